@@ -1,0 +1,50 @@
+"""The command line: `mixscope COMMAND`, or `python -m mixscope COMMAND`."""
+
+import errno
+import signal
+import sys
+from typing import NoReturn
+
+from mixscope._errors import UserError
+
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def main() -> None:
+    """Run a command; a user's mistake is one line on stderr and exit code 2, never a traceback."""
+    from mixscope.cli.commands import parse
+
+    signal.signal(signal.SIGTERM, _interrupt)  # a cluster's polite stop leaves a resumable run, as Ctrl-C does
+    try:
+        parse(sys.argv[1:]).run()
+    except UserError as error:
+        _stop(f"error: {error}", EXIT_USAGE)
+    except OSError as error:
+        reasons = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
+        refused = (PermissionError, FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError)
+        if error.errno not in reasons and not isinstance(error, refused):
+            raise
+        place = f": {error.filename}" if error.filename else ""
+        _stop(f"error: {reasons.get(error.errno or 0, error.strerror)}{place}", EXIT_USAGE)
+    except KeyboardInterrupt as error:
+        _stop(str(error) or "interrupted", EXIT_INTERRUPTED)
+    except RuntimeError as error:
+        from mixscope.experiment.run import RunFailedError
+
+        if not isinstance(error, RunFailedError):
+            raise
+        _stop(f"failed: {error}", EXIT_FAILED)
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    one_line = " ".join(message.split())
+    print(f"mixscope: {one_line}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()

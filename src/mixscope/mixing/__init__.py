@@ -1,0 +1,1 @@
+"""Who is blended with whom, and by how much: the schemes."""

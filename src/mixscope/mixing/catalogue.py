@@ -1,0 +1,32 @@
+"""The schemes by name, and the one method every scheme has."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from mixscope.mixing.hidden import ManifoldMixup
+from mixscope.mixing.pixel import Mixup, NoMixing
+from mixscope.mixing.region import CutMix
+from mixscope.mixture import Mixture
+
+
+class MixingScheme(Protocol):
+    """Anything that draws a mixture for a batch. The contract every scheme in `SCHEMES` is tested against.
+
+    The same generator state gives the same draw; the global random state and the arguments stay untouched; weights lie
+    in [0, 1] and rows sum to 1; any batch size from 1 up is served; labels are (B,) integers or an error.
+    """
+
+    def draw(self, inputs: Tensor, labels: Tensor, *, generator: torch.Generator) -> Mixture:
+        """Draw a mixture for (B, ...) inputs and (B,) integer labels from a CPU generator."""
+        ...
+
+
+SCHEMES: Mapping[str, type[MixingScheme]] = {
+    "none": NoMixing,
+    "mixup": Mixup,
+    "cutmix": CutMix,
+    "manifold-mixup": ManifoldMixup,
+}

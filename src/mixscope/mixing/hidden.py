@@ -1,0 +1,94 @@
+"""Mixing at hidden layers of any network: manifold mixup (Verma et al. 2019), through hooks that always come off."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mixscope._checks import nearest
+from mixscope.mixing.pixel import Mixup, check_batch, draw_mixture
+from mixscope.mixture import INPUT_SITE, Mixture, blend
+
+
+@dataclass(frozen=True)
+class ManifoldMixup:
+    """Blend the batch at one random place among `sites`: the input, or the output of a named module.
+
+    Source: Verma et al. 2019, Sec. 2 (one weight per batch, alpha 2 on CIFAR). Labels are blended by the caller, with
+    the same mixture, whatever the site.
+
+    Attributes:
+        alpha: Concentration of Beta(alpha, alpha), positive.
+        sites: Names of modules (as in `model.named_modules()`), or "input"; at least one.
+    """
+
+    alpha: float = 2.0
+    _: KW_ONLY
+    sites: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        Mixup(alpha=self.alpha)  # checks alpha
+        if not self.sites or isinstance(self.sites, str):
+            raise ValueError(f"sites must be a tuple with at least one module name, got {self.sites!r}")
+
+    def draw(self, inputs: Tensor, labels: Tensor, *, generator: torch.Generator) -> Mixture:
+        """Draw a site, partners and one weight.
+
+        Args:
+            inputs: (B, ...) float; only their number is looked at.
+            labels: (B,) integers; only their form is looked at.
+            generator: A CPU generator.
+
+        Returns:
+            A mixture on the CPU whose `site` says where to blend.
+
+        Raises:
+            ValueError: If labels are not one integer per input.
+        """
+        check_batch(inputs, labels)
+        site = self.sites[int(torch.randint(len(self.sites), (1,), generator=generator))]
+        return draw_mixture(len(inputs), Mixup(alpha=self.alpha), site=site, generator=generator)
+
+
+@contextmanager
+def blending_at(model: nn.Module, mixture: Mixture) -> Iterator[None]:
+    """Blend the output of the module `mixture.site` in the forward pass run inside this block.
+
+    Args:
+        model: Any module; inside `DistributedDataParallel`, the wrapped one.
+        mixture: A draw whose members index the rows of the batch that goes through. At the site "input" the block does
+            nothing: blend the inputs yourself.
+
+    Raises:
+        ValueError: If the model has no module of that name (near names are listed), its output is not a tensor of one
+            row per example, or it was not passed through exactly once.
+    """
+    if mixture.site == INPUT_SITE:
+        yield
+        return
+    modules = dict(model.named_modules())
+    if mixture.site not in modules:
+        raise ValueError(f"site must name a module of the model, got {mixture.site!r}{nearest(mixture.site, modules)}")
+    passes = 0
+
+    def blend_output(module: nn.Module, args: Any, output: Any) -> Tensor:
+        nonlocal passes
+        passes += 1
+        if not isinstance(output, Tensor) or len(output) != len(mixture.members):
+            raise ValueError(f"site {mixture.site!r} must give one tensor row per example, got {_describe(output)}")
+        return blend(output, mixture)
+
+    handle = modules[mixture.site].register_forward_hook(blend_output)
+    try:
+        yield
+    finally:
+        handle.remove()
+    if passes != 1:
+        raise ValueError(f"site {mixture.site!r} must be passed through exactly once in the block, got {passes} times")
+
+
+def _describe(output: Any) -> str:
+    return f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__

@@ -1,0 +1,101 @@
+"""Schemes that blend whole inputs: none, and mixup of P points (Zhang et al. 2018; Chaudhry et al. 2022, Eq. 1)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mixscope._checks import check_at_least, check_labels, check_positive, check_same_length
+from mixscope._random import sample_dirichlet
+from mixscope.mixture import INPUT_SITE, Mixture
+
+
+def check_batch(inputs: Tensor, labels: Tensor) -> None:
+    """Raise unless labels are one integer per input: soft or two-dimensional labels are refused, never averaged."""
+    check_same_length(inputs=inputs, labels=labels)
+    if labels.ndim != 1 or labels.is_floating_point():
+        check_labels(labels, num_classes=0)  # always raises, with the message for the shape or the dtype
+
+
+def draw_members(batch_size: int, num_points: int, *, generator: torch.Generator) -> Tensor:
+    """Draw partners: row i keeps itself first, then one entry of each of P - 1 uniform permutations.
+
+    Returns:
+        (B, P) int64, members[:, 0] = arange(B). A row may meet itself, as in the reference code of Zhang et al. 2018.
+    """
+    columns = [torch.arange(batch_size)]
+    columns += [torch.randperm(batch_size, generator=generator) for _ in range(num_points - 1)]
+    return torch.stack(columns, dim=1)
+
+
+@dataclass(frozen=True)
+class NoMixing:
+    """Empirical risk minimisation: every example stays itself."""
+
+    def draw(self, inputs: Tensor, labels: Tensor, *, generator: torch.Generator) -> Mixture:
+        """Return the mixture of one member with weight 1; the generator is not used.
+
+        Args:
+            inputs: (B, ...) float.
+            labels: (B,) integers.
+            generator: Not used.
+
+        Raises:
+            ValueError: If labels are not one integer per input.
+        """
+        check_batch(inputs, labels)
+        return Mixture(members=torch.arange(len(inputs))[:, None], weights=torch.ones(len(inputs), 1))
+
+
+@dataclass(frozen=True)
+class Mixup:
+    """Blend P examples with weights from the symmetric Dirichlet law; P = 2 is Beta(alpha, alpha) and plain mixup.
+
+    Source: Zhang et al. 2018 (P = 2, one weight per batch in their code); Chaudhry et al. 2022, Eq. 1 (P > 2).
+
+    Attributes:
+        alpha: Concentration, positive. 1 is uniform over the simplex; near 0 hardly mixes. Default as most studies.
+        num_points: P, at least 2.
+        per_example: Draw one row of weights per example instead of one for the whole batch.
+    """
+
+    alpha: float = 1.0
+    num_points: int = 2
+    per_example: bool = False
+
+    def __post_init__(self) -> None:
+        check_positive(alpha=self.alpha)
+        check_at_least(2, num_points=self.num_points)
+
+    def draw(self, inputs: Tensor, labels: Tensor, *, generator: torch.Generator) -> Mixture:
+        """Draw partners and weights for a batch.
+
+        Args:
+            inputs: (B, ...) float; only their number is looked at.
+            labels: (B,) integers; only their form is looked at.
+            generator: A CPU generator.
+
+        Returns:
+            A mixture on the CPU with (B, P) members and weights.
+
+        Raises:
+            ValueError: If labels are not one integer per input.
+
+        Example:
+            >>> inputs, labels = torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 2, 3])
+            >>> mixture = Mixup(alpha=1.0).draw(inputs, labels, generator=torch.Generator().manual_seed(0))
+            >>> mixture.members.shape, bool((mixture.weights.sum(dim=1) == 1).all())
+            (torch.Size([4, 2]), True)
+        """
+        check_batch(inputs, labels)
+        return draw_mixture(len(inputs), self, generator=generator)
+
+
+def draw_mixture(batch_size: int, scheme: Mixup, *, site: str = INPUT_SITE, generator: torch.Generator) -> Mixture:
+    """Draw a mixture of `scheme` for `batch_size` examples, to be blended at `site`."""
+    members = draw_members(batch_size, scheme.num_points, generator=generator)
+    num_rows = batch_size if scheme.per_example else 1
+    weights = sample_dirichlet(scheme.alpha, (num_rows, scheme.num_points), generator=generator).to(torch.float32)
+    # Rounding to single precision moves a row's sum by 1e-7; the last weight takes up the difference.
+    weights[:, -1] = (1 - weights[:, :-1].sum(dim=1)).clamp_(min=0)
+    return Mixture(members=members, weights=weights.expand(batch_size, -1), site=site)

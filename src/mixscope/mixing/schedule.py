@@ -1,0 +1,21 @@
+"""When mixing is on."""
+
+from mixscope.mixing.catalogue import MixingScheme
+from mixscope.mixing.pixel import NoMixing
+
+
+def scheme_at(scheme: MixingScheme, epoch: int, *, off_after: int | None) -> MixingScheme:
+    """Return the scheme in force in an epoch.
+
+    Args:
+        scheme: What is mixed while mixing is on.
+        epoch: Counted from 1.
+        off_after: After how many epochs mixing stops: 200 means that epoch 200 is the last one mixed, and 0 that none
+            is. None: never. (Not "the last N epochs", which other tools mean by a similar name.)
+
+    Example:
+        >>> from mixscope.mixing.pixel import Mixup
+        >>> scheme_at(Mixup(), 200, off_after=200), scheme_at(Mixup(), 201, off_after=200)
+        (Mixup(alpha=1.0, num_points=2, per_example=False), NoMixing())
+    """
+    return scheme if off_after is None or epoch <= off_after else NoMixing()

@@ -1,0 +1,1 @@
+"""Networks for small images, each with a linear `head` and named sites."""

@@ -1,0 +1,157 @@
+"""Models by name, and what the rest needs to know of any model: its linear head and the places to look into it."""
+
+import re
+from collections.abc import Callable
+
+from torch import nn
+
+from mixscope._checks import UserError, check_at_least, nearest
+from mixscope._random import seeded_globals
+from mixscope.models.convnet import ConvNet
+from mixscope.models.external import build_from_file, build_from_timm
+from mixscope.models.mlp import MLP
+from mixscope.models.resnet import RESNET18_BLOCKS, RESNET34_BLOCKS, ResNet
+from mixscope.models.vit import VIT_B4, VIT_SMALL, VisionTransformer
+from mixscope.models.weights import load_weights
+from mixscope.models.wide_resnet import WideResNet
+
+__all__ = ["MODEL_FORMS", "MODEL_NAMES", "build_model", "find_head", "load_weights", "model_sites"]
+
+ImageShape = tuple[int, int, int]
+
+_MODELS: dict[str, Callable[[int, ImageShape], nn.Module]] = {
+    "mlp": lambda classes, shape: MLP(num_classes=classes, image_shape=shape),
+    "convnet": lambda classes, shape: ConvNet(num_classes=classes, image_shape=shape),
+    "resnet18": lambda classes, shape: ResNet(num_classes=classes, image_shape=shape, blocks=RESNET18_BLOCKS),
+    "resnet34": lambda classes, shape: ResNet(num_classes=classes, image_shape=shape, blocks=RESNET34_BLOCKS),
+    "wide-resnet-28-2": lambda classes, shape: WideResNet(num_classes=classes, image_shape=shape, depth=28, widen=2),
+    "wide-resnet-28-10": lambda classes, shape: WideResNet(num_classes=classes, image_shape=shape, depth=28, widen=10),
+    "vit-small": lambda classes, shape: VisionTransformer(num_classes=classes, image_shape=shape, size=VIT_SMALL),
+    "vit-b/4": lambda classes, shape: VisionTransformer(num_classes=classes, image_shape=shape, size=VIT_B4),
+}
+MODEL_NAMES = tuple(_MODELS)
+MODEL_FORMS = ("mlp-WIDTHxDEPTH", "wide-resnet-D-K", "FILE.py:FACTORY", "timm:NAME")
+_MLP_FORM = re.compile(r"mlp-(\d+)x(\d+)")
+_WIDE_RESNET_FORM = re.compile(r"wide-resnet-(\d+)-(\d+)")
+_INPUT_SUFFIX = ":input"  # "head:input" is what goes into the module "head".
+
+
+def build_model(name: str, *, num_classes: int, image_shape: ImageShape, seed: int) -> nn.Module:
+    """Make the model called `name`, with weights decided by `seed`.
+
+    Args:
+        name: One of MODEL_NAMES, or of these forms: "mlp-WIDTHxDEPTH", DEPTH hidden layers of WIDTH ("mlp-512x3");
+            "wide-resnet-D-K", depth D = 6n + 4 and widening factor K ("wide-resnet-40-10"); "FILE.py:FACTORY", a
+            function or class in a file of your own (see `external.build_from_file`); "timm:NAME".
+        num_classes: K, at least 2.
+        image_shape: (C, H, W) of one image.
+        seed: Of the run. torch's CPU generator is seeded from it while the model is made and restored after; numpy's
+            and Python's are not touched, so a factory of your own should draw from torch alone.
+
+    Returns:
+        A module in training mode, on the CPU, that maps (B, C, H, W) to logits (B, K).
+
+    Raises:
+        UserError: If there is no such model, or it does not fit the images.
+        ValueError: If num_classes is below 2 or image_shape is not three positive sizes.
+
+    Example:
+        >>> model = build_model("mlp-32x2", num_classes=10, image_shape=(1, 8, 8), seed=0)
+        >>> model.sites, find_head(model)
+        (('layer1', 'layer2', 'head'), 'head')
+    """
+    check_at_least(2, num_classes=num_classes)
+    if len(image_shape) != 3 or min(image_shape) < 1:
+        raise ValueError(f"image_shape must be three positive sizes (C, H, W), got {tuple(image_shape)}")
+    with seeded_globals(seed, "init"):
+        return _build(name, num_classes=num_classes, image_shape=image_shape)
+
+
+def _build(name: str, *, num_classes: int, image_shape: ImageShape) -> nn.Module:
+    if name in _MODELS:
+        return _MODELS[name](num_classes, image_shape)
+    if match := _MLP_FORM.fullmatch(name):
+        width, depth = int(match[1]), int(match[2])
+        if min(width, depth) < 1:
+            raise UserError(f"width and depth in mlp-WIDTHxDEPTH must be at least 1, got {name}")
+        return MLP(num_classes=num_classes, image_shape=image_shape, hidden=[width] * depth)
+    if match := _WIDE_RESNET_FORM.fullmatch(name):
+        return WideResNet(num_classes=num_classes, image_shape=image_shape, depth=int(match[1]), widen=int(match[2]))
+    if name.startswith("timm:"):
+        return build_from_timm(name.removeprefix("timm:"), num_classes=num_classes, image_shape=image_shape)
+    if name.endswith(".py") or name.rpartition(":")[0].endswith(".py"):
+        return build_from_file(name, num_classes=num_classes, image_shape=image_shape)
+    raise UserError(
+        f"model must be one of {', '.join((*MODEL_NAMES, *MODEL_FORMS))}, got {name!r}{nearest(name, MODEL_NAMES)}"
+    )
+
+
+def find_head(model: nn.Module, name: str | None = None) -> str:
+    """Find the linear classifier of a model; nothing is guessed.
+
+    Args:
+        model: Any module.
+        name: The classifier's module name where you know it. None takes "head" where that is an `nn.Linear`, and
+            otherwise asks the model's own `get_classifier()`, which every timm model has.
+
+    Returns:
+        The name of an `nn.Linear` in `model`.
+
+    Raises:
+        UserError: If `name` is not a linear module of the model, or there is neither a linear "head" nor a linear
+            `get_classifier()`.
+    """
+    modules = _named_modules(model)
+    if name is not None:
+        if name not in modules:
+            raise UserError(f"model has no module {name!r}{nearest(name, modules)}; {_linear_names(model)}")
+        if not isinstance(modules[name], nn.Linear):
+            raise UserError(f"module {name!r} must be an nn.Linear, got {type(modules[name]).__name__}")
+        return name
+    if isinstance(modules.get("head"), nn.Linear):
+        return "head"
+    # timm's convention; a model of another origin may have it too.
+    get_classifier = getattr(model, "get_classifier", None)
+    classifier = get_classifier() if callable(get_classifier) else None
+    if isinstance(classifier, nn.Linear):
+        for module_name, module in modules.items():
+            if module is classifier:
+                return module_name
+    raise UserError(f"model has no linear module 'head': name the classifier with --head; {_linear_names(model)}")
+
+
+def model_sites(model: nn.Module, head: str) -> tuple[str, ...]:
+    """Return the places to look into a model, from early to late.
+
+    Args:
+        model: Any module. Where it has an attribute `sites`, a tuple or list of names of its modules (each may end in
+            ":input", for what goes in rather than what comes out), those are the places.
+        head: The name of the classifier, used where the model declares no sites.
+
+    Returns:
+        The model's own sites, or the input and the output of the head: ("head:input", "head").
+
+    Raises:
+        UserError: If `sites` is not a tuple or list of names of the model's modules.
+    """
+    # nn.Module has no such attribute; ours and, if they like, the user's models declare it.
+    sites = getattr(model, "sites", None)
+    if sites is None:
+        return (f"{head}{_INPUT_SUFFIX}", head)
+    if not isinstance(sites, tuple | list) or not all(isinstance(site, str) for site in sites) or not sites:
+        raise UserError(f"sites of the model must be a tuple of module names, got {sites!r}")
+    modules = _named_modules(model)
+    for site in sites:
+        module_name = site.removesuffix(_INPUT_SUFFIX)
+        if module_name not in modules:
+            raise UserError(f"sites of the model must name its modules, got {site!r}{nearest(module_name, modules)}")
+    return tuple(sites)
+
+
+def _named_modules(model: nn.Module) -> dict[str, nn.Module]:
+    return {name: module for name, module in model.named_modules() if name}  # The model itself is called "".
+
+
+def _linear_names(model: nn.Module) -> str:
+    names = [name for name, module in _named_modules(model).items() if isinstance(module, nn.Linear)]
+    return f"its nn.Linear modules are {', '.join(names)}" if names else "it has no nn.Linear module"

@@ -1,0 +1,155 @@
+"""Models from outside the package: a factory in the user's own Python file, or a model of the timm library."""
+
+import hashlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from mixscope._checks import UserError, nearest
+
+FACTORY_ARGUMENTS = ("num_classes", "image_shape", "in_chans")
+TIMM_INSTALL = "pip install timm"
+
+
+def build_from_file(name: str, *, num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
+    """Load a Python file and call a function or class in it that makes the model.
+
+    FACTORY is called by keyword with those of `num_classes`, `image_shape` (C, H, W) and `in_chans` (C) that its
+    signature names, and with nothing else. While the file is loaded and FACTORY runs, the file's folder is first on
+    `sys.path`, so the file can import its neighbours. The file is executed anew at each call.
+
+    Args:
+        name: "FILE.py:FACTORY", cut at the last colon, so that a Windows drive letter may stand before it.
+        num_classes: K.
+        image_shape: (C, H, W) of one image.
+
+    Returns:
+        What FACTORY returned.
+
+    Raises:
+        UserError: If the file or FACTORY is missing, either raises, FACTORY needs other arguments, or it returns
+            anything but an `nn.Module`.
+    """
+    file_name, _, factory_name = name.rpartition(":")
+    if name.endswith(".py") or not factory_name:
+        file_name = name.removesuffix(":")
+        raise UserError(f"{file_name}: name the function that makes the model as well: {file_name}:FACTORY")
+    path = Path(file_name)
+    if not path.is_file():
+        raise UserError(f"{path}: no such Python file")
+    with _first_on_path(path.resolve().parent):
+        module = _execute(path)
+        factory = _find_factory(module, factory_name, path=path)
+        available = {"num_classes": num_classes, "image_shape": image_shape, "in_chans": image_shape[0]}
+        accepted = _accepted_arguments(factory, label=f"{path}: {factory_name}")
+        try:
+            model = factory(**{argument: available[argument] for argument in accepted})
+        except Exception as error:  # The user's code may raise anything.
+            raise UserError(f"{path}: {factory_name} raised {_describe(error)}") from error
+    if not isinstance(model, nn.Module):
+        raise UserError(f"{path}: {factory_name} must return a torch.nn.Module, got {_kind(model)}")
+    return model
+
+
+def build_from_timm(name: str, *, num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
+    """Make a model of the timm library with fresh weights; only K and the number of channels are passed on.
+
+    Args:
+        name: timm's name, for example "resnet10t".
+        num_classes: K.
+        image_shape: (C, H, W) of one image. Some of timm's models accept no other size than their own.
+
+    Raises:
+        UserError: If timm is not installed or cannot be imported, knows no such model, or cannot make it.
+    """
+    try:
+        import timm
+    except ModuleNotFoundError as error:
+        raise UserError(f"timm:{name} needs the timm library ({error}): {TIMM_INSTALL}") from error
+    except Exception as error:  # A torchvision built for another torch fails with RuntimeError or OSError.
+        raise UserError(
+            f"timm:{name}: timm is installed but cannot be imported ({_describe(error)});"
+            f" timm and torchvision must fit this torch: {TIMM_INSTALL} --upgrade"
+        ) from error
+    if not timm.is_model(name):
+        raise UserError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
+    try:
+        return timm.create_model(name, num_classes=num_classes, in_chans=image_shape[0])
+    except Exception as error:  # Each of timm's thousand models has its own conditions.
+        raise UserError(f"timm:{name} could not be made: {_describe(error)}") from error
+
+
+@contextmanager
+def _first_on_path(folder: Path) -> Iterator[None]:
+    entry = str(folder)
+    sys.path.insert(0, entry)
+    try:
+        yield
+    finally:
+        if entry in sys.path:
+            sys.path.remove(entry)
+
+
+def _execute(path: Path) -> ModuleType:
+    # Registered under a name of its own: dataclasses and pickle look a class's module up in sys.modules.
+    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+    module_name = f"mixscope_user_file_{digest}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{path}: must be a Python file ending in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # The user's code may raise anything.
+        del sys.modules[module_name]
+        raise UserError(f"{path}: could not be loaded: {_describe(error)}") from error
+    return module
+
+
+def _find_factory(module: ModuleType, name: str, *, path: Path) -> Callable[..., Any]:
+    if name not in vars(module):
+        own = [
+            own_name
+            for own_name, value in vars(module).items()
+            if callable(value) and getattr(value, "__module__", None) == module.__name__
+        ]
+        listed = nearest(name, own) or (f" (it has {', '.join(own)})" if own else "")
+        raise UserError(f"{path}: has no function or class {name!r}{listed}")
+    factory = vars(module)[name]
+    if isinstance(factory, nn.Module):
+        raise UserError(f"{path}: {name} must be a function or class that makes the model, got a finished model")
+    if not callable(factory):
+        raise UserError(f"{path}: {name} must be a function or class that makes the model, got {_kind(factory)}")
+    return factory
+
+
+def _accepted_arguments(factory: Callable[..., Any], *, label: str) -> list[str]:
+    parameters = inspect.signature(factory).parameters.values()
+    by_keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    accepted = [each.name for each in parameters if each.kind in by_keyword and each.name in FACTORY_ARGUMENTS]
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    required = [
+        f"{each.name} by position" if each.kind is inspect.Parameter.POSITIONAL_ONLY else each.name
+        for each in parameters
+        if each.default is inspect.Parameter.empty and each.kind not in variadic and each.name not in accepted
+    ]
+    if required:
+        raise UserError(f"{label} may require only {', '.join(FACTORY_ARGUMENTS)}, got {', '.join(required)}")
+    return accepted
+
+
+def _describe(error: Exception) -> str:
+    message = " ".join(str(error).split())
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def _kind(value: Any) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"

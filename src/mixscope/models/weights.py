@@ -1,0 +1,128 @@
+"""Read trained weights from a file into a model, without running anything the file may carry."""
+
+import pickle
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mixscope._checks import UserError
+
+TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin")
+WEIGHT_SUFFIXES = (".safetensors", *TORCH_SUFFIXES)
+STATE_KEYS = ("state_dict", "model", "model_state_dict")  # Under one of these a training checkpoint keeps its weights.
+WRAPPER_PREFIXES = ("module.", "model.", "_orig_mod.")  # Left by DataParallel, by trainers and by torch.compile.
+NUM_NAMED = 3  # An error names this many weights of each kind.
+
+
+def load_weights(model: nn.Module, path: str | Path) -> None:
+    """Copy the weights in a file into `model`, all of them or, after an error, none.
+
+    A .safetensors file holds tensors by name. A .pt, .pth, .ckpt or .bin file holds either tensors by name or a
+    dictionary with them under "state_dict", "model" or "model_state_dict"; it is read with `weights_only=True`, which
+    executes nothing. A prefix "module.", "model." or "_orig_mod." is taken off when every name in the file has it and
+    not every name in the model does. Values are converted to the model's dtype and device.
+
+    Args:
+        model: Changed in place.
+        path: The file.
+
+    Raises:
+        UserError: If the file is missing, has another suffix, cannot be read, holds more than tensors, or does not fit
+            the model: weights missing, unknown, or of another shape.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in WEIGHT_SUFFIXES:
+        raise UserError(f"{path}: weights must be a file ending in {', '.join(WEIGHT_SUFFIXES)}, got {path.suffix!r}")
+    if not path.is_file():
+        raise UserError(f"{path}: no such file of weights")
+    content = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_torch(path)
+    own_state = model.state_dict()
+    state = _without_wrapper_prefixes(_find_state(content, path=path), own_names=list(own_state))
+    _check_fit(state, own_state, path=path)
+    model.load_state_dict(state)
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path, device="cpu")
+    except SafetensorError as error:
+        raise UserError(f"{path}: cannot be read as safetensors: {_one_line(error)}") from error
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of unusual pickle protocols, and reads them or raises.
+            return torch.load(path, weights_only=True, map_location="cpu")
+    except pickle.UnpicklingError as error:
+        wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
+        asks_for = f" (it asks for {wanted[1]})" if wanted else ""
+        raise UserError(
+            f"{path}: needs unpickling, which can run code{asks_for}; nothing was executed."
+            " Save model.state_dict() alone, or use .safetensors"
+        ) from error
+    except Exception as error:  # A damaged file makes torch raise KeyError, EOFError, RuntimeError and others.
+        detail = f"{type(error).__name__}: {_one_line(error)}"
+        raise UserError(f"{path}: cannot be read as a PyTorch file ({detail}); nothing was executed") from error
+
+
+def _find_state(content: Any, *, path: Path) -> dict[str, Tensor]:
+    if not isinstance(content, Mapping):
+        raise UserError(f"{path}: must hold a dictionary of tensors by name, got a {type(content).__name__}")
+    nested = [key for key in STATE_KEYS if isinstance(content.get(key), Mapping)]
+    if len(nested) > 1:
+        raise UserError(f"{path}: must hold weights under one key, got {' and '.join(nested)}")
+    state = content[nested[0]] if nested else content
+    others = [name for name, value in state.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
+    if others:
+        raise UserError(
+            f"{path}: must hold tensors by name, alone or under {', '.join(STATE_KEYS)};"
+            f" got other values under {_few([str(name) for name in others])}"
+        )
+    return dict(state)
+
+
+def _without_wrapper_prefixes(state: dict[str, Tensor], *, own_names: list[str]) -> dict[str, Tensor]:
+    for _ in range(len(WRAPPER_PREFIXES)):  # Wrappers nest: module._orig_mod.head.weight.
+        for prefix in WRAPPER_PREFIXES:
+            belongs_to_model = all(name.startswith(prefix) for name in own_names)
+            if state and not belongs_to_model and all(name.startswith(prefix) for name in state):
+                state = {name.removeprefix(prefix): value for name, value in state.items()}
+    return state
+
+
+def _check_fit(state: dict[str, Tensor], own_state: dict[str, Tensor], *, path: Path) -> None:
+    missing = [name for name in own_state if name not in state]
+    unknown = [name for name in state if name not in own_state]
+    reshaped = [
+        f"{name}: {tuple(state[name].shape)} in the file, {tuple(value.shape)} in the model"
+        for name, value in own_state.items()
+        if name in state and state[name].shape != value.shape
+    ]
+    problems = [
+        f"{len(names)} {complaint} ({_few(names, separator)})"
+        for names, complaint, separator in (
+            (missing, "missing from the file", ", "),
+            (unknown, "unknown to the model", ", "),
+            (reshaped, "of another shape", "; "),
+        )
+        if names
+    ]
+    if problems:
+        raise UserError(f"{path}: weights do not fit the model: {'; '.join(problems)}")
+
+
+def _few(names: list[str], separator: str = ", ") -> str:
+    return separator.join([*names[:NUM_NAMED], *(["..."] if len(names) > NUM_NAMED else [])])
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

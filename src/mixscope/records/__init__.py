@@ -1,0 +1,1 @@
+"""What is kept of a run, on disk. Imports no torch."""

@@ -1,0 +1,128 @@
+"""Run folders on disk: `run.json`, `metrics.jsonl`, `pictures.json`; a crash never leaves half a file."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mixscope._errors import UserError
+from mixscope._files import atomic_file
+from mixscope.records.record import SCHEMA
+
+RECORD_FILE, METRICS_FILE, PICTURES_FILE, REPORT_FILE = "run.json", "metrics.jsonl", "pictures.json", "report.html"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as read from its folder.
+
+    Attributes:
+        folder: Where it was read from.
+        record: `run.json`: what was asked for, on what machine, how it ended.
+        metrics: The lines of `metrics.jsonl`, one flat mapping per measured epoch, in order.
+        pictures: `pictures.json`: what the figures of the last measurement are drawn from; empty if there is none.
+    """
+
+    folder: Path
+    record: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    pictures: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The run's own name, for example "mixup-seed0"."""
+        return str(self.record["name"])
+
+    @property
+    def method(self) -> str:
+        """The method's label; runs that share it differ in their seed."""
+        return str(self.record["method"])
+
+    @property
+    def seed(self) -> int | None:
+        """The run's seed, or None for a measured checkpoint without one."""
+        seed = self.record.get("description", {}).get("seed")
+        return None if seed is None else int(seed)
+
+
+def write_json(path: Path, value: Mapping[str, Any], *, indent: int | None = 1) -> None:
+    """Write a mapping as JSON, atomically; NaN and infinities become null, which JSON lacks."""
+    with atomic_file(path) as file:
+        file.write(json.dumps(finite_or_none(value), indent=indent, allow_nan=False).encode() + b"\n")
+
+
+def append_metrics(folder: Path, values: Mapping[str, Any]) -> None:
+    """Append one measured epoch to `metrics.jsonl`."""
+    with (folder / METRICS_FILE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(finite_or_none(values), allow_nan=False) + "\n")
+        file.flush()
+
+
+def keep_metrics_until(folder: Path, epoch: int) -> None:
+    """Drop the lines of `metrics.jsonl` after `epoch`, so that a resumed run does not repeat them."""
+    path = folder / METRICS_FILE
+    if path.exists():
+        kept = [line for line in _read_lines(path) if line["epoch"] <= epoch]
+        with atomic_file(path) as file:
+            file.writelines(json.dumps(line, allow_nan=False).encode() + b"\n" for line in kept)
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run folder.
+
+    Raises:
+        UserError: If the folder is no run, a file is damaged, or its schema is not this version's.
+    """
+    path = folder / RECORD_FILE
+    if not path.is_file():
+        raise UserError(f"{folder} must be a run folder with a {RECORD_FILE}, but there is none")
+    record = _read_object(path)
+    if record.get("schema") != SCHEMA:
+        raise UserError(f"{path} must have schema {SCHEMA}, got {record.get('schema')!r}")
+    missing = [key for key in ("name", "method", "description", "environment", "status") if key not in record]
+    if missing:
+        raise UserError(f"{path} must hold {', '.join(missing)}, which it lacks")
+    metrics, pictures = folder / METRICS_FILE, folder / PICTURES_FILE
+    return Run(
+        folder=folder,
+        record=record,
+        metrics=_read_lines(metrics) if metrics.exists() else [],
+        pictures=_read_object(pictures) if pictures.exists() else {},
+    )
+
+
+def finite_or_none(value: Any) -> Any:
+    """Replace NaN and infinities by None, through mappings and sequences."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): finite_or_none(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite_or_none(item) for item in value]
+    return value
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} must be readable JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} must hold a JSON object, got {type(value).__name__}")
+    return value
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read JSON lines; a last line cut short by a crash is dropped, any other damage raises."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    values: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            values.append(json.loads(line))
+        except ValueError as error:
+            if number == len(lines) and not line.endswith("\n"):
+                break
+            raise UserError(f"{path} line {number} must be JSON: {error}") from error
+    return values

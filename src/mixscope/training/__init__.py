@@ -1,0 +1,1 @@
+"""One readable training loop, its options, its losses and its checkpoints."""

@@ -1,0 +1,47 @@
+"""Checkpoints: a resumable state and plain weights, written whole or not at all, read without unpickling objects."""
+
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mixscope._errors import UserError
+from mixscope._files import atomic_file
+
+STATE_FILE, WEIGHTS_FILE = "last.pt", "weights.safetensors"
+
+
+def save_state(folder: Path, state: dict[str, Any]) -> None:
+    """Write a resumable state to `folder/last.pt`: tensors, numbers and strings in lists and dicts."""
+    with atomic_file(folder / STATE_FILE) as file:
+        torch.save(state, file)
+
+
+def load_state(folder: Path) -> dict[str, Any]:
+    """Read a resumable state.
+
+    Raises:
+        UserError: If there is none, or the file is damaged or holds anything but tensors and plain values.
+    """
+    path = folder / STATE_FILE
+    if not path.is_file():
+        raise UserError(f"{path} must be a checkpoint to resume from, but there is none")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about files that are then refused
+            state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        raise UserError(f"{path} must be a mixscope checkpoint: {str(error).splitlines()[0]}") from error
+    return state
+
+
+def save_weights(path: Path, model: nn.Module) -> None:
+    """Write a network's parameters and buffers as safetensors, which any tool can read and nothing can execute."""
+    from safetensors.torch import save
+
+    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in model.state_dict().items()}
+    with atomic_file(path) as file:
+        file.write(save(tensors))

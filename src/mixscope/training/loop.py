@@ -1,0 +1,208 @@
+"""The training loop, on Hugging Face Accelerate; every random number is a function of (seed, epoch, step)."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from mixscope._random import named_generator
+from mixscope.mixing.catalogue import MixingScheme
+from mixscope.mixing.hidden import blending_at
+from mixscope.mixing.schedule import scheme_at
+from mixscope.mixture import INPUT_SITE, Mixture, blend, blend_targets
+from mixscope.training.objective import LOSSES, build_optimizer, build_schedule, has_convolutions, smooth_targets
+from mixscope.training.recipe import Recipe
+
+CHECK_EVERY = 50  # steps between looks at the loss, each of which waits for the device
+
+
+class Batches(Protocol):
+    """Batches on the device: `epoch(e)` gives the same ones in the same order whenever it is called with the same e."""
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        ...
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (B, C, H, W) float inputs and (B,) int64 labels."""
+        ...
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The training loss became NaN or infinite."""
+
+
+@dataclass(frozen=True)
+class EpochSummary:
+    """What one epoch of training saw.
+
+    Attributes:
+        epoch: Counted from 1.
+        step: Optimizer steps taken since the start of training.
+        learning_rate: At the epoch's last step.
+        mixing_on: Whether this epoch's scheme was the recipe's, not switched off.
+        loss: Mean objective over the epoch's examples, as trained on (blends, smoothed labels).
+        accuracy_blends: Mean weight of the predicted class in the blended label, in [0, 1]; equal to plain accuracy
+            where nothing is mixed. It is not the accuracy on real examples.
+    """
+
+    epoch: int
+    step: int
+    learning_rate: float
+    mixing_on: bool
+    loss: float
+    accuracy_blends: float
+
+
+class Training:
+    """A network in training: iterate over `epochs()`; between epochs `state()` is all it takes to go on elsewhere.
+
+    Args:
+        model: The network; moved to the accelerator's device.
+        batches: Batches already on that device. Under several processes every process gets the whole batch and takes
+            its share of the rows, so that one process and many train on the same blends.
+        scheme: What is mixed while mixing is on. Hidden layers hold only a process's own rows, so there partners are
+            drawn among those.
+        recipe: Everything else.
+        num_classes: K.
+        seed: Names all draws of mixing, with the epoch, the step and (for hidden layers) the process.
+        accelerator: Device, precision and processes.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        batches: Batches,
+        scheme: MixingScheme,
+        recipe: Recipe,
+        *,
+        num_classes: int,
+        seed: int,
+        accelerator: Accelerator,
+    ) -> None:
+        self.model, self.batches, self.scheme, self.recipe = model, batches, scheme, recipe
+        self.num_classes, self.seed, self.accelerator = num_classes, seed, accelerator
+        self.epoch = 0
+        model.to(accelerator.device)
+        if recipe.channels_last and has_convolutions(model):
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._optimizer = build_optimizer(model, recipe)
+        self._schedule = build_schedule(self._optimizer, recipe, steps_per_epoch=len(batches))
+        # Accelerate's optimizer wrapper serves loss scaling and accumulation, which fp32 and bf16 do without; it looks
+        # for an optional package on disk at every step (0.25 ms).
+        self._network = accelerator.prepare(model)
+
+    def epochs(self) -> Iterator[EpochSummary]:
+        """Train the epochs that are left, one at a time.
+
+        Raises:
+            NonFiniteLossError: If the loss becomes NaN or infinite, naming the epoch, the step and the learning rate.
+        """
+        while self.epoch < self.recipe.epochs:
+            summary = self._train_epoch(self.epoch + 1)
+            self.epoch += 1
+            yield summary
+
+    def state(self) -> dict[str, Any]:
+        """Return all that changes in training, as tensors and plain values."""
+        return {
+            "epoch": self.epoch,
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state: the weights after the last epoch are bit for bit those of an unbroken run."""
+        self.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+        self.epoch = state["epoch"]
+
+    def _train_epoch(self, epoch: int) -> EpochSummary:
+        recipe, accelerator = self.recipe, self.accelerator
+        scheme = scheme_at(self.scheme, epoch, off_after=recipe.mixing_off)
+        loss_function = LOSSES[recipe.loss]
+        losses: list[Tensor] = []
+        hits: list[Tensor] = []
+        rates: list[float] = []
+        num_examples = 0
+        self._network.train()
+        for step, (all_inputs, all_labels) in enumerate(self.batches.epoch(epoch)):
+            inputs, labels, mixture, share = self._draw(scheme, all_inputs, all_labels, epoch=epoch, step=step)
+            targets = blend_targets(labels, mixture, num_classes=self.num_classes)
+            place: AbstractContextManager[None] = nullcontext()
+            if mixture.site == INPUT_SITE:
+                inputs = blend(inputs, mixture)
+            else:
+                place = blending_at(self.model, mixture)
+            with place:
+                logits = self._network(inputs)
+            loss = loss_function(logits, smooth_targets(targets, recipe.label_smoothing))
+            accelerator.backward(loss * share if share != 1 else loss)
+            if recipe.max_gradient_norm is not None:
+                accelerator.clip_grad_norm_(self._network.parameters(), recipe.max_gradient_norm)
+            rates.append(float(self._optimizer.param_groups[0]["lr"]))
+            self._optimizer.step()
+            self._optimizer.zero_grad()
+            self._schedule.step()
+            losses.append(loss.detach() * (share * len(all_inputs)))
+            hits.append(targets.gather(1, logits.detach().argmax(dim=1, keepdim=True)).sum() * (share > 0))
+            num_examples += len(all_inputs)
+            if (step + 1) % CHECK_EVERY == 0:
+                self._check_losses(losses, rates, epoch=epoch)
+        self._check_losses(losses, rates, epoch=epoch)
+        # `share` made each process's loss count as its rows times the number of processes.
+        sums = torch.stack([torch.stack(losses).sum() / accelerator.num_processes, torch.stack(hits).sum()])
+        loss_sum, hit_sum = accelerator.reduce(sums.double(), reduction="sum").tolist()
+        return EpochSummary(
+            epoch=epoch,
+            step=epoch * len(self.batches),
+            learning_rate=rates[-1],
+            mixing_on=recipe.mixing_off is None or epoch <= recipe.mixing_off,
+            loss=loss_sum / num_examples,
+            accuracy_blends=hit_sum / num_examples,
+        )
+
+    def _draw(
+        self, scheme: MixingScheme, inputs: Tensor, labels: Tensor, *, epoch: int, step: int
+    ) -> tuple[Tensor, Tensor, Mixture, float]:
+        """Draw the batch's mixture and take this process's part of it.
+
+        Returns:
+            The inputs and labels that the mixture's members index, the mixture of this process's rows, and the factor
+            that makes the mean over processes of their mean losses the mean over the whole batch.
+        """
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        generator = named_generator(self.seed, "mixing", epoch, step)
+        mixture = scheme.draw(inputs, labels, generator=generator)
+        if world == 1:
+            return inputs, labels, mixture.to(inputs.device), 1.0
+        size = len(inputs)
+        rows = slice(size * rank // world, size * (rank + 1) // world)
+        share = (rows.stop - rows.start) * world / size
+        if share == 0:  # a last batch smaller than the number of processes: run one row, and let it count nothing
+            rows = slice(0, 1)
+        if mixture.site != INPUT_SITE:
+            inputs, labels = inputs[rows], labels[rows]
+            own = scheme.draw(inputs, labels, generator=named_generator(self.seed, "mixing", epoch, step, rank + 1))
+            mixture = replace(own, site=mixture.site)
+        else:
+            mixture = mixture.rows(rows)
+        return inputs, labels, mixture.to(inputs.device), share
+
+    def _check_losses(self, losses: list[Tensor], rates: list[float], *, epoch: int) -> None:
+        """Raise, in every process alike, if a loss of this epoch is not finite in any."""
+        finite = torch.isfinite(torch.stack(losses))
+        steps = torch.arange(len(losses), device=finite.device)
+        first = torch.where(finite, len(losses), steps).min()
+        first_of_all = int(self.accelerator.gather(first[None]).min())
+        if first_of_all < len(losses):
+            raise NonFiniteLossError(
+                f"the training loss stopped being finite in epoch {epoch}, step {first_of_all + 1} of "
+                f"{len(self.batches)}, at learning rate {rates[first_of_all]:.3g}; a lower learning rate usually helps"
+            )

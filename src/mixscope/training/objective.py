@@ -1,0 +1,84 @@
+"""What training minimises: losses against soft targets, and the optimizer and schedule a recipe names."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
+
+from mixscope._checks import check_ndim
+from mixscope.mixture import soft_cross_entropy
+from mixscope.training.recipe import Recipe
+
+
+def soft_squared_error(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return half the squared distance of the logits to the targets, summed over classes, averaged over examples.
+
+    Unlike cross-entropy it is not linear in the targets: the loss of a blended label is below the blend of the losses,
+    by a constant that the gradient does not feel.
+
+    Args:
+        logits: (N, K) float.
+        targets: (N, K) float.
+
+    Returns:
+        Scalar, at least 0; lower is better.
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    check_ndim(2, logits=logits, targets=targets)
+    if logits.shape != targets.shape:
+        raise ValueError(f"targets must have shape {tuple(logits.shape)}, got {tuple(targets.shape)}")
+    return 0.5 * (logits - targets).square().sum(dim=1).mean()
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cross-entropy": soft_cross_entropy,
+    "squared-error": soft_squared_error,
+}
+
+
+def smooth_targets(targets: Tensor, amount: float) -> Tensor:
+    """Spread a share `amount` of each (N, K) target evenly over the K classes (Szegedy et al. 2016, Sec. 7)."""
+    return targets if amount == 0 else targets * (1 - amount) + amount / targets.shape[1]
+
+
+def build_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
+    """Return the recipe's optimizer over all parameters that take gradients, in torch's fused form."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    rate, decay = recipe.peak_learning_rate, recipe.weight_decay
+    match recipe.optimizer:
+        case "sgd":
+            return SGD(parameters, lr=rate, momentum=recipe.momentum, weight_decay=decay, fused=True)
+        case "adam":
+            return Adam(parameters, lr=rate, weight_decay=decay, fused=True)
+        case "adamw":
+            return AdamW(parameters, lr=rate, weight_decay=decay, fused=True)
+
+
+def build_schedule(optimizer: Optimizer, recipe: Recipe, *, steps_per_epoch: int) -> LRScheduler:
+    """Return the recipe's learning-rate schedule, to be stepped after every optimizer step.
+
+    Momentum is left alone by one-cycle, so that the recipe's momentum is the one used.
+    """
+    num_steps = recipe.epochs * steps_per_epoch
+    match recipe.schedule:
+        case "constant":
+            return ConstantLR(optimizer, factor=1.0, total_iters=0)
+        case "cosine":
+            return CosineAnnealingLR(optimizer, T_max=num_steps)
+        case "multi-step":
+            milestones = [round(share * num_steps) for share in recipe.milestones]
+            return MultiStepLR(optimizer, milestones=milestones, gamma=recipe.gamma)
+        case "one-cycle":
+            # One step more than is taken: torch refuses the call after the last.
+            return OneCycleLR(
+                optimizer, max_lr=recipe.peak_learning_rate, total_steps=num_steps + 1, cycle_momentum=False
+            )
+
+
+def has_convolutions(model: nn.Module) -> bool:
+    """Return whether a module is a 2-D convolution, for which the channels-last layout is made."""
+    return any(isinstance(module, torch.nn.Conv2d) for module in model.modules())

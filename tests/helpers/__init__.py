@@ -1,0 +1,1 @@
+"""Small real things the tests of several rooms share."""

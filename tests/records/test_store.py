@@ -1,0 +1,99 @@
+"""Run folders: what is written comes back, what is damaged is named."""
+
+import json
+import math
+
+import pytest
+
+from mixscope._errors import UserError
+from mixscope.records.record import SCHEMA, describe_environment
+from mixscope.records.store import (
+    append_metrics,
+    finite_or_none,
+    keep_metrics_until,
+    read_run,
+    write_json,
+)
+
+RECORD = {
+    "schema": SCHEMA,
+    "name": "a",
+    "method": "ERM",
+    "description": {"seed": 3},
+    "environment": {},
+    "status": "finished",
+}
+
+
+def make_run(folder, **changes):
+    write_json(folder / "run.json", RECORD | changes)
+    return folder
+
+
+def test_a_run_comes_back_as_it_was_written(tmp_path):
+    make_run(tmp_path)
+    append_metrics(tmp_path, {"epoch": 0, "test/error": 0.5})
+    append_metrics(tmp_path, {"epoch": 1, "test/error": math.nan})
+    write_json(tmp_path / "pictures.json", {"epoch": 1})
+    run = read_run(tmp_path)
+    assert (run.name, run.method, run.seed) == ("a", "ERM", 3)
+    assert run.metrics == [{"epoch": 0, "test/error": 0.5}, {"epoch": 1, "test/error": None}]
+    assert run.pictures == {"epoch": 1}
+
+
+def test_a_run_without_metrics_pictures_or_seed_is_a_run(tmp_path):
+    run = read_run(make_run(tmp_path, description={}))
+    assert (run.metrics, run.pictures, run.seed) == ([], {}, None)
+
+
+def test_lines_after_the_checkpoint_are_dropped(tmp_path):
+    make_run(tmp_path)
+    for epoch in range(4):
+        append_metrics(tmp_path, {"epoch": epoch})
+    keep_metrics_until(tmp_path, 2)
+    assert [line["epoch"] for line in read_run(tmp_path).metrics] == [0, 1, 2]
+
+
+def test_a_last_line_cut_short_by_a_crash_is_dropped(tmp_path):
+    make_run(tmp_path)
+    append_metrics(tmp_path, {"epoch": 0})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 1, "test/er')
+    assert read_run(tmp_path).metrics == [{"epoch": 0}]
+
+
+def test_damage_is_named_with_file_and_line(tmp_path):
+    with pytest.raises(UserError, match=r"must be a run folder with a run.json, but there is none"):
+        read_run(tmp_path)
+    make_run(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 0}\nnonsense\n{"epoch": 2}\n')
+    with pytest.raises(UserError, match=r"metrics.jsonl line 2 must be JSON"):
+        read_run(tmp_path)
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(UserError, match=r"run.json must be readable JSON"):
+        read_run(tmp_path)
+    (tmp_path / "run.json").write_text("[]")
+    with pytest.raises(UserError, match=r"run.json must hold a JSON object, got list"):
+        read_run(tmp_path)
+    make_run(tmp_path, schema=99)
+    with pytest.raises(UserError, match=r"run.json must have schema 1, got 99"):
+        read_run(tmp_path)
+    write_json(tmp_path / "run.json", {"schema": SCHEMA, "name": "a", "method": "b", "status": "finished"})
+    with pytest.raises(UserError, match=r"run.json must hold description, environment, which it lacks"):
+        read_run(tmp_path)
+
+
+def test_numbers_json_lacks_become_null():
+    values = {"a": [math.inf, 1.0, {"b": -math.inf}], "c": (math.nan, 2), "d": "x", "e": True}
+    assert finite_or_none(values) == {"a": [None, 1.0, {"b": None}], "c": [None, 2], "d": "x", "e": True}
+
+
+def test_the_environment_names_versions_and_machine():
+    environment = describe_environment(device="cpu", num_threads=2)
+    assert environment["torch"].startswith("2.")
+    assert environment["mixscope"]
+    assert environment["num_threads"] == 2
+    assert environment["processor"]
+    commit = environment["commit"]
+    assert commit is None or len(commit.removesuffix("+")) == 40
+    json.dumps(environment, allow_nan=False)

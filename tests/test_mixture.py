@@ -1,0 +1,136 @@
+"""The blend of inputs and labels: values by hand, a slow twin, and what is refused."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mixscope.mixture import Mixture, blend, blend_targets, one_hot, soft_cross_entropy
+
+
+def naive_blend(values: Tensor, mixture: Mixture) -> Tensor:
+    rows = []
+    for members, weights in zip(mixture.members.tolist(), mixture.weights.tolist(), strict=True):
+        rows.append(sum(weight * values[member] for member, weight in zip(members, weights, strict=True)))
+    return torch.stack(rows)
+
+
+def make_mixture(batch_size: int, num_points: int, seed: int = 0) -> Mixture:
+    generator = torch.Generator().manual_seed(seed)
+    columns = [torch.arange(batch_size)]
+    columns += [torch.randperm(batch_size, generator=generator) for _ in range(num_points - 1)]
+    weights = torch.rand(batch_size, num_points, generator=generator, dtype=torch.float64)
+    return Mixture(torch.stack(columns, dim=1), weights / weights.sum(dim=1, keepdim=True))
+
+
+def test_two_points_blend_as_worked_by_hand():
+    mixture = Mixture(torch.tensor([[0, 1], [1, 0]]), torch.tensor([[0.75, 0.25], [0.5, 0.5]]))
+    values = torch.tensor([[0.0, 4.0], [8.0, 0.0]])
+    assert blend(values, mixture).tolist() == [[2.0, 3.0], [4.0, 2.0]]
+    targets = blend_targets(torch.tensor([2, 0]), mixture, num_classes=3)
+    assert targets.tolist() == [[0.25, 0.0, 0.75], [0.5, 0.0, 0.5]]
+
+
+@pytest.mark.parametrize("num_points", [1, 2, 3, 5])
+@pytest.mark.parametrize("shape", [(7,), (7, 4), (7, 3, 5, 6)])
+def test_blend_agrees_with_a_loop_over_rows_and_members(num_points, shape):
+    values = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    mixture = make_mixture(7, num_points)
+    expected = naive_blend(values, mixture)
+    torch.testing.assert_close(blend(values, mixture), expected, rtol=1e-12, atol=1e-12)
+    part = blend(values, mixture.rows(slice(2, 5)))
+    torch.testing.assert_close(part, expected[2:5], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("num_points", [2, 3])
+def test_blend_keeps_the_channels_last_layout(num_points):
+    values = torch.randn(4, 3, 6, 5).to(memory_format=torch.channels_last)
+    mixed = blend(values, make_mixture(4, num_points))
+    assert mixed.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(mixed, blend(values.contiguous(), make_mixture(4, num_points)))
+
+
+def test_a_member_met_twice_counts_with_both_weights():
+    mixture = Mixture(torch.tensor([[0, 1, 1], [1, 0, 1]]), torch.tensor([[0.5, 0.25, 0.25], [0.2, 0.3, 0.5]]))
+    torch.testing.assert_close(blend(torch.tensor([[0.0], [1.0]]), mixture), torch.tensor([[0.5], [0.7]]))
+    targets = blend_targets(torch.tensor([0, 1]), mixture, num_classes=2)
+    torch.testing.assert_close(targets, torch.tensor([[0.5, 0.5], [0.3, 0.7]]))
+
+
+def test_masked_pixels_come_from_the_partner_and_labels_follow_target_weights():
+    mask = torch.tensor([[[[True, False]]]])
+    mixture = Mixture(
+        torch.tensor([[0, 1], [1, 0]]),
+        torch.full((2, 2), 0.5),
+        target_weights=torch.tensor([[0.9, 0.1], [0.9, 0.1]]),
+        mask=mask,
+    )
+    images = torch.tensor([[[[1.0, 2.0]]], [[[3.0, 4.0]]]])
+    assert blend(images, mixture).tolist() == [[[[1.0, 4.0]]], [[[3.0, 2.0]]]]
+    targets = blend_targets(torch.tensor([0, 1]), mixture, num_classes=2)
+    torch.testing.assert_close(targets, torch.tensor([[0.9, 0.1], [0.1, 0.9]]))
+
+
+def test_arguments_are_left_as_they_were():
+    values, mixture = torch.randn(5, 2), make_mixture(5, 3)
+    before = values.clone(), mixture.members.clone(), mixture.weights.clone()
+    blend(values, mixture)
+    blend_targets(torch.arange(5), mixture, num_classes=5)
+    for now, then in zip((values, mixture.members, mixture.weights), before, strict=True):
+        assert torch.equal(now, then)
+
+
+def test_integer_values_are_refused():
+    with pytest.raises(ValueError, match=r"values must be floating point, got torch.uint8"):
+        blend(torch.zeros(2, 2, dtype=torch.uint8), make_mixture(2, 2))
+
+
+@pytest.mark.parametrize("labels", [torch.eye(2), torch.tensor([0.0, 1.0]), torch.tensor([[0], [1]])])
+def test_soft_float_or_two_dimensional_labels_are_refused(labels):
+    with pytest.raises(ValueError, match=r"labels must be integers of shape \(B,\), got"):
+        blend_targets(labels, make_mixture(2, 2), num_classes=2)
+
+
+def test_a_mask_of_another_size_is_refused():
+    mixture = Mixture(torch.tensor([[0, 0]]), torch.ones(1, 2) / 2, mask=torch.ones(1, 1, 2, 2, dtype=torch.bool))
+    with pytest.raises(ValueError, match=r"mixture.mask must have the images' size \(3, 3\), got \(2, 2\)"):
+        blend(torch.zeros(1, 1, 3, 3), mixture)
+
+
+def test_member_zero_must_stay_in_its_place():
+    with pytest.raises(ValueError, match=r"members\[:, 0\] must be consecutive rows, got \[1, 0\]"):
+        Mixture(torch.tensor([[1, 0], [0, 1]]), torch.full((2, 2), 0.5))
+
+
+def test_members_and_weights_must_have_one_shape():
+    with pytest.raises(ValueError, match=r"members and weights must have the same shape \(b, P\), got \(2, 2\) and"):
+        Mixture(torch.tensor([[0, 1], [1, 0]]), torch.ones(2, 1))
+
+
+def test_soft_cross_entropy_of_one_hot_targets_is_torchs_cross_entropy():
+    generator = torch.Generator().manual_seed(0)
+    logits = 5 * torch.randn(64, 10, generator=generator)
+    labels = torch.randint(10, (64,), generator=generator)
+    ours = soft_cross_entropy(logits, one_hot(labels, num_classes=10))
+    assert abs(float(ours - F.cross_entropy(logits, labels))) <= 1e-7 * float(ours)  # float32: seen 0
+
+
+def test_soft_cross_entropy_is_linear_in_the_targets():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(8, 4, generator=generator, dtype=torch.float64)
+    first, second = torch.randint(4, (2, 8), generator=generator)
+    losses = [soft_cross_entropy(logits, one_hot(labels, num_classes=4).double()) for labels in (first, second)]
+    blended = 0.3 * one_hot(first, num_classes=4).double() + 0.7 * one_hot(second, num_classes=4).double()
+    torch.testing.assert_close(soft_cross_entropy(logits, blended), 0.3 * losses[0] + 0.7 * losses[1])
+
+
+def test_soft_cross_entropy_refuses_integer_labels():
+    with pytest.raises(ValueError, match="targets must have 2 dimensions"):
+        soft_cross_entropy(torch.zeros(2, 3), torch.tensor([0, 1]))
+    with pytest.raises(ValueError, match=r"targets must be float of shape \(2, 3\), got torch.int64"):
+        soft_cross_entropy(torch.zeros(2, 3), torch.zeros(2, 3, dtype=torch.int64))
+
+
+def test_one_hot_checks_its_labels():
+    with pytest.raises(ValueError, match=r"labels must lie in \[0, 3\), got values from 0 to 3"):
+        one_hot(torch.tensor([0, 3]), num_classes=3)

@@ -1,0 +1,71 @@
+"""Named generators and the laws of the weights."""
+
+import math
+
+import pytest
+import torch
+
+from mixscope._random import derive_seed, named_generator, sample_beta, sample_dirichlet, seeded_globals
+
+
+def test_the_same_key_gives_the_same_numbers_and_another_key_others():
+    def draw(*key):
+        return torch.rand(4, generator=named_generator(*key)).tolist()
+
+    assert draw(0, "order", 3) == draw(0, "order", 3)
+    others = [draw(1, "order", 3), draw(0, "mixing", 3), draw(0, "order", 4), draw(0, "order", 3, 0), draw(0, "order")]
+    assert all(other != draw(0, "order", 3) for other in others)
+
+
+def test_keys_that_run_together_when_written_stay_apart():
+    seeds = {derive_seed(1, "a", 11), derive_seed(1, "a", 1, 1), derive_seed(11, "a", 1), derive_seed(1, "a1", 1)}
+    assert len(seeds) == 4
+
+
+def test_seeds_are_the_same_on_every_machine():
+    import hashlib
+
+    digest = hashlib.sha256(b"mixscope/0/order/1").digest()
+    assert derive_seed(0, "order", 1) == int.from_bytes(digest[:8], "big") // 2
+
+
+def test_seeding_the_globals_is_undone():
+    before = torch.get_rng_state()
+    with seeded_globals(0, "init"):
+        first = torch.rand(3)
+    assert torch.equal(torch.get_rng_state(), before)
+    with seeded_globals(0, "init"):
+        assert torch.equal(torch.rand(3), first)
+
+
+@pytest.mark.parametrize("num_points", [2, 3, 5])
+@pytest.mark.parametrize("alpha", [0.1, 0.5, 1.0, 4.0])
+def test_dirichlet_weights_have_their_exact_moments(alpha, num_points):
+    size = 40_000
+    weights = sample_dirichlet(alpha, (size, num_points), generator=named_generator(0, "test"))
+    assert bool((weights >= 0).all())
+    torch.testing.assert_close(weights.sum(dim=1), torch.ones(size, dtype=torch.float64), rtol=1e-12, atol=0)
+    mean, second = 1 / num_points, (alpha + 1) / (num_points * (num_points * alpha + 1))
+    deviation = math.sqrt(second - mean**2)
+    # Five standard errors of each sample mean; a square of a number in [0, 1] deviates by at most 1/2.
+    assert abs(float(weights[:, 0].mean()) - mean) < 5 * deviation / math.sqrt(size)
+    assert abs(float(weights[:, 0].square().mean()) - second) < 5 * 0.5 / math.sqrt(size)
+
+
+def test_a_tiny_concentration_gives_corners_and_no_nan():
+    weights = sample_dirichlet(1e-6, (1000, 3), generator=named_generator(0, "test"))
+    assert bool(torch.isfinite(weights).all())
+    assert float(weights.max(dim=1).values.min()) > 0.999
+
+
+def test_beta_agrees_with_scipys_distribution_function():
+    from scipy import stats
+
+    sample = sample_beta(0.4, 20_000, generator=named_generator(0, "test")).numpy()
+    assert stats.kstest(sample, stats.beta(0.4, 0.4).cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("alpha", [0.0, -1.0, math.nan, math.inf])
+def test_a_concentration_that_is_not_positive_is_refused(alpha):
+    with pytest.raises(ValueError, match="alpha must be positive and finite, got"):
+        sample_beta(alpha, 3, generator=named_generator(0, "test"))

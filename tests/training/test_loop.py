@@ -1,0 +1,195 @@
+"""The loop: it learns, repeats, resumes bit for bit, spreads over processes, and stops when the loss breaks."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.small_training import SCHEMES, make_training
+from torch import nn
+
+from mixscope._random import named_generator
+from mixscope.mixing.schedule import scheme_at
+from mixscope.mixture import blend, blend_targets, soft_cross_entropy
+from mixscope.training.checkpoint import load_state, save_state
+from mixscope.training.loop import NonFiniteLossError
+
+HELPERS = Path(__file__).parents[1] / "helpers"
+
+
+def train(*args, **kwargs):
+    training = make_training(*args, **kwargs)
+    return list(training.epochs()), training
+
+
+def assert_same_weights(first: nn.Module, second: nn.Module):
+    for (name, ours), theirs in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
+        assert torch.equal(ours, theirs), name
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_same_options_give_the_same_weights_bit_for_bit(scheme):
+    first, one = train(scheme)
+    second, two = train(scheme)
+    assert first == second
+    assert_same_weights(one.model, two.model)
+
+
+def test_another_seed_gives_other_weights():
+    _, one = train(seed=0)
+    _, two = train(seed=1)
+    assert not torch.equal(one.model.head.weight, two.model.head.weight)
+
+
+def naive_losses(scheme, *, epochs, mixing_off=None):
+    """Train with plain torch, one line of the definition after another; return each epoch's mean loss and accuracy."""
+    training = make_training(scheme)
+    net, batches = training.model, training.batches
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+    results = []
+    for epoch in range(1, epochs + 1):
+        total, hits, count = 0.0, 0.0, 0
+        for step, (inputs, labels) in enumerate(batches.epoch(epoch)):
+            chosen = scheme_at(SCHEMES[scheme], epoch, off_after=mixing_off)
+            mixture = chosen.draw(inputs, labels, generator=named_generator(0, "mixing", epoch, step))
+            targets = blend_targets(labels, mixture, num_classes=10)
+            logits = net(blend(inputs, mixture))
+            loss = soft_cross_entropy(logits, targets)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(inputs)
+            hits += sum(float(targets[i, int(logits[i].argmax())]) for i in range(len(inputs)))
+            count += len(inputs)
+        results.append((total / count, hits / count))
+    return results
+
+
+@pytest.mark.parametrize(("scheme", "mixing_off"), [("none", None), ("mixup", None), ("three", None), ("mixup", 2)])
+def test_losses_and_accuracies_agree_with_a_plain_loop(scheme, mixing_off):
+    summaries, _ = train(scheme, schedule="constant", mixing_off=mixing_off)
+    expected = naive_losses(scheme, epochs=4, mixing_off=mixing_off)
+    for summary, (loss, accuracy) in zip(summaries, expected, strict=True):
+        assert summary.loss == pytest.approx(loss, rel=2e-5)  # float32 through 20 steps: seen 1e-6
+        assert summary.accuracy_blends == pytest.approx(accuracy, abs=1e-6)
+        assert summary.mixing_on == (mixing_off is None or summary.epoch <= mixing_off)
+    assert [s.step for s in summaries] == [5, 10, 15, 20]
+
+
+def test_training_learns_the_digits():
+    summaries, _ = train("none", epochs=30, padding=0)
+    assert summaries[-1].accuracy_blends > 0.95
+    assert summaries[-1].loss < 0.2 * summaries[0].loss
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "multi-step", "one-cycle"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_a_resumed_run_ends_in_the_weights_of_an_unbroken_one(tmp_path, optimizer, schedule):
+    options = {"optimizer": optimizer, "schedule": schedule, "learning_rate": 0.01, "mixing_off": 3}
+    unbroken_summaries, unbroken = train("mixup", **options)
+    broken = make_training("mixup", **options)
+    epochs = broken.epochs()
+    for _ in range(2):
+        next(epochs)
+    save_state(tmp_path, broken.state())
+    next(epochs)  # what is done after the checkpoint is lost
+    resumed = make_training("mixup", **options)
+    resumed.load_state(load_state(tmp_path))
+    assert list(resumed.epochs()) == unbroken_summaries[2:]
+    assert_same_weights(resumed.model, unbroken.model)
+
+
+def test_a_network_with_batch_norm_resumes_bit_for_bit_too(tmp_path):
+    options = {"model": "convnet", "epochs": 2, "size": 100}
+    _, unbroken = train("mixup", **options)
+    broken = make_training("mixup", **options)
+    next(broken.epochs())
+    save_state(tmp_path, broken.state())
+    resumed = make_training("mixup", **options)
+    resumed.load_state(load_state(tmp_path))
+    list(resumed.epochs())
+    assert_same_weights(resumed.model, unbroken.model)
+
+
+def test_a_loss_that_breaks_names_epoch_step_and_rate():
+    training = make_training("none", learning_rate=1e30, schedule="constant")
+    message = r"stopped being finite in epoch 1, step \d of 5, at learning rate 1e\+30"
+    with pytest.raises(NonFiniteLossError, match=message):
+        list(training.epochs())
+    assert training.epoch == 0
+
+
+def test_long_epochs_are_checked_on_the_way():
+    training = make_training("none", learning_rate=1e30, batch_size=2)
+    with pytest.raises(NonFiniteLossError, match="of 102"):
+        list(training.epochs())
+
+
+def test_long_gradients_are_scaled_down():
+    training = make_training("none", max_gradient_norm=1e-6, epochs=1, weight_decay=0.0, momentum=0.0)
+    before = [parameter.detach().clone() for parameter in training.model.parameters()]
+    list(training.epochs())
+    after = [parameter.detach() for parameter in training.model.parameters()]
+    moved = sum(float((b - a).square().sum()) for b, a in zip(before, after, strict=True)) ** 0.5
+    assert 0 < moved <= 5 * 0.05 * 1e-6
+
+
+@pytest.mark.parametrize("loss", ["cross-entropy", "squared-error"])
+def test_both_losses_fall(loss):
+    summaries, _ = train("mixup", loss=loss, epochs=10, learning_rate=0.02)
+    assert summaries[-1].loss < 0.8 * summaries[0].loss
+
+
+def test_label_smoothing_raises_the_floor_of_the_loss():
+    smooth, _ = train("none", epochs=20, padding=0, label_smoothing=0.2)
+    plain, _ = train("none", epochs=20, padding=0)
+    assert plain[-1].loss < 0.2 < 0.5 < smooth[-1].loss
+
+
+def test_bfloat16_trains_with_weights_in_float32():
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state()
+    try:
+        accelerator = Accelerator(cpu=True, mixed_precision="bf16")
+        summaries, training = train("mixup", epochs=6, precision="bf16", accelerator=accelerator)
+    finally:
+        AcceleratorState._reset_state()
+    assert {parameter.dtype for parameter in training.model.parameters()} == {torch.float32}
+    assert summaries[-1].loss < summaries[0].loss
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory):
+    """Train every scheme in two processes, started once as torchrun does; return the folder of the results."""
+    output = tmp_path_factory.mktemp("two")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    script = [str(HELPERS / "small_training.py"), str(output), *SCHEMES]
+    done = subprocess.run([*command, *script], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return output
+
+
+@pytest.mark.parametrize("scheme", ["none", "mixup", "three", "cutmix"])
+def test_two_processes_train_like_one(two_processes, scheme):
+    expected, training = train(scheme)
+    lines = json.loads((two_processes / f"{scheme}.json").read_text())
+    for (loss, accuracy, step), summary in zip(lines, expected, strict=True):
+        assert loss == pytest.approx(summary.loss, abs=1e-5)
+        assert accuracy == pytest.approx(summary.accuracy_blends, abs=1e-5)
+        assert step == summary.step
+    weights = torch.load(two_processes / f"{scheme}.pt", weights_only=True)
+    for name, value in training.model.state_dict().items():
+        torch.testing.assert_close(weights[name], value, rtol=0, atol=1e-5)
+
+
+def test_two_processes_mix_hidden_layers_within_their_own_rows(two_processes):
+    expected, _ = train("manifold")
+    lines = json.loads((two_processes / "manifold.json").read_text())
+    # Other partners than one process has, but the same images, places and number of steps.
+    assert lines[-1][0] < lines[0][0]
+    assert lines[-1][0] == pytest.approx(expected[-1].loss, rel=0.5)
+    assert lines[-1][0] != pytest.approx(expected[-1].loss, abs=1e-5)
