@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mixscope.capture import Captured, capture
+    from mixscope.capturing import Captured, capture
     from mixscope.metrics.calibration import CalibrationBins, expected_calibration_error
     from mixscope.metrics.channels import ChannelReport, mixed_feature_geometry
     from mixscope.metrics.collapse import CollapseReport, neural_collapse
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "mixscope.capture": ("Captured", "capture"),
+    "mixscope.capturing": ("Captured", "capture"),
     "mixscope.metrics.calibration": ("CalibrationBins", "expected_calibration_error"),
     "mixscope.metrics.channels": ("ChannelReport", "mixed_feature_geometry"),
     "mixscope.metrics.collapse": ("CollapseReport", "neural_collapse"),

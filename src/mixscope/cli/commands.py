@@ -1,0 +1,296 @@
+"""The commands: each a frozen dataclass of options with `run`."""
+
+import argparse
+import contextlib
+import io
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol
+
+import tyro
+from rich.console import Console
+from tyro.conf import OmitArgPrefixes, Positional, arg
+
+from mixscope._errors import UserError
+from mixscope.cli.display import ProgressDisplay, format_number, print_table
+from mixscope.experiment.options import DataOptions, Device, MeasureOptions, TrainOptions
+
+RUNS = Path("runs")
+
+
+class Command(Protocol):
+    """One command with its options."""
+
+    def run(self) -> None:
+        """Do it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Train ERM, mixup, and mixup switched off early on 200 real digits, and write one page about it."""
+
+    out: Path = RUNS / "demo"
+    """Folder of the page and the runs; runs of an earlier demonstration in it are replaced."""
+    seeds: int = 3
+    """Seeds of each method."""
+    epochs: int | None = None
+    """Epochs of each run; left out: long enough to over-train."""
+
+    def run(self) -> None:
+        """Run the demonstration."""
+        from mixscope.experiment.demo import EPOCHS, demo_runs
+
+        if self.seeds < 1 or (self.epochs is not None and self.epochs < 1):
+            raise UserError(f"seeds and epochs must be at least 1, got {self.seeds} and {self.epochs}")
+        runs = demo_runs(num_seeds=self.seeds, epochs=self.epochs or EPOCHS)
+        from mixscope.experiment.run import run_training
+        from mixscope.records.store import RECORD_FILE, REPORT_FILE, read_run
+        from mixscope.report.page import write_report
+
+        console, began = Console(), time.perf_counter()
+        with ProgressDisplay(console, num_runs=len(runs)) as display:
+            for name, options in runs.items():
+                folder = self.out / name
+                if (folder / RECORD_FILE).exists():
+                    shutil.rmtree(folder)
+                display.run_started(name, options.training.epochs)
+                run_training(options, folder, observer=display, report=False)
+                display.run_done()
+        page = self.out / REPORT_FILE
+        write_report(
+            page, [read_run(self.out / name) for name in runs], title="What mixup does to a network on 200 digits"
+        )
+        console.print(f"{len(runs)} runs in {time.perf_counter() - began:.0f} s")
+        _say_page(console, page)
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a network with mixing, measure it along the way, and write a run folder with a page."""
+
+    options: OmitArgPrefixes[TrainOptions] = field(default_factory=TrainOptions)
+    out: Path | None = None
+    """The run folder; left out: runs/DATA-MODEL-METHOD-seedN."""
+    from_: Annotated[Path | None, arg(name="from")] = None
+    """Repeat the run in this folder exactly; options given beside it replace the run's own."""
+    resume: Path | None = None
+    """Go on with the run in this folder from its last checkpoint."""
+    tracker: Literal["tensorboard", "wandb"] | None = None
+    """Log the numbers there too (extras of the same names)."""
+
+    def run(self) -> None:
+        """Train."""
+        from mixscope.experiment.run import read_options, run_training
+
+        if self.resume is not None and (self.from_ is not None or self.out is not None):
+            raise UserError("resume must stand without --from and --out: the run goes on in its own folder")
+        if self.resume is not None and read_options(self.resume) != self.options:
+            raise UserError(
+                "resume must stand without other options: the run goes on with its own; use --from to change some"
+            )
+        folder = self.resume or self.out or self._default_folder()
+        console = Console()
+        with ProgressDisplay(console) as display:
+            display.run_started(folder.name, self.options.training.epochs)
+            try:
+                run_training(
+                    self.options,
+                    folder,
+                    observer=display,
+                    resume=self.resume is not None,
+                    repeats=self.from_ if self.from_ is not None and self._repeats_images() else None,
+                    tracker=self.tracker,
+                )
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(f"interrupted; go on with: mixscope train --resume {folder}") from None
+        if _is_main_process():
+            _print_summary(console, folder)
+
+    def _default_folder(self) -> Path:
+        from mixscope.experiment.labels import method_label
+
+        if self.from_ is not None:
+            return self.from_.with_name(f"{self.from_.name}-repeat")
+        data, model = Path(self.options.data.data).name.split(".")[0], self.options.model.rsplit(":", 1)[-1]
+        words = f"{data}-{model}-{method_label(self.options)}-seed{self.options.seed}"
+        return RUNS / re.sub(r"[^\w.=+-]+", "-", words)
+
+    def _repeats_images(self) -> bool:
+        from mixscope.experiment.run import read_options
+
+        assert self.from_ is not None
+        return read_options(self.from_).data == self.options.data
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Measure a checkpoint trained elsewhere: print a table and write a page."""
+
+    model: Positional[str]
+    """FILE.py:FACTORY, timm:NAME, or the name of one of mixscope's networks."""
+    weights: Path
+    """State dict: .safetensors, or .pt/.pth read without unpickling anything but tensors."""
+    data: OmitArgPrefixes[DataOptions] = field(default_factory=DataOptions)
+    head: str | None = None
+    """Module name of the linear classifier; left out: "head"."""
+    measuring: OmitArgPrefixes[MeasureOptions] = field(default_factory=MeasureOptions)
+    device: Device = "auto"
+    """auto takes a GPU where there is one."""
+    out: Path | None = None
+    """Folder of the records and the page; left out: runs/measure-MODEL."""
+
+    def run(self) -> None:
+        """Measure."""
+        from mixscope.experiment.checkpoint import measure_checkpoint
+
+        name = re.sub(r"[^\w.=+-]+", "-", self.model.rsplit(":", 1)[-1])
+        folder = self.out or RUNS / f"measure-{name}"
+        console = Console()
+        with ProgressDisplay(console) as display:
+            measure_checkpoint(
+                self.model,
+                self.weights,
+                data=self.data,
+                head=self.head,
+                measuring=self.measuring,
+                device=self.device,
+                folder=folder,
+                observer=display,
+            )
+        _print_summary(console, folder)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Compare runs on one page."""
+
+    runs: Positional[tuple[Path, ...]]
+    """Run folders, or folders of run folders."""
+    out: Path = Path("report.html")
+    """The page."""
+    title: str = "Runs compared"
+    """Its title."""
+
+    def run(self) -> None:
+        """Write the page."""
+        from mixscope.records.store import RECORD_FILE, read_run
+        from mixscope.report.page import write_report
+
+        folders: list[Path] = []
+        for path in self.runs:
+            inside = (
+                [] if (path / RECORD_FILE).exists() else sorted(file.parent for file in path.glob(f"*/{RECORD_FILE}"))
+            )
+            folders += inside or [path]
+        if not folders:
+            raise UserError("runs must name at least one run folder, got none")
+        write_report(self.out, [read_run(folder) for folder in folders], title=self.title)
+        _say_page(Console(), self.out)
+
+
+@dataclass(frozen=True)
+class Data:
+    """List the image sets mixscope knows, where they are and what is missing; fetch one."""
+
+    fetch: str | None = None
+    """Download this set into the cache."""
+    data_dir: Path | None = None
+    """Folder with local copies; looked at before MIXSCOPE_DATA and the cache."""
+
+    def run(self) -> None:
+        """List, or fetch."""
+        from mixscope.data.catalogue import data_status, fetch_data
+
+        console = Console()
+        if self.fetch is not None:
+            with ProgressDisplay(console) as display:
+                fetch_data(self.fetch, data_dir=self.data_dir, progress=display.loading)
+        rows = [
+            [
+                status.name,
+                f"{status.num_train:,} + {status.num_test:,}" if status.num_test else f"{status.num_train:,}",
+                str(status.num_classes),
+                "x".join(map(str, status.image_shape)),
+                str(status.found) if status.found else f"missing: {', '.join(status.missing)}",
+            ]
+            for status in data_status(self.data_dir)
+        ]
+        print_table(console, "Image sets", ["set", "images", "classes", "size", "where"], rows)
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "demo": Demo,
+    "train": Train,
+    "measure": Measure,
+    "report": Report,
+    "data": Data,
+}
+
+
+def parse(arguments: Sequence[str]) -> Command:
+    """Turn the command line into a command. `train --from` and `--resume` take their defaults from that run.
+
+    Raises:
+        UserError: If an option's value makes no sense. Words that are no options at all are explained by tyro, which
+            prints and exits with 2.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return _parse(arguments)
+    except SystemExit as stopped:
+        cause: BaseException | None = stopped
+        while cause is not None:
+            if isinstance(cause, UserError):
+                raise UserError(str(cause)) from None
+            cause = cause.__cause__ or cause.__context__
+        sys.stderr.write(said.getvalue())
+        raise
+
+
+def _parse(arguments: Sequence[str]) -> Command:
+    if arguments[:1] == ["train"]:
+        known = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        known.add_argument("--from", dest="earlier", type=Path)
+        known.add_argument("--resume", dest="earlier", type=Path)
+        earlier = known.parse_known_args(arguments[1:])[0].earlier
+        if earlier is not None:
+            from mixscope.experiment.run import read_options
+
+            default = Train(options=read_options(earlier))
+            return tyro.cli(Train, prog="mixscope train", args=arguments[1:], default=default)
+    command: Command = tyro.extras.subcommand_cli_from_dict(
+        COMMANDS, prog="mixscope", description="See what mixup does to a network.", args=list(arguments)
+    )
+    return command
+
+
+def _is_main_process() -> bool:
+    from accelerate import PartialState
+
+    return bool(PartialState().is_main_process)
+
+
+def _say_page(console: Console, page: Path) -> None:
+    console.print(f"page: {page.resolve()}", soft_wrap=True, highlight=False)
+
+
+def _print_summary(console: Console, folder: Path) -> None:
+    """Print the last measurement of a run, and where its page is."""
+    from mixscope.records.store import REPORT_FILE, read_run
+
+    run = read_run(folder)
+    rows = [[key, format_number(value)] for key, value in run.metrics[-1].items() if not key.startswith("linearity/")]
+    print_table(console, f"{run.method} on {run.record['data']['name']}", ["quantity", "value"], rows)
+    layers = run.pictures.get("linearity", [])
+    if layers:
+        columns = list(layers[0])
+        cells = [[format_number(layer[column]) for column in columns] for layer in layers]
+        print_table(console, "Linearity of layers", columns, cells)
+    _say_page(console, folder / REPORT_FILE)

@@ -1,0 +1,95 @@
+"""What the commands show in a terminal: a live progress display, and tables. Quiet where output is no terminal."""
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+
+class ProgressDisplay:
+    """A progress bar for loading, one for the run under way and, over several runs, one for all of them."""
+
+    def __init__(self, console: Console, *, num_runs: int = 1) -> None:
+        self.console = console
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._all: TaskID | None = None
+        if num_runs > 1:
+            self._all = self._progress.add_task("all runs", total=num_runs, numbers="")
+        self._run: TaskID | None = None
+        self._loading: TaskID | None = None
+
+    def __enter__(self) -> "ProgressDisplay":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def run_started(self, name: str, num_epochs: int) -> None:
+        """Begin the bar of one run."""
+        if self._run is not None:
+            self._progress.remove_task(self._run)
+        self._run = self._progress.add_task(name, total=num_epochs, numbers="")
+
+    def run_done(self) -> None:
+        """Count one run as done."""
+        if self._all is not None:
+            self._progress.advance(self._all)
+
+    def loading(self, task: str, done: int, total: int | None) -> None:
+        """Show how far reading or downloading data has come."""
+        if self._loading is None:
+            self._loading = self._progress.add_task(task, total=total or None, numbers="")
+        self._progress.update(self._loading, description=task, completed=done, total=total or None)
+        if total and done >= total:
+            self._progress.remove_task(self._loading)
+            self._loading = None
+
+    def epoch_done(self, epoch: int, num_epochs: int, values: Mapping[str, Any]) -> None:
+        """Show an epoch's numbers."""
+        if self._run is None:
+            return
+        numbers = f"loss {values['train/loss']:.3f}"
+        if "test/error" in values:
+            numbers += f"  test error {100 * values['test/error']:.2f}%  ECE {values['test/ece']:.3f}"
+            self._progress.update(self._run, numbers=numbers)
+        self._progress.update(self._run, completed=epoch)
+
+
+def print_table(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table; the first column is text, the others are numbers."""
+    table = Table(title=title, title_justify="left")
+    for position, column in enumerate(columns):
+        table.add_column(column, justify="left" if position == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def format_number(value: Any) -> str:
+    """Write a number in four significant digits, and a missing one as a dash."""
+    if value is None or (isinstance(value, float) and value != value):
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

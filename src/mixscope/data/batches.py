@@ -1,0 +1,206 @@
+"""Batches cut from uint8 images that stay on the device; the order of an epoch is drawn at its start."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from mixscope._checks import check_at_least, check_same_length
+from mixscope._random import named_generator
+from mixscope.data.augmentation import NO_AUGMENTATION, Augmentation, augment, draw_augmentation
+
+__all__ = ["Augmentation", "EvaluationBatches", "Normaliser", "TrainingBatches"]
+
+
+class TrainingBatches:
+    """Shuffled, augmented, normalised batches.
+
+    The order of an epoch, its crops and its flips are functions of (seed, epoch) alone: the same on every machine and
+    device, whatever was drawn before. Draws belong to the place in the epoch, so the batch size changes no image.
+
+    Args:
+        images: (N, C, H, W) uint8; moved to `device` once and kept there as uint8.
+        labels: (N,) int64.
+        batch_size: Examples per batch; the last batch of an epoch may have fewer.
+        mean: C numbers subtracted from pixels scaled to [0, 1].
+        std: C numbers the result is divided by.
+        seed: Seed of all draws.
+        augmentation: What is changed at random.
+        drop_last: Leave out a last batch that is not full.
+        device: Where batches are made.
+        channels_last: Give batches in torch.channels_last memory format.
+
+    Raises:
+        ValueError: If shapes, dtypes or counts do not fit, or drop_last leaves no batch.
+
+    Example:
+        >>> images = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1)
+        >>> batches = TrainingBatches(images, torch.arange(5), batch_size=2, mean=(0.0,), std=(1.0,), seed=0)
+        >>> [len(labels) for inputs, labels in batches.epoch(0)]
+        [2, 2, 1]
+        >>> inputs, labels = next(batches.epoch(0))
+        >>> torch.equal((inputs.flatten() * 255).round().long(), labels)
+        True
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        batch_size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        seed: int,
+        augmentation: Augmentation = NO_AUGMENTATION,
+        drop_last: bool = False,
+        device: torch.device | str = "cpu",
+        channels_last: bool = False,
+    ) -> None:
+        check_batch_arguments(images, labels, batch_size=batch_size)
+        self.images = images.to(device)
+        self.labels = labels.to(device)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.augmentation = augmentation
+        self.drop_last = drop_last
+        self._normalise = Normaliser(images.shape, mean=mean, std=std, device=device, channels_last=channels_last)
+        if self.num_batches == 0:
+            raise ValueError(
+                f"batch_size must be at most {len(images)}, the number of images, when drop_last, got {batch_size}"
+            )
+
+    @property
+    def num_batches(self) -> int:
+        """Batches in one epoch."""
+        return len(self.labels) // self.batch_size if self.drop_last else -(-len(self.labels) // self.batch_size)
+
+    def __len__(self) -> int:
+        """Return the number of batches in one epoch."""
+        return self.num_batches
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Iterate over one epoch.
+
+        Args:
+            epoch: Number of the epoch; each has its own order, crops and flips.
+
+        Yields:
+            (B, C, H, W) float32 inputs and (B,) int64 labels, on the device.
+        """
+        count, device = len(self.labels), self.images.device
+        order = torch.randperm(count, generator=named_generator(self.seed, "training order", epoch)).to(device)
+        draw = draw_augmentation(self.augmentation, count, seed=self.seed, epoch=epoch, device=device)
+        for batch in range(self.num_batches):
+            places = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+            rows = order[places]
+            images = augment(self.images.index_select(0, rows), draw.places(places))
+            yield self._normalise(images), self.labels.index_select(0, rows)
+
+
+class EvaluationBatches:
+    """Normalised batches in the order of the images; may be iterated over again and again.
+
+    Args:
+        images: (N, C, H, W) uint8; moved to `device` once and kept there as uint8.
+        labels: (N,) int64.
+        batch_size: Examples per batch; the last batch may have fewer.
+        mean: C numbers subtracted from pixels scaled to [0, 1].
+        std: C numbers the result is divided by.
+        device: Where batches are made.
+        channels_last: Give batches in torch.channels_last memory format.
+
+    Raises:
+        ValueError: If shapes, dtypes or counts do not fit.
+
+    Example:
+        >>> images = torch.full((3, 1, 2, 2), 255, dtype=torch.uint8)
+        >>> batches = EvaluationBatches(images, torch.arange(3), batch_size=2, mean=(0.5,), std=(0.25,))
+        >>> [(inputs.mean().item(), labels.tolist()) for inputs, labels in batches]
+        [(2.0, [0, 1]), (2.0, [2])]
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        batch_size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        device: torch.device | str = "cpu",
+        channels_last: bool = False,
+    ) -> None:
+        check_batch_arguments(images, labels, batch_size=batch_size)
+        self.images = images.to(device)
+        self.labels = labels.to(device)
+        self.batch_size = batch_size
+        self._normalise = Normaliser(images.shape, mean=mean, std=std, device=device, channels_last=channels_last)
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return -(-len(self.labels) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (B, C, H, W) float32 inputs and (B,) int64 labels, on the device."""
+        for images, labels in zip(self.images.split(self.batch_size), self.labels.split(self.batch_size), strict=True):
+            yield self._normalise(images), labels
+
+
+class Normaliser:
+    """Turns uint8 images into float32 inputs, (pixel / 255 - mean) / std, as pixel * scale + shift.
+
+    Multiplied, then added, never fused: two roundings a pixel, so a batch has the same bits in either memory format
+    and whatever its size.
+
+    Raises:
+        ValueError: If mean or std has not one number per channel, or a std is not positive.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        device: torch.device | str,
+        channels_last: bool,
+    ) -> None:
+        channels, width = shape[1], shape[3]
+        if len(mean) != channels or len(std) != channels:
+            raise ValueError(
+                f"mean and std must have one number per channel, {channels}, got {len(mean)} and {len(std)}"
+            )
+        if not all(value > 0 for value in std):
+            raise ValueError(f"std must be positive, got {tuple(std)}")
+        means, stds = torch.tensor(mean, dtype=torch.float64), torch.tensor(std, dtype=torch.float64)
+        scale, shift = (1 / (255 * stds)).float(), (-means / stds).float()
+        self._channels_last = channels_last
+        # Channels last, a row of pixels is one run of W * C numbers, and the C factors are repeated along it.
+        view = (width * channels,) if channels_last else (channels, 1, 1)
+        self._scale = (scale.repeat(width) if channels_last else scale).view(view).to(device)
+        self._shift = (shift.repeat(width) if channels_last else shift).view(view).to(device)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return (B, C, H, W) float32 for (B, C, H, W) uint8."""
+        if not self._channels_last:
+            return images.float().mul_(self._scale).add_(self._shift)
+        count, channels, height, width = images.shape
+        rows = images.permute(0, 2, 3, 1).contiguous().float().view(count, height, width * channels)
+        return rows.mul_(self._scale).add_(self._shift).view(count, height, width, channels).permute(0, 3, 1, 2)
+
+
+def check_batch_arguments(images: Tensor, labels: Tensor, *, batch_size: int) -> None:
+    """Raise unless images and labels can be cut into batches.
+
+    Raises:
+        ValueError: Naming the argument.
+    """
+    if images.dtype is not torch.uint8 or images.ndim != 4:
+        raise ValueError(
+            f"images must be uint8 of shape (N, C, H, W), got {images.dtype} of shape {tuple(images.shape)}"
+        )
+    if labels.dtype is not torch.int64 or labels.ndim != 1:
+        raise ValueError(f"labels must be int64 of shape (N,), got {labels.dtype} of shape {tuple(labels.shape)}")
+    check_same_length(images=images, labels=labels)
+    check_at_least(1, images=len(images), batch_size=batch_size)

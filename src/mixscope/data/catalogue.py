@@ -1,0 +1,222 @@
+"""One way to any data set: a name, a path, or a hub name goes in, ImageData comes out."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from mixscope._checks import nearest
+from mixscope._errors import UserError
+from mixscope._random import named_generator
+from mixscope.data.cache import cache_folder, decoded_once
+from mixscope.data.download import fetch_files
+from mixscope.data.hub import PREFIX, read_hub
+from mixscope.data.image_tree import read_image_tree
+from mixscope.data.images import DecodedSet, ImageData
+from mixscope.data.locate import data_roots, locate
+from mixscope.data.members import ARCHIVE_SUFFIXES, is_archive
+from mixscope.data.named_sets import DIGIT_NAMES, NAMED_SETS, NamedSet
+from mixscope.data.progress import Progress
+from mixscope.data.sources import read_digits, read_npz
+from mixscope.data.splits import stratified_split
+
+DIGITS = "digits"
+SET_NAMES = (DIGITS, *NAMED_SETS)
+TEST_SIZE = 0.2
+
+
+@dataclass(frozen=True)
+class SetStatus:
+    """Where a named set is on this machine, and what it is.
+
+    Attributes:
+        name: What the user writes.
+        found: The folder that has all its files; None where none has. Digits come with scikit-learn: its folder.
+        missing: Names of the files that are not there; empty where it was found.
+        num_classes: K.
+        image_shape: (C, H, W).
+        num_train: Training images; for digits all images, which a seeded split divides.
+        num_test: Official test images.
+        licence: As its authors state it.
+        citation: One line.
+    """
+
+    name: str
+    found: Path | None
+    missing: tuple[str, ...]
+    num_classes: int
+    image_shape: tuple[int, int, int]
+    num_train: int
+    num_test: int
+    licence: str
+    citation: str
+
+
+def load_data(
+    spec: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    test_size: float = TEST_SIZE,
+    split_seed: int = 0,
+    progress: Progress | None = None,
+) -> ImageData:
+    """Load a data set, downloading or decoding it the first time.
+
+    Args:
+        spec: One of SET_NAMES; or "hf:NAME" for the Hugging Face hub; or the path of a folder or archive of images
+            (train/CLASS/FILE and test/CLASS/FILE, or CLASS/FILE) or of an .npz file. A name wins over a folder of the
+            same name: write ./mnist for the folder.
+        data_dir: Where named sets are looked for first; then in the folder that MIXSCOPE_DATA names, then in the
+            cache. A set that is nowhere is downloaded to data_dir, or to the cache where none is given.
+        test_size: Where the set has no test part of its own: the share (0, 1) or count (at least 1) split off.
+        split_seed: Seed of that split.
+        progress: Told how far a download or the decoding is.
+
+    Returns:
+        The checked set on the CPU; memory-mapped where it comes from the cache.
+
+    Raises:
+        UserError: If the name is unknown, a path is missing, or a file cannot be read or makes no data set.
+
+    Example:
+        >>> data = load_data("digits", test_size=0.25)
+        >>> data.image_shape, data.num_classes, len(data.train_images), len(data.test_images)
+        ((1, 8, 8), 10, 1347, 450)
+    """
+    if isinstance(spec, str):
+        if spec == DIGITS:
+            decoded = DecodedSet(
+                read_digits(), None, DIGIT_NAMES, "embedded in scikit-learn; grey levels 0..16 times 15"
+            )
+            return _image_data(spec, decoded, test_size=test_size, split_seed=split_seed)
+        if spec in NAMED_SETS:
+            decoded = _read_named(NAMED_SETS[spec], data_dir, progress)
+            return _image_data(spec, decoded, test_size=test_size, split_seed=split_seed)
+        if spec.startswith(PREFIX):
+            decoded = read_hub(spec.removeprefix(PREFIX), progress=progress)
+            return _image_data(spec, decoded, test_size=test_size, split_seed=split_seed)
+        if not _looks_like_path(spec):
+            raise UserError(
+                f"data must be one of {', '.join(SET_NAMES)}, {PREFIX}NAME or a path, "
+                f"got {spec!r}{nearest(spec, SET_NAMES)}"
+            )
+    path = Path(spec).expanduser()
+    decoded = _read_path(path, progress)
+    return _image_data(path.resolve().name.split(".")[0], decoded, test_size=test_size, split_seed=split_seed)
+
+
+def data_status(data_dir: str | Path | None = None) -> tuple[SetStatus, ...]:
+    """Say for every named set where it is on this machine, or which files are missing; opens and downloads nothing.
+
+    Args:
+        data_dir: Looked in before MIXSCOPE_DATA and the cache.
+
+    Raises:
+        UserError: If MIXSCOPE_DATA names a folder that is not there.
+
+    Example:
+        >>> [status.name for status in data_status()][:3]
+        ['digits', 'mnist', 'fashion-mnist']
+    """
+    digits = SetStatus(
+        name=DIGITS,
+        found=_sklearn_folder(),
+        missing=(),
+        num_classes=10,
+        image_shape=(1, 8, 8),
+        num_train=1797,
+        num_test=0,
+        licence="CC BY 4.0 (UCI), comes with scikit-learn",
+        citation="Alpaydin, Kaynak: Optical recognition of handwritten digits, UCI, 1998",
+    )
+    statuses = [digits]
+    for named in NAMED_SETS.values():
+        found, missing = locate(named, data_roots(data_dir))
+        statuses.append(
+            SetStatus(
+                name=named.name,
+                found=found,
+                missing=missing,
+                num_classes=len(named.class_names),
+                image_shape=named.image_shape,
+                num_train=named.num_train,
+                num_test=named.num_test,
+                licence=named.licence,
+                citation=named.citation,
+            )
+        )
+    return tuple(statuses)
+
+
+def fetch_data(name: str, data_dir: str | Path | None = None, progress: Progress | None = None) -> Path:
+    """Make sure the files of a named set are on this machine, downloading them where they are not.
+
+    Args:
+        name: One of SET_NAMES.
+        data_dir: Where to look first, and where downloads go; the cache where None.
+        progress: Told the bytes that have arrived.
+
+    Returns:
+        The folder with the files.
+
+    Raises:
+        UserError: If the name is unknown, or a download fails.
+    """
+    if name == DIGITS:
+        return _sklearn_folder()
+    if name not in NAMED_SETS:
+        raise UserError(f"data must be one of {', '.join(SET_NAMES)}, got {name!r}{nearest(name, SET_NAMES)}")
+    named = NAMED_SETS[name]
+    found, _ = locate(named, data_roots(data_dir))
+    if found is not None:
+        return found
+    root = cache_folder() if data_dir is None else Path(data_dir).expanduser()
+    return fetch_files(named.files, root / named.folders[0], progress=progress)
+
+
+def _read_named(named: NamedSet, data_dir: str | Path | None, progress: Progress | None) -> DecodedSet:
+    folder = fetch_data(named.name, data_dir, progress)
+
+    def decode() -> DecodedSet:
+        return named.read(folder, named.class_names)
+
+    return decoded_once(named.name, named.files_in(folder), decode) if named.is_slow else decode()
+
+
+def _read_path(path: Path, progress: Progress | None) -> DecodedSet:
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder")
+    if path.is_file() and path.suffix.lower() == ".npz":
+        return read_npz(path)
+    if path.is_dir() or is_archive(path):
+        return decoded_once("images", [path], lambda: read_image_tree(path, progress=progress))
+    raise UserError(f"{path}: must be a folder, an .npz file or an archive ({', '.join(ARCHIVE_SUFFIXES)})")
+
+
+def _image_data(name: str, decoded: DecodedSet, *, test_size: float, split_seed: int) -> ImageData:
+    """Return the set with its own test part, or with one split off."""
+    train, test, notes = decoded.train, decoded.test, decoded.notes
+    if test is not None:
+        return ImageData(name, train.images, train.labels, test.images, test.labels, decoded.class_names, notes)
+    kept, held_out = stratified_split(train.labels, test_size, named_generator(split_seed, "data split"))
+    return ImageData(
+        name,
+        train.images[kept],
+        train.labels[kept],
+        train.images[held_out],
+        train.labels[held_out],
+        decoded.class_names,
+        f"{notes}; no test part, {len(held_out)} of {len(train)} split off with split_seed {split_seed}",
+    )
+
+
+def _looks_like_path(spec: str) -> bool:
+    return "/" in spec or os.sep in spec or spec.lower().endswith((*ARCHIVE_SUFFIXES, ".npz")) or Path(spec).exists()
+
+
+def _sklearn_folder() -> Path:
+    from importlib.util import find_spec
+
+    spec = find_spec("sklearn")
+    origin = None if spec is None else spec.origin
+    assert origin is not None  # a declared dependency
+    return Path(origin).parent / "datasets" / "data"

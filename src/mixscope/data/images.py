@@ -1,0 +1,221 @@
+"""What a data set is here: uint8 images in memory with labels, class names and where they came from."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from mixscope._errors import UserError
+from mixscope.data.splits import balanced_subset
+
+# Pixels counted at a time: the copy of a chunk stays in the processor's cache, whatever the size of the set.
+CHUNK_VALUES = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """One part of a data set.
+
+    Attributes:
+        images: (N, C, H, W) uint8.
+        labels: (N,) int64 in [0, K).
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.images)
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedSet:
+    """A data set as its files hold it, before any split of ours.
+
+    Attributes:
+        train: The training part; everything where the files have no test part.
+        test: The official test part, or None.
+        class_names: K names; label k is class_names[k].
+        notes: Where it came from and what was noticed, one line.
+    """
+
+    train: LabelledImages
+    test: LabelledImages | None
+    class_names: tuple[str, ...]
+    notes: str
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """A data set ready for training: uint8 images, integer labels, checked when it is made.
+
+    Attributes:
+        name: Short name, used in records and error messages.
+        train_images: (N, C, H, W) uint8.
+        train_labels: (N,) int64 in [0, K), every class present.
+        test_images: (M, C, H, W) uint8.
+        test_labels: (M,) int64 in [0, K).
+        class_names: K names; label k is class_names[k].
+        notes: Where it came from and how it was split, one line.
+
+    Raises:
+        UserError: If the counts of images and labels differ, a label is out of range, a class has no training image,
+            a part is empty, or a dtype or shape is wrong.
+
+    Example:
+        >>> images = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
+        >>> labels = torch.tensor([0, 1])
+        >>> data = ImageData("dots", images, labels, images, labels, ("black", "white"), "made by hand")
+        >>> data.num_classes, data.image_shape, data.channel_mean, data.channel_std
+        (2, (1, 1, 1), (0.5,), (0.5,))
+    """
+
+    name: str
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    class_names: tuple[str, ...]
+    notes: str
+
+    def __post_init__(self) -> None:
+        train = LabelledImages(self.train_images, self.train_labels)
+        test = LabelledImages(self.test_images, self.test_labels)
+        check_decoded(DecodedSet(train, test, self.class_names, self.notes), source=self.name)
+
+    @property
+    def num_classes(self) -> int:
+        """K, the number of classes."""
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        channels, height, width = self.train_images.shape[1:]
+        return channels, height, width
+
+    @property
+    def channel_mean(self) -> tuple[float, ...]:
+        """Mean of each channel of the training images, pixels scaled to [0, 1]; float64."""
+        return self._channel_moments[0]
+
+    @property
+    def channel_std(self) -> tuple[float, ...]:
+        """Population standard deviation of each channel, pixels scaled to [0, 1]; float64.
+
+        A channel that never changes has 1 here instead of 0, so that normalising it gives 0 rather than NaN.
+        """
+        return self._channel_moments[1]
+
+    @cached_property
+    def _channel_moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        return channel_moments(self.train_images)
+
+    def to(self, device: torch.device | str) -> "ImageData":
+        """Return the same data with its four tensors on `device`."""
+        tensors = {name: getattr(self, name).to(device) for name in TENSOR_NAMES}
+        return replace(self, **tensors)
+
+    def subset(self, size: int, *, generator: torch.Generator) -> "ImageData":
+        """Return the data with a class-balanced random part of the training images; the test part stays whole.
+
+        Args:
+            size: Training images to keep; where K does not divide it, some random classes keep one more.
+            generator: A CPU generator.
+
+        Raises:
+            UserError: If size is below K, or a class has too few images.
+        """
+        kept = balanced_subset(self.train_labels, size, self.num_classes, generator)
+        kept = kept.to(self.train_images.device)
+        return replace(
+            self,
+            train_images=self.train_images[kept],
+            train_labels=self.train_labels[kept],
+            notes=f"{self.notes}; {size} of {len(self.train_labels)} training images, balanced",
+        )
+
+
+TENSOR_NAMES = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+def channel_moments(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and population standard deviation of each channel, pixels scaled to [0, 1].
+
+    Computed from one histogram of the 256 values per channel, so the only rounding is in the last step.
+
+    Args:
+        images: (N, C, H, W) uint8, N at least 1.
+
+    Returns:
+        Two tuples of C floats; a standard deviation of 0 is given as 1.
+    """
+    channels = images.shape[1]
+    histograms = torch.zeros(channels, 256, dtype=torch.int64, device=images.device)
+    for chunk in images.split(max(1, CHUNK_VALUES // images[0].numel())):
+        for channel in range(channels):
+            histograms[channel] += torch.bincount(chunk[:, channel].flatten(), minlength=256)
+    means, stds = [], []
+    for histogram in histograms.tolist():
+        count = sum(histogram)
+        total = sum(value * times for value, times in enumerate(histogram))
+        squares = sum(value**2 * times for value, times in enumerate(histogram))
+        # Python integers: the variance times count^2 is exact, so nothing cancels and a constant channel gives 0.
+        variance = (count * squares - total**2) / (255 * count) ** 2
+        means.append(total / (255 * count))
+        stds.append(variance**0.5 or 1.0)
+    return tuple(means), tuple(stds)
+
+
+def check_decoded(decoded: DecodedSet, *, source: str) -> None:
+    """Raise unless images and labels make a data set.
+
+    Args:
+        decoded: What was read.
+        source: The file, folder or name the message begins with.
+
+    Raises:
+        UserError: If the counts of images and labels differ, a label is out of range, a class has no training image,
+            a part is empty, or a dtype or shape is wrong.
+    """
+    names = decoded.class_names
+    check_part(decoded.train, part="training", num_classes=len(names), source=source)
+    counts = torch.bincount(decoded.train.labels.cpu(), minlength=len(names))
+    empty = [name for name, count in zip(names, counts.tolist(), strict=True) if count == 0]
+    if empty:
+        raise UserError(f"{source}: no training image of class {', '.join(empty)}; every class needs at least one")
+    if decoded.test is not None:
+        check_part(decoded.test, part="test", num_classes=len(names), source=source)
+        train_shape, test_shape = decoded.train.images.shape[1:], decoded.test.images.shape[1:]
+        if train_shape != test_shape:
+            raise UserError(
+                f"{source}: training and test images must have one shape, "
+                f"got {tuple(train_shape)} and {tuple(test_shape)}"
+            )
+
+
+def check_part(data: LabelledImages, *, part: str, num_classes: int, source: str) -> None:
+    """Raise unless `data` is at least one uint8 image with one int64 label in [0, num_classes) each.
+
+    Raises:
+        UserError: Naming `source` and `part`.
+    """
+    images, labels = data.images, data.labels
+    if images.dtype is not torch.uint8 or images.ndim != 4:
+        raise UserError(
+            f"{source}: {part} images must be uint8 of shape (N, C, H, W), "
+            f"got {images.dtype} of shape {tuple(images.shape)}"
+        )
+    if labels.dtype is not torch.int64 or labels.ndim != 1:
+        raise UserError(
+            f"{source}: {part} labels must be int64 of shape (N,), got {labels.dtype} of shape {tuple(labels.shape)}"
+        )
+    if len(images) != len(labels):
+        raise UserError(f"{source}: {len(images)} {part} images but {len(labels)} {part} labels")
+    if images.numel() == 0:
+        raise UserError(f"{source}: no {part} images, got shape {tuple(images.shape)}")
+    low, high = (int(value) for value in torch.aminmax(labels))
+    if low < 0 or high >= num_classes:
+        raise UserError(f"{source}: {part} labels must lie in [0, {num_classes}), got values from {low} to {high}")

@@ -1,0 +1,74 @@
+"""Where the files of a named set may lie on this machine: the layouts that people and torchvision leave behind."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from mixscope._errors import UserError
+from mixscope.data.cache import cache_folder
+from mixscope.data.named_sets import NAMED_SETS, NamedSet
+
+DATA_VARIABLE = "MIXSCOPE_DATA"
+
+
+def data_roots(data_dir: str | Path | None) -> list[Path]:
+    """Return the folders in which named sets are looked for: `data_dir`, the one MIXSCOPE_DATA names, the cache.
+
+    Raises:
+        UserError: If MIXSCOPE_DATA names something that is not a folder.
+    """
+    roots = [] if data_dir is None else [Path(data_dir).expanduser()]
+    if from_environment := os.environ.get(DATA_VARIABLE):
+        root = Path(from_environment).expanduser()
+        if not root.is_dir():
+            raise UserError(f"{DATA_VARIABLE} must name a folder, but {root} is none")
+        roots.append(root)
+    return [*roots, cache_folder()]
+
+
+def locate(named: NamedSet, roots: list[Path]) -> tuple[Path | None, tuple[str, ...]]:
+    """Return the first folder with all files of a set; or None and what the fullest folder lacks.
+
+    In each root: NAME/, NAME/raw/ (as torchvision has it), raw/, and the root itself. An idx file may be gzipped.
+
+    Args:
+        named: The set.
+        roots: Folders to look in, first one first.
+
+    Returns:
+        The folder and no names, or None and the names of the missing files.
+    """
+    fewest = tuple(file.name for file in named.files)
+    for root in roots:
+        places = [root / name / raw for name in named.folders for raw in ("", "raw")]
+        for place in [*places, root / "raw", root]:
+            missing = named.missing_in(place)
+            if place in (root / "raw", root) and _is_of_another_set(named, place):
+                continue
+            if not missing:
+                return place, ()
+            fewest = min(fewest, missing, key=len)
+    return None, fewest
+
+
+def _is_of_another_set(named: NamedSet, place: Path) -> bool:
+    """Say whether files lying directly in `place` are another set's: the idx sets share their file names.
+
+    Told by the name of the folder (or of the one around raw/), or by the checksum of a gzipped label file. Unzipped
+    files in a folder of any other name are taken for what was asked for.
+    """
+    folder = place.parent if place.name == "raw" else place
+    for other in NAMED_SETS.values():
+        if other is named:
+            continue
+        if folder.name.lower() in {name.lower() for name in other.folders}:
+            return True
+        for file in other.files:
+            path = place / file.name
+            if "labels" in file.name and path.is_file() and _md5(path) == file.md5:
+                return True
+    return False
+
+
+def _md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()

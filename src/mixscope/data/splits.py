@@ -1,0 +1,119 @@
+"""Splits of a labelled set: a stratified test part, and a class-balanced subset. Pure: labels in, row numbers out."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from mixscope._errors import UserError
+
+
+def stratified_split(labels: Tensor, test_size: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Split examples into a training and a test part with the classes in the same proportions.
+
+    Every class gives at least one example to each part. The size rule is scikit-learn's `train_test_split`: a share
+    is rounded up to whole test examples.
+
+    Args:
+        labels: (N,) integers.
+        test_size: A share in (0, 1), or a count when at least 1.
+        generator: A CPU generator.
+
+    Returns:
+        Training and test rows, two int64 tensors in increasing order; together each row once.
+
+    Raises:
+        UserError: If test_size leaves fewer examples than classes on either side, or a class has one example only.
+
+    Example:
+        >>> labels = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
+        >>> train, test = stratified_split(labels, 0.25, torch.Generator().manual_seed(0))
+        >>> labels[train].tolist(), labels[test].tolist()
+        ([0, 0, 0, 1, 1, 1], [0, 1])
+    """
+    labels = labels.cpu()
+    classes, counts = torch.unique(labels, return_counts=True)
+    total, num_classes = len(labels), len(classes)
+    num_test = _test_count(test_size, total)
+    if not num_classes <= num_test <= total - num_classes:
+        raise UserError(
+            f"test_size must leave at least {num_classes} examples, one per class, on each side of {total}; "
+            f"{test_size} gives {num_test} test and {total - num_test} training examples"
+        )
+    if int(counts.min()) < 2:
+        raise UserError(f"class {int(classes[counts.argmin()])} has 1 example; a split needs at least 2 of every class")
+    shares = _apportion(counts.tolist(), num_test)
+    test_rows = [
+        _random_rows(labels, int(label), share, generator) for label, share in zip(classes, shares, strict=True)
+    ]
+    in_test = torch.zeros(total, dtype=torch.bool)
+    in_test[torch.cat(test_rows)] = True
+    return (~in_test).nonzero()[:, 0], in_test.nonzero()[:, 0]
+
+
+def balanced_subset(labels: Tensor, size: int, num_classes: int, generator: torch.Generator) -> Tensor:
+    """Choose `size` random examples, the same number of every class.
+
+    Where num_classes does not divide size, the remainder goes to random classes, one example each.
+
+    Args:
+        labels: (N,) integers in [0, num_classes).
+        size: Examples to choose, at least num_classes.
+        num_classes: K.
+        generator: A CPU generator.
+
+    Returns:
+        (size,) int64 rows in increasing order, none twice.
+
+    Raises:
+        UserError: If size is below num_classes, or a class has too few examples.
+
+    Example:
+        >>> labels = torch.tensor([0, 0, 0, 1, 1, 1])
+        >>> labels[balanced_subset(labels, 4, 2, torch.Generator().manual_seed(0))].tolist()
+        [0, 0, 1, 1]
+    """
+    if size < num_classes:
+        raise UserError(f"subset size must be at least the number of classes, {num_classes}, got {size}")
+    labels = labels.cpu()
+    wanted = torch.full((num_classes,), size // num_classes)
+    wanted[torch.randperm(num_classes, generator=generator)[: size % num_classes]] += 1
+    available = torch.bincount(labels, minlength=num_classes)
+    short = (available < wanted).nonzero()[:, 0].tolist()
+    if short:
+        raise UserError(
+            f"subset size {size} needs {int(wanted[short[0]])} examples of class {short[0]}, "
+            f"which has {int(available[short[0]])}"
+        )
+    rows = [_random_rows(labels, label, int(wanted[label]), generator) for label in range(num_classes)]
+    return torch.cat(rows).sort().values
+
+
+def _test_count(test_size: float, total: int) -> int:
+    """Return the number of test examples that `test_size` asks for."""
+    if 0 < test_size < 1:
+        return math.ceil(test_size * total)
+    if test_size >= 1 and float(test_size).is_integer():
+        return int(test_size)
+    raise UserError(f"test_size must be a share in (0, 1) or a whole number of examples, got {test_size}")
+
+
+def _apportion(counts: list[int], num_test: int) -> list[int]:
+    """Share `num_test` among classes in proportion to `counts`, at least 1 and at most count - 1 each.
+
+    Largest remainders first; ties go to the lower label.
+    """
+    quotas = [num_test * count / sum(counts) for count in counts]
+    shares = [min(max(int(quota), 1), count - 1) for quota, count in zip(quotas, counts, strict=True)]
+    while sum(shares) != num_test:
+        step = 1 if sum(shares) < num_test else -1
+        movable = [k for k, count in enumerate(counts) if 1 <= shares[k] + step <= count - 1]
+        furthest = max(movable, key=lambda k: step * (quotas[k] - shares[k]))
+        shares[furthest] += step
+    return shares
+
+
+def _random_rows(labels: Tensor, label: int, size: int, generator: torch.Generator) -> Tensor:
+    """Return `size` random rows that bear `label`."""
+    rows = (labels == label).nonzero()[:, 0]
+    return rows[torch.randperm(len(rows), generator=generator)[:size]]

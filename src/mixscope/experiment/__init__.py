@@ -1,0 +1,1 @@
+"""One described run, from data to records: what the command line and the papers' studies are made of."""

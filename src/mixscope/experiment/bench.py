@@ -1,0 +1,143 @@
+"""Everything one run works with, made from its options; every mistake in them shows here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from accelerate import Accelerator
+from torch import nn
+
+from mixscope._checks import nearest
+from mixscope._errors import UserError
+from mixscope._random import named_generator
+from mixscope.data.batches import Augmentation, TrainingBatches
+from mixscope.data.catalogue import load_data
+from mixscope.data.images import ImageData
+from mixscope.experiment.devices import build_accelerator
+from mixscope.experiment.measure import Probe, build_probe
+from mixscope.experiment.options import DataOptions, MixingOptions, TrainOptions
+from mixscope.mixing.catalogue import MixingScheme
+from mixscope.mixing.hidden import ManifoldMixup
+from mixscope.mixing.pixel import Mixup, NoMixing
+from mixscope.mixing.region import CutMix
+from mixscope.mixture import INPUT_SITE
+from mixscope.models.catalogue import build_model, find_head, model_sites
+from mixscope.training.loop import Training
+from mixscope.training.objective import has_convolutions
+
+
+class Observer(Protocol):
+    """Is told how a run goes on; the command line's progress display is one."""
+
+    def loading(self, task: str, done: int, total: int | None) -> None:
+        """Say how far reading or downloading data has come."""
+        ...
+
+    def epoch_done(self, epoch: int, num_epochs: int, values: dict[str, Any]) -> None:
+        """Say that an epoch is over; `values` holds its numbers, and the measured ones where it was measured."""
+        ...
+
+
+class SilentObserver:
+    """Says nothing."""
+
+    def loading(self, task: str, done: int, total: int | None) -> None:
+        """Do nothing."""
+
+    def epoch_done(self, epoch: int, num_epochs: int, values: dict[str, Any]) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All that one run works with, made from its options."""
+
+    options: TrainOptions
+    accelerator: Accelerator
+    data: ImageData
+    model: nn.Module
+    head: str
+    sites: tuple[str, ...]
+    training: Training
+    probe: Probe
+
+
+def prepare_images(options: DataOptions, observer: Observer) -> ImageData:
+    """Load the images that the options name, and the subset of them that is trained on."""
+    data = load_data(
+        options.data,
+        data_dir=options.data_dir,
+        test_size=options.test_size,
+        split_seed=options.split_seed,
+        progress=observer.loading,
+    )
+    if options.subset is None:
+        return data
+    return data.subset(options.subset, generator=named_generator(options.split_seed, "subset"))
+
+
+def build_scheme(options: MixingOptions, sites: tuple[str, ...]) -> MixingScheme:
+    """Return the scheme the options name; `sites` are the network's own, for manifold mixup's default places.
+
+    Default places: the input and the first two sites, as Verma et al. 2019 mix at the input or an early layer.
+    """
+    match options.mixing:
+        case "none":
+            return NoMixing()
+        case "mixup":
+            alpha = 1.0 if options.alpha is None else options.alpha
+            return Mixup(alpha=alpha, num_points=options.num_points, per_example=options.per_example)
+        case "cutmix":
+            return CutMix(alpha=1.0 if options.alpha is None else options.alpha)
+        case "manifold-mixup":
+            places = options.mixing_sites or (INPUT_SITE, *sites[:2])
+            return ManifoldMixup(alpha=2.0 if options.alpha is None else options.alpha, sites=places)
+
+
+def check_sites(modules: Mapping[str, nn.Module], sites: Sequence[str]) -> None:
+    """Raise a `UserError` with near names unless every site names a module."""
+    for site in sites:
+        if site not in modules or not site:
+            known = [name for name in modules if name]
+            raise UserError(f"site must name a module of the network, got {site!r}{nearest(site, known)}")
+
+
+def build_bench(options: TrainOptions, *, folder: Path, tracker: str | None, observer: Observer) -> Bench:
+    """Make everything a run works with; every mistake in the options shows here, before anything is written."""
+    recipe = options.training
+    accelerator = build_accelerator(options.device, recipe, tracker=tracker, folder=folder)
+    data = prepare_images(options.data, observer)
+    model = build_model(options.model, num_classes=data.num_classes, image_shape=data.image_shape, seed=options.seed)
+    head = find_head(model, options.head)
+    own_sites = model_sites(model, head)
+    data = data.to(accelerator.device)
+    channels_last = recipe.channels_last and has_convolutions(model)
+    batches = TrainingBatches(
+        data.train_images,
+        data.train_labels,
+        batch_size=recipe.batch_size,
+        mean=data.channel_mean,
+        std=data.channel_std,
+        seed=options.seed,
+        augmentation=Augmentation(crop_padding=options.data.crop_padding, flip=options.data.flip),
+        device=accelerator.device,
+        channels_last=channels_last,
+    )
+    sites = options.measuring.sites or own_sites
+    modules = dict(model.named_modules())
+    mixing_sites = [site for site in options.mixing.mixing_sites if site != INPUT_SITE]
+    check_sites(modules, [*(site.removesuffix(":input") for site in sites), *mixing_sites])
+    if recipe.compile and options.mixing.mixing == "manifold-mixup":
+        raise UserError("compile must be off with manifold-mixup: hooks are not seen by a compiled network")
+    training = Training(
+        model,
+        batches,
+        build_scheme(options.mixing, own_sites),
+        recipe,
+        num_classes=data.num_classes,
+        seed=options.seed,
+        accelerator=accelerator,
+    )
+    probe = build_probe(data, options.measuring, split_seed=options.data.split_seed, channels_last=channels_last)
+    return Bench(options, accelerator, data, model, head, sites, training, probe)

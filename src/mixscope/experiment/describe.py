@@ -1,0 +1,50 @@
+"""The entries of run.json that say what was trained or measured, on which images and machine."""
+
+import hashlib
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from mixscope.data.images import ImageData
+from mixscope.records.record import describe_environment
+
+
+def describe_machine(accelerator: Accelerator) -> dict[str, Any]:
+    """Return the entry "environment" of run.json."""
+    device = accelerator.device
+    environment = describe_environment(
+        device=str(device),
+        num_threads=torch.get_num_threads(),
+        accelerator_name=torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+    )
+    return {**environment, "num_processes": accelerator.num_processes}
+
+
+def describe_model(model: nn.Module, *, name: str, head: str, sites: tuple[str, ...]) -> dict[str, Any]:
+    """Return the entry "model" of run.json."""
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    return {"name": name, "num_parameters": num_parameters, "sites": list(sites), "head": head}
+
+
+def describe_images(data: ImageData) -> dict[str, Any]:
+    """Return the entry "data" of run.json: what the images are, and a fingerprint of their contents."""
+    return {
+        "name": data.name,
+        "num_train": len(data.train_labels),
+        "num_test": len(data.test_labels),
+        "num_classes": data.num_classes,
+        "class_names": list(data.class_names),
+        "image_shape": list(data.image_shape),
+        "notes": data.notes,
+        "fingerprint": _fingerprint(data),
+    }
+
+
+def _fingerprint(data: ImageData) -> str:
+    """Return the SHA-256 of the images and labels that are used."""
+    digest = hashlib.sha256()
+    for tensor in (data.train_images, data.train_labels, data.test_images, data.test_labels):
+        digest.update(tensor.cpu().contiguous().numpy().data.cast("B"))
+    return digest.hexdigest()

@@ -1,0 +1,45 @@
+"""The device, precision, processes and tracker of a run, through Hugging Face Accelerate."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
+
+from mixscope._errors import UserError
+from mixscope.experiment.options import Device
+from mixscope.training.recipe import Recipe
+
+
+def build_accelerator(device: Device, recipe: Recipe, *, tracker: str | None, folder: Path) -> Accelerator:
+    """Return the accelerator a run trains on.
+
+    Args:
+        device: "auto" takes a GPU where there is one; "cpu", "cuda" and "mps" insist.
+        recipe: Its precision and whether to compile.
+        tracker: "tensorboard", "wandb" or None.
+        folder: The run's folder, where a tracker that writes files puts them.
+
+    Raises:
+        UserError: If the device is not there, or the tracker's package is not installed.
+    """
+    available = {"auto": True, "cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available[device]:
+        raise UserError(f"device {device} must be available, but torch {torch.__version__} finds none on this machine")
+    if tracker is not None and find_spec(tracker) is None:
+        raise UserError(f"tracker {tracker} needs its package: pip install 'mixscope[{tracker}]'")
+    # Accelerate keeps one state per process and refuses a second run with another precision or device.
+    on_cpu = device == "cpu"
+    if AcceleratorState._shared_state != {}:
+        AcceleratorState._reset_state(reset_partial_state=not PartialState().use_distributed)
+    accelerator = Accelerator(
+        cpu=on_cpu,
+        mixed_precision="no" if recipe.precision == "fp32" else recipe.precision,
+        dynamo_backend="inductor" if recipe.compile else "no",
+        log_with=tracker,
+        project_dir=folder / "tracker" if tracker is not None else None,
+    )
+    if device in ("cuda", "mps") and accelerator.device.type != device:
+        raise UserError(f"device {device} must be the one Accelerate uses, but it chose {accelerator.device.type}")
+    return accelerator

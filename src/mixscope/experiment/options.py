@@ -1,0 +1,171 @@
+"""Every option of a run, as frozen dataclasses: the command line is made from them and `run.json` keeps them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from mixscope._errors import UserError
+from mixscope.training.recipe import Recipe
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+def split_commas(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Take "a,b c" from the command line as a, b and c: no module's name holds a comma."""
+    return tuple(part.strip() for name in names for part in name.split(",") if part.strip())
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which images, and which of them."""
+
+    data: str = "digits"
+    """A named set (see `mixscope data`), a folder, archive or .npz of images, or hf:NAME."""
+    data_dir: Path | None = None
+    """Folder with local copies of the named sets; looked at before MIXSCOPE_DATA and the cache."""
+    test_size: float = 0.2
+    """For sets without a test part of their own: its share, or its number of images if 1 or more."""
+    split_seed: int = 0
+    """Seed of that split, of the subset, and of the pairs that are measured; not of training."""
+    subset: int | None = None
+    """Train on this many training images, the same number of each class."""
+    crop_padding: int = 0
+    """Augmentation: pad by this many pixels and crop at random (4 is usual for CIFAR)."""
+    flip: bool = False
+    """Augmentation: mirror left and right at random."""
+
+    def __post_init__(self) -> None:
+        if not self.test_size > 0:
+            raise UserError(f"test-size must be positive, got {self.test_size}")
+        if self.subset is not None and self.subset < 1:
+            raise UserError(f"subset must be at least 1, got {self.subset}")
+        if self.crop_padding < 0:
+            raise UserError(f"crop-padding must be at least 0, got {self.crop_padding}")
+
+
+@dataclass(frozen=True)
+class MixingOptions:
+    """What is mixed."""
+
+    mixing: Literal["none", "mixup", "cutmix", "manifold-mixup"] = "mixup"
+    """none is plain training (ERM)."""
+    alpha: float | None = None
+    """Concentration of the weights' law; left out: 1, and 2 for manifold-mixup."""
+    num_points: int = 2
+    """mixup: how many images make one blend."""
+    per_example: bool = False
+    """mixup: one weight per image instead of one per batch."""
+    mixing_sites: tuple[str, ...] = ()
+    """manifold-mixup: modules to choose from, as a,b,c; left out: the input and the network's first two sites."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mixing_sites", split_commas(self.mixing_sites))
+        if self.alpha is not None and not 0 < self.alpha < float("inf"):
+            raise UserError(f"alpha must be positive, got {self.alpha}")
+        if self.num_points < 2:
+            raise UserError(f"num-points must be at least 2, got {self.num_points}")
+        for option, given, scheme in (
+            ("num-points", self.num_points != 2, "mixup"),
+            ("per-example", self.per_example, "mixup"),
+            ("mixing-sites", bool(self.mixing_sites), "manifold-mixup"),
+            ("alpha", self.alpha is not None, "mixup, cutmix, manifold-mixup"),
+        ):
+            if given and self.mixing not in scheme.split(", "):
+                raise UserError(f"{option} must go with mixing {scheme}, got mixing {self.mixing}")
+
+
+@dataclass(frozen=True)
+class MeasureOptions:
+    """What is measured, and when."""
+
+    measure_every: int | None = None
+    """Measure after every so many epochs, besides before the first and after the last; left out: 20 times a run."""
+    sites: tuple[str, ...] = ()
+    """Modules whose linearity is measured, as a,b,c; left out: the network's own sites."""
+    num_pairs: int = 1000
+    """Blended pairs of training images behind the channel numbers."""
+    linearity_pairs: int = 256
+    """Blended pairs of test images behind the linearity numbers."""
+    linearity_alpha: float = 0.5
+    """Weights of those pairs: Beta(a, a); 0.5 as Chaudhry et al. 2022 train on CIFAR."""
+    plane_images: int = 300
+    """Training images of the three classes in the picture of the classifier's plane."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sites", split_commas(self.sites))
+        if self.measure_every is not None and self.measure_every < 1:
+            raise UserError(f"measure-every must be at least 1, got {self.measure_every}")
+        for name, minimum in (("num_pairs", 2), ("linearity_pairs", 2), ("plane_images", 2)):
+            if getattr(self, name) < minimum:
+                raise UserError(f"{name.replace('_', '-')} must be at least {minimum}, got {getattr(self, name)}")
+        if not 0 < self.linearity_alpha < float("inf"):
+            raise UserError(f"linearity-alpha must be positive, got {self.linearity_alpha}")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """The complete description of a training run: the same options give the same numbers."""
+
+    data: DataOptions = field(default_factory=DataOptions)
+    model: str = "mlp"
+    """mlp, convnet, resnet18, resnet34, wide-resnet-DEPTH-WIDTH, vit-b/4, vit-small, FILE.py:FACTORY or timm:NAME."""
+    head: str | None = None
+    """Module name of the linear classifier; left out: "head", or what timm names."""
+    mixing: MixingOptions = field(default_factory=MixingOptions)
+    training: Recipe = field(default_factory=Recipe)
+    measuring: MeasureOptions = field(default_factory=MeasureOptions)
+    seed: int = 0
+    """Seed of the weights at the start, the order of the images, augmentation and mixing."""
+    device: Device = "auto"
+    """auto takes a GPU where there is one."""
+    label: str | None = None
+    """Name of the method on reports; left out: made from the options. Runs that share it differ in their seed."""
+
+
+def options_to_dict(options: Any) -> dict[str, Any]:
+    """Turn a dataclass of options into plain JSON values; paths become absolute, so that they hold from anywhere."""
+    return {item.name: _plain(getattr(options, item.name)) for item in fields(options)}
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return options_to_dict(value)
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value.absolute()) if isinstance(value, Path) else value
+
+
+def options_from_dict(kind: type[Any], values: Mapping[str, Any]) -> Any:
+    """Rebuild a dataclass of options from the JSON values that `options_to_dict` gave.
+
+    Raises:
+        UserError: If a name is unknown, or a value has another type than its option.
+    """
+    hints = get_type_hints(kind)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise UserError(f"the description holds options this version does not know: {', '.join(unknown)}")
+    return kind(**{name: _typed(hints[name], value, name=name) for name, value in values.items()})
+
+
+def _typed(hint: Any, value: Any, *, name: str) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, Mapping):
+        return options_from_dict(hint, value)
+    if origin in (Union, UnionType):
+        if value is None and NoneType in arguments:
+            return None
+        return _typed(next(argument for argument in arguments if argument is not NoneType), value, name=name)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_typed(arguments[0], item, name=name) for item in value)
+    if origin is Literal and value in arguments:
+        return value
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if hint in (int, bool, str) and type(value) is hint:
+        return value
+    raise UserError(f"the description's {name} must be {hint}, got {value!r}")

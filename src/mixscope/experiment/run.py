@@ -1,0 +1,229 @@
+"""One described run: train a network as the options say, measure it along the way, and keep the records."""
+
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mixscope._errors import UserError
+from mixscope.experiment.bench import Bench, Observer, build_bench
+from mixscope.experiment.describe import describe_images, describe_machine, describe_model
+from mixscope.experiment.labels import method_label
+from mixscope.experiment.measure import Measurement, measure
+from mixscope.experiment.options import TrainOptions, options_from_dict, options_to_dict
+from mixscope.records.record import SCHEMA
+from mixscope.records.store import (
+    METRICS_FILE,
+    PICTURES_FILE,
+    RECORD_FILE,
+    REPORT_FILE,
+    append_metrics,
+    keep_metrics_until,
+    read_run,
+    write_json,
+)
+from mixscope.report.page import write_report
+from mixscope.training.checkpoint import STATE_FILE, WEIGHTS_FILE, load_state, save_state, save_weights
+from mixscope.training.loop import EpochSummary, NonFiniteLossError
+
+CHECKPOINT_SHARE = 0.02  # of the time may go into writing checkpoints
+NUM_MEASUREMENTS = 20  # over a run, where the options name no interval
+
+
+class RunFailedError(RuntimeError):
+    """Training could not go on; the last good checkpoint is kept."""
+
+
+def read_options(folder: Path) -> TrainOptions:
+    """Return the options of the training run in a folder.
+
+    Raises:
+        UserError: If the folder holds no run, or one that was measured rather than trained.
+    """
+    record = read_run(folder).record
+    if record.get("kind") != "train":
+        raise UserError(f"{folder} must hold a training run, got a run of kind {record.get('kind')!r}")
+    options: TrainOptions = options_from_dict(TrainOptions, record["description"])
+    return options
+
+
+def run_training(
+    options: TrainOptions,
+    folder: Path,
+    *,
+    observer: Observer,
+    resume: bool = False,
+    repeats: Path | None = None,
+    tracker: str | None = None,
+    report: bool = True,
+) -> None:
+    """Train, measure, and write the run folder: run.json, metrics.jsonl, pictures.json, checkpoints/, report.html.
+
+    Args:
+        options: What to do. The same options give the same numbers.
+        folder: Where the records go; made if missing.
+        observer: Is told how it goes.
+        resume: Go on from the folder's last checkpoint instead of starting anew.
+        repeats: The run folder whose options these are; its images must be the same.
+        tracker: "tensorboard" or "wandb": metrics go there too.
+        report: Write the run's own page at the end.
+
+    Raises:
+        UserError: If an option does not fit the data or the network, before anything is written, or if the folder
+            already holds a run.
+        RunFailedError: If the loss stops being finite.
+    """
+    if not resume and (folder / RECORD_FILE).exists():
+        raise UserError(
+            f"{folder} must not hold a run yet; choose another --out, or continue it with --resume {folder}"
+        )
+    bench = build_bench(options, folder=folder, tracker=tracker, observer=observer)
+    is_main = bench.accelerator.is_main_process
+    record = _describe(bench, folder)
+    for known in [folder] * resume + ([] if repeats is None else [repeats]):
+        _check_same_images(record, read_run(known).record, known)
+    recorder = _Recorder(bench, folder, record, observer) if is_main else None
+    if resume and (folder / "checkpoints" / STATE_FILE).exists():
+        bench.training.load_state(load_state(folder / "checkpoints"))
+    if tracker is not None:
+        bench.accelerator.init_trackers("mixscope", config=_flat(options_to_dict(options)))
+    try:
+        _train(bench, recorder)
+    except NonFiniteLossError as error:
+        _finish(recorder, "failed", str(error))
+        raise RunFailedError(f"{error}; the last good checkpoint is {folder / 'checkpoints' / STATE_FILE}") from error
+    except KeyboardInterrupt:
+        _finish(recorder, "interrupted", "interrupted by the user")
+        raise
+    except BaseException as error:
+        _finish(recorder, "failed", f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        if tracker is not None:
+            bench.accelerator.end_training()
+    _finish(recorder, "finished", "")
+    if is_main and report:
+        write_report(folder / REPORT_FILE, [read_run(folder)], title=f"{record['method']} on {record['data']['name']}")
+    bench.accelerator.wait_for_everyone()
+
+
+def _train(bench: Bench, recorder: "_Recorder | None") -> None:
+    """Run the epochs that are left; the main process records."""
+    if recorder is not None:
+        recorder.start()
+    for summary in bench.training.epochs():
+        if recorder is not None:
+            recorder.epoch_done(summary)
+        bench.accelerator.wait_for_everyone()
+
+
+def _finish(recorder: "_Recorder | None", status: str, message: str) -> None:
+    if recorder is not None:
+        recorder.finish(status, message)
+
+
+class _Recorder:
+    """Measures and writes, on the main process."""
+
+    def __init__(self, bench: Bench, folder: Path, record: dict[str, Any], observer: Observer) -> None:
+        self.bench, self.folder, self.record, self.observer = bench, folder, record, observer
+        num_epochs = bench.options.training.epochs
+        self.every = bench.options.measuring.measure_every or max(1, num_epochs // NUM_MEASUREMENTS)
+        self.began = time.perf_counter()
+        self.saved = self.began
+        self.saving_seconds = 0.0
+        self.earlier_seconds = 0.0
+
+    def start(self) -> None:
+        """Write the description, and measure the network before its first epoch."""
+        epoch = self.bench.training.epoch
+        if epoch:
+            self.earlier_seconds = read_run(self.folder).metrics[-1]["wall_seconds"]
+            keep_metrics_until(self.folder, epoch)
+        else:
+            (self.folder / METRICS_FILE).unlink(missing_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / RECORD_FILE, self.record)
+        if not epoch:
+            self._measure({"epoch": 0, "step": 0})
+            self._save_state()
+
+    def epoch_done(self, summary: EpochSummary) -> None:
+        """Record an epoch, measure if it is due, and keep a checkpoint where that costs little."""
+        num_epochs = self.bench.options.training.epochs
+        values = asdict(summary)
+        values["train/loss"], values["train/accuracy_blends"] = values.pop("loss"), values.pop("accuracy_blends")
+        is_last = summary.epoch == num_epochs
+        if is_last or summary.epoch % self.every == 0:
+            measurement = self._measure(values)
+            if is_last:
+                write_json(self.folder / PICTURES_FILE, {"epoch": summary.epoch, **measurement.pictures}, indent=None)
+                save_weights(self.folder / "checkpoints" / WEIGHTS_FILE, self.bench.model)
+        self.observer.epoch_done(summary.epoch, num_epochs, values)
+        since = time.perf_counter() - self.saved
+        if is_last or since > self.saving_seconds / CHECKPOINT_SHARE:
+            self._save_state()
+
+    def finish(self, status: str, message: str) -> None:
+        """Say in run.json how the run ended, if it ever began."""
+        if (self.folder / RECORD_FILE).exists():
+            self.record |= {"status": status, "message": message, "wall_seconds": self._seconds()}
+            write_json(self.folder / RECORD_FILE, self.record)
+
+    def _save_state(self) -> None:
+        began = time.perf_counter()
+        save_state(self.folder / "checkpoints", self.bench.training.state())
+        self.saved = time.perf_counter()
+        self.saving_seconds = self.saved - began
+
+    def _measure(self, values: dict[str, Any]) -> Measurement:
+        """Measure the network, add the numbers to `values`, and append them to the records."""
+        bench = self.bench
+        measurement = measure(bench.model, bench.probe, head=bench.head, sites=bench.sites)
+        values |= {"wall_seconds": round(self._seconds(), 3), **measurement.values}
+        append_metrics(self.folder, values)
+        numbers = {key: value for key, value in values.items() if isinstance(value, (int, float))}
+        bench.accelerator.log(numbers, step=values["epoch"])
+        return measurement
+
+    def _seconds(self) -> float:
+        return self.earlier_seconds + time.perf_counter() - self.began
+
+
+def _describe(bench: Bench, folder: Path) -> dict[str, Any]:
+    """Return run.json as it stands when the run begins."""
+    return {
+        "schema": SCHEMA,
+        "name": folder.name,
+        "method": method_label(bench.options),
+        "kind": "train",
+        "description": options_to_dict(bench.options),
+        "data": describe_images(bench.data),
+        "model": describe_model(bench.model, name=bench.options.model, head=bench.head, sites=bench.sites),
+        "environment": describe_machine(bench.accelerator),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "wall_seconds": None,
+        "status": "running",
+        "message": "",
+    }
+
+
+def _check_same_images(record: dict[str, Any], earlier: dict[str, Any], folder: Path) -> None:
+    now, then = record["data"]["fingerprint"], earlier["data"]["fingerprint"]
+    if now != then:
+        raise UserError(
+            f"the images must be those of {folder} to repeat or resume it, but their contents changed "
+            f"(fingerprint {then[:12]} then, {now[:12]} now)"
+        )
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten nested options to what trackers take: numbers, strings and booleans under dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value if isinstance(value, (int, float, bool)) else str(value)
+    return flat

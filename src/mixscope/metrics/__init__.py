@@ -1,0 +1,1 @@
+"""What is measured, one topic a module; pure functions and constant-memory statistics."""

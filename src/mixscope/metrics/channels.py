@@ -1,0 +1,222 @@
+"""Geometry of the features of blended examples: how far from the straight line, and along which channel."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mixscope._checks import check_finite, check_labels, check_ndim, check_same_length
+from mixscope.simplex import center_rows
+
+# By the smaller of the two weights: below 0.1, from 0.1 to 0.3, above 0.3 (the last is |weight - 1/2| < 0.2).
+LOW_SHARE, MIDDLE_SHARE = 0.1, 0.3
+# A weight this close to an edge lies on it: 1 - 0.7 is not 0.3 in floating point, least of all in float32.
+EDGE_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class ChannelReport:
+    """Where the features of blends lie, for blends within one class and between two.
+
+    "Linear" is the straight line w h_i + (1 - w) h_j between the features of a blend's own two examples, "middle" is
+    min(w, 1 - w) > 0.3, m_k are the centred class means, w_i the rows of the centred classifier, x1 and x2 the
+    coordinates of `classifier_coordinates` on the first and the second class. Everything is dimensionless but x1, x2,
+    which are in nats. A number is NaN where no blend falls into its group.
+
+    Attributes:
+        amplification: mean |h| / mean |line between the class means|, different classes, middle. Theory, in which every
+            example sits on its class mean: in (1, 2) and tending to 2 for cross-entropy, 1 for squared error.
+        amplification_own: mean |h| / mean |linear|, same blends: 1 on the line between their own examples. Smaller
+            than `amplification` where examples scatter around their class mean, which makes their own line longer.
+        deviation_same: mean |h - linear| / mean |m|, same class; at least 0.
+        deviation_different: The same, different classes.
+        deviation_same_middle: The same, same class, middle.
+        deviation_different_middle: The same, different classes, middle.
+        alignment_same: mean cos(h, w_i), same class, in [-1, 1]; theory: 1.
+        alignment_channel: mean cos(h, w_i + w_j), different classes, middle, in [-1, 1]; theory: tends to 1.
+        logit_slope: Least-squares slope of x1 - x2 on log(w / (1 - w)), different classes; theory: tends to 1.
+        logit_correlation: Their correlation, in [-1, 1].
+        order_low: mean (x1 + x2) / 2, different classes, min(w, 1 - w) < 0.1.
+        order_middle: The same for min(w, 1 - w) from 0.1 to 0.3.
+        order_high: The same for min(w, 1 - w) > 0.3; theory: low < middle < high under mixup.
+        ratio_middle_to_same: mean |h| of the different-class blends in the middle / mean |h| of the same-class blends.
+    """
+
+    amplification: float
+    amplification_own: float
+    deviation_same: float
+    deviation_different: float
+    deviation_same_middle: float
+    deviation_different_middle: float
+    alignment_same: float
+    alignment_channel: float
+    logit_slope: float
+    logit_correlation: float
+    order_low: float
+    order_middle: float
+    order_high: float
+    ratio_middle_to_same: float
+
+
+def mixed_feature_geometry(
+    mixed: Tensor, members: Tensor, weights: Tensor, member_labels: Tensor, class_means: Tensor, head_weight: Tensor
+) -> ChannelReport:
+    """Measure where the features of blends lie.
+
+    Convention: every feature is centred by the mean of the class means and projected on the span of the centred
+    classifier, the only part of it the differences of logits can see; class means likewise. Nothing depends on the
+    classifier's bias, on which of the two examples is called the first, or on a shift or rotation of feature space.
+
+    Deviations are from the line between each blend's own two examples; `amplification` alone is against the line
+    between class means, which is what theory speaks of.
+
+    Source: Fisher et al. 2024 (the picture); the numbers are defined here. Ratios are ratios of means, so that one
+    feature near the centre does not decide them. Slope and correlation count each blend in both orders of its two
+    examples; blends of weight 0 or 1 have no logit and are left out of these two.
+
+    Args:
+        mixed: (N, D) float, features of the blends.
+        members: (N, 2, D) float, features of each blend's own two real examples.
+        weights: (N,) float in [0, 1], the share of the first.
+        member_labels: (N, 2) integers in [0, K), the classes of the two.
+        class_means: (K, D) float, K at least 2.
+        head_weight: (K, D) float, the classifier that reads these features.
+
+    Returns:
+        The report; computed in float64.
+
+    Raises:
+        ValueError: If shapes do not fit, a value is not finite, a weight is outside [0, 1], or a label outside [0, K).
+
+    Example:
+        >>> frame = torch.eye(3)
+        >>> member_labels = torch.tensor([[0, 1], [1, 2]])
+        >>> members = frame[member_labels]
+        >>> linear = members.mean(dim=1)
+        >>> report = mixed_feature_geometry(linear, members, torch.full((2,), 0.5), member_labels, frame, frame)
+        >>> round(report.amplification, 6), round(report.deviation_different, 6), round(report.alignment_channel, 6)
+        (1.0, 0.0, 1.0)
+    """
+    check_ndim(2, mixed=mixed, member_labels=member_labels, class_means=class_means, head_weight=head_weight)
+    check_same_length(mixed=mixed, members=members, weights=weights, member_labels=member_labels)
+    num_pairs, dim = mixed.shape
+    _check_shape((num_pairs, 2, dim), members=members)
+    _check_shape((num_pairs,), weights=weights)
+    _check_shape((num_pairs, 2), member_labels=member_labels)
+    _check_shape((len(head_weight), dim), class_means=class_means, head_weight=head_weight)
+    check_labels(member_labels.flatten(), num_classes=len(head_weight), name="member_labels")
+    check_finite(mixed=mixed, members=members, weights=weights, class_means=class_means, head_weight=head_weight)
+    if num_pairs and not 0 <= float(weights.min()) <= float(weights.max()) <= 1:
+        raise ValueError(f"weights must lie in [0, 1], got from {float(weights.min())} to {float(weights.max())}")
+
+    device = mixed.device
+    classifier = center_rows(head_weight.detach().to(device, torch.float64))
+    basis = _row_space(classifier)
+    middle = class_means.detach().to(device, torch.float64).mean(dim=0)
+
+    def centered(features: Tensor) -> Tensor:
+        return (features.detach().to(device, torch.float64) - middle) @ basis.T
+
+    blends, ends, means, rows = centered(mixed), centered(members), centered(class_means), classifier @ basis.T
+    share = weights.detach().to(device, torch.float64)
+    labels = member_labels.to(device).long()
+    linear = _interpolate(ends, share)
+    lengths = torch.linalg.vector_norm(blends, dim=1)
+    deviations = torch.linalg.vector_norm(blends - linear, dim=1) / _mean_norm(means)
+    same = labels[:, 0] == labels[:, 1]
+    smaller = torch.minimum(share, 1 - share)
+    in_low, in_high = smaller < LOW_SHARE - EDGE_TOLERANCE, smaller > MIDDLE_SHARE + EDGE_TOLERANCE
+    channel = ~same & in_high
+    slope, correlation, height = _channel_coordinates(blends, rows, labels, share, different=~same)
+    return ChannelReport(
+        amplification=float(lengths[channel].mean() / _mean_norm(_interpolate(means[labels], share)[channel])),
+        amplification_own=float(lengths[channel].mean() / _mean_norm(linear[channel])),
+        deviation_same=float(deviations[same].mean()),
+        deviation_different=float(deviations[~same].mean()),
+        deviation_same_middle=float(deviations[same & in_high].mean()),
+        deviation_different_middle=float(deviations[channel].mean()),
+        alignment_same=_mean_cosine(blends[same], rows[labels[same, 0]]),
+        alignment_channel=_mean_cosine(blends[channel], rows[labels[channel]].sum(dim=1)),
+        logit_slope=slope,
+        logit_correlation=correlation,
+        order_low=float(height[~same & in_low].mean()),
+        order_middle=float(height[~same & ~in_low & ~in_high].mean()),
+        order_high=float(height[channel].mean()),
+        ratio_middle_to_same=float(lengths[channel].mean() / lengths[same].mean()),
+    )
+
+
+def classifier_coordinates(features: Tensor, head_weight: Tensor, labels_pair: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how far each feature lies along the classifiers of its two classes.
+
+    With the logits z = W h (no bias), x1 = z_i - mean of the others and x2 = z_j - mean of the others, the others being
+    all classes but i and j. For a simplex classifier this is the least-squares solution of h ~ c0 + s1 w_i + s2 w_j
+    read through the logits. With two classes there are no others and the mean of both logits stands in: x1 = -x2.
+
+    Args:
+        features: (N, D) float, centred by the caller.
+        head_weight: (K, D) float, K at least 2. A common shift of its rows changes nothing.
+        labels_pair: (N, 2) integers in [0, K), the classes i and j; where i = j, x1 = x2.
+
+    Returns:
+        x1 and x2, each (N,) float64, in nats.
+
+    Raises:
+        ValueError: If shapes do not fit, or a label is outside [0, K).
+
+    Example:
+        >>> x1, x2 = classifier_coordinates(torch.tensor([[3.0, 1.0, 0.0]]), torch.eye(3), torch.tensor([[0, 1]]))
+        >>> x1.tolist(), x2.tolist()
+        ([3.0], [1.0])
+    """
+    check_ndim(2, features=features, head_weight=head_weight, labels_pair=labels_pair)
+    check_same_length(features=features, labels_pair=labels_pair)
+    _check_shape((len(head_weight), features.shape[1]), head_weight=head_weight)
+    _check_shape((len(features), 2), labels_pair=labels_pair)
+    check_labels(labels_pair.flatten(), num_classes=len(head_weight), name="labels_pair")
+    classifier = center_rows(head_weight.detach().to(features.device, torch.float64))
+    logits = features.detach().to(torch.float64) @ classifier.T
+    pair = labels_pair.to(logits.device).long()
+    is_other = torch.ones_like(logits).scatter_(1, pair, 0.0)
+    # The centred logits sum to zero, so an empty mean is 0, the mean of both logits of a two-class problem.
+    others = (logits * is_other).sum(dim=1) / is_other.sum(dim=1).clamp(min=1)
+    x1, x2 = (logits.gather(1, pair) - others[:, None]).unbind(dim=1)
+    return x1, x2
+
+
+def _check_shape(shape: tuple[int, ...], **tensors: Tensor) -> None:
+    for name, tensor in tensors.items():
+        if tuple(tensor.shape) != shape:
+            raise ValueError(f"{name} must have shape {shape}, got {tuple(tensor.shape)}")
+
+
+def _interpolate(ends: Tensor, share: Tensor) -> Tensor:
+    """Return (N, D), the points at `share` of the way on the lines between the (N, 2, D) ends."""
+    return share[:, None] * ends[:, 0] + (1 - share[:, None]) * ends[:, 1]
+
+
+def _mean_norm(rows: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(rows, dim=1).mean()
+
+
+def _row_space(matrix: Tensor) -> Tensor:
+    """Return (R, D), an orthonormal basis of the span of the rows; R = 0 for a matrix of zeros."""
+    sizes, directions = torch.linalg.svd(matrix, full_matrices=False)[1:]
+    return directions[sizes > max(matrix.shape) * torch.finfo(matrix.dtype).eps * sizes.max()]
+
+
+def _mean_cosine(features: Tensor, directions: Tensor) -> float:
+    lengths = torch.linalg.vector_norm(features, dim=1) * torch.linalg.vector_norm(directions, dim=1)
+    return float((torch.linalg.vecdot(features, directions) / lengths).mean())
+
+
+def _channel_coordinates(
+    blends: Tensor, rows: Tensor, labels: Tensor, share: Tensor, *, different: Tensor
+) -> tuple[float, float, Tensor]:
+    """Return the slope and correlation across the channel, and (N,) the position (x1 + x2) / 2 along it."""
+    x1, x2 = classifier_coordinates(blends, rows, labels)
+    is_inside = different & (share > 0) & (share < 1)
+    across, logit = (x1 - x2)[is_inside], torch.logit(share[is_inside])
+    # Counting (w, i, j) and (1 - w, j, i) makes both means 0: the regression line goes through the origin.
+    product, logit_power, across_power = (across * logit).sum(), logit.square().sum(), across.square().sum()
+    return float(product / logit_power), float(product / (logit_power * across_power).sqrt()), (x1 + x2) / 2

@@ -1,0 +1,177 @@
+import errno
+import hashlib
+import http.server
+import os
+import socket
+import threading
+from dataclasses import dataclass, field
+
+import pytest
+
+from mixscope._errors import UserError
+from mixscope.data.download import RemoteFile, fetch_files
+
+CONTENT = bytes(range(256)) * 4096  # 1 MiB: four chunks
+MD5 = hashlib.md5(CONTENT).hexdigest()
+
+
+@dataclass
+class Server:
+    """A loopback server of one file, and what it was asked for."""
+
+    base: str = ""
+    content: bytes = CONTENT
+    has_ranges: bool = True
+    status: int = 200
+    cut_at: int | None = None
+    ranges: list[str | None] = field(default_factory=list)
+
+
+@pytest.fixture
+def server():
+    state = Server()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked = self.headers.get("Range")
+            state.ranges.append(asked)
+            start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and state.has_ranges else 0
+            if state.status != 200:
+                self.send_error(state.status)
+                return
+            if start >= len(state.content):
+                self.send_error(416)
+                return
+            body = state.content[start:]
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body if state.cut_at is None else body[: state.cut_at])
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        state.base = f"http://127.0.0.1:{running.server_address[1]}/"
+        yield state
+        running.shutdown()
+        thread.join()
+
+
+def remote(server, md5=MD5):
+    return RemoteFile(f"{server.base}set.gz", md5, "set.gz")
+
+
+def test_a_file_is_downloaded_whole_and_progress_told(server, tmp_path):
+    told = []
+    folder = fetch_files([remote(server)], tmp_path / "new" / "folder", progress=lambda *news: told.append(news))
+    assert (folder / "set.gz").read_bytes() == CONTENT
+    assert [path.name for path in folder.iterdir()] == ["set.gz"]
+    assert told[-1] == ("downloading set.gz", len(CONTENT), len(CONTENT))
+    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+
+
+def test_a_file_that_is_there_is_not_asked_for_again(server, tmp_path):
+    for _ in range(2):
+        fetch_files([remote(server)], tmp_path)
+    assert server.ranges == [None]
+
+
+def test_a_file_with_another_checksum_is_downloaded_again(server, tmp_path):
+    (tmp_path / "set.gz").write_bytes(b"old")
+    fetch_files([remote(server)], tmp_path)
+    assert (tmp_path / "set.gz").read_bytes() == CONTENT
+
+
+def test_a_download_that_was_cut_off_goes_on_where_it_stopped(server, tmp_path):
+    server.cut_at = 300_000
+    with pytest.raises(
+        UserError, match=r"^cannot download http://127\.0\.0\.1:\d+/set\.gz \(.*\); try again to resume, "
+    ):
+        fetch_files([remote(server)], tmp_path)
+    assert not (tmp_path / "set.gz").exists()
+    stopped = (tmp_path / "set.gz.part").stat().st_size
+    assert 0 < stopped <= 300_000
+    server.cut_at = None
+    fetch_files([remote(server)], tmp_path)
+    assert server.ranges == [None, f"bytes={stopped}-"]
+    assert (tmp_path / "set.gz").read_bytes() == CONTENT
+    assert [path.name for path in tmp_path.iterdir()] == ["set.gz"]
+
+
+def test_a_server_without_ranges_sends_everything_again(server, tmp_path):
+    (tmp_path / "set.gz.part").write_bytes(CONTENT[:1000])
+    server.has_ranges = False
+    fetch_files([remote(server)], tmp_path)
+    assert (tmp_path / "set.gz").read_bytes() == CONTENT
+
+
+def test_a_part_file_that_is_whole_is_taken_as_it_is(server, tmp_path):
+    (tmp_path / "set.gz.part").write_bytes(CONTENT)
+    fetch_files([remote(server)], tmp_path)
+    assert (tmp_path / "set.gz").read_bytes() == CONTENT
+
+
+def test_a_wrong_checksum_removes_the_file_and_says_expected_and_got(server, tmp_path):
+    with pytest.raises(UserError) as caught:
+        fetch_files([remote(server, md5="0" * 32)], tmp_path)
+    assert str(caught.value) == (
+        f"set.gz from {server.base}set.gz: wrong checksum, expected md5 {'0' * 32}, got {MD5}; "
+        "the file is removed, try again"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_file_of_something_else_is_removed_and_the_next_try_works(server, tmp_path):
+    (tmp_path / "set.gz.part").write_bytes(b"x" * 1000)
+    with pytest.raises(UserError, match="wrong checksum"):
+        fetch_files([remote(server)], tmp_path)
+    fetch_files([remote(server)], tmp_path)
+    assert (tmp_path / "set.gz").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("status", [404, 503])
+def test_an_answer_of_the_server_is_named(server, tmp_path, status):
+    server.status = status
+    with pytest.raises(UserError, match=rf"^cannot download {server.base}set\.gz \(HTTP {status} ") as caught:
+        fetch_files([remote(server)], tmp_path)
+    assert str(caught.value).endswith(
+        f"or put set.gz by hand into {tmp_path}, or set MIXSCOPE_DATA to a folder that has it"
+    )
+
+
+def test_a_server_that_is_gone_is_named_in_one_line_with_what_to_do(tmp_path):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    with pytest.raises(UserError) as caught:
+        fetch_files([RemoteFile(f"http://127.0.0.1:{port}/set.gz", MD5, "set.gz")], tmp_path)
+    assert str(caught.value) == (
+        f"cannot download http://127.0.0.1:{port}/set.gz (Connection refused); try again to resume, "
+        f"or put set.gz by hand into {tmp_path}, or set MIXSCOPE_DATA to a folder that has it"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_name_lookup_the_address_is_named_in_one_line(tmp_path):
+    with pytest.raises(
+        UserError, match=r"^cannot download http://mixscope\.invalid/set\.gz \(.*\); try again"
+    ) as caught:
+        fetch_files([RemoteFile("http://mixscope.invalid/set.gz", MD5, "set.gz")], tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_names_the_folder(server, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(UserError, match=f"^cannot write to {tmp_path}: No space left on device; "):
+        fetch_files([remote(server)], tmp_path)
+
+
+def test_downloading_writes_nothing_to_the_terminal(server, tmp_path, capfd):
+    fetch_files([remote(server)], tmp_path)
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,108 @@
+"""Options: what is refused, and that a description comes back as it was."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mixscope._errors import UserError
+from mixscope.experiment.demo import demo_runs
+from mixscope.experiment.labels import method_label
+from mixscope.experiment.options import (
+    DataOptions,
+    MeasureOptions,
+    MixingOptions,
+    TrainOptions,
+    options_from_dict,
+    options_to_dict,
+)
+from mixscope.training.recipe import Recipe
+
+EVERYTHING = TrainOptions(
+    data=DataOptions(data="mnist", data_dir=Path("/data"), subset=100, crop_padding=4, flip=True),
+    model="convnet",
+    head="fc",
+    mixing=MixingOptions(mixing="manifold-mixup", alpha=0.5, mixing_sites=("input", "layer1")),
+    training=Recipe(epochs=3, learning_rate=0.2, milestones=(0.5,), mixing_off=2, max_gradient_norm=1.0, compile=True),
+    measuring=MeasureOptions(measure_every=2, sites=("layer1", "head")),
+    seed=7,
+    device="cpu",
+    label="mine",
+)
+
+
+@pytest.mark.parametrize("options", [TrainOptions(), EVERYTHING])
+def test_a_description_comes_back_through_json_as_it_was(options):
+    values = json.loads(json.dumps(options_to_dict(options)))
+    assert options_from_dict(TrainOptions, values) == options
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"colour": 1}, "the description holds options this version does not know: colour"),
+        ({"seed": "one"}, "the description's seed must be <class 'int'>, got 'one'"),
+        ({"seed": True}, "the description's seed must be <class 'int'>, got True"),
+        ({"device": "tpu"}, "the description's device must be"),
+        ({"training": {"epochs": 0}}, "epochs must be at least 1, got 0"),
+        ({"data": 3}, "the description's data must be"),
+    ],
+)
+def test_a_damaged_description_is_refused(change, message):
+    with pytest.raises(UserError, match=message):
+        options_from_dict(TrainOptions, change)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        (DataOptions, {"test_size": 0}, "test-size must be positive, got 0"),
+        (DataOptions, {"subset": 0}, "subset must be at least 1, got 0"),
+        (DataOptions, {"crop_padding": -1}, "crop-padding must be at least 0, got -1"),
+        (MixingOptions, {"alpha": 0.0}, "alpha must be positive, got 0.0"),
+        (MixingOptions, {"num_points": 1}, "num-points must be at least 2, got 1"),
+        (
+            MixingOptions,
+            {"mixing": "cutmix", "num_points": 3},
+            "num-points must go with mixing mixup, got mixing cutmix",
+        ),
+        (MixingOptions, {"mixing": "none", "alpha": 1.0}, "alpha must go with mixing mixup, cutmix, manifold-mixup"),
+        (MixingOptions, {"mixing_sites": ("a",)}, "mixing-sites must go with mixing manifold-mixup, got mixing mixup"),
+        (MixingOptions, {"mixing": "cutmix", "per_example": True}, "per-example must go with mixing mixup"),
+        (MeasureOptions, {"measure_every": 0}, "measure-every must be at least 1, got 0"),
+        (MeasureOptions, {"num_pairs": 1}, "num-pairs must be at least 2, got 1"),
+        (MeasureOptions, {"linearity_alpha": 0.0}, "linearity-alpha must be positive, got 0.0"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(kind, values, message):
+    with pytest.raises(UserError, match=message):
+        kind(**values)
+
+
+def test_names_may_be_separated_by_commas():
+    assert MeasureOptions(sites=("a,b", "c, d")).sites == ("a", "b", "c", "d")
+    assert MixingOptions(mixing="manifold-mixup", mixing_sites=("input,a",)).mixing_sites == ("input", "a")
+
+
+@pytest.mark.parametrize(
+    ("mixing", "recipe", "label"),
+    [
+        ({"mixing": "none"}, {}, "ERM"),
+        ({"mixing": "none"}, {"mixing_off": 3}, "ERM"),
+        ({}, {}, "mixup"),
+        ({"alpha": 0.2}, {"mixing_off": 3}, "mixup α=0.2, off after 3"),
+        ({"num_points": 4}, {"loss": "squared-error"}, "mixup of 4 points, squared error"),
+        ({"mixing": "cutmix"}, {}, "CutMix"),
+        ({"mixing": "manifold-mixup"}, {}, "manifold mixup"),
+    ],
+)
+def test_methods_are_named_by_what_sets_them_apart(mixing, recipe, label):
+    assert method_label(TrainOptions(mixing=MixingOptions(**mixing), training=Recipe(**recipe))) == label
+
+
+def test_the_demonstration_compares_three_methods_on_the_same_200_digits():
+    runs = demo_runs(num_seeds=3, epochs=100)
+    assert len(runs) == 9
+    assert {method_label(options) for options in runs.values()} == {"ERM", "mixup", "mixup, off after 15"}
+    assert len({options.data for options in runs.values()}) == 1
+    assert {options.seed for options in runs.values()} == {0, 1, 2}

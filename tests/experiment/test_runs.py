@@ -1,0 +1,292 @@
+"""Runs end to end through the command line: records, repetition, resumption, measuring, and every kind of mistake."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mixscope.records.store import read_run
+
+QUICK = [
+    *("--epochs", "4", "--test-size", "1500", "--batch-size", "50", "--learning-rate", "0.05"),
+    *("--num-pairs", "60", "--linearity-pairs", "20", "--plane-images", "40", "--device", "cpu"),
+]
+
+
+def mixscope(*arguments, cwd, expect=0, environment=None):
+    """Run the command line as a user does."""
+    command = [sys.executable, "-m", "mixscope", *map(str, arguments)]
+    variables = {**os.environ, "COLUMNS": "200", "MIXSCOPE_CACHE": str(cwd / "cache"), **(environment or {})}
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, env=variables)
+    assert done.returncode == expect, done.stderr[-3000:]
+    return done
+
+
+def same_numbers(first, second):
+    """Compare two runs' metrics, all but the clock."""
+    lines = [
+        [{k: v for k, v in line.items() if k != "wall_seconds"} for line in run.metrics] for run in (first, second)
+    ]
+    assert lines[0] == lines[1]
+
+
+def same_weights(first, second):
+    tensors = [load_file(run.folder / "checkpoints" / "weights.safetensors") for run in (first, second)]
+    assert tensors[0].keys() == tensors[1].keys()
+    for name, tensor in tensors[0].items():
+        assert torch.equal(tensor, tensors[1][name]), name
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of `mixscope train` and what it printed."""
+    folder = tmp_path_factory.mktemp("work")
+    done = mixscope("train", *QUICK, "--mixing-off", "3", "--measure-every", "2", "--out", "runs/one", cwd=folder)
+    return folder, done
+
+
+def test_a_run_folder_holds_description_metrics_pictures_checkpoints_and_a_page(trained):
+    folder, done = trained
+    run = read_run(folder / "runs/one")
+    assert run.record["status"] == "finished"
+    assert run.method == "mixup, off after 3"
+    assert run.record["description"]["training"]["epochs"] == 4
+    assert run.record["data"]["num_train"] == 297
+    assert run.record["environment"]["torch"] == torch.__version__
+    assert [line["epoch"] for line in run.metrics] == [0, 2, 4]
+    assert [line.get("mixing_on") for line in run.metrics] == [None, True, False]
+    assert sorted(path.name for path in (run.folder / "checkpoints").iterdir()) == ["last.pt", "weights.safetensors"]
+    assert {"reliability", "plane", "linearity", "pairs"} <= run.pictures.keys()
+    assert (run.folder / "report.html").stat().st_size > 10**6
+    assert "test/error" in done.stdout
+    assert "report.html" in done.stdout
+    assert "\x1b[" not in done.stdout  # quiet where output is no terminal
+    assert done.stderr == ""
+
+
+def test_training_accuracy_is_reported_twice_under_two_names(trained):
+    last = read_run(trained[0] / "runs/one").metrics[1]
+    assert 0 <= last["train/accuracy_blends"] < last["train/accuracy_clean"] <= 1
+
+
+def test_a_run_is_repeated_exactly_from_its_folder(trained):
+    folder, _ = trained
+    mixscope("train", "--from", "runs/one", cwd=folder)
+    first, second = read_run(folder / "runs/one"), read_run(folder / "runs/one-repeat")
+    same_numbers(first, second)
+    same_weights(first, second)
+    assert first.record["description"] == second.record["description"]
+    assert first.pictures == second.pictures
+
+
+def test_options_beside_from_replace_the_runs_own(trained):
+    folder, _ = trained
+    mixscope("train", "--from", "runs/one", "--seed", "5", "--out", "runs/seed5", cwd=folder)
+    changed, original = (read_run(folder / "runs" / name).record["description"] for name in ("seed5", "one"))
+    assert changed == original | {"seed": 5}
+
+
+def test_an_interrupted_run_resumes_to_bit_identical_weights(tmp_path):
+    options = ["train", *QUICK, "--epochs", "400", "--measure-every", "100"]
+    mixscope(*options, "--out", "unbroken", cwd=tmp_path)
+    command = [sys.executable, "-m", "mixscope", *options, "--out", "broken"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    state = tmp_path / "broken" / "checkpoints" / "last.pt"
+    deadline = time.monotonic() + 120
+    while not state.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert stderr.strip() == "mixscope: interrupted; go on with: mixscope train --resume broken"
+    assert read_run(tmp_path / "broken").record["status"] == "interrupted"
+    assert torch.load(state, weights_only=True)["epoch"] < 400
+    mixscope("train", "--resume", "broken", cwd=tmp_path)
+    unbroken, broken = read_run(tmp_path / "unbroken"), read_run(tmp_path / "broken")
+    assert broken.record["status"] == "finished"
+    same_numbers(unbroken, broken)
+    same_weights(unbroken, broken)
+
+
+def test_a_diverging_run_stops_with_a_message_and_keeps_its_checkpoint(tmp_path):
+    # The cycle raises the rate until squared error blows up, some epochs after the start.
+    bad = ["--learning-rate", "1", "--schedule", "one-cycle", "--loss", "squared-error", "--epochs", "300"]
+    done = mixscope("train", *QUICK, *bad, "--measure-every", "300", "--out", "bad", cwd=tmp_path, expect=1)
+    (line,) = done.stderr.strip().splitlines()
+    where = re.search(r"stopped being finite in epoch (\d+), step \d of 6, at learning rate 0\.\d+;", line)
+    assert int(where[1]) > 1
+    assert line.endswith("the last good checkpoint is bad/checkpoints/last.pt")
+    assert read_run(tmp_path / "bad").record["status"] == "failed"
+    state = torch.load(tmp_path / "bad" / "checkpoints" / "last.pt", weights_only=True)
+    assert state["epoch"] < int(where[1])
+    assert all(torch.isfinite(tensor).all() for tensor in state["model"].values())
+
+
+def test_the_demonstration_writes_one_page_over_its_runs_and_can_be_run_again(tmp_path):
+    for _ in range(2):
+        done = mixscope("demo", "--out", "demo", "--seeds", "1", "--epochs", "4", cwd=tmp_path)
+        assert f"page: {tmp_path / 'demo' / 'report.html'}" in done.stdout
+    names = sorted(path.name for path in (tmp_path / "demo").iterdir())
+    assert names == ["erm-seed0", "mixup-off-seed0", "mixup-seed0", "report.html"]
+
+
+def test_reports_compare_runs_given_one_by_one_or_by_their_folder(trained):
+    folder, _ = trained
+    mixscope("report", "runs/one", "--out", "single.html", "--title", "A <b>title</b>", cwd=folder)
+    page = (folder / "single.html").read_text()
+    assert "A &lt;b&gt;title&lt;/b&gt;" in page
+    mixscope("report", "runs", "--out", "all.html", cwd=folder)
+    assert (folder / "all.html").exists()
+
+
+OWN_MODEL = """
+from torch import nn
+
+def own(num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, num_classes))
+"""
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pt"])
+def test_a_checkpoint_trained_elsewhere_is_measured(tmp_path, suffix):
+    (tmp_path / "model.py").write_text(OWN_MODEL)
+    scope = {}
+    exec(OWN_MODEL, scope)
+    net = scope["own"](10)
+    weights = tmp_path / f"w.{suffix}"
+    if suffix == "pt":
+        torch.save(net.state_dict(), weights)
+    else:
+        from safetensors.torch import save_file
+
+        save_file(net.state_dict(), weights)
+    arguments = ["--weights", weights, "--data", "digits", "--head", "3", "--sites", "1,2,3", "--out", "m"]
+    done = mixscope("measure", "model.py:own", *arguments, cwd=tmp_path)
+    run = read_run(tmp_path / "m")
+    assert [layer["site"] for layer in run.pictures["linearity"]] == ["1", "2", "3"]
+    assert run.pictures["linearity"][0]["relative_defect"] < 1e-5  # the first layer is affine
+    assert "nc/nc1_pinv" in done.stdout
+    assert (tmp_path / "m" / "report.html").exists()
+    mixscope("measure", "model.py:own", *arguments, cwd=tmp_path)  # replaces its own earlier measurement
+
+
+def test_measuring_executes_nothing_in_the_weights_file(tmp_path):
+    (tmp_path / "model.py").write_text(OWN_MODEL)
+
+    class Malicious:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "trap"),)
+
+    torch.save({"0.weight": Malicious()}, tmp_path / "w.pt")
+    done = mixscope("measure", "model.py:own", "--weights", "w.pt", "--head", "3", cwd=tmp_path, expect=2)
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "trap").exists()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_list_of_sets_says_where_they_are(tmp_path):
+    done = mixscope("data", cwd=tmp_path, environment={"MIXSCOPE_DATA": str(tmp_path)})
+    for name in ("digits", "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100", "svhn"):
+        assert name in done.stdout
+    assert "missing" in done.stdout
+
+
+MISTAKES = [
+    (["train", "--data", "nowhere/at/all"], "nowhere/at/all"),
+    (["train", "--data", "mnits"], "did you mean mnist"),
+    (["train", "--model", "convnt"], "did you mean convnet"),
+    (["train", "--epochs", "0"], "epochs must be at least 1, got 0"),
+    (["train", "--sites", "layer9"], "site must name a module of the network, got 'layer9'"),
+    (["train", "--mixing", "manifold-mixup", "--mixing-sites", "layer9"], "site must name a module of the network"),
+    (["train", "--mixing", "manifold-mixup", "--compile"], "compile must be off with manifold-mixup"),
+    (["train", "--mixing", "none", "--alpha", "1"], "alpha must go with mixing"),
+    (["train", "--head", "layer1"], "layer1"),
+    (["train", "--subset", "100000"], "100000"),
+    (["train", "--device", "cuda"], "device cuda must be available"),
+    (["train", "--from", "nowhere"], "nowhere must be a run folder"),
+    (["train", "--resume", "nowhere"], "nowhere must be a run folder"),
+    (["measure", "nowhere.py:net", "--weights", "w.pt"], "nowhere.py"),
+    (["report", "nowhere"], "nowhere must be a run folder"),
+    (["data", "--fetch", "mnits"], "did you mean mnist"),
+    (["demo", "--seeds", "0"], "seeds and epochs must be at least 1"),
+    (["train", "--out", "/proc/nowhere/run", "--epochs", "1"], "/proc/nowhere"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=[" ".join(arguments) for arguments, _ in MISTAKES])
+def test_a_mistake_is_one_line_and_exit_code_2_and_leaves_nothing(tmp_path, arguments, message, monkeypatch, capsys):
+    from mixscope.__main__ import main
+
+    if torch.cuda.is_available() and "cuda" in arguments:
+        pytest.skip("this machine has a GPU")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MIXSCOPE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "argv", ["mixscope", *arguments])
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            main()
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("mixscope: error: ")
+    assert message in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [["train", "--epochs", "many"], ["trian"], ["train", "--mixing", "mixpu"], []])
+def test_what_the_command_line_does_not_know_exits_with_2(tmp_path, arguments):
+    done = mixscope(*arguments, cwd=tmp_path, expect=2)
+    assert "Traceback" not in done.stderr
+
+
+def test_resuming_takes_no_other_options_and_out_must_be_free(trained):
+    folder, _ = trained
+    done = mixscope("train", "--resume", "runs/one", "--seed", "9", cwd=folder, expect=2)
+    assert "resume must stand without other options" in done.stderr
+    done = mixscope("train", *QUICK, "--out", "runs/one", cwd=folder, expect=2)
+    assert "runs/one must not hold a run yet" in done.stderr
+
+
+def test_repeating_on_changed_images_is_refused(tmp_path):
+    import numpy as np
+
+    def write(value):
+        images = np.full((40, 8, 8), value, dtype=np.uint8)
+        labels = np.arange(40) % 4
+        np.savez(tmp_path / "d.npz", train_images=images, train_labels=labels, test_images=images, test_labels=labels)
+
+    write(3)
+    quick = ["--epochs", "1", "--num-pairs", "20", "--linearity-pairs", "10", "--plane-images", "10"]
+    mixscope("train", "--data", "d.npz", *quick, "--out", "first", cwd=tmp_path)
+    write(4)
+    done = mixscope("train", "--from", "first", cwd=tmp_path, expect=2)
+    assert "the images must be those of first" in done.stderr
+    assert not (tmp_path / "first-repeat").exists()
+
+
+def test_a_tracker_gets_the_numbers(tmp_path):
+    pytest.importorskip("tensorboard")
+    mixscope("train", *QUICK, "--epochs", "1", "--out", "run", "--tracker", "tensorboard", cwd=tmp_path)
+    events = list((tmp_path / "run" / "tracker").rglob("events.out.tfevents.*"))
+    assert events
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    accumulator = EventAccumulator(str(events[0].parent))
+    accumulator.Reload()
+    logged = {event.step: event.value for event in accumulator.Scalars("test/error")}
+    measured = {line["epoch"]: line["test/error"] for line in read_run(tmp_path / "run").metrics}
+    assert logged == pytest.approx(measured)
+
+
+def test_help_is_quick_and_names_every_command(tmp_path):
+    done = mixscope("--help", cwd=tmp_path)
+    for command in ("demo", "train", "measure", "report", "data"):
+        assert command in done.stdout

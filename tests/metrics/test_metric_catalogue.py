@@ -1,0 +1,54 @@
+import subprocess
+import sys
+from dataclasses import fields
+
+import pytest
+
+from mixscope.metrics.catalogue import CATALOGUE, find_metric
+from mixscope.metrics.channels import ChannelReport
+from mixscope.metrics.collapse import CollapseReport
+from mixscope.metrics.linearity import NonlinearityReport
+
+
+@pytest.mark.parametrize(
+    ("group", "report"), [("nc", CollapseReport), ("channels", ChannelReport), ("linearity", NonlinearityReport)]
+)
+def test_every_field_of_a_report_is_listed_and_nothing_else(group: str, report: type) -> None:
+    listed = {entry.key.removeprefix(f"{group}/") for entry in CATALOGUE if entry.key.startswith(f"{group}/")}
+    assert listed == {field.name for field in fields(report)}
+
+
+def test_every_entry_is_complete_and_its_key_is_its_own() -> None:
+    assert len({entry.key for entry in CATALOGUE}) == len(CATALOGUE)
+    for entry in CATALOGUE:
+        assert entry.better in ("low", "high", "none"), entry.key
+        assert all((entry.symbol, entry.title, entry.source, entry.note)), entry.key
+        assert entry.low is None or entry.high is None or entry.low < entry.high, entry.key
+        assert entry.unit in ("", "nats", "degrees"), entry.key
+
+
+def test_records_keys_of_training_and_test_are_listed() -> None:
+    expected = {
+        *(f"train/{name}" for name in ("loss", "accuracy_blends", "accuracy_clean", "loss_clean")),
+        *(f"test/{name}" for name in ("error", "accuracy", "loss", "brier", "ece", "signed_gap", "mean_confidence")),
+    }
+    assert {entry.key for entry in CATALOGUE if entry.key.startswith(("train/", "test/"))} == expected
+
+
+def test_a_linearity_key_is_found_whatever_its_site() -> None:
+    plain = find_metric("linearity/angular")
+    assert find_metric("linearity/layer1.0:input/angular") is plain
+    assert find_metric("linearity/head/in/angular") is plain
+    assert find_metric("test/ece").better == "low"
+
+
+def test_an_unknown_key_is_answered_with_near_ones() -> None:
+    with pytest.raises(ValueError, match=r"key must be a metric of the catalogue, got 'nc/nc1_pin' \(did you mean nc/"):
+        find_metric("nc/nc1_pin")
+    with pytest.raises(ValueError, match=r"got '\?'$"):
+        find_metric("?")
+
+
+def test_the_catalogue_loads_without_torch() -> None:
+    code = "import sys, mixscope.metrics.catalogue; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
