@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import io
+import os
 import re
 import shutil
 import sys
@@ -95,7 +96,8 @@ class Train:
                 "resume must stand without other options: the run goes on with its own; use --from to change some"
             )
         folder = self.resume or self.out or self._default_folder()
-        console = Console()
+        is_main_process = os.environ.get("RANK", "0") == "0"  # as torchrun and accelerate launch number processes
+        console = Console(quiet=not is_main_process)
         with ProgressDisplay(console) as display:
             display.run_started(folder.name, self.options.training.epochs)
             try:
@@ -109,7 +111,7 @@ class Train:
                 )
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(f"interrupted; go on with: mixscope train --resume {folder}") from None
-        if _is_main_process():
+        if is_main_process:
             _print_summary(console, folder)
 
     def _default_folder(self) -> Path:
@@ -271,12 +273,6 @@ def _parse(arguments: Sequence[str]) -> Command:
     return command
 
 
-def _is_main_process() -> bool:
-    from accelerate import PartialState
-
-    return bool(PartialState().is_main_process)
-
-
 def _say_page(console: Console, page: Path) -> None:
     console.print(f"page: {page.resolve()}", soft_wrap=True, highlight=False)
 
@@ -292,5 +288,5 @@ def _print_summary(console: Console, folder: Path) -> None:
     if layers:
         columns = list(layers[0])
         cells = [[format_number(layer[column]) for column in columns] for layer in layers]
-        print_table(console, "Linearity of layers", columns, cells)
+        print_table(console, "Linearity of layers", [column.replace("_", " ") for column in columns], cells)
     _say_page(console, folder / REPORT_FILE)

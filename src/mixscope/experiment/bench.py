@@ -107,7 +107,8 @@ def build_bench(options: TrainOptions, *, folder: Path, tracker: str | None, obs
     """Make everything a run works with; every mistake in the options shows here, before anything is written."""
     recipe = options.training
     accelerator = build_accelerator(options.device, recipe, tracker=tracker, folder=folder)
-    data = prepare_images(options.data, observer)
+    with accelerator.main_process_first():  # what one process downloads and decodes, the others find in the cache
+        data = prepare_images(options.data, observer)
     model = build_model(options.model, num_classes=data.num_classes, image_shape=data.image_shape, seed=options.seed)
     head = find_head(model, options.head)
     own_sites = model_sites(model, head)

@@ -32,7 +32,7 @@ def demo_runs(*, num_seeds: int, epochs: int) -> dict[str, TrainOptions]:
                 schedule="constant",
                 mixing_off=mixing_off,
             ),
-            measuring=MeasureOptions(measure_every=max(1, epochs // 50), num_pairs=1000),
+            measuring=MeasureOptions(measure_every=max(1, epochs // 100), num_pairs=1000),
             seed=seed,
             device="cpu",  # steps this small wait longer for a GPU than they compute
         )

@@ -84,6 +84,8 @@ def build_probe(data: ImageData, options: MeasureOptions, *, split_seed: int, ch
 
     def choose(labels: Tensor, candidates: Tensor, size: int, purpose: str) -> Tensor:
         order = torch.randperm(len(candidates), generator=named_generator(split_seed, purpose))
+        # A small set is gone through again and again: the same images, blended with other partners.
+        order = order.repeat(math.ceil(size / max(1, len(order))))
         return candidates[order[:size]].to(labels.device)
 
     labels = data.train_labels

@@ -153,7 +153,9 @@ class _Recorder:
         """Record an epoch, measure if it is due, and keep a checkpoint where that costs little."""
         num_epochs = self.bench.options.training.epochs
         values = asdict(summary)
-        values["train/loss"], values["train/accuracy_blends"] = values.pop("loss"), values.pop("accuracy_blends")
+        values["train/loss"], accuracy = values.pop("loss"), values.pop("accuracy_blends")
+        if summary.mixing_on:  # without blends it would be a second name for accuracy on clean images
+            values["train/accuracy_blends"] = accuracy
         is_last = summary.epoch == num_epochs
         if is_last or summary.epoch % self.every == 0:
             measurement = self._measure(values)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mixscope._random import named_generator
 from mixscope.mixing.catalogue import MixingScheme
 from mixscope.mixing.hidden import blending_at
+from mixscope.mixing.pixel import NoMixing
 from mixscope.mixing.schedule import scheme_at
 from mixscope.mixture import INPUT_SITE, Mixture, blend, blend_targets
 from mixscope.training.objective import LOSSES, build_optimizer, build_schedule, has_convolutions, smooth_targets
@@ -44,7 +45,7 @@ class EpochSummary:
         epoch: Counted from 1.
         step: Optimizer steps taken since the start of training.
         learning_rate: At the epoch's last step.
-        mixing_on: Whether this epoch's scheme was the recipe's, not switched off.
+        mixing_on: Whether anything was mixed: false for plain training, and after mixing is switched off.
         loss: Mean objective over the epoch's examples, as trained on (blends, smoothed labels).
         accuracy_blends: Mean weight of the predicted class in the blended label, in [0, 1]; equal to plain accuracy
             where nothing is mixed. It is not the accuracy on real examples.
@@ -163,7 +164,7 @@ class Training:
             epoch=epoch,
             step=epoch * len(self.batches),
             learning_rate=rates[-1],
-            mixing_on=recipe.mixing_off is None or epoch <= recipe.mixing_off,
+            mixing_on=not isinstance(scheme, NoMixing),
             loss=loss_sum / num_examples,
             accuracy_blends=hit_sum / num_examples,
         )

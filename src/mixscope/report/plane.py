@@ -1,0 +1,111 @@
+"""The figure of blended pairs on the plane of three classifiers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mixscope.report.figures import Figure
+from mixscope.report.groups import finite
+from mixscope.report.pictures import Picture
+from mixscope.report.style import DIFFERENT_SCALE, INK, SAME_SCALE, layout, plot_text
+
+
+def plane_figure(picture: Picture) -> Figure:
+    """Draw blended pairs of three classes on the plane of their three classifiers, after Fisher et al. 2024, Fig. 1.
+
+    Red: both members of one class; blue: of two; vivid at weight 1/2, pale at 0 and 1. An arrow points along each
+    classifier to the edge of the points; a cross marks the classifier itself.
+    """
+    names = [str(name) for name in picture.get("class_names") or picture["classes"]]
+    shown = {index: plot_text(name) for index, name in zip(picture["classes"], names, strict=True)}
+    traces = [
+        _blends(picture["different"], shown, "different classes", DIFFERENT_SCALE),
+        _blends(picture["same"], shown, "same class", SAME_SCALE),
+    ]
+    reach = _reach([(x, y) for trace in traces for x, y in zip(trace["x"], trace["y"], strict=True)])
+    classifiers = picture["classifiers"]
+    for name, x, y in zip(names, classifiers["x"], classifiers["y"], strict=True):
+        length = _length(x, y)
+        if not length:
+            continue
+        end = [1.08 * (reach or length) * part / length for part in (x, y)]
+        traces.append(
+            {
+                "type": "scatter",
+                "x": [0, end[0]],
+                "y": [0, end[1]],
+                "mode": "lines+markers+text",
+                "line": {"color": INK, "width": 1.8},
+                "marker": {"symbol": "arrow", "angleref": "previous", "size": [0, 11], "color": INK},
+                "text": ["", plot_text(name, limit=18)],
+                "textposition": "top center" if end[1] >= 0 else "bottom center",
+                "textfont": {"size": 12, "color": INK},
+                "cliponaxis": False,
+                "hoverinfo": "skip",
+                "name": f"direction of {plot_text(name)}",
+            }
+        )
+    points = [(x, y) for x, y in zip(classifiers["x"], classifiers["y"], strict=True) if _length(x, y)]
+    traces.append(
+        {
+            "type": "scatter",
+            "x": [x for x, _ in points],
+            "y": [y for _, y in points],
+            "mode": "markers",
+            "marker": {"symbol": "x-thin", "size": 8, "line": {"width": 2, "color": INK}},
+            "hoverinfo": "x+y+name",
+            "name": "classifiers",
+        }
+    )
+    hidden = {"visible": False, "zeroline": False, "constrain": "domain"}
+    x_range, y_range = (_room([value for trace in traces for value in trace[name]]) for name in ("x", "y"))
+    figure = layout(
+        height=310, xaxis=hidden | {"range": x_range}, yaxis=hidden | {"range": y_range, "scaleanchor": "x"}
+    )
+    return {"data": traces, "layout": figure | {"margin": {"l": 4, "r": 4, "t": 4, "b": 4}, "hovermode": "closest"}}
+
+
+def _blends(points: Picture, names_of: dict[Any, str], kind: str, scale: tuple[str, str]) -> Figure:
+    """Return the points of one kind of blend; the most even ones are drawn last, on top."""
+    columns = zip(points["x"], points["y"], points["weight"], points["first"], points["second"], strict=True)
+    rows = [row for row in columns if None not in (finite(row[0]), finite(row[1]), finite(row[2]))]
+    rows.sort(key=lambda row: -abs(row[2] - 0.5))
+    return {
+        "type": "scatter",
+        "x": [row[0] for row in rows],
+        "y": [row[1] for row in rows],
+        "mode": "markers",
+        "marker": {
+            "size": 4.5,
+            "color": [abs(row[2] - 0.5) for row in rows],
+            "colorscale": [[0, scale[0]], [1, scale[1]]],
+            "cmin": 0,
+            "cmax": 0.5,
+            "showscale": False,
+        },
+        "text": [
+            f"{weight:.2f} {names_of.get(first, first)} + {1 - weight:.2f} {names_of.get(second, second)}"
+            for _, _, weight, first, second in rows
+        ],
+        "hoverinfo": "text",
+        "name": kind,
+    }
+
+
+def _room(values: Sequence[float | None]) -> list[float]:
+    """Return a range that holds the values with a tenth to spare on either side, for the labels."""
+    known = [number for value in values if (number := finite(value)) is not None] or [0.0]
+    low, high = min(known), max(known)
+    spare = 0.1 * (high - low) or 1.0
+    return [low - spare, high + spare]
+
+
+def _length(x: object, y: object) -> float | None:
+    """Return the length of a point, or None if a coordinate is missing."""
+    first, second = finite(x), finite(y)
+    return None if first is None or second is None else (first**2 + second**2) ** 0.5
+
+
+def _reach(points: Sequence[tuple[float, float]]) -> float:
+    """Return the distance from the centre that 99% of the points keep within; 0 without points."""
+    lengths = sorted(length for x, y in points if (length := _length(x, y)) is not None)
+    return lengths[int(0.99 * (len(lengths) - 1))] if lengths else 0.0

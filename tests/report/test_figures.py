@@ -1,0 +1,181 @@
+"""Figures are valid plotly, hold the numbers they should, and use only colours with a dark twin."""
+
+import json
+import math
+import re
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+from synthetic_runs import synthetic_run, synthetic_runs
+
+from mixscope.report.figures import curve_figure, error_figure, layer_figure
+from mixscope.report.groups import group_runs
+from mixscope.report.pictures import pairs_figure, pool_reliability, reliability_figure
+from mixscope.report.plane import plane_figure
+from mixscope.report.sections import build_sections
+from mixscope.report.style import CLEAR, DARK, METHOD_COLOURS, PAPER, plot_text
+
+
+def all_figures(runs: list[Any]) -> dict[str, dict[str, Any]]:
+    return {panel.name: panel.figure for section in build_sections(group_runs(runs)) for panel in section.panels}
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance, WCAG 2.1."""
+    parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(first: str, second: str) -> float:
+    high, low = sorted((luminance(first), luminance(second)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_every_figure_is_valid_plotly_and_plain_json():
+    figures = all_figures(synthetic_runs())
+    assert len(figures) > 20
+    for figure in figures.values():
+        go.Figure(figure)  # refuses any property plotly does not know
+        json.dumps(figure, allow_nan=False)
+
+
+def test_every_colour_has_a_dark_twin():
+    text = json.dumps(all_figures(synthetic_runs(num_seeds=2)))
+    used = set(re.findall(r"#[0-9a-f]{6}|rgba\([^)]*\)", text))
+    assert used - {CLEAR} <= set(DARK)
+
+
+@pytest.mark.parametrize(("light", "dark"), METHOD_COLOURS)
+def test_method_colours_stand_out_from_both_papers(light: str, dark: str):
+    assert contrast(light, PAPER) >= 3  # WCAG 2.1, graphics
+    assert contrast(dark, DARK[PAPER]) >= 3
+
+
+def test_a_curve_is_the_mean_with_a_band_from_lowest_to_highest_seed():
+    runs = [synthetic_run(seed=seed, epochs=[0, 1]) for seed in range(2)]
+    for run, values in zip(runs, ((0.2, 0.1), (0.4, 0.2)), strict=True):
+        for row, value in zip(run.metrics, values, strict=True):
+            row["test/ece"] = value
+    figure = curve_figure(group_runs(runs), "test/ece", title="ECE")
+    assert figure is not None
+    low, high, mean = figure["data"]
+    assert (low["y"], high["y"], mean["y"]) == ([0.2, 0.1], [0.4, 0.2], pytest.approx([0.3, 0.15]))
+    assert high["fill"] == "tonexty"
+
+
+def test_one_seed_has_no_band():
+    figure = curve_figure(group_runs([synthetic_run()]), "test/ece", title="ECE")
+    assert figure is not None
+    assert len(figure["data"]) == 1
+
+
+def test_only_epochs_that_every_seed_measured_enter_a_mean():
+    runs = [synthetic_run(seed=0, epochs=[0, 1, 2, 3]), synthetic_run(seed=1, epochs=[0, 2])]
+    figure = curve_figure(group_runs(runs), "test/ece", title="ECE")
+    assert figure is not None
+    assert figure["data"][-1]["x"] == [0, 2]
+
+
+def test_a_single_epoch_is_no_curve():
+    assert curve_figure(group_runs([synthetic_run(epochs=[5])]), "test/ece", title="ECE") is None
+
+
+def test_a_logarithmic_axis_leaves_out_what_it_cannot_show():
+    run = synthetic_run(epochs=[0, 1, 2])
+    for row, value in zip(run.metrics, (1.0, 0.0, math.nan), strict=True):
+        row["nc/nc1_pinv"] = value
+    figure = curve_figure(group_runs([run]), "nc/nc1_pinv", title="nc1", is_log=True)
+    assert figure is not None
+    assert figure["data"][0]["y"] == [1.0, None]
+
+
+def test_the_turn_is_marked_at_the_lowest_mean_and_the_switch_at_the_last_mixed_epoch():
+    run = synthetic_run("mixup, then off", epochs=[0, 1, 2, 199, 200, 201, 300])
+    for row, error in zip(run.metrics, (0.9, 0.3, 0.1, 0.15, 0.15, 0.2, 0.2), strict=True):
+        row["test/error"] = error
+    figure = error_figure(group_runs([run]), "test/error", title="error", percent=True, height=300)
+    assert figure is not None
+    turn = figure["data"][-1]
+    assert (turn["x"], turn["y"], turn["text"]) == ([2], [10.0], ["10.00% at 2"])
+    (line,) = figure["layout"]["shapes"]
+    assert (line["x0"], line["x1"]) == (200, 200)
+    assert line["label"]["text"] == "mixing off"
+
+
+def test_the_y_axis_of_a_test_curve_holds_everything_after_the_turn():
+    figure = error_figure(group_runs(synthetic_runs()), "test/error", title="error", percent=True, height=300)
+    assert figure is not None
+    bottom, top = figure["layout"]["yaxis"]["range"]
+    ends = [trace["y"][-1] for trace in figure["data"]]
+    assert bottom < min(ends)
+    assert max(ends) < top < 20
+
+
+def test_layers_show_the_number_and_its_floor_in_depth_order():
+    figure = layer_figure(group_runs([synthetic_run()]), "nonlinearity", title="nonlinearity", floor="floor")
+    assert figure is not None
+    floor, measured = figure["data"]
+    assert measured["x"] == ["input", "layer1", "layer2", "layer3", "features", "head"]
+    assert all(f < m for f, m in zip(floor["y"], measured["y"], strict=True))
+
+
+def test_the_plane_is_drawn_with_equal_axes_and_labelled_classifiers():
+    figure = plane_figure(synthetic_run().pictures["plane"])
+    assert figure["layout"]["yaxis"]["scaleanchor"] == "x"
+    labels = [
+        text for trace in figure["data"] for text in trace.get("text", []) if trace["name"].startswith("direction")
+    ]
+    assert [label for label in labels if label] == ["circle", "star", "dot"]
+
+
+def test_the_plane_colours_blends_by_kind_and_distance_from_one_half():
+    picture = synthetic_run().pictures["plane"]
+    different, same = plane_figure(picture)["data"][:2]
+    assert max(different["marker"]["color"]) <= 0.5
+    assert different["marker"]["colorscale"] != same["marker"]["colorscale"]
+    # The most even blends are drawn last, on top.
+    assert different["marker"]["color"] == sorted(different["marker"]["color"], reverse=True)
+
+
+def test_arrows_keep_the_classifiers_directions():
+    picture = synthetic_run().pictures["plane"]
+    arrows = [trace for trace in plane_figure(picture)["data"] if trace["name"].startswith("direction")]
+    for arrow, x, y in zip(arrows, picture["classifiers"]["x"], picture["classifiers"]["y"], strict=True):
+        cross = arrow["x"][1] * y - arrow["y"][1] * x
+        assert cross == pytest.approx(0, abs=1e-9)
+        assert arrow["x"][1] * x + arrow["y"][1] * y > 0
+
+
+def test_reliability_bins_of_seeds_are_pooled_by_their_counts():
+    runs = [synthetic_run(seed=seed) for seed in range(2)]
+    for run, count, accuracy in zip(runs, ([1, 0], [3, 0]), ([0.0, None], [1.0, None]), strict=True):
+        run.pictures["reliability"] = {
+            "edges": [0.0, 0.5, 1.0],
+            "count": count,
+            "accuracy": accuracy,
+            "confidence": [0.4, None],
+            "ece": 0.1,
+            "signed_gap": 0.1,
+        }
+    (method,) = group_runs(runs)
+    pooled = pool_reliability(method)
+    assert pooled is not None
+    assert pooled["count"] == [4, 0]
+    assert pooled["accuracy"] == [0.75, None]
+    assert pooled["num_seeds"] == 2
+    assert reliability_figure(pooled, index=0)["data"][2]["y"] == [0.75]
+
+
+def test_channel_coordinates_are_of_pairs_of_two_classes_only():
+    picture = {"weight": [0.1, 0.9, 0.5], "x1": [1.0, 2.0, 9.0], "x2": [3.0, 4.0, 9.0], "same": [False, False, True]}
+    figure = pairs_figure(picture, index=0)
+    assert figure is not None
+    assert figure["data"][0]["y"] == [1.0, 2.0]
+    assert pairs_figure({"weight": [0.5], "x1": [1.0], "x2": [1.0], "same": [True]}, index=0) is None
+
+
+def test_plotly_shows_names_as_they_are():
+    assert plot_text("<b>&amp;</b>") == "&lt;b&gt;&amp;amp;&lt;/b&gt;"
+    assert plot_text("x" * 40) == "x" * 27 + "…"

@@ -1,0 +1,267 @@
+"""The findings' rules, on both sides of every threshold."""
+
+import math
+
+import pytest
+from synthetic_runs import SHAPES, synthetic_run, synthetic_runs
+
+from mixscope.records.store import Run
+from mixscope.report import findings, headline
+from mixscope.report.groups import Curve, Spread
+from mixscope.report.words import Finding
+
+
+def run_with_errors(errors: list[float | None], *, method: str = "mixup", seed: int = 0, **changes: object) -> Run:
+    """A run whose test errors, in percent, are these at epochs 1, 2, 3, ..."""
+    run = synthetic_run(method, seed=seed, epochs=list(range(1, len(errors) + 1)), **changes)
+    for row, error in zip(run.metrics, errors, strict=True):
+        row["test/error"] = None if error is None else error / 100
+    return run
+
+
+def only(runs: list[Run], topic: str) -> Finding:
+    (found,) = [finding for finding in findings(runs) if finding.topic == topic]
+    return found
+
+
+def final(method: str = "mixup", seeds: int = 3, **changes: object) -> list[Run]:
+    return [synthetic_run(method, seed=seed, epochs=[0, 10], **changes) for seed in range(seeds)]
+
+
+@pytest.mark.parametrize(
+    ("curves", "verdict"),
+    [
+        ([[9.0, 6.0, 6.5], [9.0, 6.0, 6.5]], "over-trained"),  # a mean rise of exactly 0.5 points
+        ([[9.0, 6.0, 6.49], [9.0, 6.0, 6.49]], "not over-trained"),
+        ([[9.0, 6.0, 7.0], [9.0, 6.0, 6.01]], "over-trained"),  # every seed rises, the mean by 0.505
+        ([[9.0, 6.0, 7.2], [9.0, 6.0, 6.0]], "undecided"),  # the mean rises by 0.6, one seed not at all
+        ([[9.0, 6.0, 6.6], [9.0, 6.0, 6.0]], "undecided"),  # the mean rises by 0.3, one seed by 0.6
+        ([[9.0, 7.0, 6.0], [9.0, 7.0, 6.0]], "not over-trained"),
+        ([[9.0, 5.0, 9.0]], "undecided"),  # one seed
+    ],
+)
+def test_overtraining_needs_half_a_point_on_average_and_a_rise_in_every_seed(curves: list[list[float]], verdict: str):
+    runs = [run_with_errors(curve, seed=seed) for seed, curve in enumerate(curves)]
+    assert only(runs, "over-training").verdict == verdict
+
+
+def test_overtraining_says_its_numbers():
+    runs = [run_with_errors([9.0, 6.0, 7.0], seed=0), run_with_errors([9.0, 6.2, 7.6], seed=1)]
+    assert only(runs, "over-training").text == (
+        "mixup is over-trained: its test error is lowest at epoch 2, 6.10%, and ends at 7.30% (epoch 3), 1.20 points "
+        "higher; over 2 seeds the change is +1.00 to +1.40 points."
+    )
+
+
+def test_overtraining_of_one_seed_says_so():
+    text = only([run_with_errors([9.0, 5.0, 9.0])], "over-training").text
+    assert text.startswith("One seed cannot say whether mixup is over-trained")
+    assert "4.00 points higher" in text
+
+
+def test_a_rise_is_judged_at_the_best_epoch_of_the_mean_not_of_each_seed():
+    # Seed 1 is best at epoch 3, but the mean is best at epoch 2; from there seed 1 falls.
+    runs = [run_with_errors([9.0, 4.0, 8.0], seed=0), run_with_errors([9.0, 6.0, 5.0], seed=1)]
+    found = only(runs, "over-training")
+    assert found.verdict == "undecided"
+    assert "−1.00 to +4.00 points" in found.text
+
+
+def test_one_measured_epoch_says_nothing_about_overtraining():
+    runs = [synthetic_run(epochs=[10])]
+    assert not [finding for finding in findings(runs) if finding.topic == "over-training"]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "verdict"),
+    [
+        ([5.0, 5.1, 5.2], [5.3, 5.4, 5.5], "lowest"),
+        ([5.0, 5.1, 5.3], [5.3, 5.4, 5.5], "undecided"),  # touching ranges
+        ([5.0, 5.1], [6.0, 6.1], "undecided"),  # two seeds a side
+        ([5.0, 5.1, 5.2], [6.0, 6.1], "undecided"),  # two seeds on one side
+    ],
+)
+def test_lowest_needs_three_seeds_a_side_and_ranges_apart(ours: list[float], theirs: list[float], verdict: str):
+    runs = [run_with_errors([error], method="mixup", seed=seed) for seed, error in enumerate(ours)]
+    runs += [run_with_errors([error], method="erm", seed=seed) for seed, error in enumerate(theirs)]
+    assert only(runs, "comparison").verdict == verdict
+
+
+def test_lowest_says_how_often_chance_would_do_it():
+    runs = [run_with_errors([5.0 + seed], method="mixup", seed=seed) for seed in range(3)]
+    runs += [run_with_errors([9.0 + seed], method="erm", seed=seed) for seed in range(3)]
+    # 3 + 3 seeds can be divided in 20 ways, 2 of which part the ranges.
+    assert "once in 10 comparisons" in only(runs, "comparison").text
+
+
+def test_a_difference_inside_the_spread_is_never_called_lowest():
+    runs = [run_with_errors([e], method="mixup", seed=s) for s, e in enumerate([5.0, 6.0, 7.0])]
+    runs += [run_with_errors([e], method="erm", seed=s) for s, e in enumerate([6.5, 7.0, 8.0])]
+    text = only(runs, "comparison").text
+    assert text.startswith("No method can be said to end lowest")
+    assert "inside the spread" in text
+
+
+def test_different_test_sets_are_not_compared():
+    runs = [run_with_errors([5.0], method="mixup"), run_with_errors([9.0], method="erm")]
+    runs[1].record["data"]["num_test"] = 10
+    assert only(runs, "comparison").verdict == "different data"
+
+
+def test_an_order_that_changes_between_best_and_end_is_told():
+    runs = [run_with_errors([9.0, 5.0, 8.0], method="mixup"), run_with_errors([9.0, 6.5, 6.0], method="erm")]
+    (found,) = [finding for finding in findings(runs) if finding.verdict == "order changes"]
+    assert "mixup has the lowest mean (5.00%, erm 6.00%)" in found.text
+
+
+@pytest.mark.parametrize(
+    ("gap", "verdict"),
+    [
+        (0.021, "over-confident"),
+        (0.02, "neither"),
+        (0.0, "neither"),
+        (-0.02, "neither"),
+        (-0.021, "under-confident"),
+    ],
+)
+def test_confidence_is_judged_beyond_two_hundredths(gap: float, verdict: str):
+    assert only(final(**{"test/signed_gap": gap}), "calibration").verdict == verdict
+
+
+def test_confidence_is_undecided_where_seeds_disagree_in_sign():
+    runs = [synthetic_run(seed=seed, epochs=[1], **{"test/signed_gap": gap}) for seed, gap in enumerate([0.1, -0.01])]
+    assert only(runs, "calibration").verdict == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("amplification", "order", "verdict"),
+    [
+        (1.41, (1.0, 2.0, 3.0), "forms channels"),
+        (1.40, (1.0, 2.0, 3.0), "no channels"),
+        (1.90, (1.0, 1.0, 3.0), "no channels"),
+        (1.90, (1.0, 3.0, 2.0), "no channels"),
+        (1.90, (3.0, 2.0, 1.0), "no channels"),
+    ],
+)
+def test_channels_need_amplification_and_order(amplification: float, order: tuple[float, ...], verdict: str):
+    names = ("order_low", "order_middle", "order_high")
+    changes = {f"channels/{name}": value for name, value in zip(names, order, strict=True)}
+    assert only(final(**changes, **{"channels/amplification": amplification}), "channels").verdict == verdict
+
+
+def test_channels_are_undecided_where_seeds_disagree():
+    runs = [synthetic_run(seed=s, epochs=[400], **{"channels/amplification": a}) for s, a in enumerate([1.9, 1.2])]
+    assert only(runs, "channels").verdict == "undecided"
+
+
+def test_channels_with_a_missing_number_say_nothing():
+    assert not [f for f in findings(final(**{"channels/order_high": None})) if f.topic == "channels"]
+
+
+def test_the_squared_loss_is_spoken_of_as_such():
+    runs = final(**{"channels/amplification": 0.97, "test/signed_gap": -0.3})
+    for run in runs:
+        run.record["description"]["training"]["loss"] = "squared-error"
+    texts = " ".join(finding.text for finding in findings(runs))
+    assert "theory expects the straight line: amplification 1" in texts
+    assert "not made to be probabilities" in texts
+    assert "cross-entropy" not in texts
+
+
+def layered(method: str, seed: int, defect: float, angle: float) -> Run:
+    changes = {
+        "relative_defect": defect,
+        "angle_degrees": angle,
+        "nonlinearity": 0.2 + defect,
+        "floor": 0.1 + defect / 2,
+    }
+    run = synthetic_run(method, seed=seed, epochs=[1], has_pictures=False)
+    for row in run.metrics:
+        for key in [key for key in row if key.startswith("linearity/")]:
+            del row[key]
+        row |= {f"linearity/block/{name}": value for name, value in changes.items()}
+    return run
+
+
+@pytest.mark.parametrize(
+    ("defect", "angle", "verdict"),
+    [
+        (0.30, 9.0, "bends"),
+        (0.10, 3.0, "straightens"),
+        (0.30, 5.0, "no clear change"),  # the defect alone
+        (0.20, 9.0, "no clear change"),  # the angle alone
+        (0.205, 5.4, "no clear change"),  # both within the least difference
+    ],
+)
+def test_a_layer_bends_only_where_defect_and_angle_agree(defect: float, angle: float, verdict: str):
+    runs = [layered("erm", seed, 0.2, 5.0) for seed in range(2)]
+    runs += [layered("mixup", seed, defect, angle) for seed in range(2)]
+    found = only(runs, "layers")
+    assert found.verdict == verdict
+    assert "relative defect" in found.text
+    assert "angle" in found.text
+
+
+def test_layers_say_how_much_of_the_nonlinearity_is_floor():
+    runs = [layered("erm", 0, 0.2, 5.0), layered("mixup", 0, 0.4, 9.0)]
+    # The nonlinearity differs by 0.2, the floor by 0.1.
+    assert "the floor explains 50% of that difference" in only(runs, "layers").text
+
+
+def test_overlapping_seeds_do_not_bend_a_layer():
+    runs = [layered("erm", 0, 0.2, 5.0), layered("erm", 1, 0.5, 9.0)]
+    runs += [layered("mixup", 0, 0.4, 8.0), layered("mixup", 1, 0.6, 12.0)]
+    assert only(runs, "layers").verdict == "no clear change"
+
+
+def test_without_a_plain_method_layers_are_not_compared():
+    runs = [layered("mixup", 0, 0.2, 5.0), layered("cutmix", 0, 0.4, 9.0)]
+    assert not [finding for finding in findings(runs) if finding.topic == "layers"]
+
+
+def test_nan_is_the_same_as_not_measured():
+    runs = final(**{"test/signed_gap": math.nan, "channels/amplification": math.nan, "test/error": math.inf})
+    assert {finding.topic for finding in findings(runs)} <= {"layers"}
+
+
+def test_unfinished_runs_do_not_enter_the_numbers():
+    runs = final(seeds=2, **{"test/signed_gap": 0.1})
+    runs.append(synthetic_run(seed=9, epochs=[0], status="failed", **{"test/signed_gap": -0.9}))
+    assert "+0.100" in only(runs, "calibration").text
+
+
+def test_the_headline_names_the_lowest_and_the_overtrained():
+    text = headline(synthetic_runs())
+    assert text.startswith("mixup, then off ends with the lowest test error")
+    assert "mixup is over-trained: +1." in text
+
+
+def test_every_finding_of_the_synthetic_runs_carries_a_number():
+    found = findings(synthetic_runs())
+    assert {finding.topic for finding in found} == {"comparison", "over-training", "calibration", "channels", "layers"}
+    assert all(any(letter.isdigit() for letter in finding.text) for finding in found)
+    assert {finding.method for finding in found if finding.topic == "channels"} == set(SHAPES)
+
+
+def test_no_runs_are_refused():
+    with pytest.raises(ValueError, match="runs must hold at least one run, got none"):
+        findings([])
+
+
+def test_one_noisy_measurement_decides_nothing_about_over_training():
+    # Falls, rests at 6%, rises to 8% from the middle on; a single lucky last measurement of 5% in each seed.
+    errors = [50.0, *[6.0] * 40, *[8.0] * 39, 5.0]
+    found = only([run_with_errors(errors, seed=seed) for seed in range(3)], "over-training")
+    assert found.verdict == "over-trained"
+    assert "averaged over 5 measurements, is lowest at epoch 4, 6.00%, and ends at 7.40%" in found.text
+
+
+def test_a_running_mean_is_the_mean_of_its_window_and_stays_inside_at_the_ends():
+    values = [float(value) for value in range(41)]
+    values[40] = 100.0
+    curve = Curve(tuple(range(41)), tuple(Spread((value,)) for value in values)).smoothed()
+    assert curve.window == 3
+    assert [curve.spreads[place].mean for place in (0, 1, 20)] == [1.0, 1.0, 20.0]
+    assert curve.spreads[40].mean == curve.spreads[39].mean == pytest.approx((38 + 39 + 100) / 3)
+    short = Curve((0, 1), (Spread((3.0,)), Spread((1.0,))))
+    assert short.smoothed() == short
