@@ -27,6 +27,7 @@ EVERYTHING = TrainOptions(
     measuring=MeasureOptions(measure_every=2, sites=("layer1", "head")),
     seed=7,
     device="cpu",
+    threads=2,
     label="mine",
 )
 
@@ -69,6 +70,7 @@ def test_a_damaged_description_is_refused(change, message):
         (MixingOptions, {"mixing": "none", "alpha": 1.0}, "alpha must go with mixing mixup, cutmix, manifold-mixup"),
         (MixingOptions, {"mixing_sites": ("a",)}, "mixing-sites must go with mixing manifold-mixup, got mixing mixup"),
         (MixingOptions, {"mixing": "cutmix", "per_example": True}, "per-example must go with mixing mixup"),
+        (TrainOptions, {"threads": 0}, "threads must be at least 1, got 0"),
         (MeasureOptions, {"measure_every": 0}, "measure-every must be at least 1, got 0"),
         (MeasureOptions, {"num_pairs": 1}, "num-pairs must be at least 2, got 1"),
         (MeasureOptions, {"linearity_alpha": 0.0}, "linearity-alpha must be positive, got 0.0"),

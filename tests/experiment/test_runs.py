@@ -290,3 +290,24 @@ def test_help_is_quick_and_names_every_command(tmp_path):
     done = mixscope("--help", cwd=tmp_path)
     for command in ("demo", "train", "measure", "report", "data"):
         assert command in done.stdout
+
+
+def test_two_processes_write_the_numbers_one_process_writes(tmp_path):
+    mixscope("train", *QUICK, "--out", "one", cwd=tmp_path)
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "mixscope", "train"]
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "MIXSCOPE_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, *command, *QUICK, "--out", "two"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=variables,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("page: ") == 1  # only one of the processes speaks
+    one, two = read_run(tmp_path / "one"), read_run(tmp_path / "two")
+    assert two.record["environment"]["num_processes"] == 2
+    for first, second in zip(one.metrics, two.metrics, strict=True):
+        for key in ("train/loss", "train/accuracy_blends", "test/error", "test/loss", "nc/nc1_pinv", "test/ece"):
+            assert second.get(key) == pytest.approx(first.get(key), abs=1e-5), key

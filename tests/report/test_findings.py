@@ -7,7 +7,7 @@ from synthetic_runs import SHAPES, synthetic_run, synthetic_runs
 
 from mixscope.records.store import Run
 from mixscope.report import findings, headline
-from mixscope.report.groups import Curve, Spread
+from mixscope.report.groups import Curve, Spread, group_runs
 from mixscope.report.words import Finding
 
 
@@ -227,6 +227,7 @@ def test_nan_is_the_same_as_not_measured():
 def test_unfinished_runs_do_not_enter_the_numbers():
     runs = final(seeds=2, **{"test/signed_gap": 0.1})
     runs.append(synthetic_run(seed=9, epochs=[0], status="failed", **{"test/signed_gap": -0.9}))
+    runs[-1].record["description"] = runs[0].record["description"] | {"seed": 9}
     assert "+0.100" in only(runs, "calibration").text
 
 
@@ -265,3 +266,19 @@ def test_a_running_mean_is_the_mean_of_its_window_and_stays_inside_at_the_ends()
     assert curve.spreads[40].mean == curve.spreads[39].mean == pytest.approx((38 + 39 + 100) / 3)
     short = Curve((0, 1), (Spread((3.0,)), Spread((1.0,))))
     assert short.smoothed() == short
+
+
+def test_runs_of_one_label_with_other_options_are_other_methods():
+    runs = [synthetic_run("mixup", seed=seed) for seed in range(4)]
+    for run, rate in zip(runs, (0.1, 0.1, 0.2, 0.2), strict=True):
+        run.record["description"] |= {
+            "training": {"learning_rate": rate, "epochs": 5},
+            "seed": run.seed,
+            "device": "cpu",
+        }
+    runs[1].record["description"]["device"] = "cuda"
+    methods = group_runs(runs)
+    assert [(method.name, len(method.runs)) for method in methods] == [
+        ("mixup (learning_rate 0.1)", 2),
+        ("mixup (learning_rate 0.2)", 2),
+    ]

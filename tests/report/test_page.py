@@ -187,6 +187,7 @@ def test_a_run_without_any_measurement_gives_a_page_without_plotly():
 
 def test_cautions_name_unfinished_runs_other_data_and_other_ends():
     runs = [synthetic_run("erm", seed=0, epochs=[0, 5]), synthetic_run("erm", seed=1, epochs=[0], status="failed")]
+    runs[1].record["description"] = runs[0].record["description"] | {"seed": 1}
     runs += [synthetic_run("mixup", seed=0, epochs=[0, 9])]
     runs[-1].record["data"]["name"] = "others"
     cautions = " ".join(find_cautions(group_runs(runs)))

@@ -286,7 +286,7 @@ def _print_summary(console: Console, folder: Path) -> None:
     print_table(console, f"{run.method} on {run.record['data']['name']}", ["quantity", "value"], rows)
     layers = run.pictures.get("linearity", [])
     if layers:
-        columns = list(layers[0])
+        columns = ["site", "nonlinearity", "floor", "angle_degrees", "relative_defect"]
         cells = [[format_number(layer[column]) for column in columns] for layer in layers]
         print_table(console, "Linearity of layers", [column.replace("_", " ") for column in columns], cells)
     _say_page(console, folder / REPORT_FILE)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from accelerate import Accelerator
 from torch import nn
 
@@ -106,6 +107,8 @@ def check_sites(modules: Mapping[str, nn.Module], sites: Sequence[str]) -> None:
 def build_bench(options: TrainOptions, *, folder: Path, tracker: str | None, observer: Observer) -> Bench:
     """Make everything a run works with; every mistake in the options shows here, before anything is written."""
     recipe = options.training
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
     accelerator = build_accelerator(options.device, recipe, tracker=tracker, folder=folder)
     with accelerator.main_process_first():  # what one process downloads and decodes, the others find in the cache
         data = prepare_images(options.data, observer)

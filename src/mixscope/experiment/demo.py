@@ -34,7 +34,8 @@ def demo_runs(*, num_seeds: int, epochs: int) -> dict[str, TrainOptions]:
             ),
             measuring=MeasureOptions(measure_every=max(1, epochs // 100), num_pairs=1000),
             seed=seed,
-            device="cpu",  # steps this small wait longer for a GPU than they compute
+            device="cpu",  # steps this small wait longer for a GPU, or for one another's threads, than they compute
+            threads=1,
         )
         for seed in range(num_seeds)
         for name, (scheme, mixing_off) in methods.items()

@@ -112,7 +112,9 @@ def build_probe(data: ImageData, options: MeasureOptions, *, split_seed: int, ch
     )
 
 
-def measure(model: nn.Module, probe: Probe, *, head: str, sites: tuple[str, ...]) -> Measurement:
+def measure(
+    model: nn.Module, probe: Probe, *, head: str, sites: tuple[str, ...], draw_plane: bool = True
+) -> Measurement:
     """Measure everything the bench knows about a network.
 
     Args:
@@ -120,6 +122,7 @@ def measure(model: nn.Module, probe: Probe, *, head: str, sites: tuple[str, ...]
         probe: The images.
         head: Module name of its linear classifier, whose input is the last-layer feature.
         sites: Modules whose linearity is measured, early to late.
+        draw_plane: Whether to add the picture of three classes' blends, which has no numbers.
 
     Raises:
         UserError: If the network's outputs do not fit the images' classes.
@@ -152,7 +155,7 @@ def measure(model: nn.Module, probe: Probe, *, head: str, sites: tuple[str, ...]
         site = layer["site"]
         values |= {f"linearity/{site}/{name}": number for name, number in layer.items() if name != "site"}
     pictures: dict[str, Any] = {"reliability": _reliability(bins), "linearity": layers, "pairs": pairs}
-    if probe.plane_classes:
+    if draw_plane and probe.plane_classes:
         pictures["plane"] = _draw_plane(model, probe, feature_site, weight=weight)
     return Measurement(values=values, pictures=pictures)
 

@@ -120,8 +120,14 @@ class TrainOptions:
     """Seed of the weights at the start, the order of the images, augmentation and mixing."""
     device: Device = "auto"
     """auto takes a GPU where there is one."""
+    threads: int | None = None
+    """CPU threads; left out: torch's choice. Another number may change the last digits."""
     label: str | None = None
     """Name of the method on reports; left out: made from the options. Runs that share it differ in their seed."""
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise UserError(f"threads must be at least 1, got {self.threads}")
 
 
 def options_to_dict(options: Any) -> dict[str, Any]:

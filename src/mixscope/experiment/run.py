@@ -146,7 +146,7 @@ class _Recorder:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / RECORD_FILE, self.record)
         if not epoch:
-            self._measure({"epoch": 0, "step": 0})
+            self._measure({"epoch": 0, "step": 0}, draw_plane=False)
             self._save_state()
 
     def epoch_done(self, summary: EpochSummary) -> None:
@@ -158,7 +158,7 @@ class _Recorder:
             values["train/accuracy_blends"] = accuracy
         is_last = summary.epoch == num_epochs
         if is_last or summary.epoch % self.every == 0:
-            measurement = self._measure(values)
+            measurement = self._measure(values, draw_plane=is_last)
             if is_last:
                 write_json(self.folder / PICTURES_FILE, {"epoch": summary.epoch, **measurement.pictures}, indent=None)
                 save_weights(self.folder / "checkpoints" / WEIGHTS_FILE, self.bench.model)
@@ -179,10 +179,10 @@ class _Recorder:
         self.saved = time.perf_counter()
         self.saving_seconds = self.saved - began
 
-    def _measure(self, values: dict[str, Any]) -> Measurement:
+    def _measure(self, values: dict[str, Any], *, draw_plane: bool) -> Measurement:
         """Measure the network, add the numbers to `values`, and append them to the records."""
         bench = self.bench
-        measurement = measure(bench.model, bench.probe, head=bench.head, sites=bench.sites)
+        measurement = measure(bench.model, bench.probe, head=bench.head, sites=bench.sites, draw_plane=draw_plane)
         values |= {"wall_seconds": round(self._seconds(), 3), **measurement.values}
         append_metrics(self.folder, values)
         numbers = {key: value for key, value in values.items() if isinstance(value, (int, float))}

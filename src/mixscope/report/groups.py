@@ -172,7 +172,8 @@ def group_runs(runs: Sequence[Run]) -> list[Method]:
     """Group runs by method, in the order in which the methods first appear; seeds in rising order.
 
     Unfinished runs count only where no run of the method finished. Where a method has both trained and measured-only
-    runs, the latter stand apart as 'NAME (measured)'.
+    runs, the latter stand apart as 'NAME (measured)'. Runs of one label whose options differ by more than the seed are
+    different methods: the options that differ stand behind the name.
 
     Raises:
         ValueError: If there are no runs.
@@ -185,12 +186,33 @@ def group_runs(runs: Sequence[Run]) -> list[Method]:
         is_apart = run.record.get("kind") == "measure" and run.method in trained
         groups.setdefault(f"{run.method} (measured)" if is_apart else run.method, []).append(run)
     methods = []
-    for index, (name, members) in enumerate(groups.items()):
+    for index, (name, members) in enumerate(pair for group in groups.items() for pair in _told_apart(*group)):
         ordered = sorted(members, key=lambda run: (finite(run.seed) is None, finite(run.seed) or 0.0))
         finished = tuple(run for run in ordered if run.record.get("status") == "finished")
         left_out = tuple(run for run in ordered if run.record.get("status") != "finished") if finished else ()
         methods.append(Method(name, index, finished or tuple(ordered), left_out))
     return methods
+
+
+# Options in which the seeds of one method may differ: they say where and when it was looked at, not what was trained.
+INCIDENTAL = ("seed", "label", "device", "data.data_dir")
+
+
+def _told_apart(name: str, runs: list[Run]) -> list[tuple[str, list[Run]]]:
+    """Split runs of one label by their options, and name each part by the options in which the parts differ."""
+    parts: dict[tuple[tuple[str, str], ...], list[Run]] = {}
+    for run in runs:
+        pairs = flatten(run.record.get("description") or {})
+        kept = [(path, str(value)) for path, value in pairs if path not in INCIDENTAL and "measuring." not in path]
+        parts.setdefault(tuple(sorted(kept)), []).append(run)
+    if len(parts) == 1:
+        return [(name, runs)]
+    shared = set.intersection(*(set(part) for part in parts))
+    named = []
+    for part, members in parts.items():
+        differing = [f"{path.rpartition('.')[2]} {value}" for path, value in part if (path, value) not in shared]
+        named.append((f"{name} ({', '.join(differing)})", members))
+    return named
 
 
 def flatten(options: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
