@@ -36,6 +36,9 @@ def random_case(num: int = 120, num_classes: int = 5, dim: int = 8) -> dict[str,
     }
 
 
+SHARED = ("class_means", "head_weight")
+
+
 def measure(case: dict[str, Tensor]) -> ChannelReport:
     return mixed_feature_geometry(
         case["mixed"],
@@ -91,7 +94,9 @@ def naive_geometry(case: dict[str, Tensor]) -> dict[str, float]:
             groups.setdefault("norm_middle", []).append(float(h.norm()))
             groups.setdefault("norm_line", []).append(float(linear.norm()))
             first, second = (project(case["class_means"][k]) for k in pair)
-            groups.setdefault("norm_means", []).append(float((weight * first + (1 - weight) * second).norm()))
+            line = weight * first + (1 - weight) * second
+            groups.setdefault("along_means", []).append(float(h @ line))
+            groups.setdefault("square_means", []).append(float(line @ line))
             groups.setdefault("cos_channel", []).append(cos(h, head[i] + head[j]))
         z = [float(h @ row) for row in head]
         others = mean([z[k] for k in range(num_classes) if k not in pair])
@@ -103,8 +108,8 @@ def naive_geometry(case: dict[str, Tensor]) -> dict[str, float]:
     across, logit = torch.tensor(groups["across"]), torch.tensor(groups["logit"])
     table = torch.stack([across, logit])
     return {
-        "amplification": mean(groups["norm_middle"]) / mean(groups["norm_means"]),
-        "amplification_own": mean(groups["norm_middle"]) / mean(groups["norm_line"]),
+        "amplification": mean(groups["norm_middle"]) / mean(groups["norm_line"]),
+        "amplification_means": mean(groups["along_means"]) / mean(groups["square_means"]),
         **{name: mean(groups[name]) for name in groups if name.startswith(("deviation", "order"))},
         "alignment_same": mean(groups["cos_same"]),
         "alignment_channel": mean(groups["cos_channel"]),
@@ -127,9 +132,13 @@ def test_features_on_the_straight_line_are_not_amplified() -> None:
     share = case["weights"][:, None]
     case["mixed"] = share * case["members"][:, 0] + (1 - share) * case["members"][:, 1]
     report = measure(case)
-    assert report.amplification_own == pytest.approx(1)
-    case["mixed"] = torch.lerp(*case["class_means"][case["member_labels"].flip(1)].unbind(dim=1), share)
-    assert measure(case).amplification == pytest.approx(1)
+    assert report.amplification == pytest.approx(1)
+    line = torch.lerp(*case["class_means"][case["member_labels"].flip(1)].unbind(dim=1), share)
+    scatter = normal(*line.shape, seed=5)
+    # Scatter lengthens features but leaves their mean on the line: it cancels when each blend has its mirror image.
+    mirrored = {name: torch.cat([value, value]) for name, value in case.items() if name not in SHARED}
+    mirrored["mixed"] = torch.cat([line + scatter, line - scatter])
+    assert measure(mirrored | {name: case[name] for name in SHARED}).amplification_means == pytest.approx(1)
     for value in (report.deviation_same, report.deviation_different, report.deviation_different_middle):
         assert value == pytest.approx(0, abs=1e-12)
 

@@ -146,7 +146,7 @@ def _row(
         "nc/nc3_duality": 1.2 * math.exp(-1.5 * progress),
         "nc/nc3_alignment": 0.8 * math.exp(-2.5 * progress),
         "nc/nc4_mismatch": 0.3 * math.exp(-4 * progress),
-        "channels/amplification": 1 + (shape["amplification"] - 1) * progress + chance.gauss(0, 0.01),
+        "channels/amplification_means": 1 + (shape["amplification"] - 1) * progress + chance.gauss(0, 0.01),
         "channels/deviation_same": 0.2,
         "channels/deviation_different": 0.6,
         "channels/deviation_different_middle": 0.8,

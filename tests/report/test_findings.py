@@ -136,8 +136,8 @@ def test_confidence_is_undecided_where_seeds_disagree_in_sign():
 @pytest.mark.parametrize(
     ("amplification", "order", "verdict"),
     [
-        (1.41, (1.0, 2.0, 3.0), "forms channels"),
-        (1.40, (1.0, 2.0, 3.0), "no channels"),
+        (1.21, (1.0, 2.0, 3.0), "forms channels"),
+        (1.20, (1.0, 2.0, 3.0), "no channels"),
         (1.90, (1.0, 1.0, 3.0), "no channels"),
         (1.90, (1.0, 3.0, 2.0), "no channels"),
         (1.90, (3.0, 2.0, 1.0), "no channels"),
@@ -146,11 +146,13 @@ def test_confidence_is_undecided_where_seeds_disagree_in_sign():
 def test_channels_need_amplification_and_order(amplification: float, order: tuple[float, ...], verdict: str):
     names = ("order_low", "order_middle", "order_high")
     changes = {f"channels/{name}": value for name, value in zip(names, order, strict=True)}
-    assert only(final(**changes, **{"channels/amplification": amplification}), "channels").verdict == verdict
+    assert only(final(**changes, **{"channels/amplification_means": amplification}), "channels").verdict == verdict
 
 
 def test_channels_are_undecided_where_seeds_disagree():
-    runs = [synthetic_run(seed=s, epochs=[400], **{"channels/amplification": a}) for s, a in enumerate([1.9, 1.2])]
+    runs = [
+        synthetic_run(seed=s, epochs=[400], **{"channels/amplification_means": a}) for s, a in enumerate([1.9, 1.2])
+    ]
     assert only(runs, "channels").verdict == "undecided"
 
 
@@ -159,7 +161,7 @@ def test_channels_with_a_missing_number_say_nothing():
 
 
 def test_the_squared_loss_is_spoken_of_as_such():
-    runs = final(**{"channels/amplification": 0.97, "test/signed_gap": -0.3})
+    runs = final(**{"channels/amplification_means": 0.97, "test/signed_gap": -0.3})
     for run in runs:
         run.record["description"]["training"]["loss"] = "squared-error"
     texts = " ".join(finding.text for finding in findings(runs))
@@ -220,7 +222,7 @@ def test_without_a_plain_method_layers_are_not_compared():
 
 
 def test_nan_is_the_same_as_not_measured():
-    runs = final(**{"test/signed_gap": math.nan, "channels/amplification": math.nan, "test/error": math.inf})
+    runs = final(**{"test/signed_gap": math.nan, "channels/amplification_means": math.nan, "test/error": math.inf})
     assert {finding.topic for finding in findings(runs)} <= {"layers"}
 
 

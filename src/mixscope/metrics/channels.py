@@ -24,10 +24,11 @@ class ChannelReport:
     which are in nats. A number is NaN where no blend falls into its group.
 
     Attributes:
-        amplification: mean |h| / mean |line between the class means|, different classes, middle. Theory, in which every
-            example sits on its class mean: in (1, 2) and tending to 2 for cross-entropy, 1 for squared error.
-        amplification_own: mean |h| / mean |linear|, same blends: 1 on the line between their own examples. Smaller
-            than `amplification` where examples scatter around their class mean, which makes their own line longer.
+        amplification: mean |h| / mean |linear|, different classes, middle; 1 on the line. Theory for cross-entropy,
+            where every example sits on its class mean: in (1, 2) and tending to 2; for squared error: 1.
+        amplification_means: The same against the line m between the class means, as the least-squares coefficient
+            sum h . m / sum |m|^2: scatter around the class means, which lengthens h and the line between two real
+            examples alike, averages out of it. 1 where blends lie on that line on average; theory as above.
         deviation_same: mean |h - linear| / mean |m|, same class; at least 0.
         deviation_different: The same, different classes.
         deviation_same_middle: The same, same class, middle.
@@ -43,7 +44,7 @@ class ChannelReport:
     """
 
     amplification: float
-    amplification_own: float
+    amplification_means: float
     deviation_same: float
     deviation_different: float
     deviation_same_middle: float
@@ -67,8 +68,7 @@ def mixed_feature_geometry(
     classifier, the only part of it the differences of logits can see; class means likewise. Nothing depends on the
     classifier's bias, on which of the two examples is called the first, or on a shift or rotation of feature space.
 
-    Deviations are from the line between each blend's own two examples; `amplification` alone is against the line
-    between class means, which is what theory speaks of.
+    The line runs between each blend's own two examples, in `amplification_means` alone between class means.
 
     Source: Fisher et al. 2024 (the picture); the numbers are defined here. Ratios are ratios of means, so that one
     feature near the centre does not decide them. Slope and correlation count each blend in both orders of its two
@@ -129,8 +129,8 @@ def mixed_feature_geometry(
     channel = ~same & in_high
     slope, correlation, height = _channel_coordinates(blends, rows, labels, share, different=~same)
     return ChannelReport(
-        amplification=float(lengths[channel].mean() / _mean_norm(_interpolate(means[labels], share)[channel])),
-        amplification_own=float(lengths[channel].mean() / _mean_norm(linear[channel])),
+        amplification=float(lengths[channel].mean() / _mean_norm(linear[channel])),
+        amplification_means=_coefficient(blends[channel], _interpolate(means[labels], share)[channel]),
         deviation_same=float(deviations[same].mean()),
         deviation_different=float(deviations[~same].mean()),
         deviation_same_middle=float(deviations[same & in_high].mean()),
@@ -193,6 +193,11 @@ def _check_shape(shape: tuple[int, ...], **tensors: Tensor) -> None:
 def _interpolate(ends: Tensor, share: Tensor) -> Tensor:
     """Return (N, D), the points at `share` of the way on the lines between the (N, 2, D) ends."""
     return share[:, None] * ends[:, 0] + (1 - share[:, None]) * ends[:, 1]
+
+
+def _coefficient(rows: Tensor, onto: Tensor) -> float:
+    """Return the number c for which c * onto is closest to rows in least squares; NaN without rows."""
+    return float((rows * onto).sum() / onto.square().sum())
 
 
 def _mean_norm(rows: Tensor) -> Tensor:

@@ -241,7 +241,7 @@ def channels_section(methods: Sequence[Method]) -> Section:
     panels += _present(
         *_curves(
             methods,
-            ("channels/amplification", "Amplification", "ratio", False, False, 1.0),
+            ("channels/amplification_means", "Amplification", "ratio", False, False, 1.0),
             ("channels/logit_slope", "Slope of x1 − x2 on log(w/(1 − w))", "slope", False, False, 1.0),
         )
     )

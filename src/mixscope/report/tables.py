@@ -54,7 +54,10 @@ def summary_table(methods: Sequence[Method]) -> Table:
         Column("training accuracy, blends", "on what was trained on while mixing; not comparable with clean accuracy"),
         Column("training accuracy, clean", "on the unmixed training images"),
         Column("NC1", "within-class over between-class scatter of training features, tr(Σw pinv(Σb))/K; 0 is collapse"),
-        Column("amplification", "length of features halfway between two classes over the straight line's; 1 is linear"),
+        Column(
+            "amplification",
+            "how far blends halfway between two classes reach along the line between class means; 1 is linear",
+        ),
     ]
     rows = [(method, _summary_cells(method)) for method in methods]
     kept = [place for place in range(len(columns)) if any(cells[place].text != MISSING for _, cells in rows)]
@@ -67,7 +70,7 @@ def channel_table(methods: Sequence[Method]) -> Table | None:
     """Return the channel numbers with what theory expects in the first row, or None if nothing was measured."""
     specs = [
         (
-            "channels/amplification",
+            "channels/amplification_means",
             "amplification",
             "|features at weight near 1/2| / |straight line|, centred",
             "1 to 2",
@@ -191,7 +194,7 @@ def _summary_cells(method: Method) -> list[Cell]:
         _percent(method.final("train/accuracy_blends")),
         _percent(method.final("train/accuracy_clean")),
         _cell(method.final("nc/nc1_pinv"), ".3g"),
-        _cell(method.final("channels/amplification"), ".2f"),
+        _cell(method.final("channels/amplification_means"), ".2f"),
     ]
 
 
