@@ -198,9 +198,9 @@ def find_channels(method: Method) -> Finding | None:
     ]
     order = f"{low.mean:.2f}, {middle.mean:.2f}, {high.mean:.2f}"
     numbers = (
-        f"halfway between two classes the features reach {spread_words(amplification, '.2f')} times as far as "
-        f"the line between class means (above {CHANNEL_AMPLIFICATION} expected of channels), and (x1 + x2)/2 goes {order} from uneven "
-        "to even blends (rising expected)"
+        f"halfway between two classes the features reach {spread_words(amplification, '.2f')} times as far as the line "
+        f"between class means (above {CHANNEL_AMPLIFICATION} expected of channels), and (x1 + x2)/2 goes {order} from "
+        "uneven to even blends (rising expected)"
     )
     if all(shown):
         verdict, says = "forms channels", f"{method.name} forms channels"
