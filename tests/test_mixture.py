@@ -102,6 +102,21 @@ def test_member_zero_must_stay_in_its_place():
         Mixture(torch.tensor([[1, 0], [0, 1]]), torch.full((2, 2), 0.5))
 
 
+def test_weights_that_do_not_sum_to_one_or_do_not_fit_are_refused():
+    members = torch.tensor([[0, 1], [1, 0]])
+    with pytest.raises(ValueError, match=r"weights must sum to 1 in every row, got rows that are off by 0\.8"):
+        Mixture(members, torch.full((2, 2), 0.9))
+    with pytest.raises(ValueError, match=r"members and target_weights must have the same shape \(b, P\), got \(2, 2\)"):
+        Mixture(members, torch.full((2, 2), 0.5), target_weights=torch.ones(2, 3) / 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_blended_with_the_weight_the_label_has(dtype):
+    mixture = Mixture(torch.tensor([[0, 1], [1, 0]]), torch.tensor([[0.7, 0.3], [0.7, 0.3]]))
+    values = torch.tensor([[1000.0], [0.0]])
+    assert blend(values.to(dtype), mixture)[0].item() == torch.tensor(700.0).to(dtype).item()
+
+
 def test_members_and_weights_must_have_one_shape():
     with pytest.raises(ValueError, match=r"members and weights must have the same shape \(b, P\), got \(2, 2\) and"):
         Mixture(torch.tensor([[0, 1], [1, 0]]), torch.ones(2, 1))

@@ -60,14 +60,6 @@ def check_positive(**values: float) -> None:
             raise ValueError(f"{name} must be positive and finite, got {value}")
 
 
-def check_choice(value: Any, choices: Collection[Any], *, name: str) -> None:
-    """Raise unless `value` is one of `choices`; near spellings are named."""
-    if value not in choices:
-        raise ValueError(
-            f"{name} must be one of {', '.join(map(str, choices))}, got {value!r}{nearest(value, choices)}"
-        )
-
-
 def nearest(value: Any, choices: Collection[Any]) -> str:
     """Return ' (did you mean X?)' for the choices spelt like `value`, or an empty string."""
     close: Sequence[str] = get_close_matches(str(value), [str(choice) for choice in choices], n=3)

@@ -25,10 +25,24 @@ def named_generator(seed: int, purpose: str, *counters: int) -> torch.Generator:
 
 
 @contextmanager
-def seeded_globals(seed: int, purpose: str) -> Iterator[None]:
-    """Seed torch's global CPU generator inside the block and restore it after: for `nn.Module` initialisers only."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(derive_seed(seed, purpose))
+def seeded_globals(seed: int, purpose: str, *counters: int, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Seed torch's global generators inside the block and restore them after.
+
+    For what takes no generator: the initialisers of `nn.Module`, and layers that draw, such as dropout.
+
+    Args:
+        seed: The run's seed.
+        purpose: What the numbers are for.
+        counters: As for `named_generator`.
+        device: Where the layers draw; the CPU's generator is seeded in any case.
+    """
+    device = torch.device(device)
+    is_elsewhere = device.type != "cpu"
+    with torch.random.fork_rng([device] if is_elsewhere else [], device_type=device.type if is_elsewhere else "cuda"):
+        number = derive_seed(seed, purpose, *counters)
+        torch.default_generator.manual_seed(number)
+        if is_elsewhere:
+            torch.get_device_module(device).manual_seed(number)
         yield
 
 

@@ -4,23 +4,15 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from mixscope._checks import check_labels, nearest
-from mixscope.mixture import INPUT_SITE, Mixture, blend
-
-INPUT_SUFFIX = ":input"
-
-
-class DrawsMixtures(Protocol):
-    """Anything that draws partners and weights for a batch."""
-
-    def draw(self, inputs: Tensor, labels: Tensor, *, generator: torch.Generator) -> Mixture:
-        """Draw a mixture of the rows of `inputs`."""
+from mixscope.mixing.catalogue import MixingScheme
+from mixscope.mixture import INPUT_SITE, INPUT_SUFFIX, Mixture, blend
 
 
 @dataclass(frozen=True)
@@ -46,7 +38,7 @@ def capture(
     batches: Iterable[tuple[Tensor, Tensor]],
     *,
     sites: Sequence[str] = (),
-    mixing: DrawsMixtures | None = None,
+    mixing: MixingScheme | None = None,
     generator: torch.Generator | None = None,
 ) -> Captured:
     """Run a model over batches in evaluation mode, without gradients, and keep its logits and the named features.
@@ -86,7 +78,7 @@ def capture(
             inputs = batch_inputs
             if mixing is not None and generator is not None:
                 mixture = _draw_for_inputs(mixing, inputs, batch_labels, generator)
-                inputs = blend(inputs, mixture.to(inputs.device))
+                inputs = blend(inputs, mixture)
                 mixtures.append(mixture)
             recorded.clear()
             output = model(inputs)
@@ -205,7 +197,7 @@ def _check_output(output: Any, labels: Tensor, *, num_rows: int) -> None:
         raise ValueError(f"labels must have one entry per input ({num_rows}), got {len(labels)}")
 
 
-def _draw_for_inputs(mixing: DrawsMixtures, inputs: Tensor, labels: Tensor, generator: torch.Generator) -> Mixture:
+def _draw_for_inputs(mixing: MixingScheme, inputs: Tensor, labels: Tensor, generator: torch.Generator) -> Mixture:
     mixture = mixing.draw(inputs, labels, generator=generator)
     if mixture.site != INPUT_SITE:
         raise ValueError(f"mixing must blend inputs (site {INPUT_SITE!r}), got site {mixture.site!r}")

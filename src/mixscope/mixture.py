@@ -9,6 +9,8 @@ from torch import Tensor
 from mixscope._checks import check_labels, check_ndim, check_same_length
 
 INPUT_SITE = "input"
+INPUT_SUFFIX = ":input"  # "NAME:input" is what goes into the module NAME, "NAME" what comes out of it
+SUM_TOLERANCE = 1e-4  # of a row of weights; float16 rounds to 1e-3 of a weight, float32 to 1e-7
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,19 @@ class Mixture:
 
     def __post_init__(self) -> None:
         check_ndim(2, members=self.members, weights=self.weights)
-        if self.members.shape != self.weights.shape:
-            shapes = f"{tuple(self.members.shape)} and {tuple(self.weights.shape)}"
-            raise ValueError(f"members and weights must have the same shape (b, P), got {shapes}")
+        for name, shares in (("weights", self.weights), ("target_weights", self.target_weights)):
+            if shares is not None and shares.shape != self.members.shape:
+                shapes = f"{tuple(self.members.shape)} and {tuple(shares.shape)}"
+                raise ValueError(f"members and {name} must have the same shape (b, P), got {shapes}")
         # `blend` leaves member 0 where it is. Draws are made on the CPU, where looking costs microseconds and no wait.
         own = self.members[:, 0]
-        if self.members.device.type == "cpu" and not torch.equal(own, torch.arange(len(own)) + own[:1]):
+        if self.members.device.type != "cpu":
+            return
+        if not torch.equal(own, torch.arange(len(own)) + own[:1]):
             raise ValueError(f"members[:, 0] must be consecutive rows, got {own[:8].tolist()}...")
+        off = float((self.label_weights.sum(dim=1) - 1).abs().max()) if len(own) else 0.0
+        if not off <= SUM_TOLERANCE:
+            raise ValueError(f"weights must sum to 1 in every row, got rows that are off by {off:.2g}")
 
     @property
     def label_weights(self) -> Tensor:
@@ -56,12 +64,18 @@ class Mixture:
 
     def to(self, device: torch.device | str) -> "Mixture":
         """Return the same mixture with its tensors on `device`."""
+        if self.members.device == torch.device(device):
+            return self
+        # Towards a GPU the host need not wait; back from one it must, or it would read what has not arrived.
+        is_free = torch.device(device).type != "cpu"
         return replace(
             self,
-            members=self.members.to(device, non_blocking=True),
-            weights=self.weights.to(device, non_blocking=True),
-            target_weights=None if self.target_weights is None else self.target_weights.to(device, non_blocking=True),
-            mask=None if self.mask is None else self.mask.to(device, non_blocking=True),
+            members=self.members.to(device, non_blocking=is_free),
+            weights=self.weights.to(device, non_blocking=is_free),
+            target_weights=None
+            if self.target_weights is None
+            else self.target_weights.to(device, non_blocking=is_free),
+            mask=None if self.mask is None else self.mask.to(device, non_blocking=is_free),
         )
 
 
@@ -72,16 +86,20 @@ def blend(values: Tensor, mixture: Mixture) -> Tensor:
 
     Args:
         values: (B, ...) float: inputs, or activations of a hidden layer.
-        mixture: The draw; its members index the B rows.
+        mixture: The draw, on any device; its members index the B rows.
 
     Returns:
-        (b, ...) of the dtype, device and memory format of `values`.
+        (b, ...) of the dtype, device and memory format of `values`. Half-precision values are blended in float32, so
+        that their share is the one the label has.
 
     Raises:
         ValueError: If values are not floating point, or a mask does not fit their size.
     """
     if not values.is_floating_point():
         raise ValueError(f"values must be floating point, got {values.dtype}")
+    if values.dtype in (torch.bfloat16, torch.float16):
+        return blend(values.float(), mixture).to(values.dtype)
+    mixture = mixture.to(values.device)
     members = mixture.members
     num_points = members.shape[1]
     if num_points == 1:
@@ -110,7 +128,7 @@ def blend_targets(labels: Tensor, mixture: Mixture, *, num_classes: int) -> Tens
 
     Args:
         labels: (B,) integers in [0, num_classes).
-        mixture: The draw; its members index the B labels.
+        mixture: The draw, on any device; its members index the B labels.
         num_classes: K.
 
     Returns:
@@ -122,6 +140,7 @@ def blend_targets(labels: Tensor, mixture: Mixture, *, num_classes: int) -> Tens
     # Range is left to scatter, which checks it without waiting for the device.
     if labels.ndim != 1 or labels.is_floating_point() or labels.dtype is torch.bool:
         raise ValueError(f"labels must be integers of shape (B,), got {labels.dtype} of shape {tuple(labels.shape)}")
+    mixture = mixture.to(labels.device)
     weights = mixture.label_weights
     member_labels = labels.long()[mixture.members]
     return weights.new_zeros(len(weights), num_classes).scatter_add_(1, member_labels, weights)

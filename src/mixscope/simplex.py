@@ -87,6 +87,12 @@ def upper_pairs(matrix: Tensor) -> Tensor:
     return matrix[first, second]
 
 
+def spans_plane(corners: Tensor) -> bool:
+    """Return whether three points, (3, D) float, do not lie on one line (three zeros do)."""
+    sizes = torch.linalg.svdvals(center_rows(corners.detach().to(torch.float64)))
+    return len(sizes) >= 2 and bool(sizes[1] > MIN_PLANE_RATIO * sizes[0])
+
+
 def project_to_classifier_plane(features: Tensor, head_weight: Tensor, *, classes: tuple[int, int, int]) -> Tensor:
     """Project features onto the plane through the classifiers of three classes.
 
@@ -125,11 +131,11 @@ def project_to_classifier_plane(features: Tensor, head_weight: Tensor, *, classe
     num_classes = len(head_weight)
     if len(classes) != 3 or len(set(classes)) != 3 or not all(0 <= index < num_classes for index in classes):
         raise ValueError(f"classes must be three different indices in [0, {num_classes}), got {tuple(classes)}")
-    corners = head_weight.detach().to(torch.float64)[list(classes)]
-    middle = corners.mean(dim=0)
-    left, sizes, right = torch.linalg.svd(corners - middle, full_matrices=False)
-    if len(sizes) < 2 or not sizes[1] > MIN_PLANE_RATIO * sizes[0]:
+    corners = head_weight.detach().to(features.device, torch.float64)[list(classes)]
+    if not spans_plane(corners):
         raise ValueError(f"head_weight must span a plane at classes {tuple(classes)}, got three rows on one line")
+    middle = corners.mean(dim=0)
+    left, _, right = torch.linalg.svd(corners - middle, full_matrices=False)
     polar = left[:, :2] @ right[:2]
     triangle = math.sqrt(2) * polar.new_tensor([[0.5, -0.5, 0.0], [0.0, 0.0, math.sqrt(0.75)]])
     picture = center_rows(triangle.T).T @ polar

@@ -88,7 +88,9 @@ def test_weights_lie_in_the_simplex_and_labels_keep_mass_one_for_any_batch_size(
 
 
 @pytest.mark.parametrize("scheme", CASES)
-@pytest.mark.parametrize("labels", [torch.rand(4, 3), torch.rand(4), torch.zeros(4, 1, dtype=torch.int64)])
+@pytest.mark.parametrize(
+    "labels", [torch.rand(4, 3), torch.rand(4), torch.zeros(4, 1, dtype=torch.int64), torch.zeros(4, dtype=torch.bool)]
+)
 def test_soft_labels_are_refused(scheme, labels):
     with pytest.raises(ValueError, match="labels must be"):
         scheme.draw(make_batch(4)[0], labels, generator=named_generator(0, "mixing"))

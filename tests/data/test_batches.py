@@ -98,9 +98,9 @@ def test_augmentation_does_not_change_the_order_of_an_epoch():
     assert torch.equal(epoch_of(batches())[1], epoch_of(batches(augmentation=Augmentation(1, True)))[1])
 
 
-@pytest.mark.parametrize(("drop_last", "sizes"), [(False, [11, 11, 1]), (True, [11, 11])])
-def test_the_last_batch_may_hold_one_example_or_be_dropped(drop_last, sizes):
-    source = batches(batch_size=11, drop_last=drop_last, augmentation=Augmentation(1, True))
+@pytest.mark.parametrize(("smallest", "sizes"), [(1, [11, 11, 1]), (2, [11, 12])])
+def test_the_last_batch_may_hold_one_example_or_join_the_one_before(smallest, sizes):
+    source = batches(batch_size=11, smallest=smallest, augmentation=Augmentation(1, True))
     assert [len(labels) for _, labels in source.epoch(0)] == sizes
     assert source.num_batches == len(source) == len(sizes)
 
@@ -143,10 +143,6 @@ def test_evaluation_goes_through_the_images_in_order_again_and_again(channels_la
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"mean": (0.5,)}, "mean and std must have one number per channel, 3, got 1 and 3"),
         ({"std": (1.0, 0.0, 1.0)}, r"std must be positive, got \(1.0, 0.0, 1.0\)"),
-        (
-            {"batch_size": 24, "drop_last": True},
-            "batch_size must be at most 23, the number of images, when drop_last, got 24",
-        ),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(changes, message):

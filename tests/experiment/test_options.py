@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
@@ -9,17 +10,21 @@ from mixscope._errors import UserError
 from mixscope.experiment.demo import demo_runs
 from mixscope.experiment.labels import method_label
 from mixscope.experiment.options import (
+    AugmentationOptions,
     DataOptions,
     MeasureOptions,
     MixingOptions,
     TrainOptions,
+    anchored,
     options_from_dict,
     options_to_dict,
 )
+from mixscope.mixing.catalogue import SCHEMES
 from mixscope.training.recipe import Recipe
 
 EVERYTHING = TrainOptions(
-    data=DataOptions(data="mnist", data_dir=Path("/data"), subset=100, crop_padding=4, flip=True),
+    data=DataOptions(data="mnist", data_dir=Path("/data"), subset=100),
+    augmentation=AugmentationOptions(crop_padding=4, flip=True),
     model="convnet",
     head="fc",
     mixing=MixingOptions(mixing="manifold-mixup", alpha=0.5, mixing_sites=("input", "layer1")),
@@ -59,7 +64,7 @@ def test_a_damaged_description_is_refused(change, message):
     [
         (DataOptions, {"test_size": 0}, "test-size must be positive, got 0"),
         (DataOptions, {"subset": 0}, "subset must be at least 1, got 0"),
-        (DataOptions, {"crop_padding": -1}, "crop-padding must be at least 0, got -1"),
+        (AugmentationOptions, {"crop_padding": -1}, "crop-padding must be at least 0, got -1"),
         (MixingOptions, {"alpha": 0.0}, "alpha must be positive, got 0.0"),
         (MixingOptions, {"num_points": 1}, "num-points must be at least 2, got 1"),
         (
@@ -108,3 +113,22 @@ def test_the_demonstration_compares_three_methods_on_the_same_200_digits():
     assert {method_label(options) for options in runs.values()} == {"ERM", "mixup", "mixup, off after 15"}
     assert len({options.data for options in runs.values()}) == 1
     assert {options.seed for options in runs.values()} == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("data", "model", "expected"),
+    [
+        ("digits", "vit-b/4", ("digits", "vit-b/4")),
+        ("hf:a/b.c", "timm:x.y", ("hf:a/b.c", "timm:x.y")),
+        ("d.npz", "m.py:f", ("/here/d.npz", "/here/m.py:f")),
+        ("./mnist", "/there/m.py:f", ("/here/mnist", "/there/m.py:f")),
+    ],
+)
+def test_files_are_described_from_the_root_and_names_stay(monkeypatch, data, model, expected):
+    monkeypatch.setattr("os.getcwd", lambda: "/here")
+    options = anchored(TrainOptions(data=DataOptions(data=data), model=model))
+    assert (options.data.data, options.model) == expected
+
+
+def test_the_command_line_offers_every_scheme_of_the_catalogue():
+    assert set(get_args(get_type_hints(MixingOptions)["mixing"])) == set(SCHEMES)

@@ -97,19 +97,23 @@ def test_an_interrupted_run_resumes_to_bit_identical_weights(tmp_path):
     mixscope(*options, "--out", "unbroken", cwd=tmp_path)
     command = [sys.executable, "-m", "mixscope", *options, "--out", "broken"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    state = tmp_path / "broken" / "checkpoints" / "last.pt"
+    state, metrics = tmp_path / "broken" / "checkpoints" / "last.pt", tmp_path / "broken" / "metrics.jsonl"
     deadline = time.monotonic() + 120
-    while not state.exists() and process.poll() is None and time.monotonic() < deadline:
+    # Two measured epochs: a line is dropped on resuming where the last checkpoint is older than it.
+    while process.poll() is None and time.monotonic() < deadline:
+        if metrics.exists() and len(metrics.read_text().splitlines()) >= 2:
+            break
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
     assert stderr.strip() == "mixscope: interrupted; go on with: mixscope train --resume broken"
     assert read_run(tmp_path / "broken").record["status"] == "interrupted"
-    assert torch.load(state, weights_only=True)["epoch"] < 400
+    assert torch.load(state, weights_only=True)["training"]["epoch"] < 400
     mixscope("train", "--resume", "broken", cwd=tmp_path)
     unbroken, broken = read_run(tmp_path / "unbroken"), read_run(tmp_path / "broken")
     assert broken.record["status"] == "finished"
+    assert len(broken.record["resumed"]) == 1
     same_numbers(unbroken, broken)
     same_weights(unbroken, broken)
 
@@ -123,7 +127,7 @@ def test_a_diverging_run_stops_with_a_message_and_keeps_its_checkpoint(tmp_path)
     assert int(where[1]) > 1
     assert line.endswith("the last good checkpoint is bad/checkpoints/last.pt")
     assert read_run(tmp_path / "bad").record["status"] == "failed"
-    state = torch.load(tmp_path / "bad" / "checkpoints" / "last.pt", weights_only=True)
+    state = torch.load(tmp_path / "bad" / "checkpoints" / "last.pt", weights_only=True)["training"]
     assert state["epoch"] < int(where[1])
     assert all(torch.isfinite(tensor).all() for tensor in state["model"].values())
 
@@ -268,7 +272,7 @@ def test_repeating_on_changed_images_is_refused(tmp_path):
     mixscope("train", "--data", "d.npz", *quick, "--out", "first", cwd=tmp_path)
     write(4)
     done = mixscope("train", "--from", "first", cwd=tmp_path, expect=2)
-    assert "the images must be those of first" in done.stderr
+    assert "the images must be unchanged to repeat or resume first" in done.stderr
     assert not (tmp_path / "first-repeat").exists()
 
 
@@ -311,3 +315,127 @@ def test_two_processes_write_the_numbers_one_process_writes(tmp_path):
     for first, second in zip(one.metrics, two.metrics, strict=True):
         for key in ("train/loss", "train/accuracy_blends", "test/error", "test/loss", "nc/nc1_pinv", "test/ece"):
             assert second.get(key) == pytest.approx(first.get(key), abs=1e-5), key
+
+
+def write_images(path, *, num_classes=4, count=40, size=8):
+    import numpy as np
+
+    images = np.random.default_rng(0).integers(0, 256, (count, size, size), dtype=np.uint8)
+    labels = np.arange(count) % num_classes
+    np.savez(path, train_images=images, train_labels=labels, test_images=images, test_labels=labels)
+
+
+LOOK = ["--num-pairs", "20", "--linearity-pairs", "10", "--plane-images", "10", "--device", "cpu"]
+
+
+def test_two_classes_have_a_page_without_the_plane_of_three(tmp_path):
+    write_images(tmp_path / "two.npz", num_classes=2)
+    mixscope("train", "--data", "two.npz", "--epochs", "1", *LOOK, "--out", "two", cwd=tmp_path)
+    run = read_run(tmp_path / "two")
+    assert "plane" not in run.pictures
+    assert 0 <= run.metrics[-1]["test/error"] <= 1
+    assert run.record["description"]["data"]["data"] == str(tmp_path / "two.npz")
+
+
+def test_a_last_batch_of_one_trains_a_network_with_batch_norm(tmp_path):
+    write_images(tmp_path / "odd.npz", count=41)
+    arguments = ["--data", "odd.npz", "--model", "convnet", "--batch-size", "20", "--epochs", "1", *LOOK]
+    mixscope("train", *arguments, "--out", "odd", cwd=tmp_path)
+    assert read_run(tmp_path / "odd").metrics[-1]["step"] == 2
+
+
+def test_precision_augmentation_and_compiling_reach_the_training(tmp_path):
+    write_images(tmp_path / "d.npz")
+    losses = {}
+    for name, options in {
+        "plain": [],
+        "bf16": ["--precision", "bf16"],
+        "crop": ["--crop-padding", "2"],
+        "flip": ["--flip"],
+        "smooth": ["--label-smoothing", "0.1"],
+        "threads": ["--threads", "1"],
+    }.items():
+        mixscope("train", "--data", "d.npz", "--epochs", "1", *LOOK, *options, "--out", name, cwd=tmp_path)
+        losses[name] = read_run(tmp_path / name).metrics[-1]["train/loss"]
+    assert len({round(loss, 9) for loss in losses.values()}) == 5
+    assert losses["threads"] == pytest.approx(losses["plain"], rel=1e-6)
+
+
+ODD_MODELS = """
+import torch
+from torch import nn
+
+def zero_head(num_classes):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, num_classes))
+    nn.init.zeros_(net[3].weight)
+    return net
+
+def seven():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 7))
+
+def too_big():
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 4))
+"""
+
+
+def test_a_network_without_sites_is_mixed_at_hidden_layers_that_are_named(tmp_path):
+    write_images(tmp_path / "d.npz")
+    (tmp_path / "m.py").write_text(ODD_MODELS)
+    arguments = ["--data", "d.npz", "--model", "m.py:zero_head", "--head", "3", "--epochs", "1", *LOOK]
+    hidden = ["--mixing", "manifold-mixup"]
+    done = mixscope("train", *arguments, *hidden, "--out", "a", cwd=tmp_path, expect=2)
+    assert "mixing-sites must name the modules to mix at" in done.stderr
+    assert not (tmp_path / "a").exists()
+    mixscope("train", *arguments, *hidden, "--mixing-sites", "1,3:input", "--out", "a", cwd=tmp_path)
+    assert read_run(tmp_path / "a").record["status"] == "finished"
+
+
+@pytest.mark.parametrize(("factory", "message"), [("seven", "one logit for each of 4"), ("too_big", "shape 1x8x8")])
+def test_a_network_that_does_not_fit_the_images_is_named_before_anything_is_written(tmp_path, factory, message):
+    write_images(tmp_path / "d.npz")
+    (tmp_path / "m.py").write_text(ODD_MODELS)
+    arguments = ["--data", "d.npz", "--model", f"m.py:{factory}", "--head", "1", "--out", "run"]
+    done = mixscope("train", *arguments, cwd=tmp_path, expect=2)
+    (line,) = done.stderr.strip().splitlines()
+    assert message in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_measurement_leaves_other_files_in_its_folder_alone(tmp_path):
+    (tmp_path / "model.py").write_text(OWN_MODEL)
+    scope = {}
+    exec(OWN_MODEL, scope)
+    torch.save(scope["own"](10).state_dict(), tmp_path / "w.pt")
+    for _ in range(2):
+        mixscope("measure", "model.py:own", "--weights", "w.pt", "--head", "3", "--out", ".", cwd=tmp_path)
+    assert {"model.py", "w.pt", "run.json", "report.html"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_a_measurement_normalises_as_it_is_told(tmp_path):
+    (tmp_path / "model.py").write_text(OWN_MODEL)
+    scope = {}
+    exec(OWN_MODEL, scope)
+    torch.save(scope["own"](10).state_dict(), tmp_path / "w.pt")
+    errors = {}
+    for name, options in {"own": [], "given": ["--mean", "0.5", "--std", "0.1"]}.items():
+        arguments = ["--weights", "w.pt", "--head", "3", *options, "--out", name]
+        mixscope("measure", "model.py:own", *arguments, cwd=tmp_path)
+        errors[name] = read_run(tmp_path / name).metrics[-1]["test/loss"]
+    assert errors["own"] != pytest.approx(errors["given"], rel=1e-3)
+    bad = ["--weights", "w.pt", "--head", "3", "--mean", "0.5", "0.5", "--out", "bad"]
+    done = mixscope("measure", "model.py:own", *bad, cwd=tmp_path, expect=2)
+    assert "mean must have 1 value for 1 channels, got 2" in done.stderr
+
+
+def test_a_run_from_a_changed_model_file_is_refused(tmp_path):
+    write_images(tmp_path / "d.npz")
+    (tmp_path / "m.py").write_text(ODD_MODELS)
+    arguments = ["--data", "d.npz", "--model", "m.py:zero_head", "--head", "3", "--epochs", "1", *LOOK]
+    mixscope("train", *arguments, "--out", "first", cwd=tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    mixscope("train", "--from", "../first", "--out", "same", cwd=elsewhere)  # paths hold from anywhere
+    same_weights(read_run(tmp_path / "first"), read_run(elsewhere / "same"))
+    (tmp_path / "m.py").write_text(ODD_MODELS.replace("32", "16"))
+    done = mixscope("train", "--from", "first", cwd=tmp_path, expect=2)
+    assert "the file that makes the network must be unchanged to repeat or resume first" in done.stderr

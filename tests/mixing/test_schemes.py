@@ -110,6 +110,21 @@ def test_hooks_come_off_after_the_block_and_after_an_exception():
     torch.testing.assert_close(net(inputs), plain)
 
 
+def test_the_input_of_a_module_can_be_blended_too():
+    net, inputs = two_layers(), torch.randn(2, 2)
+    with blending_at(net, swap("0:input")):
+        torch.testing.assert_close(net(inputs), net_of(net, inputs.flip(0)))
+    with blending_at(net, swap("1:input")):
+        torch.testing.assert_close(net(inputs), net_of(net, inputs).flip(0))
+
+
+def net_of(net, inputs):
+    """What the network makes of the inputs, layer by layer, without hooks."""
+    for layer in net:
+        inputs = torch.nn.functional.linear(inputs, layer.weight, layer.bias)
+    return inputs
+
+
 def test_an_unknown_site_lists_near_names():
     net = nn.Sequential()
     net.add_module("layer", nn.Identity())
@@ -132,7 +147,7 @@ def test_a_site_that_gives_no_row_per_example_is_refused():
         def forward(self, inputs):
             return inputs, inputs
 
-    message = "site '0' must give one tensor row per example, got"
+    message = "site '0' must be a tensor of one row per example, got"
     net = nn.Sequential(Pair())
     with pytest.raises(ValueError, match=f"{message} tuple"), blending_at(net, swap("0")):
         net(torch.randn(2, 2))

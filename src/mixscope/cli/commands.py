@@ -5,7 +5,7 @@ import contextlib
 import io
 import os
 import re
-import shutil
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -51,15 +51,14 @@ class Demo:
             raise UserError(f"seeds and epochs must be at least 1, got {self.seeds} and {self.epochs}")
         runs = demo_runs(num_seeds=self.seeds, epochs=self.epochs or EPOCHS)
         from mixscope.experiment.run import run_training
-        from mixscope.records.store import RECORD_FILE, REPORT_FILE, read_run
+        from mixscope.records.store import REPORT_FILE, forget_run, read_run
         from mixscope.report.page import write_report
 
         console, began = Console(), time.perf_counter()
         with ProgressDisplay(console, num_runs=len(runs)) as display:
             for name, options in runs.items():
                 folder = self.out / name
-                if (folder / RECORD_FILE).exists():
-                    shutil.rmtree(folder)
+                forget_run(folder)
                 display.run_started(name, options.training.epochs)
                 run_training(options, folder, observer=display, report=False)
                 display.run_done()
@@ -110,7 +109,9 @@ class Train:
                     tracker=self.tracker,
                 )
             except KeyboardInterrupt:
-                raise KeyboardInterrupt(f"interrupted; go on with: mixscope train --resume {folder}") from None
+                can_go_on = (folder / "checkpoints" / "last.pt").exists()
+                how = f"; go on with: mixscope train --resume {shlex.quote(str(folder))}" if can_go_on else ""
+                raise KeyboardInterrupt(f"interrupted{how}") from None
         if is_main_process:
             _print_summary(console, folder)
 
@@ -142,6 +143,10 @@ class Measure:
     head: str | None = None
     """Module name of the linear classifier; left out: "head"."""
     measuring: OmitArgPrefixes[MeasureOptions] = field(default_factory=MeasureOptions)
+    mean: tuple[float, ...] | None = None
+    """Normalisation the network was trained with: mean of each channel, pixels in [0, 1]; left out: the images' own."""
+    std: tuple[float, ...] | None = None
+    """Normalisation the network was trained with: standard deviation of each channel; left out: the images' own."""
     device: Device = "auto"
     """auto takes a GPU where there is one."""
     out: Path | None = None
@@ -161,6 +166,8 @@ class Measure:
                 data=self.data,
                 head=self.head,
                 measuring=self.measuring,
+                mean=self.mean,
+                std=self.std,
                 device=self.device,
                 folder=folder,
                 observer=display,

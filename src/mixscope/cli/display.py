@@ -67,6 +67,10 @@ class ProgressDisplay:
             self._progress.remove_task(self._loading)
             self._loading = None
 
+    def note(self, message: str) -> None:
+        """Print a line that stays."""
+        self.console.print(f"note: {message}", soft_wrap=True, highlight=False)
+
     def epoch_done(self, epoch: int, num_epochs: int, values: Mapping[str, Any]) -> None:
         """Show an epoch's numbers."""
         if self._run is None:

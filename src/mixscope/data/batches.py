@@ -26,12 +26,12 @@ class TrainingBatches:
         std: C numbers the result is divided by.
         seed: Seed of all draws.
         augmentation: What is changed at random.
-        drop_last: Leave out a last batch that is not full.
+        smallest: A last batch of fewer examples than this joins the one before it (batch norm needs 2 a process).
         device: Where batches are made.
         channels_last: Give batches in torch.channels_last memory format.
 
     Raises:
-        ValueError: If shapes, dtypes or counts do not fit, or drop_last leaves no batch.
+        ValueError: If shapes, dtypes or counts do not fit.
 
     Example:
         >>> images = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1)
@@ -53,7 +53,7 @@ class TrainingBatches:
         std: Sequence[float],
         seed: int,
         augmentation: Augmentation = NO_AUGMENTATION,
-        drop_last: bool = False,
+        smallest: int = 1,
         device: torch.device | str = "cpu",
         channels_last: bool = False,
     ) -> None:
@@ -63,17 +63,14 @@ class TrainingBatches:
         self.batch_size = batch_size
         self.seed = seed
         self.augmentation = augmentation
-        self.drop_last = drop_last
+        self.smallest = smallest
         self._normalise = Normaliser(images.shape, mean=mean, std=std, device=device, channels_last=channels_last)
-        if self.num_batches == 0:
-            raise ValueError(
-                f"batch_size must be at most {len(images)}, the number of images, when drop_last, got {batch_size}"
-            )
 
     @property
     def num_batches(self) -> int:
         """Batches in one epoch."""
-        return len(self.labels) // self.batch_size if self.drop_last else -(-len(self.labels) // self.batch_size)
+        full, rest = divmod(len(self.labels), self.batch_size)
+        return full + (rest >= self.smallest and rest > 0) if full else 1
 
     def __len__(self) -> int:
         """Return the number of batches in one epoch."""
@@ -92,7 +89,8 @@ class TrainingBatches:
         order = torch.randperm(count, generator=named_generator(self.seed, "training order", epoch)).to(device)
         draw = draw_augmentation(self.augmentation, count, seed=self.seed, epoch=epoch, device=device)
         for batch in range(self.num_batches):
-            places = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+            is_last = batch == self.num_batches - 1
+            places = slice(batch * self.batch_size, count if is_last else (batch + 1) * self.batch_size)
             rows = order[places]
             images = augment(self.images.index_select(0, rows), draw.places(places))
             yield self._normalise(images), self.labels.index_select(0, rows)

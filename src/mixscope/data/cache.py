@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import secrets
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mixscope._errors import UserError
+from mixscope._files import atomic_file
 from mixscope.data.images import DecodedSet, LabelledImages
 from mixscope.data.members import folder_files
 
@@ -97,20 +97,11 @@ def write_decoded(file: Path, decoded: DecodedSet, *, source: str) -> None:
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.parent / f".{file.stem}-{secrets.token_hex(4)}.part"
-        try:
-            with temporary.open("xb") as stream:
-                stream.write(len(text).to_bytes(8, "little"))
-                stream.write(text)
-                for tensor in tensors.values():
-                    stream.write(tensor.numpy().data.cast("B"))
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(temporary, file)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        with atomic_file(file) as stream:
+            stream.write(len(text).to_bytes(8, "little"))
+            stream.write(text)
+            for tensor in tensors.values():
+                stream.write(tensor.numpy().data.cast("B"))
     except OSError as error:
         raise disk_error(file.parent, error) from error
 

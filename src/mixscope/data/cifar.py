@@ -87,18 +87,31 @@ class _ByteArray:
         self.array = np.frombuffer(bytearray(content), dtype=np.uint8).reshape(shape, order="F" if is_fortran else "C")
 
 
-def _empty_array(kind: Any, shape: Any, typecode: Any) -> _ByteArray:
-    """Stand for numpy's _reconstruct; the array's shape and content follow in the pickle, as its state."""
-    if kind is not _ByteArray:
-        raise ValueError("only plain arrays are read")
-    return _ByteArray()
+class _EmptyArray:
+    """Stands for numpy's _reconstruct; the array's shape and content follow in the pickle, as its state.
+
+    An object without attributes and not a function, so that a pickle has nothing on it to set.
+    """
+
+    __slots__ = ()
+
+    def __call__(self, kind: Any, shape: Any, typecode: Any) -> _ByteArray:
+        """Return an array to be filled."""
+        if kind is not _ByteArray:
+            raise ValueError("only plain arrays are read")
+        return _ByteArray()
 
 
-def _latin1_bytes(text: Any, encoding: Any) -> bytes:
-    """Stand for _codecs.encode, as Python 3 uses it to write bytes in protocol 2."""
-    if encoding not in ("latin1", b"latin1"):
-        raise ValueError(f"only latin1 is read, got {encoding!r}")
-    return str(text).encode("latin1")
+class _Latin1Bytes:
+    """Stands for _codecs.encode, as Python 3 uses it to write bytes in protocol 2."""
+
+    __slots__ = ()
+
+    def __call__(self, text: Any, encoding: Any) -> bytes:
+        """Return the text as bytes."""
+        if encoding not in ("latin1", b"latin1"):
+            raise ValueError(f"only latin1 is read, got {encoding!r}")
+        return str(text).encode("latin1")
 
 
 class _RestrictedUnpickler(pickle.Unpickler):
@@ -111,11 +124,11 @@ class _RestrictedUnpickler(pickle.Unpickler):
 
 
 ALLOWED = {
-    ("numpy.core.multiarray", "_reconstruct"): _empty_array,
-    ("numpy._core.multiarray", "_reconstruct"): _empty_array,  # as numpy 2 writes it
+    ("numpy.core.multiarray", "_reconstruct"): _EmptyArray(),
+    ("numpy._core.multiarray", "_reconstruct"): _EmptyArray(),  # as numpy 2 writes it
     ("numpy", "ndarray"): _ByteArray,
     ("numpy", "dtype"): _ByteType,
-    ("_codecs", "encode"): _latin1_bytes,
+    ("_codecs", "encode"): _Latin1Bytes(),
 }
 
 
@@ -127,6 +140,8 @@ def _plain(value: Any) -> Any:
         return {key: _plain(entry) for key, entry in value.items()}
     if isinstance(value, list):
         return [_plain(entry) for entry in value]
+    if type(value) not in (bytes, str, int):
+        raise ValueError(f"only arrays, bytes, str, int, list and dict are read, got {type(value).__name__}")
     return value
 
 

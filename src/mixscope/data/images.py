@@ -182,6 +182,8 @@ def check_decoded(decoded: DecodedSet, *, source: str) -> None:
     """
     names = decoded.class_names
     check_part(decoded.train, part="training", num_classes=len(names), source=source)
+    if len(names) < 2:
+        raise UserError(f"{source}: there must be at least two classes, got {len(names)}")
     counts = torch.bincount(decoded.train.labels.cpu(), minlength=len(names))
     empty = [name for name, count in zip(names, counts.tolist(), strict=True) if count == 0]
     if empty:

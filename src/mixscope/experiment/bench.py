@@ -1,17 +1,18 @@
 """Everything one run works with, made from its options; every mistake in them shows here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 
 from mixscope._checks import nearest
 from mixscope._errors import UserError
 from mixscope._random import named_generator
+from mixscope.capturing import evaluation_mode, record_sites
 from mixscope.data.batches import Augmentation, TrainingBatches
 from mixscope.data.catalogue import load_data
 from mixscope.data.images import ImageData
@@ -22,7 +23,7 @@ from mixscope.mixing.catalogue import MixingScheme
 from mixscope.mixing.hidden import ManifoldMixup
 from mixscope.mixing.pixel import Mixup, NoMixing
 from mixscope.mixing.region import CutMix
-from mixscope.mixture import INPUT_SITE
+from mixscope.mixture import INPUT_SITE, INPUT_SUFFIX
 from mixscope.models.catalogue import build_model, find_head, model_sites
 from mixscope.training.loop import Training
 from mixscope.training.objective import has_convolutions
@@ -35,19 +36,13 @@ class Observer(Protocol):
         """Say how far reading or downloading data has come."""
         ...
 
+    def note(self, message: str) -> None:
+        """Say something the user should know."""
+        ...
+
     def epoch_done(self, epoch: int, num_epochs: int, values: dict[str, Any]) -> None:
         """Say that an epoch is over; `values` holds its numbers, and the measured ones where it was measured."""
         ...
-
-
-class SilentObserver:
-    """Says nothing."""
-
-    def loading(self, task: str, done: int, total: int | None) -> None:
-        """Do nothing."""
-
-    def epoch_done(self, epoch: int, num_epochs: int, values: dict[str, Any]) -> None:
-        """Do nothing."""
 
 
 @dataclass(frozen=True)
@@ -93,15 +88,35 @@ def build_scheme(options: MixingOptions, sites: tuple[str, ...]) -> MixingScheme
             return CutMix(alpha=1.0 if options.alpha is None else options.alpha)
         case "manifold-mixup":
             places = options.mixing_sites or (INPUT_SITE, *sites[:2])
+            if not options.mixing_sites and not sites:
+                raise UserError("mixing-sites must name the modules to mix at: this network does not name its sites")
             return ManifoldMixup(alpha=2.0 if options.alpha is None else options.alpha, sites=places)
 
 
-def check_sites(modules: Mapping[str, nn.Module], sites: Sequence[str]) -> None:
-    """Raise a `UserError` with near names unless every site names a module."""
+def check_sites(model: nn.Module, sites: Sequence[str]) -> None:
+    """Raise a `UserError` with near names unless every site is "input", "NAME" or "NAME:input" for a module NAME."""
+    modules = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
     for site in sites:
-        if site not in modules or not site:
-            known = [name for name in modules if name]
-            raise UserError(f"site must name a module of the network, got {site!r}{nearest(site, known)}")
+        if site != INPUT_SITE and site.removesuffix(INPUT_SUFFIX) not in modules:
+            raise UserError(f"site must name a module of the network, got {site!r}{nearest(site, modules)}")
+
+
+def check_forward(model: nn.Module, images: ImageData, *, head: str, name: str) -> None:
+    """Raise a `UserError` unless the network turns two of the images into (2, K) logits that its head computes."""
+    inputs = images.test_images[:2].float() / 255
+    site = f"{head}{INPUT_SUFFIX}"
+    try:
+        with evaluation_mode(model), torch.no_grad(), record_sites(model, (site,)) as recorded:
+            outputs: Any = model(inputs)
+    except Exception as error:  # A network of the user's own can raise anything.
+        shape = "x".join(map(str, images.image_shape))
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"{name} must take images of shape {shape}, but it raised {reason}") from error
+    got = tuple(outputs.shape[1:]) if isinstance(outputs, Tensor) else type(outputs).__name__
+    if got != (images.num_classes,):
+        raise UserError(f"{name} must give one logit for each of {images.num_classes} classes, got {got}")
+    if site not in recorded or recorded[site].ndim != 2:
+        raise UserError(f"head {head!r} must be the layer that gives the logits from one row of features per image")
 
 
 def build_bench(options: TrainOptions, *, folder: Path, tracker: str | None, observer: Observer) -> Bench:
@@ -115,8 +130,14 @@ def build_bench(options: TrainOptions, *, folder: Path, tracker: str | None, obs
     model = build_model(options.model, num_classes=data.num_classes, image_shape=data.image_shape, seed=options.seed)
     head = find_head(model, options.head)
     own_sites = model_sites(model, head)
+    sites = options.measuring.sites or own_sites
+    check_sites(model, [*sites, *options.mixing.mixing_sites])
+    if recipe.compile and options.mixing.mixing == "manifold-mixup":
+        raise UserError("compile must be off with manifold-mixup: hooks are not seen by a compiled network")
+    check_forward(model, data, head=head, name=options.model)
     data = data.to(accelerator.device)
     channels_last = recipe.channels_last and has_convolutions(model)
+    has_batch_norm = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
     batches = TrainingBatches(
         data.train_images,
         data.train_labels,
@@ -124,24 +145,27 @@ def build_bench(options: TrainOptions, *, folder: Path, tracker: str | None, obs
         mean=data.channel_mean,
         std=data.channel_std,
         seed=options.seed,
-        augmentation=Augmentation(crop_padding=options.data.crop_padding, flip=options.data.flip),
+        augmentation=Augmentation(options.augmentation.crop_padding, options.augmentation.flip),
+        smallest=2 * accelerator.num_processes if has_batch_norm else 1,
         device=accelerator.device,
         channels_last=channels_last,
     )
-    sites = options.measuring.sites or own_sites
-    modules = dict(model.named_modules())
-    mixing_sites = [site for site in options.mixing.mixing_sites if site != INPUT_SITE]
-    check_sites(modules, [*(site.removesuffix(":input") for site in sites), *mixing_sites])
-    if recipe.compile and options.mixing.mixing == "manifold-mixup":
-        raise UserError("compile must be off with manifold-mixup: hooks are not seen by a compiled network")
+    declared = own_sites if hasattr(model, "sites") else ()
     training = Training(
         model,
         batches,
-        build_scheme(options.mixing, own_sites),
+        build_scheme(options.mixing, declared),
         recipe,
         num_classes=data.num_classes,
         seed=options.seed,
         accelerator=accelerator,
     )
-    probe = build_probe(data, options.measuring, split_seed=options.data.split_seed, channels_last=channels_last)
+    probe = build_probe(
+        data,
+        options.measuring,
+        mean=data.channel_mean,
+        std=data.channel_std,
+        split_seed=options.data.split_seed,
+        channels_last=channels_last,
+    )
     return Bench(options, accelerator, data, model, head, sites, training, probe)

@@ -1,23 +1,16 @@
 """Measure a checkpoint that was trained elsewhere, and keep the records and the page of it."""
 
-import shutil
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
 
 from mixscope._errors import UserError
 from mixscope.data.images import ImageData
-from mixscope.experiment.bench import Observer, check_sites, prepare_images
-from mixscope.experiment.describe import describe_images, describe_machine, describe_model
+from mixscope.experiment.bench import Observer, check_forward, check_sites, prepare_images
+from mixscope.experiment.describe import describe_images, describe_machine, describe_model, new_record
 from mixscope.experiment.devices import build_accelerator
 from mixscope.experiment.measure import build_probe, measure
 from mixscope.experiment.options import DataOptions, Device, MeasureOptions, options_to_dict
 from mixscope.models.catalogue import build_model, find_head, load_weights, model_sites
-from mixscope.records.record import SCHEMA
 from mixscope.records.store import (
     METRICS_FILE,
     PICTURES_FILE,
@@ -39,6 +32,8 @@ def measure_checkpoint(
     data: DataOptions,
     head: str | None,
     measuring: MeasureOptions,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
     device: Device,
     folder: Path,
     observer: Observer,
@@ -48,9 +43,11 @@ def measure_checkpoint(
     Args:
         model_name: FILE.py:FACTORY, timm:NAME, or one of mixscope's networks.
         weights: Its state dict; nothing in the file is executed.
-        data: The images; measured as they are normalised for training here.
+        data: The images.
         head: Module name of its linear classifier.
         measuring: What is measured.
+        mean: Of each channel, subtracted from pixels scaled to [0, 1]; None: that of the training images.
+        std: Of each channel, divided by; None: that of the training images.
         device: Where.
         folder: Where the records go; an earlier measurement there is replaced.
         observer: Is told how loading goes.
@@ -66,12 +63,17 @@ def measure_checkpoint(
     load_weights(model, weights)
     head = find_head(model, head)
     sites = measuring.sites or model_sites(model, head)
-    check_sites(dict(model.named_modules()), [site.removesuffix(":input") for site in sites])
+    check_sites(model, sites)
+    check_forward(model, images, head=head, name=model_name)
     channels_last = has_convolutions(model)
     model.to(accelerator.device)
-    check_forward(model, images, model_name=model_name)
     probe = build_probe(
-        images.to(accelerator.device), measuring, split_seed=data.split_seed, channels_last=channels_last
+        images.to(accelerator.device),
+        measuring,
+        mean=images.channel_mean if mean is None else _per_channel(mean, images, "mean"),
+        std=images.channel_std if std is None else _per_channel(std, images, "std"),
+        split_seed=data.split_seed,
+        channels_last=channels_last,
     )
     measurement = measure(model, probe, head=head, sites=sites)
     description = {
@@ -79,47 +81,38 @@ def measure_checkpoint(
         "weights": str(weights.absolute()),
         "head": head,
         "data": options_to_dict(data),
+        "mean": mean,
+        "std": std,
         "measuring": options_to_dict(replace(measuring, sites=sites)),
         "device": device,
     }
-    record = {
-        "schema": SCHEMA,
-        "name": folder.name,
-        "method": weights.stem,
-        "kind": "measure",
-        "description": description,
-        "data": describe_images(images),
-        "model": describe_model(model, name=model_name, head=head, sites=sites),
-        "environment": describe_machine(accelerator),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "wall_seconds": None,
-        "status": "finished",
-        "message": "",
-    }
-    if folder.exists() and (folder / RECORD_FILE).exists():
-        shutil.rmtree(folder)
+    record = new_record(
+        "measure",
+        name=folder.resolve().name,
+        method=weights.stem,
+        description=description,
+        data=describe_images(images),
+        model=describe_model(model, name=model_name, head=head, sites=sites),
+        environment=describe_machine(accelerator),
+    )
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / RECORD_FILE, record)
+    write_json(folder / RECORD_FILE, record | {"status": "finished"})
     (folder / METRICS_FILE).unlink(missing_ok=True)
     append_metrics(folder, {"epoch": None, **measurement.values})
     write_json(folder / PICTURES_FILE, {"epoch": None, **measurement.pictures}, indent=None)
     write_report(folder / REPORT_FILE, [read_run(folder)], title=f"{weights.name} on {images.name}")
 
 
-def check_forward(model: nn.Module, images: ImageData, *, model_name: str) -> None:
-    """Raise a `UserError` unless the network turns two of the images into (2, K) logits."""
-    device = next(model.parameters()).device
-    inputs = images.test_images[:2].to(device, torch.float32) / 255
-    was_training = model.training
-    try:
-        with torch.no_grad():
-            outputs: Any = model.eval()(inputs)
-    except Exception as error:
-        raise UserError(
-            f"{model_name} must take images of shape {images.image_shape}: {type(error).__name__}: {error}"
-        ) from error
-    finally:
-        model.train(was_training)
-    if not isinstance(outputs, torch.Tensor) or outputs.shape[1:] != (images.num_classes,):
-        got = tuple(outputs.shape[1:]) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
-        raise UserError(f"{model_name} must give one logit for each of {images.num_classes} classes, got {got}")
+def _per_channel(values: tuple[float, ...], images: ImageData, name: str) -> tuple[float, ...]:
+    """Return one value per channel; one value alone serves all channels.
+
+    Raises:
+        UserError: If there are neither one nor as many values as channels, or a standard deviation is not positive.
+    """
+    channels = images.image_shape[0]
+    if len(values) not in (1, channels):
+        numbers = "1 value" if channels == 1 else f"1 or {channels} values"
+        raise UserError(f"{name} must have {numbers} for {channels} channels, got {len(values)}")
+    if name == "std" and not min(values) > 0:
+        raise UserError(f"std must be positive, got {min(values)}")
+    return values * channels if len(values) == 1 else values

@@ -1,6 +1,8 @@
 """The entries of run.json that say what was trained or measured, on which images and machine."""
 
 import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,7 +10,29 @@ from accelerate import Accelerator
 from torch import nn
 
 from mixscope.data.images import ImageData
-from mixscope.records.record import describe_environment
+from mixscope.records.record import SCHEMA, describe_environment
+
+
+def new_record(kind: str, *, name: str, method: str, **entries: dict[str, Any]) -> dict[str, Any]:
+    """Return run.json as it stands when a run begins.
+
+    Args:
+        kind: "train" or "measure".
+        name: The run folder's name.
+        method: What the method is called on reports.
+        entries: "description", "data", "model" and "environment".
+    """
+    return {
+        "schema": SCHEMA,
+        "name": name,
+        "method": method,
+        "kind": kind,
+        **entries,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "wall_seconds": None,
+        "status": "running",
+        "message": "",
+    }
 
 
 def describe_machine(accelerator: Accelerator) -> dict[str, Any]:
@@ -23,9 +47,17 @@ def describe_machine(accelerator: Accelerator) -> dict[str, Any]:
 
 
 def describe_model(model: nn.Module, *, name: str, head: str, sites: tuple[str, ...]) -> dict[str, Any]:
-    """Return the entry "model" of run.json."""
+    """Return the entry "model" of run.json; a network from a file carries a fingerprint of that file."""
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
-    return {"name": name, "num_parameters": num_parameters, "sites": list(sites), "head": head}
+    file = Path(name.rpartition(":")[0])
+    fingerprint = hashlib.sha256(file.read_bytes()).hexdigest() if file.suffix == ".py" else None
+    return {
+        "name": name,
+        "num_parameters": num_parameters,
+        "sites": list(sites),
+        "head": head,
+        "fingerprint": fingerprint,
+    }
 
 
 def describe_images(data: ImageData) -> dict[str, Any]:

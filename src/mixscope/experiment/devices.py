@@ -40,6 +40,9 @@ def build_accelerator(device: Device, recipe: Recipe, *, tracker: str | None, fo
         log_with=tracker,
         project_dir=folder / "tracker" if tracker is not None else None,
     )
+    # The same command gives the same numbers, and fp32 means it: no autotuned algorithms, no rounding to TF32.
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False
     if device in ("cuda", "mps") and accelerator.device.type != device:
         raise UserError(f"device {device} must be the one Accelerate uses, but it chose {accelerator.device.type}")
     return accelerator

@@ -20,7 +20,7 @@ from mixscope.metrics.collapse import nearest_class_mean_mismatch, neural_collap
 from mixscope.metrics.linearity import NonlinearityReport, nonlinearity
 from mixscope.metrics.statistics import ClassStatistics
 from mixscope.mixing.pixel import Mixup
-from mixscope.simplex import project_to_classifier_plane
+from mixscope.simplex import project_to_classifier_plane, spans_plane
 
 BATCH_SIZE = 500
 PICTURED_PAIRS = 400  # points of a scatter plot: enough to see the shape, few enough for a phone
@@ -66,16 +66,25 @@ class Measurement:
     pictures: dict[str, Any]
 
 
-def build_probe(data: ImageData, options: MeasureOptions, *, split_seed: int, channels_last: bool) -> Probe:
+def build_probe(
+    data: ImageData,
+    options: MeasureOptions,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    split_seed: int,
+    channels_last: bool,
+) -> Probe:
     """Choose the images that are looked at.
 
     Args:
         data: Images on the device the network is on.
         options: How many.
+        mean: Of each channel, subtracted from pixels scaled to [0, 1].
+        std: Of each channel, divided by.
         split_seed: Names the choice; not the run's seed, so that runs are compared on the same pairs.
         channels_last: Memory format of the batches.
     """
-    mean, std = data.channel_mean, data.channel_std
 
     def batches(images: Tensor, labels: Tensor, size: int = BATCH_SIZE) -> EvaluationBatches:
         return EvaluationBatches(
@@ -102,7 +111,7 @@ def build_probe(data: ImageData, options: MeasureOptions, *, split_seed: int, ch
         train=batches(data.train_images, labels),
         test=batches(data.test_images, data.test_labels),
         pairs=list(batches(data.train_images[pairs], labels[pairs])),
-        plane=list(batches(data.train_images[plane], labels[plane])),
+        plane=list(batches(data.train_images[plane], labels[plane])) if plane_classes else [],
         plane_classes=plane_classes,
         held_out=list(batches(data.test_images[held_out], data.test_labels[held_out], LINEARITY_BATCH)),
         linearity_alpha=options.linearity_alpha,
@@ -131,8 +140,9 @@ def measure(
     classifier = model.get_submodule(head)
     if not isinstance(classifier, nn.Linear) or classifier.out_features != probe.num_classes:
         raise UserError(f"head {head!r} must be a linear layer with {probe.num_classes} outputs, got {classifier}")
-    weight = classifier.weight.detach().double()
-    bias = None if classifier.bias is None else classifier.bias.detach().double()
+    # What is captured comes to the CPU, so the classifier does too.
+    weight = classifier.weight.detach().cpu().double()
+    bias = None if classifier.bias is None else classifier.bias.detach().cpu().double()
     feature_site = f"{head}:input"
 
     train = capture(model, probe.train, sites=(feature_site,))
@@ -155,7 +165,7 @@ def measure(
         site = layer["site"]
         values |= {f"linearity/{site}/{name}": number for name, number in layer.items() if name != "site"}
     pictures: dict[str, Any] = {"reliability": _reliability(bins), "linearity": layers, "pairs": pairs}
-    if draw_plane and probe.plane_classes:
+    if draw_plane and probe.plane_classes and spans_plane(weight[list(probe.plane_classes)]):
         pictures["plane"] = _draw_plane(model, probe, feature_site, weight=weight)
     return Measurement(values=values, pictures=pictures)
 

@@ -1,7 +1,8 @@
 """Every option of a run, as frozen dataclasses: the command line is made from them and `run.json` keeps them."""
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -30,17 +31,25 @@ class DataOptions:
     split_seed: int = 0
     """Seed of that split, of the subset, and of the pairs that are measured; not of training."""
     subset: int | None = None
-    """Train on this many training images, the same number of each class."""
-    crop_padding: int = 0
-    """Augmentation: pad by this many pixels and crop at random (4 is usual for CIFAR)."""
-    flip: bool = False
-    """Augmentation: mirror left and right at random."""
+    """Use this many training images, the same number of each class."""
 
     def __post_init__(self) -> None:
         if not self.test_size > 0:
             raise UserError(f"test-size must be positive, got {self.test_size}")
         if self.subset is not None and self.subset < 1:
             raise UserError(f"subset must be at least 1, got {self.subset}")
+
+
+@dataclass(frozen=True)
+class AugmentationOptions:
+    """What is changed at random in training images."""
+
+    crop_padding: int = 0
+    """Pad by this many pixels and crop at random (4 is usual for CIFAR)."""
+    flip: bool = False
+    """Mirror left and right at random."""
+
+    def __post_init__(self) -> None:
         if self.crop_padding < 0:
             raise UserError(f"crop-padding must be at least 0, got {self.crop_padding}")
 
@@ -58,7 +67,7 @@ class MixingOptions:
     per_example: bool = False
     """mixup: one weight per image instead of one per batch."""
     mixing_sites: tuple[str, ...] = ()
-    """manifold-mixup: modules to choose from, as a,b,c; left out: the input and the network's first two sites."""
+    """manifold-mixup: modules to choose from, or input, as a,b,c; left out: the input and the network's first two."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mixing_sites", split_commas(self.mixing_sites))
@@ -113,6 +122,7 @@ class TrainOptions:
     """mlp, convnet, resnet18, resnet34, wide-resnet-DEPTH-WIDTH, vit-b/4, vit-small, FILE.py:FACTORY or timm:NAME."""
     head: str | None = None
     """Module name of the linear classifier; left out: "head", or what timm names."""
+    augmentation: AugmentationOptions = field(default_factory=AugmentationOptions)
     mixing: MixingOptions = field(default_factory=MixingOptions)
     training: Recipe = field(default_factory=Recipe)
     measuring: MeasureOptions = field(default_factory=MeasureOptions)
@@ -130,8 +140,22 @@ class TrainOptions:
             raise UserError(f"threads must be at least 1, got {self.threads}")
 
 
+def anchored(options: TrainOptions) -> TrainOptions:
+    """Return the options with the files they name as absolute paths, so that they hold from any folder."""
+    data, (file, colon, factory) = options.data, options.model.rpartition(":")
+    data = replace(data, data=_absolute(data.data), data_dir=data.data_dir and data.data_dir.absolute())
+    model = f"{_absolute(file)}{colon}{factory}" if file.endswith(".py") else options.model
+    return replace(options, data=data, model=model)
+
+
+def _absolute(spec: str) -> str:
+    """Return the absolute path of what looks like a path, and names of sets as they are."""
+    is_path = "://" not in spec and not spec.startswith("hf:") and (os.sep in spec or "." in spec)
+    return os.path.abspath(os.path.expanduser(spec)) if is_path else spec
+
+
 def options_to_dict(options: Any) -> dict[str, Any]:
-    """Turn a dataclass of options into plain JSON values; paths become absolute, so that they hold from anywhere."""
+    """Turn a dataclass of options into plain JSON values."""
     return {item.name: _plain(getattr(options, item.name)) for item in fields(options)}
 
 
@@ -140,7 +164,7 @@ def _plain(value: Any) -> Any:
         return options_to_dict(value)
     if isinstance(value, tuple):
         return list(value)
-    return str(value.absolute()) if isinstance(value, Path) else value
+    return str(value) if isinstance(value, Path) else value
 
 
 def options_from_dict(kind: type[Any], values: Mapping[str, Any]) -> Any:

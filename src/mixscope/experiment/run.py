@@ -2,17 +2,15 @@
 
 import time
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from mixscope._errors import UserError
 from mixscope.experiment.bench import Bench, Observer, build_bench
-from mixscope.experiment.describe import describe_images, describe_machine, describe_model
+from mixscope.experiment.describe import describe_images, describe_machine, describe_model, new_record
 from mixscope.experiment.labels import method_label
 from mixscope.experiment.measure import Measurement, measure
-from mixscope.experiment.options import TrainOptions, options_from_dict, options_to_dict
-from mixscope.records.record import SCHEMA
+from mixscope.experiment.options import TrainOptions, anchored, options_from_dict, options_to_dict
 from mixscope.records.store import (
     METRICS_FILE,
     PICTURES_FILE,
@@ -21,6 +19,7 @@ from mixscope.records.store import (
     append_metrics,
     keep_metrics_until,
     read_run,
+    sync_metrics,
     write_json,
 )
 from mixscope.report.page import write_report
@@ -78,14 +77,24 @@ def run_training(
         raise UserError(
             f"{folder} must not hold a run yet; choose another --out, or continue it with --resume {folder}"
         )
-    bench = build_bench(options, folder=folder, tracker=tracker, observer=observer)
+    bench = build_bench(anchored(options), folder=folder, tracker=tracker, observer=observer)
     is_main = bench.accelerator.is_main_process
     record = _describe(bench, folder)
     for known in [folder] * resume + ([] if repeats is None else [repeats]):
-        _check_same_images(record, read_run(known).record, known)
-    recorder = _Recorder(bench, folder, record, observer) if is_main else None
-    if resume and (folder / "checkpoints" / STATE_FILE).exists():
-        bench.training.load_state(load_state(folder / "checkpoints"))
+        earlier = read_run(known).record
+        _check_same_sources(record, earlier, known)
+        if differences := _differences(record, earlier):
+            observer.note(f"not the machine of {known}, so the last digits may differ: {differences}")
+    earlier_seconds = 0.0
+    if resume:
+        if (folder / "checkpoints" / STATE_FILE).exists():  # a run that ended before its first one starts anew
+            state = load_state(folder / "checkpoints")
+            bench.training.load_state(state["training"])
+            earlier_seconds = state["wall_seconds"]
+        again = {key: record[key] for key in ("started", "environment")}
+        record = read_run(folder).record
+        record["resumed"] = [*record.get("resumed", []), {**again, "epoch": bench.training.epoch}]
+    recorder = _Recorder(bench, folder, record, observer, earlier_seconds) if is_main else None
     if tracker is not None:
         bench.accelerator.init_trackers("mixscope", config=_flat(options_to_dict(options)))
     try:
@@ -99,13 +108,12 @@ def run_training(
     except BaseException as error:
         _finish(recorder, "failed", f"{type(error).__name__}: {error}")
         raise
-    finally:
-        if tracker is not None:
-            bench.accelerator.end_training()
     _finish(recorder, "finished", "")
     if is_main and report:
         write_report(folder / REPORT_FILE, [read_run(folder)], title=f"{record['method']} on {record['data']['name']}")
     bench.accelerator.wait_for_everyone()
+    for open_tracker in bench.accelerator.trackers:  # `end_training` would also end the group of processes
+        open_tracker.finish()
 
 
 def _train(bench: Bench, recorder: "_Recorder | None") -> None:
@@ -126,25 +134,26 @@ def _finish(recorder: "_Recorder | None", status: str, message: str) -> None:
 class _Recorder:
     """Measures and writes, on the main process."""
 
-    def __init__(self, bench: Bench, folder: Path, record: dict[str, Any], observer: Observer) -> None:
+    def __init__(
+        self, bench: Bench, folder: Path, record: dict[str, Any], observer: Observer, earlier_seconds: float
+    ) -> None:
         self.bench, self.folder, self.record, self.observer = bench, folder, record, observer
         num_epochs = bench.options.training.epochs
         self.every = bench.options.measuring.measure_every or max(1, num_epochs // NUM_MEASUREMENTS)
         self.began = time.perf_counter()
         self.saved = self.began
         self.saving_seconds = 0.0
-        self.earlier_seconds = 0.0
+        self.earlier_seconds = earlier_seconds
 
     def start(self) -> None:
         """Write the description, and measure the network before its first epoch."""
         epoch = self.bench.training.epoch
         if epoch:
-            self.earlier_seconds = read_run(self.folder).metrics[-1]["wall_seconds"]
             keep_metrics_until(self.folder, epoch)
         else:
             (self.folder / METRICS_FILE).unlink(missing_ok=True)
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(self.folder / RECORD_FILE, self.record)
+        write_json(self.folder / RECORD_FILE, self.record | {"status": "running"})
         if not epoch:
             self._measure({"epoch": 0, "step": 0}, draw_plane=False)
             self._save_state()
@@ -175,7 +184,9 @@ class _Recorder:
 
     def _save_state(self) -> None:
         began = time.perf_counter()
-        save_state(self.folder / "checkpoints", self.bench.training.state())
+        sync_metrics(self.folder)  # so that the numbers up to a checkpoint outlive whatever it outlives
+        state = {"training": self.bench.training.state(), "wall_seconds": self._seconds()}
+        save_state(self.folder / "checkpoints", state)
         self.saved = time.perf_counter()
         self.saving_seconds = self.saved - began
 
@@ -195,29 +206,36 @@ class _Recorder:
 
 def _describe(bench: Bench, folder: Path) -> dict[str, Any]:
     """Return run.json as it stands when the run begins."""
-    return {
-        "schema": SCHEMA,
-        "name": folder.name,
-        "method": method_label(bench.options),
-        "kind": "train",
-        "description": options_to_dict(bench.options),
-        "data": describe_images(bench.data),
-        "model": describe_model(bench.model, name=bench.options.model, head=bench.head, sites=bench.sites),
-        "environment": describe_machine(bench.accelerator),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "wall_seconds": None,
-        "status": "running",
-        "message": "",
-    }
+    options = bench.options
+    return new_record(
+        "train",
+        name=folder.resolve().name,
+        method=method_label(options),
+        description=options_to_dict(options),
+        data=describe_images(bench.data),
+        model=describe_model(bench.model, name=options.model, head=bench.head, sites=bench.sites),
+        environment=describe_machine(bench.accelerator),
+    )
 
 
-def _check_same_images(record: dict[str, Any], earlier: dict[str, Any], folder: Path) -> None:
-    now, then = record["data"]["fingerprint"], earlier["data"]["fingerprint"]
-    if now != then:
-        raise UserError(
-            f"the images must be those of {folder} to repeat or resume it, but their contents changed "
-            f"(fingerprint {then[:12]} then, {now[:12]} now)"
-        )
+def _check_same_sources(record: dict[str, Any], earlier: dict[str, Any], folder: Path) -> None:
+    """Raise unless the images, and the file a network is made by, are those of the earlier run."""
+    for entry, words in (("data", "images"), ("model", "file that makes the network")):
+        now, then = record[entry].get("fingerprint"), earlier[entry].get("fingerprint")
+        if now != then:
+            raise UserError(
+                f"the {words} must be unchanged to repeat or resume {folder}, got other contents "
+                f"(fingerprint {str(then)[:12]} then, {str(now)[:12]} now)"
+            )
+
+
+def _differences(record: dict[str, Any], earlier: dict[str, Any]) -> str:
+    """Say in what the machine differs from the earlier run's as far as it may change the last digits."""
+    now, then = record["environment"], earlier["environment"]
+    keys = ("mixscope", "torch", "processor", "num_threads", "device", "num_processes")
+    return ", ".join(
+        f"{key} {now.get(key)} instead of {then.get(key)}" for key in keys if now.get(key) != then.get(key)
+    )
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mixscope._checks import nearest
 from mixscope.mixing.pixel import Mixup, check_batch, draw_mixture
-from mixscope.mixture import INPUT_SITE, Mixture, blend
+from mixscope.mixture import INPUT_SITE, INPUT_SUFFIX, Mixture, blend
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class ManifoldMixup:
 
     Attributes:
         alpha: Concentration of Beta(alpha, alpha), positive.
-        sites: Names of modules (as in `model.named_modules()`), or "input"; at least one.
+        sites: Names of modules (as in `model.named_modules()`) whose output is blended, "NAME:input" for the input of
+            one, or "input" for the network's; at least one.
     """
 
     alpha: float = 2.0
@@ -55,7 +56,7 @@ class ManifoldMixup:
 
 @contextmanager
 def blending_at(model: nn.Module, mixture: Mixture) -> Iterator[None]:
-    """Blend the output of the module `mixture.site` in the forward pass run inside this block.
+    """Blend what the module `mixture.site` gives ("NAME:input": gets) in the forward pass run inside this block.
 
     Args:
         model: Any module; inside `DistributedDataParallel`, the wrapped one.
@@ -63,25 +64,31 @@ def blending_at(model: nn.Module, mixture: Mixture) -> Iterator[None]:
             nothing: blend the inputs yourself.
 
     Raises:
-        ValueError: If the model has no module of that name (near names are listed), its output is not a tensor of one
-            row per example, or it was not passed through exactly once.
+        ValueError: If the model has no module of that name (near names are listed), what is blended is not a tensor of
+            one row per example, or the module was not passed through exactly once.
     """
     if mixture.site == INPUT_SITE:
         yield
         return
-    modules = dict(model.named_modules())
-    if mixture.site not in modules:
-        raise ValueError(f"site must name a module of the model, got {mixture.site!r}{nearest(mixture.site, modules)}")
+    modules = {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
+    name = mixture.site if mixture.site in modules else mixture.site.removesuffix(INPUT_SUFFIX)
+    if name not in modules:
+        raise ValueError(f"site must name a module of the model, got {mixture.site!r}{nearest(name, modules)}")
     passes = 0
 
-    def blend_output(module: nn.Module, args: Any, output: Any) -> Tensor:
+    def blend_rows(value: Any) -> Tensor:
         nonlocal passes
         passes += 1
-        if not isinstance(output, Tensor) or len(output) != len(mixture.members):
-            raise ValueError(f"site {mixture.site!r} must give one tensor row per example, got {_describe(output)}")
-        return blend(output, mixture)
+        if not isinstance(value, Tensor) or len(value) != len(mixture.members):
+            raise ValueError(f"site {mixture.site!r} must be a tensor of one row per example, got {_describe(value)}")
+        return blend(value, mixture)
 
-    handle = modules[mixture.site].register_forward_hook(blend_output)
+    if name == mixture.site:
+        handle = modules[name].register_forward_hook(lambda module, arguments, output: blend_rows(output))
+    else:
+        handle = modules[name].register_forward_pre_hook(
+            lambda module, arguments: (blend_rows(arguments[0]), *arguments[1:])
+        )
     try:
         yield
     finally:

@@ -13,7 +13,7 @@ from mixscope.mixture import INPUT_SITE, Mixture
 def check_batch(inputs: Tensor, labels: Tensor) -> None:
     """Raise unless labels are one integer per input: soft or two-dimensional labels are refused, never averaged."""
     check_same_length(inputs=inputs, labels=labels)
-    if labels.ndim != 1 or labels.is_floating_point():
+    if labels.ndim != 1 or labels.is_floating_point() or labels.dtype is torch.bool:
         check_labels(labels, num_classes=0)  # always raises, with the message for the shape or the dtype
 
 

@@ -55,7 +55,7 @@ class CutMix:
 
 
 def _kept_outside(length: int, box: int, *, generator: torch.Generator) -> Tensor:
-    """Return (length,) bool: True outside a box of `box` pixels around a uniform centre, clipped to the image."""
+    """Return (length,) bool: True outside 2 (box // 2) pixels around a uniform centre, clipped to the image."""
     center = int(torch.randint(length, (1,), generator=generator))
     positions = torch.arange(length)
     return (positions < center - box // 2) | (positions >= center + box // 2)

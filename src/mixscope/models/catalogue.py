@@ -7,6 +7,7 @@ from torch import nn
 
 from mixscope._checks import UserError, check_at_least, nearest
 from mixscope._random import seeded_globals
+from mixscope.mixture import INPUT_SUFFIX
 from mixscope.models.convnet import ConvNet
 from mixscope.models.external import build_from_file, build_from_timm
 from mixscope.models.mlp import MLP
@@ -33,7 +34,6 @@ MODEL_NAMES = tuple(_MODELS)
 MODEL_FORMS = ("mlp-WIDTHxDEPTH", "wide-resnet-D-K", "FILE.py:FACTORY", "timm:NAME")
 _MLP_FORM = re.compile(r"mlp-(\d+)x(\d+)")
 _WIDE_RESNET_FORM = re.compile(r"wide-resnet-(\d+)-(\d+)")
-_INPUT_SUFFIX = ":input"  # "head:input" is what goes into the module "head".
 
 
 def build_model(name: str, *, num_classes: int, image_shape: ImageShape, seed: int) -> nn.Module:
@@ -137,12 +137,12 @@ def model_sites(model: nn.Module, head: str) -> tuple[str, ...]:
     # nn.Module has no such attribute; ours and, if they like, the user's models declare it.
     sites = getattr(model, "sites", None)
     if sites is None:
-        return (f"{head}{_INPUT_SUFFIX}", head)
+        return (f"{head}{INPUT_SUFFIX}", head)
     if not isinstance(sites, tuple | list) or not all(isinstance(site, str) for site in sites) or not sites:
         raise UserError(f"sites of the model must be a tuple of module names, got {sites!r}")
     modules = _named_modules(model)
     for site in sites:
-        module_name = site.removesuffix(_INPUT_SUFFIX)
+        module_name = site.removesuffix(INPUT_SUFFIX)
         if module_name not in modules:
             raise UserError(f"sites of the model must name its modules, got {site!r}{nearest(module_name, modules)}")
     return tuple(sites)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from mixscope._files import atomic_file
 from mixscope.records.record import SCHEMA
 
 RECORD_FILE, METRICS_FILE, PICTURES_FILE, REPORT_FILE = "run.json", "metrics.jsonl", "pictures.json", "report.html"
+CHECKPOINT_FILES = ("last.pt", "weights.safetensors")
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,29 @@ def write_json(path: Path, value: Mapping[str, Any], *, indent: int | None = 1) 
         file.write(json.dumps(finite_or_none(value), indent=indent, allow_nan=False).encode() + b"\n")
 
 
+def forget_run(folder: Path) -> None:
+    """Remove what a run wrote into its folder, and nothing else."""
+    for name in (
+        METRICS_FILE,
+        PICTURES_FILE,
+        REPORT_FILE,
+        RECORD_FILE,
+        *(f"checkpoints/{f}" for f in CHECKPOINT_FILES),
+    ):
+        (folder / name).unlink(missing_ok=True)
+
+
 def append_metrics(folder: Path, values: Mapping[str, Any]) -> None:
     """Append one measured epoch to `metrics.jsonl`."""
     with (folder / METRICS_FILE).open("a", encoding="utf-8") as file:
         file.write(json.dumps(finite_or_none(values), allow_nan=False) + "\n")
         file.flush()
+
+
+def sync_metrics(folder: Path) -> None:
+    """Make sure that the lines appended so far are on the disk."""
+    with (folder / METRICS_FILE).open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def keep_metrics_until(folder: Path, epoch: int) -> None:

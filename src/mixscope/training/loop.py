@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from mixscope._random import named_generator
+from mixscope._random import named_generator, seeded_globals
 from mixscope.mixing.catalogue import MixingScheme
 from mixscope.mixing.hidden import blending_at
 from mixscope.mixing.pixel import NoMixing
@@ -34,7 +34,22 @@ class Batches(Protocol):
 
 
 class NonFiniteLossError(ArithmeticError):
-    """The training loss became NaN or infinite."""
+    """The training loss or a weight became NaN or infinite."""
+
+
+class _Network(nn.Module):
+    """The network as training runs it.
+
+    Accelerate rewrites the forward pass of what it prepares (precision, compiling); with this in between, the network
+    itself is measured as it is.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: Tensor) -> Any:
+        return self.model(inputs)
 
 
 @dataclass(frozen=True)
@@ -93,9 +108,9 @@ class Training:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._optimizer = build_optimizer(model, recipe)
         self._schedule = build_schedule(self._optimizer, recipe, steps_per_epoch=len(batches))
-        # Accelerate's optimizer wrapper serves loss scaling and accumulation, which fp32 and bf16 do without; it looks
-        # for an optional package on disk at every step (0.25 ms).
-        self._network = accelerator.prepare(model)
+        # Accelerate's optimizer wrapper and its backward serve loss scaling and accumulation, which fp32 and bf16 do
+        # without; the wrapper looks for an optional package on disk at every step (0.25 ms).
+        self._network = accelerator.prepare(_Network(model))
 
     def epochs(self) -> Iterator[EpochSummary]:
         """Train the epochs that are left, one at a time.
@@ -104,12 +119,15 @@ class Training:
             NonFiniteLossError: If the loss becomes NaN or infinite, naming the epoch, the step and the learning rate.
         """
         while self.epoch < self.recipe.epochs:
-            summary = self._train_epoch(self.epoch + 1)
+            epoch, accelerator = self.epoch + 1, self.accelerator
+            # Dropout and the like draw from the global generators: they too repeat, and go on where a run broke off.
+            with seeded_globals(self.seed, "layers", epoch, accelerator.process_index, device=accelerator.device):
+                summary = self._train_epoch(epoch)
             self.epoch += 1
             yield summary
 
     def state(self) -> dict[str, Any]:
-        """Return all that changes in training, as tensors and plain values."""
+        """Return all that changes in training, as tensors and plain values; the tensors go on changing with it."""
         return {
             "epoch": self.epoch,
             "model": self.model.state_dict(),
@@ -144,7 +162,7 @@ class Training:
             with place:
                 logits = self._network(inputs)
             loss = loss_function(logits, smooth_targets(targets, recipe.label_smoothing))
-            accelerator.backward(loss * share if share != 1 else loss)
+            (loss * share if share != 1 else loss).backward()
             if recipe.max_gradient_norm is not None:
                 accelerator.clip_grad_norm_(self._network.parameters(), recipe.max_gradient_norm)
             rates.append(float(self._optimizer.param_groups[0]["lr"]))
@@ -157,9 +175,12 @@ class Training:
             if (step + 1) % CHECK_EVERY == 0:
                 self._check_losses(losses, rates, epoch=epoch)
         self._check_losses(losses, rates, epoch=epoch)
+        self._check_weights(rates, epoch=epoch)
         # `share` made each process's loss count as its rows times the number of processes.
-        sums = torch.stack([torch.stack(losses).sum() / accelerator.num_processes, torch.stack(hits).sum()])
-        loss_sum, hit_sum = accelerator.reduce(sums.double(), reduction="sum").tolist()
+        sums = torch.stack([torch.stack(losses).cpu().double().sum(), torch.stack(hits).cpu().double().sum()])
+        if accelerator.num_processes > 1:
+            sums = accelerator.reduce(sums.to(accelerator.device), reduction="sum")
+        loss_sum, hit_sum = sums[0].item() / accelerator.num_processes, sums[1].item()
         return EpochSummary(
             epoch=epoch,
             step=epoch * len(self.batches),
@@ -206,4 +227,14 @@ class Training:
             raise NonFiniteLossError(
                 f"the training loss stopped being finite in epoch {epoch}, step {first_of_all + 1} of "
                 f"{len(self.batches)}, at learning rate {rates[first_of_all]:.3g}; a lower learning rate usually helps"
+            )
+
+    def _check_weights(self, rates: list[float], *, epoch: int) -> None:
+        """Raise if the epoch's last step, which no loss has seen yet, left a weight that is not finite."""
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        norms = torch._foreach_norm([tensor.detach() for tensor in tensors if tensor.is_floating_point()])
+        if not bool(torch.stack([norm.float() for norm in norms]).isfinite().all()):
+            raise NonFiniteLossError(
+                f"a weight stopped being finite in epoch {epoch}, step {len(rates)} of {len(self.batches)}, "
+                f"at learning rate {rates[-1]:.3g}; a lower learning rate usually helps"
             )
