@@ -20,12 +20,11 @@ def main() -> None:
     except UserError as error:
         _stop(f"error: {error}", EXIT_USAGE)
     except OSError as error:
-        reasons = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
-        refused = (PermissionError, FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError)
-        if error.errno not in reasons and not isinstance(error, refused):
+        if error.errno is None:  # no answer of the system's: a mistake of ours
             raise
-        place = f": {error.filename}" if error.filename else ""
-        _stop(f"error: {reasons.get(error.errno or 0, error.strerror)}{place}", EXIT_USAGE)
+        reasons = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
+        place = f"{error.filename}: " if error.filename else ""
+        _stop(f"error: {place}{reasons.get(error.errno, error.strerror)}", EXIT_USAGE)
     except KeyboardInterrupt as error:
         _stop(str(error) or "interrupted", EXIT_INTERRUPTED)
     except RuntimeError as error:

@@ -29,7 +29,8 @@ EVERYTHING = TrainOptions(
     head="fc",
     mixing=MixingOptions(mixing="manifold-mixup", alpha=0.5, mixing_sites=("input", "layer1")),
     training=Recipe(epochs=3, learning_rate=0.2, milestones=(0.5,), mixing_off=2, max_gradient_norm=1.0, compile=True),
-    measuring=MeasureOptions(measure_every=2, sites=("layer1", "head")),
+    measuring=MeasureOptions(sites=("layer1", "head")),
+    measure_every=2,
     seed=7,
     device="cpu",
     threads=2,
@@ -76,7 +77,7 @@ def test_a_damaged_description_is_refused(change, message):
         (MixingOptions, {"mixing_sites": ("a",)}, "mixing-sites must go with mixing manifold-mixup, got mixing mixup"),
         (MixingOptions, {"mixing": "cutmix", "per_example": True}, "per-example must go with mixing mixup"),
         (TrainOptions, {"threads": 0}, "threads must be at least 1, got 0"),
-        (MeasureOptions, {"measure_every": 0}, "measure-every must be at least 1, got 0"),
+        (TrainOptions, {"measure_every": 0}, "measure-every must be at least 1, got 0"),
         (MeasureOptions, {"num_pairs": 1}, "num-pairs must be at least 2, got 1"),
         (MeasureOptions, {"linearity_alpha": 0.0}, "linearity-alpha must be positive, got 0.0"),
     ],
@@ -99,7 +100,7 @@ def test_names_may_be_separated_by_commas():
         ({}, {}, "mixup"),
         ({"alpha": 0.2}, {"mixing_off": 3}, "mixup α=0.2, off after 3"),
         ({"num_points": 4}, {"loss": "squared-error"}, "mixup of 4 points, squared error"),
-        ({"mixing": "cutmix"}, {}, "CutMix"),
+        ({"mixing": "cutmix"}, {"mixing_off": 30}, "CutMix"),  # the recipe's epochs: mixing never stops
         ({"mixing": "manifold-mixup"}, {}, "manifold mixup"),
     ],
 )

@@ -2,6 +2,8 @@
 
 import os
 import re
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +15,11 @@ from safetensors.torch import load_file
 
 from mixscope.records.store import read_run
 
-QUICK = [
+ANYWHERE = [
     *("--epochs", "4", "--test-size", "1500", "--batch-size", "50", "--learning-rate", "0.05"),
-    *("--num-pairs", "60", "--linearity-pairs", "20", "--plane-images", "40", "--device", "cpu"),
+    *("--num-pairs", "60", "--linearity-pairs", "20", "--plane-images", "40"),
 ]
+QUICK = [*ANYWHERE, "--device", "cpu"]
 
 
 def mixscope(*arguments, cwd, expect=0, environment=None):
@@ -220,6 +223,9 @@ MISTAKES = [
     (["data", "--fetch", "mnits"], "did you mean mnist"),
     (["demo", "--seeds", "0"], "seeds and epochs must be at least 1"),
     (["train", "--out", "/proc/nowhere/run", "--epochs", "1"], "/proc/nowhere"),
+    (["train", "--out", "/dev/null/run"], "/dev/null/run must be a folder, but /dev/null is"),
+    (["report", "nowhere", "--out", "/dev/null/r.html"], "/dev/null must be a folder"),
+    (["measure", "mlp", "--weights", "w.pt", "--out", "/dev/null/m"], "/dev/null/m must be a folder"),
 ]
 
 
@@ -297,11 +303,11 @@ def test_help_is_quick_and_names_every_command(tmp_path):
 
 
 def test_two_processes_write_the_numbers_one_process_writes(tmp_path):
-    mixscope("train", *QUICK, "--out", "one", cwd=tmp_path)
+    mixscope("train", *ANYWHERE, "--out", "one", cwd=tmp_path)
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "mixscope", "train"]
     variables = {**os.environ, "OMP_NUM_THREADS": "1", "MIXSCOPE_CACHE": str(tmp_path / "cache")}
     done = subprocess.run(
-        [sys.executable, *command, *QUICK, "--out", "two"],
+        [sys.executable, *command, *ANYWHERE, "--tracker", "tensorboard", "--out", "two"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -311,6 +317,7 @@ def test_two_processes_write_the_numbers_one_process_writes(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("page: ") == 1  # only one of the processes speaks
     one, two = read_run(tmp_path / "one"), read_run(tmp_path / "two")
+    assert list((tmp_path / "two" / "tracker").rglob("events.out.tfevents.*"))
     assert two.record["environment"]["num_processes"] == 2
     for first, second in zip(one.metrics, two.metrics, strict=True):
         for key in ("train/loss", "train/accuracy_blends", "test/error", "test/loss", "nc/nc1_pinv", "test/ece"):
@@ -439,3 +446,81 @@ def test_a_run_from_a_changed_model_file_is_refused(tmp_path):
     (tmp_path / "m.py").write_text(ODD_MODELS.replace("32", "16"))
     done = mixscope("train", "--from", "first", cwd=tmp_path, expect=2)
     assert "the file that makes the network must be unchanged to repeat or resume first" in done.stderr
+
+
+def damaged(trained, tmp_path):
+    """A copy of the trained run, to be damaged."""
+    copy = tmp_path / "run"
+    shutil.copytree(trained[0] / "runs/one", copy)
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("metrics.jsonl", "[1]\n", "metrics.jsonl line 1 must be a JSON object"),
+        ("run.json", "{", "run.json must be readable JSON"),
+        ("checkpoints/last.pt", "junk", "last.pt must be a checkpoint of mixscope"),
+        ("checkpoints/last.pt", None, "last.pt must be a checkpoint to resume from, but there is none"),
+    ],
+)
+def test_a_damaged_run_is_named_and_left_as_it_is(trained, tmp_path, file, content, message):
+    run = damaged(trained, tmp_path)
+    if content is None:
+        (run / file).unlink()
+    else:
+        (run / file).write_text(content)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    done = mixscope("train", "--resume", "run", cwd=tmp_path, expect=2)
+    (line,) = done.stderr.strip().splitlines()
+    assert message in line
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_checkpoint_of_another_network_is_named(trained, tmp_path):
+    run = damaged(trained, tmp_path)
+    state = torch.load(run / "checkpoints/last.pt", weights_only=True)
+    state["training"]["model"] = {"other.weight": torch.zeros(1)}
+    torch.save(state, run / "checkpoints/last.pt")
+    done = mixscope("train", "--resume", "run", cwd=tmp_path, expect=2)
+    assert "last.pt must be a checkpoint of this run's network" in done.stderr
+
+
+@pytest.mark.parametrize("limit", [2_000, 100_000])
+def test_a_disk_that_takes_no_more_is_one_line_that_names_the_file(tmp_path, limit):
+    def full():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    command = [sys.executable, "-m", "mixscope", "train", *QUICK, "--out", "run"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, preexec_fn=full)
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("mixscope: error: run/")
+    record = tmp_path / "run" / "run.json"
+    assert not record.exists() or read_run(tmp_path / "run").record["status"] == "failed"
+    assert not list((tmp_path / "run").rglob("*.tmp"))
+
+
+def test_the_demonstration_does_not_replace_a_run_of_the_users_own(tmp_path):
+    mixscope("train", *QUICK, "--out", "d/erm-seed0", cwd=tmp_path)
+    done = mixscope("demo", "--out", "d", "--seeds", "1", "--epochs", "2", cwd=tmp_path, expect=2)
+    assert "d/erm-seed0 must not hold a run that is not the demonstration's" in done.stderr
+    assert read_run(tmp_path / "d/erm-seed0").method == "mixup"
+
+
+def test_batches_of_one_are_refused_where_batch_norm_has_a_single_pixel(tmp_path):
+    arguments = ["--model", "convnet", "--batch-size", "1", "--subset", "20", "--out", "run"]
+    done = mixscope("train", *arguments, cwd=tmp_path, expect=2)
+    (line,) = done.stderr.strip().splitlines()
+    assert "batch-size must be at least 2 a process for convnet, which has batch norm" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_whose_logits_overflow_are_named(tmp_path):
+    (tmp_path / "model.py").write_text(OWN_MODEL)
+    scope = {}
+    exec(OWN_MODEL, scope)
+    torch.save({key: value * 1e30 for key, value in scope["own"](10).state_dict().items()}, tmp_path / "w.pt")
+    done = mixscope("measure", "model.py:own", "--weights", "w.pt", "--head", "3", "--out", "m", cwd=tmp_path, expect=2)
+    assert "must give finite logits" in done.stderr
+    assert not (tmp_path / "m").exists()

@@ -10,6 +10,7 @@ from mixscope.records.record import SCHEMA, describe_environment
 from mixscope.records.store import (
     append_metrics,
     finite_or_none,
+    forget_run,
     keep_metrics_until,
     read_run,
     write_json,
@@ -20,6 +21,8 @@ RECORD = {
     "name": "a",
     "method": "ERM",
     "description": {"seed": 3},
+    "data": {"name": "digits"},
+    "model": {"name": "mlp"},
     "environment": {},
     "status": "finished",
 }
@@ -78,9 +81,33 @@ def test_damage_is_named_with_file_and_line(tmp_path):
     make_run(tmp_path, schema=99)
     with pytest.raises(UserError, match=r"run.json must have schema 1, got 99"):
         read_run(tmp_path)
-    write_json(tmp_path / "run.json", {"schema": SCHEMA, "name": "a", "method": "b", "status": "finished"})
-    with pytest.raises(UserError, match=r"run.json must hold description, environment, which it lacks"):
+    make_run(tmp_path, description=5)
+    with pytest.raises(UserError, match=r"run.json must hold description as an object, got 5"):
         read_run(tmp_path)
+    write_json(tmp_path / "run.json", {key: value for key, value in RECORD.items() if key != "data"})
+    with pytest.raises(UserError, match=r"run.json must hold data as an object, got None"):
+        read_run(tmp_path)
+    make_run(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text("[1]\n")
+    with pytest.raises(UserError, match=r"metrics.jsonl line 1 must be a JSON object with an epoch"):
+        read_run(tmp_path)
+    (tmp_path / "metrics.jsonl").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=r"metrics.jsonl must be text in UTF-8"):
+        read_run(tmp_path)
+    (tmp_path / "metrics.jsonl").unlink()
+    write_json(tmp_path / "pictures.json", {"plane": 3})
+    with pytest.raises(UserError, match=r"pictures.json must hold plane as an object, got 3"):
+        read_run(tmp_path)
+
+
+def test_forgetting_a_run_removes_only_what_runs_write(tmp_path):
+    make_run(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    for name in ("thesis.txt", "metrics.jsonl", "report.html", "checkpoints/last.pt", "checkpoints/mine.pt"):
+        (tmp_path / name).write_text("x")
+    forget_run(tmp_path)
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+    assert left == ["checkpoints/mine.pt", "thesis.txt"]
 
 
 def test_numbers_json_lacks_become_null():

@@ -98,10 +98,10 @@ def test_a_resumed_run_ends_in_the_weights_of_an_unbroken_one(tmp_path, optimize
     epochs = broken.epochs()
     for _ in range(2):
         next(epochs)
-    save_state(tmp_path, broken.state())
+    save_state(tmp_path, {"training": broken.state(), "wall_seconds": 0.0})
     next(epochs)  # what is done after the checkpoint is lost
     resumed = make_training("mixup", **options)
-    resumed.load_state(load_state(tmp_path))
+    resumed.load_state(load_state(tmp_path)["training"])
     assert list(resumed.epochs()) == unbroken_summaries[2:]
     assert_same_weights(resumed.model, unbroken.model)
 
@@ -111,9 +111,9 @@ def test_a_network_with_batch_norm_resumes_bit_for_bit_too(tmp_path):
     _, unbroken = train("mixup", **options)
     broken = make_training("mixup", **options)
     next(broken.epochs())
-    save_state(tmp_path, broken.state())
+    save_state(tmp_path, {"training": broken.state(), "wall_seconds": 0.0})
     resumed = make_training("mixup", **options)
-    resumed.load_state(load_state(tmp_path))
+    resumed.load_state(load_state(tmp_path)["training"])
     list(resumed.epochs())
     assert_same_weights(resumed.model, unbroken.model)
 
@@ -163,9 +163,9 @@ def test_layers_that_draw_repeat_and_resume_bit_for_bit(tmp_path):
     torch.manual_seed(1)  # what was drawn before must not matter
     epochs = broken.epochs()
     next(epochs), next(epochs)
-    save_state(tmp_path, broken.state())
+    save_state(tmp_path, {"training": broken.state(), "wall_seconds": 0.0})
     torch.rand(7)
-    resumed.load_state(load_state(tmp_path))
+    resumed.load_state(load_state(tmp_path)["training"])
     list(resumed.epochs())
     assert_same_weights(resumed.model, unbroken.model)
     _, plain = train("mixup")

@@ -9,7 +9,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
@@ -18,7 +18,8 @@ from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from mixscope._errors import UserError
-from mixscope.cli.display import ProgressDisplay, format_number, print_table
+from mixscope._files import check_writable
+from mixscope.cli.display import ProgressDisplay, format_number, make_console, print_table
 from mixscope.experiment.options import DataOptions, Device, MeasureOptions, TrainOptions
 
 RUNS = Path("runs")
@@ -51,14 +52,14 @@ class Demo:
             raise UserError(f"seeds and epochs must be at least 1, got {self.seeds} and {self.epochs}")
         runs = demo_runs(num_seeds=self.seeds, epochs=self.epochs or EPOCHS)
         from mixscope.experiment.run import run_training
-        from mixscope.records.store import REPORT_FILE, forget_run, read_run
+        from mixscope.records.store import REPORT_FILE, read_run
         from mixscope.report.page import write_report
 
-        console, began = Console(), time.perf_counter()
+        console, began = make_console(), time.perf_counter()
         with ProgressDisplay(console, num_runs=len(runs)) as display:
             for name, options in runs.items():
                 folder = self.out / name
-                forget_run(folder)
+                self._make_room(folder, options)
                 display.run_started(name, options.training.epochs)
                 run_training(options, folder, observer=display, report=False)
                 display.run_done()
@@ -69,12 +70,25 @@ class Demo:
         console.print(f"{len(runs)} runs in {time.perf_counter() - began:.0f} s")
         _say_page(console, page)
 
+    def _make_room(self, folder: Path, options: TrainOptions) -> None:
+        """Forget the run of an earlier demonstration; any other run stands in the way."""
+        from mixscope.experiment.run import read_options
+        from mixscope.records.store import RECORD_FILE, forget_run
+
+        if not (folder / RECORD_FILE).exists():
+            return
+        earlier = read_options(folder)
+        same = replace(options, training=earlier.training, measure_every=earlier.measure_every)
+        if earlier != same:
+            raise UserError(f"{folder} must not hold a run that is not the demonstration's; choose another --out")
+        forget_run(folder)
+
 
 @dataclass(frozen=True)
 class Train:
     """Train a network with mixing, measure it along the way, and write a run folder with a page."""
 
-    options: OmitArgPrefixes[TrainOptions] = field(default_factory=TrainOptions)
+    options: OmitArgPrefixes[Annotated[TrainOptions, arg(name="")]] = field(default_factory=TrainOptions)
     out: Path | None = None
     """The run folder; left out: runs/DATA-MODEL-METHOD-seedN."""
     from_: Annotated[Path | None, arg(name="from")] = None
@@ -96,7 +110,7 @@ class Train:
             )
         folder = self.resume or self.out or self._default_folder()
         is_main_process = os.environ.get("RANK", "0") == "0"  # as torchrun and accelerate launch number processes
-        console = Console(quiet=not is_main_process)
+        console = make_console(quiet=not is_main_process)
         with ProgressDisplay(console) as display:
             display.run_started(folder.name, self.options.training.epochs)
             try:
@@ -158,7 +172,7 @@ class Measure:
 
         name = re.sub(r"[^\w.=+-]+", "-", self.model.rsplit(":", 1)[-1])
         folder = self.out or RUNS / f"measure-{name}"
-        console = Console()
+        console = make_console()
         with ProgressDisplay(console) as display:
             measure_checkpoint(
                 self.model,
@@ -191,6 +205,7 @@ class Report:
         from mixscope.records.store import RECORD_FILE, read_run
         from mixscope.report.page import write_report
 
+        check_writable(self.out.parent)
         folders: list[Path] = []
         for path in self.runs:
             inside = (
@@ -200,7 +215,7 @@ class Report:
         if not folders:
             raise UserError("runs must name at least one run folder, got none")
         write_report(self.out, [read_run(folder) for folder in folders], title=self.title)
-        _say_page(Console(), self.out)
+        _say_page(make_console(), self.out)
 
 
 @dataclass(frozen=True)
@@ -216,7 +231,7 @@ class Data:
         """List, or fetch."""
         from mixscope.data.catalogue import data_status, fetch_data
 
-        console = Console()
+        console = make_console()
         if self.fetch is not None:
             with ProgressDisplay(console) as display:
                 fetch_data(self.fetch, data_dir=self.data_dir, progress=display.loading)

@@ -1,5 +1,6 @@
 """What the commands show in a terminal: a live progress display, and tables. Quiet where output is no terminal."""
 
+import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -15,6 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+
+PIPE_WIDTH = 200
 
 
 class ProgressDisplay:
@@ -80,6 +83,12 @@ class ProgressDisplay:
             numbers += f"  test error {100 * values['test/error']:.2f}%  ECE {values['test/ece']:.3f}"
             self._progress.update(self._run, numbers=numbers)
         self._progress.update(self._run, completed=epoch)
+
+
+def make_console(*, quiet: bool = False) -> Console:
+    """Return the console the commands speak through; what goes into a file or a pipe is not cut to 80 columns."""
+    console = Console(quiet=quiet)
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(quiet=quiet, width=PIPE_WIDTH)
 
 
 def print_table(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -1,5 +1,6 @@
 """Everything one run works with, made from its options; every mistake in them shows here."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,10 +114,25 @@ def check_forward(model: nn.Module, images: ImageData, *, head: str, name: str) 
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"{name} must take images of shape {shape}, but it raised {reason}") from error
     got = tuple(outputs.shape[1:]) if isinstance(outputs, Tensor) else type(outputs).__name__
+    if isinstance(outputs, Tensor) and not outputs.isfinite().all():
+        raise UserError(f"{name} must give finite logits, got NaN or infinite ones for the first test images")
     if got != (images.num_classes,):
         raise UserError(f"{name} must give one logit for each of {images.num_classes} classes, got {got}")
     if site not in recorded or recorded[site].ndim != 2:
         raise UserError(f"head {head!r} must be the layer that gives the logits from one row of features per image")
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    """Return whether a module normalises by the statistics of its batch, which takes two values at least."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+
+
+def check_training_on_one(model: nn.Module, images: ImageData, *, name: str) -> None:
+    """Raise a `UserError` if the network cannot be trained on a single image (batch norm over a single pixel)."""
+    try:
+        copy.deepcopy(model).train()(images.train_images[:1].float() / 255)
+    except ValueError as error:
+        raise UserError(f"batch-size must be at least 2 a process for {name}, which has batch norm: {error}") from error
 
 
 def build_bench(options: TrainOptions, *, folder: Path, tracker: str | None, observer: Observer) -> Bench:
@@ -135,9 +151,11 @@ def build_bench(options: TrainOptions, *, folder: Path, tracker: str | None, obs
     if recipe.compile and options.mixing.mixing == "manifold-mixup":
         raise UserError("compile must be off with manifold-mixup: hooks are not seen by a compiled network")
     check_forward(model, data, head=head, name=options.model)
+    smallest = 2 * accelerator.num_processes if has_batch_norm(model) else 1
+    if recipe.batch_size < smallest:
+        check_training_on_one(model, data, name=options.model)
     data = data.to(accelerator.device)
     channels_last = recipe.channels_last and has_convolutions(model)
-    has_batch_norm = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
     batches = TrainingBatches(
         data.train_images,
         data.train_labels,
@@ -146,7 +164,7 @@ def build_bench(options: TrainOptions, *, folder: Path, tracker: str | None, obs
         std=data.channel_std,
         seed=options.seed,
         augmentation=Augmentation(options.augmentation.crop_padding, options.augmentation.flip),
-        smallest=2 * accelerator.num_processes if has_batch_norm else 1,
+        smallest=smallest,
         device=accelerator.device,
         channels_last=channels_last,
     )

@@ -2,21 +2,23 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from mixscope._errors import UserError
+from mixscope._files import check_writable
 from mixscope.data.images import ImageData
 from mixscope.experiment.bench import Observer, check_forward, check_sites, prepare_images
 from mixscope.experiment.describe import describe_images, describe_machine, describe_model, new_record
 from mixscope.experiment.devices import build_accelerator
-from mixscope.experiment.measure import build_probe, measure
+from mixscope.experiment.measure import Measurement, build_probe, measure
 from mixscope.experiment.options import DataOptions, Device, MeasureOptions, options_to_dict
 from mixscope.models.catalogue import build_model, find_head, load_weights, model_sites
 from mixscope.records.store import (
-    METRICS_FILE,
     PICTURES_FILE,
     RECORD_FILE,
     REPORT_FILE,
     append_metrics,
+    forget_run,
     read_run,
     write_json,
 )
@@ -55,6 +57,7 @@ def measure_checkpoint(
     Raises:
         UserError: If anything does not fit, before anything is written.
     """
+    check_writable(folder)
     if (folder / RECORD_FILE).exists() and read_run(folder).record.get("kind") != "measure":
         raise UserError(f"{folder} must not hold a training run; choose another --out")
     accelerator = build_accelerator(device, Recipe(), tracker=None, folder=folder)
@@ -95,12 +98,20 @@ def measure_checkpoint(
         model=describe_model(model, name=model_name, head=head, sites=sites),
         environment=describe_machine(accelerator),
     )
+    forget_run(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    try:
+        _write(folder, record, measurement, title=f"{weights.name} on {images.name}")
+    except OSError:
+        forget_run(folder)
+        raise
+
+
+def _write(folder: Path, record: dict[str, Any], measurement: Measurement, *, title: str) -> None:
     write_json(folder / RECORD_FILE, record | {"status": "finished"})
-    (folder / METRICS_FILE).unlink(missing_ok=True)
     append_metrics(folder, {"epoch": None, **measurement.values})
     write_json(folder / PICTURES_FILE, {"epoch": None, **measurement.pictures}, indent=None)
-    write_report(folder / REPORT_FILE, [read_run(folder)], title=f"{weights.name} on {images.name}")
+    write_report(folder / REPORT_FILE, [read_run(folder)], title=title)
 
 
 def _per_channel(values: tuple[float, ...], images: ImageData, name: str) -> tuple[float, ...]:

@@ -1,6 +1,6 @@
 """The demonstration: ERM, mixup, and mixup switched off early, on 200 real digits, long enough to over-train."""
 
-from mixscope.experiment.options import DataOptions, MeasureOptions, MixingOptions, TrainOptions
+from mixscope.experiment.options import DataOptions, MixingOptions, TrainOptions
 from mixscope.training.recipe import Recipe
 
 NUM_TRAIN, NUM_DIGITS = 200, 1797
@@ -32,7 +32,7 @@ def demo_runs(*, num_seeds: int, epochs: int) -> dict[str, TrainOptions]:
                 schedule="constant",
                 mixing_off=mixing_off,
             ),
-            measuring=MeasureOptions(measure_every=max(1, epochs // 100), num_pairs=1000),
+            measure_every=max(1, epochs // 100),
             seed=seed,
             device="cpu",  # steps this small wait longer for a GPU, or for one another's threads, than they compute
             threads=1,

@@ -1,5 +1,6 @@
 """The device, precision, processes and tracker of a run, through Hugging Face Accelerate."""
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,7 +31,8 @@ def build_accelerator(device: Device, recipe: Recipe, *, tracker: str | None, fo
     if tracker is not None and find_spec(tracker) is None:
         raise UserError(f"tracker {tracker} needs its package: pip install 'mixscope[{tracker}]'")
     # Accelerate keeps one state per process and refuses a second run with another precision or device.
-    on_cpu = device == "cpu"
+    # Without `cpu`, Accelerate does not join the processes that torchrun starts on a machine without a GPU.
+    on_cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
     if AcceleratorState._shared_state != {}:
         AcceleratorState._reset_state(reset_partial_state=not PartialState().use_distributed)
     accelerator = Accelerator(
@@ -40,6 +42,11 @@ def build_accelerator(device: Device, recipe: Recipe, *, tracker: str | None, fo
         log_with=tracker,
         project_dir=folder / "tracker" if tracker is not None else None,
     )
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != world:
+        raise UserError(
+            f"all {world} processes must train together, got {accelerator.num_processes}: start them by torchrun"
+        )
     # The same command gives the same numbers, and fp32 means it: no autotuned algorithms, no rounding to TF32.
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.allow_tf32 = False

@@ -87,10 +87,8 @@ class MixingOptions:
 
 @dataclass(frozen=True)
 class MeasureOptions:
-    """What is measured, and when."""
+    """What is measured."""
 
-    measure_every: int | None = None
-    """Measure after every so many epochs, besides before the first and after the last; left out: 20 times a run."""
     sites: tuple[str, ...] = ()
     """Modules whose linearity is measured, as a,b,c; left out: the network's own sites."""
     num_pairs: int = 1000
@@ -104,8 +102,6 @@ class MeasureOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sites", split_commas(self.sites))
-        if self.measure_every is not None and self.measure_every < 1:
-            raise UserError(f"measure-every must be at least 1, got {self.measure_every}")
         for name, minimum in (("num_pairs", 2), ("linearity_pairs", 2), ("plane_images", 2)):
             if getattr(self, name) < minimum:
                 raise UserError(f"{name.replace('_', '-')} must be at least {minimum}, got {getattr(self, name)}")
@@ -126,6 +122,8 @@ class TrainOptions:
     mixing: MixingOptions = field(default_factory=MixingOptions)
     training: Recipe = field(default_factory=Recipe)
     measuring: MeasureOptions = field(default_factory=MeasureOptions)
+    measure_every: int | None = None
+    """Measure after every so many epochs, besides before the first and after the last; left out: 20 times a run."""
     seed: int = 0
     """Seed of the weights at the start, the order of the images, augmentation and mixing."""
     device: Device = "auto"
@@ -136,8 +134,10 @@ class TrainOptions:
     """Name of the method on reports; left out: made from the options. Runs that share it differ in their seed."""
 
     def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise UserError(f"threads must be at least 1, got {self.threads}")
+        for name in ("threads", "measure_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name.replace('_', '-')} must be at least 1, got {value}")
 
 
 def anchored(options: TrainOptions) -> TrainOptions:
@@ -173,6 +173,8 @@ def options_from_dict(kind: type[Any], values: Mapping[str, Any]) -> Any:
     Raises:
         UserError: If a name is unknown, or a value has another type than its option.
     """
+    if not isinstance(values, Mapping):
+        raise UserError(f"the description must be an object of options, got {values!r}")
     hints = get_type_hints(kind)
     unknown = sorted(set(values) - set(hints))
     if unknown:

@@ -1,11 +1,13 @@
 """One described run: train a network as the options say, measure it along the way, and keep the records."""
 
 import time
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from mixscope._errors import UserError
+from mixscope._files import check_writable
 from mixscope.experiment.bench import Bench, Observer, build_bench
 from mixscope.experiment.describe import describe_images, describe_machine, describe_model, new_record
 from mixscope.experiment.labels import method_label
@@ -43,7 +45,10 @@ def read_options(folder: Path) -> TrainOptions:
     record = read_run(folder).record
     if record.get("kind") != "train":
         raise UserError(f"{folder} must hold a training run, got a run of kind {record.get('kind')!r}")
-    options: TrainOptions = options_from_dict(TrainOptions, record["description"])
+    try:
+        options: TrainOptions = options_from_dict(TrainOptions, record["description"])
+    except UserError as error:
+        raise UserError(f"{folder / RECORD_FILE}: {error}") from error
     return options
 
 
@@ -73,6 +78,7 @@ def run_training(
             already holds a run.
         RunFailedError: If the loss stops being finite.
     """
+    check_writable(folder)
     if not resume and (folder / RECORD_FILE).exists():
         raise UserError(
             f"{folder} must not hold a run yet; choose another --out, or continue it with --resume {folder}"
@@ -87,10 +93,9 @@ def run_training(
             observer.note(f"not the machine of {known}, so the last digits may differ: {differences}")
     earlier_seconds = 0.0
     if resume:
-        if (folder / "checkpoints" / STATE_FILE).exists():  # a run that ended before its first one starts anew
-            state = load_state(folder / "checkpoints")
-            bench.training.load_state(state["training"])
-            earlier_seconds = state["wall_seconds"]
+        # A run that ended before its first checkpoint starts anew; one that has numbers to lose does not.
+        if (folder / "checkpoints" / STATE_FILE).exists() or len(read_run(folder).metrics) > 1:
+            earlier_seconds = _load_state(bench, folder / "checkpoints")
         again = {key: record[key] for key in ("started", "environment")}
         record = read_run(folder).record
         record["resumed"] = [*record.get("resumed", []), {**again, "epoch": bench.training.epoch}]
@@ -110,7 +115,12 @@ def run_training(
         raise
     _finish(recorder, "finished", "")
     if is_main and report:
-        write_report(folder / REPORT_FILE, [read_run(folder)], title=f"{record['method']} on {record['data']['name']}")
+        title = f"{record['method']} on {record['data']['name']}"
+        try:
+            write_report(folder / REPORT_FILE, [read_run(folder)], title=title)
+        except OSError as error:
+            _finish(recorder, "failed", f"trained, but without a page: {error}")
+            raise
     bench.accelerator.wait_for_everyone()
     for open_tracker in bench.accelerator.trackers:  # `end_training` would also end the group of processes
         open_tracker.finish()
@@ -126,9 +136,22 @@ def _train(bench: Bench, recorder: "_Recorder | None") -> None:
         bench.accelerator.wait_for_everyone()
 
 
+def _load_state(bench: Bench, folder: Path) -> float:
+    """Load the last checkpoint; return the seconds that went into it."""
+    state = load_state(folder)
+    try:
+        bench.training.load_state(state["training"])
+    except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{folder / STATE_FILE} must be a checkpoint of this run's network: {reason}") from error
+    return float(state["wall_seconds"])
+
+
 def _finish(recorder: "_Recorder | None", status: str, message: str) -> None:
+    """Say in run.json how the run ended; a disk that is full must not hide the error that says so."""
     if recorder is not None:
-        recorder.finish(status, message)
+        with suppress(OSError) if status == "failed" else nullcontext():
+            recorder.finish(status, message)
 
 
 class _Recorder:
@@ -139,7 +162,7 @@ class _Recorder:
     ) -> None:
         self.bench, self.folder, self.record, self.observer = bench, folder, record, observer
         num_epochs = bench.options.training.epochs
-        self.every = bench.options.measuring.measure_every or max(1, num_epochs // NUM_MEASUREMENTS)
+        self.every = bench.options.measure_every or max(1, num_epochs // NUM_MEASUREMENTS)
         self.began = time.perf_counter()
         self.saved = self.began
         self.saving_seconds = 0.0

@@ -13,6 +13,9 @@ from mixscope._files import atomic_file
 from mixscope.records.record import SCHEMA
 
 RECORD_FILE, METRICS_FILE, PICTURES_FILE, REPORT_FILE = "run.json", "metrics.jsonl", "pictures.json", "report.html"
+ENTRIES = ("description", "data", "model", "environment")
+JSON_NAMES = {str: "a string", dict: "an object", list: "a list"}
+PICTURES = {"reliability": dict, "plane": dict, "pairs": dict, "linearity": list}
 CHECKPOINT_FILES = ("last.pt", "weights.safetensors")
 
 
@@ -69,9 +72,12 @@ def forget_run(folder: Path) -> None:
 
 def append_metrics(folder: Path, values: Mapping[str, Any]) -> None:
     """Append one measured epoch to `metrics.jsonl`."""
-    with (folder / METRICS_FILE).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(finite_or_none(values), allow_nan=False) + "\n")
-        file.flush()
+    path = folder / METRICS_FILE
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(finite_or_none(values), allow_nan=False) + "\n")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error  # a failed write names no file
 
 
 def sync_metrics(folder: Path) -> None:
@@ -101,15 +107,15 @@ def read_run(folder: Path) -> Run:
     record = _read_object(path)
     if record.get("schema") != SCHEMA:
         raise UserError(f"{path} must have schema {SCHEMA}, got {record.get('schema')!r}")
-    missing = [key for key in ("name", "method", "description", "environment", "status") if key not in record]
-    if missing:
-        raise UserError(f"{path} must hold {', '.join(missing)}, which it lacks")
+    for key, kind in (("name", str), ("method", str), ("status", str), *((entry, dict) for entry in ENTRIES)):
+        if not isinstance(record.get(key), kind):
+            raise UserError(f"{path} must hold {key} as {JSON_NAMES[kind]}, got {record.get(key)!r}")
     metrics, pictures = folder / METRICS_FILE, folder / PICTURES_FILE
     return Run(
         folder=folder,
         record=record,
         metrics=_read_lines(metrics) if metrics.exists() else [],
-        pictures=_read_object(pictures) if pictures.exists() else {},
+        pictures=_read_pictures(pictures) if pictures.exists() else {},
     )
 
 
@@ -124,6 +130,14 @@ def finite_or_none(value: Any) -> Any:
     return value
 
 
+def _read_pictures(path: Path) -> dict[str, Any]:
+    pictures = _read_object(path)
+    for name, kind in PICTURES.items():
+        if name in pictures and not isinstance(pictures[name], kind):
+            raise UserError(f"{path} must hold {name} as {JSON_NAMES[kind]}, got {pictures[name]!r}")
+    return pictures
+
+
 def _read_object(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -136,13 +150,19 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:
     """Read JSON lines; a last line cut short by a crash is dropped, any other damage raises."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} must be text in UTF-8: {error}") from error
     values: list[dict[str, Any]] = []
     for number, line in enumerate(lines, start=1):
         try:
-            values.append(json.loads(line))
+            value = json.loads(line)
         except ValueError as error:
             if number == len(lines) and not line.endswith("\n"):
                 break
             raise UserError(f"{path} line {number} must be JSON: {error}") from error
+        if not isinstance(value, dict) or "epoch" not in value:
+            raise UserError(f"{path} line {number} must be a JSON object with an epoch")
+        values.append(value)
     return values

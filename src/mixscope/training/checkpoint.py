@@ -1,6 +1,6 @@
 """Checkpoints: a resumable state and plain weights, written whole or not at all, read without unpickling objects."""
 
-import pickle
+import io
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ STATE_FILE, WEIGHTS_FILE = "last.pt", "weights.safetensors"
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
-    """Write a resumable state to `folder/last.pt`: tensors, numbers and strings in lists and dicts."""
+    """Write a resumable state to `folder/last.pt`: tensors and plain values under "training" and "wall_seconds"."""
+    buffer = io.BytesIO()  # torch.save to a file would hide a full disk behind an error of its own
+    torch.save(state, buffer)
     with atomic_file(folder / STATE_FILE) as file:
-        torch.save(state, file)
+        file.write(buffer.getbuffer())
 
 
 def load_state(folder: Path) -> dict[str, Any]:
@@ -33,8 +35,10 @@ def load_state(folder: Path) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about files that are then refused
             state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise UserError(f"{path} must be a mixscope checkpoint: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # Damaged files raise nearly anything, and torch's advice is to trust them.
+        raise UserError(f"{path} must be a checkpoint of mixscope; it is damaged or holds more than tensors") from error
+    if not isinstance(state, dict) or state.keys() != {"training", "wall_seconds"}:
+        raise UserError(f"{path} must be a checkpoint of mixscope; it holds something else")
     return state
 
 

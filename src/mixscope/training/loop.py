@@ -136,7 +136,11 @@ class Training:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state: the weights after the last epoch are bit for bit those of an unbroken run."""
+        """Go on from a state: the weights after the last epoch are bit for bit those of an unbroken run.
+
+        Raises:
+            KeyError, RuntimeError, ValueError: If the state is not one of the same network and recipe.
+        """
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
