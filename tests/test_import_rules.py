@@ -19,7 +19,7 @@ ALLOWED = {
     "report": BASE | {"records", "report", "metrics.catalogue"},
     "experiment": FLOOR
     | {"data", "mixing", "models", "metrics", "training", "capturing", "records", "report", "experiment"},
-    "cli": {"_errors", "experiment", "data", "records", "report", "cli"},
+    "cli": {"_errors", "_files", "experiment", "data", "records", "report", "cli"},
     "__main__": {"_errors", "cli", "experiment"},
     "__init__": FLOOR | {"capturing", "metrics", "mixing"},
 }

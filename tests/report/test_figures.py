@@ -7,8 +7,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 import pytest
-from synthetic_runs import synthetic_run, synthetic_runs
+from synthetic_runs import CLASS_NAMES, synthetic_run, synthetic_runs
 
+from mixscope.report.axes import log_axis
 from mixscope.report.figures import curve_figure, error_figure, layer_figure
 from mixscope.report.groups import group_runs
 from mixscope.report.pictures import pairs_figure, pool_reliability, reliability_figure
@@ -19,6 +20,16 @@ from mixscope.report.style import CLEAR, DARK, METHOD_COLOURS, PAPER, plot_text
 
 def all_figures(runs: list[Any]) -> dict[str, dict[str, Any]]:
     return {panel.name: panel.figure for section in build_sections(group_runs(runs)) for panel in section.panels}
+
+
+def curve_of(key: str, values: list[float], *, is_log: bool = False) -> dict[str, Any]:
+    """The figure of one run with these values at epochs 0, 1, 2, ..."""
+    run = synthetic_run(epochs=list(range(len(values))))
+    for row, value in zip(run.metrics, values, strict=True):
+        row[key] = value
+    figure = curve_figure(group_runs([run]), key, title="title", is_log=is_log)
+    assert figure is not None
+    return figure
 
 
 def luminance(colour: str) -> float:
@@ -83,12 +94,68 @@ def test_a_single_epoch_is_no_curve():
 
 
 def test_a_logarithmic_axis_leaves_out_what_it_cannot_show():
-    run = synthetic_run(epochs=[0, 1, 2])
-    for row, value in zip(run.metrics, (1.0, 0.0, math.nan), strict=True):
+    run = synthetic_run(epochs=[0, 1, 2, 3])
+    for row, value in zip(run.metrics, (1.0, 0.0, math.nan, 3.0), strict=True):
         row["nc/nc1_pinv"] = value
     figure = curve_figure(group_runs([run]), "nc/nc1_pinv", title="nc1", is_log=True)
     assert figure is not None
-    assert figure["data"][0]["y"] == [1.0, None]
+    assert figure["layout"]["yaxis"]["type"] == "log"
+    assert figure["data"][0]["y"] == [1.0, None, 3.0]
+
+
+@pytest.mark.parametrize("last", [1.0, 1.2, 2.9])
+def test_a_curve_that_spans_less_than_a_factor_of_three_has_a_linear_axis(last: float):
+    figure = curve_of("nc/nc1_pinv", [1.0, last], is_log=True)
+    assert "type" not in figure["layout"]["yaxis"]
+    assert figure["data"][0]["y"] == [1.0, last]
+
+
+@pytest.mark.parametrize("low", [0.11, 0.4, 1.0, 7.3])
+@pytest.mark.parametrize("ratio", [3.0, 7.9, 8.0, 99.0, 100.0])
+def test_a_logarithmic_axis_shows_at_least_two_numbers(low: float, ratio: float):
+    digits = {"D1": range(1, 10), "D2": (1, 2, 5), 1: (1,)}[log_axis(ratio)["dtick"]]
+    ticks = [digit * 10.0**power for power in range(-3, 5) for digit in digits]
+    assert sum(low <= tick * (1 + 1e-9) and tick <= low * ratio * (1 + 1e-9) for tick in ticks) >= 2
+
+
+def test_rounding_noise_is_drawn_as_zero_on_an_axis_from_zero_up():
+    figure = curve_of("nc/nc2_etf_means", [1.1e-16, -2.2e-16])
+    assert figure["data"][0]["y"] == [0.0, 0.0]
+    assert figure["layout"]["yaxis"]["rangemode"] == "tozero"
+
+
+def test_an_angle_of_rounding_noise_is_zero():
+    run = synthetic_run(epochs=[1], has_pictures=False, **{"linearity/head/angle_degrees": 8e-15})
+    figure = layer_figure(group_runs([run]), "angle_degrees", title="degrees")
+    assert figure is not None
+    assert figure["data"][0]["y"][-1] == 0.0
+
+
+@pytest.mark.parametrize("errors", [[0.0, 0.0], [0.5, 0.0, 0.0]])
+def test_an_error_of_zero_has_an_axis_from_zero_up(errors: list[float]):
+    run = synthetic_run(epochs=list(range(len(errors))))
+    for row, error in zip(run.metrics, errors, strict=True):
+        row["test/error"] = error
+    figure = error_figure(group_runs([run]), "test/error", title="error", percent=True, height=300)
+    assert figure is not None
+    assert "range" not in figure["layout"]["yaxis"]
+    assert figure["layout"]["yaxis"]["rangemode"] == "tozero"
+
+
+def test_the_axis_of_a_short_falling_curve_holds_half_of_its_points():
+    run = synthetic_run(epochs=[0, 1, 2])
+    for row, error in zip(run.metrics, (0.9, 0.1, 0.01), strict=True):
+        row["test/error"] = error
+    figure = error_figure(group_runs([run]), "test/error", title="error", percent=True, height=300)
+    assert figure is not None
+    assert 10 < figure["layout"]["yaxis"]["range"][1] < 90
+
+
+def test_axes_have_no_si_prefixes():
+    for figure in all_figures(synthetic_runs(num_seeds=1)).values():
+        for name, settings in figure["layout"].items():
+            if name.startswith(("xaxis", "yaxis")) and settings.get("visible", True):
+                assert settings["exponentformat"] == "power"
 
 
 def test_the_turn_is_marked_at_the_lowest_mean_and_the_switch_at_the_last_mixed_epoch():
@@ -179,3 +246,13 @@ def test_channel_coordinates_are_of_pairs_of_two_classes_only():
 def test_plotly_shows_names_as_they_are():
     assert plot_text("<b>&amp;</b>") == "&lt;b&gt;&amp;amp;&lt;/b&gt;"
     assert plot_text("x" * 40) == "x" * 27 + "…"
+
+
+def test_long_class_names_are_cut_beside_the_arrows_and_whole_on_hover():
+    name = "a class name of no fewer than forty letters"
+    run = synthetic_run(class_names=[name, *CLASS_NAMES[1:]])
+    traces = plane_figure(run.pictures["plane"])["data"]
+    (arrow,) = [trace for trace in traces if "a class" in trace["name"]]
+    assert arrow["text"][1] == "a class nam…"
+    assert arrow["hovertext"][1] == f"direction of {name}"
+    assert any(name in text for text in traces[0]["text"])

@@ -3,29 +3,14 @@
 import math
 
 import pytest
+from finding_helpers import final, only, run_with_errors
 from synthetic_runs import SHAPES, synthetic_run, synthetic_runs
 
 from mixscope.records.store import Run
 from mixscope.report import findings, headline
-from mixscope.report.groups import Curve, Spread, group_runs
-from mixscope.report.words import Finding
-
-
-def run_with_errors(errors: list[float | None], *, method: str = "mixup", seed: int = 0, **changes: object) -> Run:
-    """A run whose test errors, in percent, are these at epochs 1, 2, 3, ..."""
-    run = synthetic_run(method, seed=seed, epochs=list(range(1, len(errors) + 1)), **changes)
-    for row, error in zip(run.metrics, errors, strict=True):
-        row["test/error"] = None if error is None else error / 100
-    return run
-
-
-def only(runs: list[Run], topic: str) -> Finding:
-    (found,) = [finding for finding in findings(runs) if finding.topic == topic]
-    return found
-
-
-def final(method: str = "mixup", seeds: int = 3, **changes: object) -> list[Run]:
-    return [synthetic_run(method, seed=seed, epochs=[0, 10], **changes) for seed in range(seeds)]
+from mixscope.report.findings import accuracy_error
+from mixscope.report.groups import group_runs
+from mixscope.report.words import number_words
 
 
 @pytest.mark.parametrize(
@@ -73,48 +58,6 @@ def test_one_measured_epoch_says_nothing_about_overtraining():
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs", "verdict"),
-    [
-        ([5.0, 5.1, 5.2], [5.3, 5.4, 5.5], "lowest"),
-        ([5.0, 5.1, 5.3], [5.3, 5.4, 5.5], "undecided"),  # touching ranges
-        ([5.0, 5.1], [6.0, 6.1], "undecided"),  # two seeds a side
-        ([5.0, 5.1, 5.2], [6.0, 6.1], "undecided"),  # two seeds on one side
-    ],
-)
-def test_lowest_needs_three_seeds_a_side_and_ranges_apart(ours: list[float], theirs: list[float], verdict: str):
-    runs = [run_with_errors([error], method="mixup", seed=seed) for seed, error in enumerate(ours)]
-    runs += [run_with_errors([error], method="erm", seed=seed) for seed, error in enumerate(theirs)]
-    assert only(runs, "comparison").verdict == verdict
-
-
-def test_lowest_says_how_often_chance_would_do_it():
-    runs = [run_with_errors([5.0 + seed], method="mixup", seed=seed) for seed in range(3)]
-    runs += [run_with_errors([9.0 + seed], method="erm", seed=seed) for seed in range(3)]
-    # 3 + 3 seeds can be divided in 20 ways, 2 of which part the ranges.
-    assert "once in 10 comparisons" in only(runs, "comparison").text
-
-
-def test_a_difference_inside_the_spread_is_never_called_lowest():
-    runs = [run_with_errors([e], method="mixup", seed=s) for s, e in enumerate([5.0, 6.0, 7.0])]
-    runs += [run_with_errors([e], method="erm", seed=s) for s, e in enumerate([6.5, 7.0, 8.0])]
-    text = only(runs, "comparison").text
-    assert text.startswith("No method can be said to end lowest")
-    assert "inside the spread" in text
-
-
-def test_different_test_sets_are_not_compared():
-    runs = [run_with_errors([5.0], method="mixup"), run_with_errors([9.0], method="erm")]
-    runs[1].record["data"]["num_test"] = 10
-    assert only(runs, "comparison").verdict == "different data"
-
-
-def test_an_order_that_changes_between_best_and_end_is_told():
-    runs = [run_with_errors([9.0, 5.0, 8.0], method="mixup"), run_with_errors([9.0, 6.5, 6.0], method="erm")]
-    (found,) = [finding for finding in findings(runs) if finding.verdict == "order changes"]
-    assert "mixup has the lowest mean (5.00%, erm 6.00%)" in found.text
-
-
-@pytest.mark.parametrize(
     ("gap", "verdict"),
     [
         (0.021, "over-confident"),
@@ -125,7 +68,49 @@ def test_an_order_that_changes_between_best_and_end_is_told():
     ],
 )
 def test_confidence_is_judged_beyond_two_hundredths(gap: float, verdict: str):
-    assert only(final(**{"test/signed_gap": gap}), "calibration").verdict == verdict
+    runs = final(**{"test/signed_gap": gap})
+    for run in runs:
+        run.record["data"]["num_test"] = 10_000
+    assert only(runs, "calibration").verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("num_test", "gap", "verdict"),
+    [
+        # Half of the answers right: two standard errors are 1 / sqrt(num_test + 4).
+        (96, 0.101, "over-confident"),
+        (96, 0.099, "undecided"),
+        (96, -0.099, "undecided"),
+        (96, -0.101, "under-confident"),
+        (96, 0.0, "undecided"),
+        (6, 0.3, "undecided"),
+        (6, 0.33, "over-confident"),
+        (2496, 0.02, "neither"),  # two standard errors of exactly 0.02
+        (2496, 0.0201, "over-confident"),
+    ],
+)
+def test_confidence_needs_a_gap_beyond_two_standard_errors_of_the_accuracy(num_test: int, gap: float, verdict: str):
+    runs = final(**{"test/signed_gap": gap, "test/error": 0.5})
+    for run in runs:
+        run.record["data"]["num_test"] = num_test
+    assert only(runs, "calibration").verdict == verdict
+
+
+def test_too_few_test_images_are_named_even_where_all_were_right():
+    runs = final(seeds=1, **{"test/signed_gap": -0.2, "test/error": 0.0})
+    runs[0].record["data"]["num_test"] = 6
+    (method,) = group_runs(runs)
+    # (6 * 0 + 2) / (6 + 4) = 0.2 wrong: 2 sqrt(0.2 * 0.8 / 10).
+    assert accuracy_error(method) == pytest.approx(2 * math.sqrt(0.016))
+    text = only(runs, "calibration").text
+    assert text.startswith("Whether mixup is over- or under-confident cannot be told from 6 test images: ")
+
+
+def test_without_the_number_of_test_images_confidence_is_judged_by_the_gap_alone():
+    runs = final(**{"test/signed_gap": 0.021})
+    for run in runs:
+        del run.record["data"]["num_test"]
+    assert only(runs, "calibration").verdict == "over-confident"
 
 
 def test_confidence_is_undecided_where_seeds_disagree_in_sign():
@@ -233,12 +218,6 @@ def test_unfinished_runs_do_not_enter_the_numbers():
     assert "+0.100" in only(runs, "calibration").text
 
 
-def test_the_headline_names_the_lowest_and_the_overtrained():
-    text = headline(synthetic_runs())
-    assert text.startswith("mixup, then off ends with the lowest test error")
-    assert "mixup is over-trained: +1." in text
-
-
 def test_every_finding_of_the_synthetic_runs_carries_a_number():
     found = findings(synthetic_runs())
     assert {finding.topic for finding in found} == {"comparison", "over-training", "calibration", "channels", "layers"}
@@ -259,28 +238,42 @@ def test_one_noisy_measurement_decides_nothing_about_over_training():
     assert "averaged over 5 measurements, is lowest at epoch 4, 6.00%, and ends at 7.40%" in found.text
 
 
-def test_a_running_mean_is_the_mean_of_its_window_and_stays_inside_at_the_ends():
-    values = [float(value) for value in range(41)]
-    values[40] = 100.0
-    curve = Curve(tuple(range(41)), tuple(Spread((value,)) for value in values)).smoothed()
-    assert curve.window == 3
-    assert [curve.spreads[place].mean for place in (0, 1, 20)] == [1.0, 1.0, 20.0]
-    assert curve.spreads[40].mean == curve.spreads[39].mean == pytest.approx((38 + 39 + 100) / 3)
-    short = Curve((0, 1), (Spread((3.0,)), Spread((1.0,))))
-    assert short.smoothed() == short
+def test_two_classes_have_no_order_along_a_channel():
+    runs = final(class_names=["cat", "dog"])
+    assert not [finding for finding in findings(runs) if finding.topic == "channels"]
 
 
-def test_runs_of_one_label_with_other_options_are_other_methods():
-    runs = [synthetic_run("mixup", seed=seed) for seed in range(4)]
-    for run, rate in zip(runs, (0.1, 0.1, 0.2, 0.2), strict=True):
-        run.record["description"] |= {
-            "training": {"learning_rate": rate, "epochs": 5},
-            "seed": run.seed,
-            "device": "cpu",
-        }
-    runs[1].record["description"]["device"] = "cuda"
-    methods = group_runs(runs)
-    assert [(method.name, len(method.runs)) for method in methods] == [
-        ("mixup (learning_rate 0.1)", 2),
-        ("mixup (learning_rate 0.2)", 2),
-    ]
+def test_the_order_along_a_channel_has_proper_minus_signs_and_no_negative_zero():
+    order = {"channels/order_low": -0.03, "channels/order_middle": -0.001, "channels/order_high": 0.4}
+    assert "goes −0.03, 0.00, 0.40 from" in only(final(**order), "channels").text
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "words"),
+    [
+        (-0.5, ".2f", "−0.50"),
+        (-0.001, ".2f", "0.00"),
+        (0.0, "+.2f", "0.00"),
+        (0.3, "+.1f", "+0.3"),
+        (1e-7, ".1g", "1e−07"),
+    ],
+)
+def test_numbers_have_proper_minus_signs_and_zeros_have_none(value: float, form: str, words: str):
+    assert number_words(value, form) == words
+
+
+def test_an_error_that_ends_where_it_is_lowest_is_not_called_higher():
+    text = only([run_with_errors([50.0, 33.3333, 33.3333], seed=seed) for seed in range(2)], "over-training").text
+    assert "its test error ends where it is lowest, at 33.33% (epoch 3; first reached at epoch 2)" in text
+    assert "higher" not in text
+
+
+def test_nothing_is_said_about_a_method_of_which_only_the_untrained_network_was_measured():
+    runs = [synthetic_run("mixup", epochs=[0], status="failed"), synthetic_run("erm", epochs=[0, 5])]
+    assert {finding.method for finding in findings(runs)} == {"erm"}
+    assert headline(runs[:1]) == ""
+
+
+def test_a_measured_checkpoint_keeps_its_findings():
+    topics = {finding.topic for finding in findings([synthetic_run(kind="measure", epochs=[0])])}
+    assert topics == {"calibration", "channels"}

@@ -15,8 +15,8 @@ from synthetic_runs import CLASS_NAMES, synthetic_run, synthetic_runs
 from mixscope.records.store import Run
 from mixscope.report import write_report
 from mixscope.report.groups import group_runs
-from mixscope.report.page import embed_json, find_cautions, render_report
-from mixscope.report.tables import option_rows, repeat_command, summary_table
+from mixscope.report.page import embed_json, render_report
+from mixscope.report.tables import summary_table
 
 HOSTILE = "</script><script>alert('x')</script>\u2028<img src=x onerror=alert(1)>"
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -167,14 +167,24 @@ def test_nan_and_none_everywhere_still_give_a_page():
 
 def test_one_run_with_one_epoch_has_the_sections_it_has_data_for():
     page = page_of([synthetic_run(epochs=[10], has_pictures=False)])
-    assert page.section_names == ["numbers", "layers", "channels", "made"]
+    assert page.section_names == ["numbers", "collapse", "layers", "channels", "made"]
     assert "One seed only: mixup" in page.text
 
 
 def test_a_measured_checkpoint_gives_a_page():
     page = page_of([synthetic_run("weights", kind="measure", epochs=[0])])
-    assert page.section_names == ["numbers", "plane", "calibration", "layers", "channels", "made"]
-    assert "epoch None" not in page.text
+    assert page.section_names == ["numbers", "plane", "collapse", "calibration", "layers", "channels", "made"]
+    for words in ("epoch None", "One seed", "one seed", "test error, end", "seed –", "Nothing is known"):
+        assert words not in page.text
+    assert "1 measured checkpoint on shapes" in page.text
+    assert "one checkpoint" in page.text
+
+
+def test_no_option_is_shown_in_python_s_words():
+    runs = [synthetic_run("mixup", seed=seed, epochs=[1], has_pictures=False) for seed in range(2)]
+    runs[0].record["description"]["data"] |= {"subset": None, "flip": True, "sites": []}
+    runs[1].record["description"]["data"] |= {"subset": 10, "flip": False}
+    assert not re.search(r"\b(None|True|False)\b", page_of(runs).text)
 
 
 def test_a_run_without_any_measurement_gives_a_page_without_plotly():
@@ -183,42 +193,6 @@ def test_a_run_without_any_measurement_gives_a_page_without_plotly():
     assert page.section_names == ["numbers", "made"]
     assert page.figures == {}
     assert "no run finished" in page.text
-
-
-def test_cautions_name_unfinished_runs_other_data_and_other_ends():
-    runs = [synthetic_run("erm", seed=0, epochs=[0, 5]), synthetic_run("erm", seed=1, epochs=[0], status="failed")]
-    runs[1].record["description"] = runs[0].record["description"] | {"seed": 1}
-    runs += [synthetic_run("mixup", seed=0, epochs=[0, 9])]
-    runs[-1].record["data"]["name"] = "others"
-    cautions = " ".join(find_cautions(group_runs(runs)))
-    assert "left out of every number because it did not finish: erm-seed1 (failed)" in cautions
-    assert "different data" in cautions
-    assert "erm 5 and mixup 9" in cautions
-
-
-def test_options_that_differ_come_first_and_seeds_are_joined():
-    different, shared = option_rows(group_runs(synthetic_runs(num_seeds=2)))
-    assert "mixing.type" in dict(different)
-    assert dict(shared)["seed"] == ["0, 1"] * 3
-    assert dict(shared)["training.batch_size"] == ["50"] * 3
-
-
-def test_the_command_repeats_the_run_and_is_quoted_for_the_shell():
-    assert repeat_command(synthetic_run("mixup, then off")) == "mixscope train --from 'runs/mixup, then off-seed0'"
-
-
-def test_a_measurement_is_repeated_from_its_own_options():
-    run = synthetic_run(kind="measure", epochs=[0])
-    run.record["description"] = {
-        "model": "nets.py:make",
-        "weights": "/my weights.pt",
-        "head": None,
-        "data": {"data": "digits", "flip": False, "test_size": 0.2},
-        "measuring": {"sites": ["a", "b"]},
-    }
-    assert repeat_command(run) == (
-        "mixscope measure nets.py:make --weights '/my weights.pt' --data digits --no-flip --test-size 0.2 --sites a,b"
-    )
 
 
 def test_the_file_is_written_whole_and_replaces_the_earlier_one(tmp_path: Path):

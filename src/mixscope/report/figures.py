@@ -7,6 +7,7 @@ which the page hides and shows methods; `layout.meta.epochs` marks figures whose
 from collections.abc import Sequence
 from typing import Any
 
+from mixscope.report.axes import LOG_RATIO, flat_axis, linear_number, log_axis, plot_number, settled_range, value_ratio
 from mixscope.report.groups import Curve, Method
 from mixscope.report.layers import layer_spread, linearity_sites
 from mixscope.report.style import (
@@ -42,7 +43,7 @@ def curve_figure(
         key: The key in the measurements.
         title: The y axis in words.
         percent: Show 100 times the number.
-        is_log: A logarithmic y axis; values at or below 0 are left out.
+        is_log: A logarithmic y axis, where the values span a factor of 3 or more; values at or below 0 are left out.
         expected: A value to mark with a dotted line.
         height: In pixels.
 
@@ -52,10 +53,12 @@ def curve_figure(
     curves = [(method, method.curve(key)) for method in methods]
     if not any(len(curve.epochs) > 1 for _, curve in curves):
         return None
-    traces = [
-        trace for method, curve in curves for trace in _curve_traces(method, curve, 100 if percent else 1, is_log)
-    ]
-    y_axis = axis(title, **(_log_axis(traces) if is_log else {}))
+    scale = 100 if percent else 1
+    ends = [scale * value for _, curve in curves for spread in curve.spreads for value in (spread.low, spread.high)]
+    ratio = value_ratio(ends)
+    is_log = is_log and ratio >= LOG_RATIO
+    traces = [trace for method, curve in curves for trace in _curve_traces(method, curve, scale, is_log)]
+    y_axis = axis(title, **(log_axis(ratio) if is_log else flat_axis(ends)))
     shapes = []
     if expected is not None:
         shapes.append(_line(INK, xref="paper", x0=0, x1=1, y0=expected, y1=expected))
@@ -103,7 +106,7 @@ def error_figure(methods: Sequence[Method], key: str, *, title: str, percent: bo
                 _line(method_colour(method.index), yref="paper", y0=0, y1=1, x0=last, x1=last)
                 | {"label": label | {"textposition": "end", "textangle": -90, "xanchor": "right", "yanchor": "bottom"}}
             )
-    figure["layout"]["yaxis"] |= _settled_range([curve for _, curve in curves], scale)
+    figure["layout"]["yaxis"] |= settled_range([curve for _, curve in curves], scale)
     return figure
 
 
@@ -131,18 +134,19 @@ def layer_figure(methods: Sequence[Method], quantity: str, *, title: str, floor:
                 _named(method, suffix=f", {field}" if floor else "")
                 | {
                     "x": [plot_text(site, limit=24) for site in sites],
-                    "y": [spread and _short(spread.mean) for spread in spreads],
+                    "y": [spread and linear_number(spread.mean) for spread in spreads],
                     "error_y": {
                         "type": "data",
                         "symmetric": False,
-                        "array": [spread and _short(spread.high - spread.mean) for spread in spreads],
-                        "arrayminus": [spread and _short(spread.mean - spread.low) for spread in spreads],
+                        "array": [spread and linear_number(spread.high - spread.mean) for spread in spreads],
+                        "arrayminus": [spread and linear_number(spread.mean - spread.low) for spread in spreads],
                         "color": colour,
                         "thickness": 1.2,
                         "width": 3,
                         "visible": not is_floor and any(s is not None and s.num_seeds > 1 for s in spreads),
                     },
                     "mode": "lines+markers",
+                    "cliponaxis": False,
                     "line": {
                         "color": colour,
                         "width": 1 if is_floor else 2,
@@ -172,7 +176,9 @@ def _curve_traces(method: Method, curve: Curve, scale: int, is_log: bool) -> lis
         return []
 
     def column(values: list[float]) -> list[float | None]:
-        return [None if is_log and value <= 0 else _short(scale * value) for value in values]
+        if is_log:
+            return [plot_number(scale * value) if value > 0 else None for value in values]
+        return [linear_number(scale * value) for value in values]
 
     epochs = list(curve.epochs)
     colour = method_colour(method.index)
@@ -217,11 +223,6 @@ def _line(colour: str, **ends: Any) -> Figure:
     return {"type": "line", "layer": "below", "line": {"color": colour, "width": 1.2, "dash": "dot"}} | ends
 
 
-def _short(value: float) -> float:
-    """Keep six digits: more cannot be seen, and the page is a third as long."""
-    return float(f"{value:.6g}")
-
-
 def _label_sides(curves: Sequence[Curve]) -> list[str]:
     """Return "bottom" or "top" for each turn's label: of turns close to one another the lowest keeps the bottom."""
     turns = [(curve.epochs[curve.turn], curve.spreads[curve.turn].mean) for curve in curves]
@@ -231,20 +232,3 @@ def _label_sides(curves: Sequence[Curve]) -> list[str]:
         "top" if any(abs(x - epoch) < 0.15 * width and 0 < lowest - y < 0.3 * height for x, y in turns) else "bottom"
         for epoch, lowest in turns
     ]
-
-
-def _settled_range(curves: Sequence[Curve], scale: int) -> Figure:
-    """Return a y range that holds every curve from its turn on, with room; no range where that would cut nothing."""
-    lowest = scale * min(spread.low for curve in curves for spread in curve.spreads)
-    highest = scale * max(spread.high for curve in curves for spread in curve.spreads)
-    settled = scale * max(spread.high for curve in curves for spread in curve.spreads[curve.turn :])
-    top = settled + max(0.6 * (settled - lowest), 0.25 * settled)
-    bottom = max(0.0, lowest - 0.15 * (top - lowest))
-    return {"range": [bottom, top]} if highest > 1.2 * top else {"rangemode": "tozero"}
-
-
-def _log_axis(traces: Sequence[Figure]) -> Figure:
-    """Return the settings of a logarithmic axis: ticks at decades; where they are few, between too."""
-    values = [value for trace in traces for value in trace["y"] if value]
-    ratio = max(values) / min(values) if values else 1.0
-    return {"type": "log", "dtick": "D1" if ratio < 8 else "D2" if ratio < 100 else 1, "tickformat": "~g"}

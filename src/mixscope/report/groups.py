@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from mixscope.records.store import Run
+from mixscope.report.options import flatten, split_by_options
 
 
 def finite(value: object) -> float | None:
@@ -115,6 +116,22 @@ class Method:
         return max(common, default=None)
 
     @cached_property
+    def is_measured(self) -> bool:
+        """Whether the runs only measured checkpoints that were trained elsewhere."""
+        return all(run.record.get("kind") == "measure" for run in self.runs)
+
+    @cached_property
+    def is_untrained(self) -> bool:
+        """Whether nothing but the network before training was measured."""
+        return self.final_epoch == 0 and not self.is_measured
+
+    @cached_property
+    def num_classes(self) -> int | None:
+        """The number of classes of the data, or None where the record does not say."""
+        count = (self.runs[0].record.get("data") or {}).get("num_classes")
+        return count if isinstance(count, int) else None
+
+    @cached_property
     def final_rows(self) -> tuple[dict[str, Any], ...]:
         """Each run's measurements at the final epoch; without epochs, its last ones."""
         if self.final_epoch is not None:
@@ -173,7 +190,7 @@ def group_runs(runs: Sequence[Run]) -> list[Method]:
 
     Unfinished runs count only where no run of the method finished. Where a method has both trained and measured-only
     runs, the latter stand apart as 'NAME (measured)'. Runs of one label whose options differ by more than the seed are
-    different methods: the options that differ stand behind the name.
+    different methods: the options that differ stand behind the name. No two methods have the same name.
 
     Raises:
         ValueError: If there are no runs.
@@ -186,39 +203,18 @@ def group_runs(runs: Sequence[Run]) -> list[Method]:
         is_apart = run.record.get("kind") == "measure" and run.method in trained
         groups.setdefault(f"{run.method} (measured)" if is_apart else run.method, []).append(run)
     methods = []
-    for index, (name, members) in enumerate(pair for group in groups.items() for pair in _told_apart(*group)):
+    used: set[str] = set()
+    for index, (name, members) in enumerate(pair for group in groups.items() for pair in split_by_options(*group)):
         ordered = sorted(members, key=lambda run: (finite(run.seed) is None, finite(run.seed) or 0.0))
         finished = tuple(run for run in ordered if run.record.get("status") == "finished")
         left_out = tuple(run for run in ordered if run.record.get("status") != "finished") if finished else ()
-        methods.append(Method(name, index, finished or tuple(ordered), left_out))
+        methods.append(Method(_unused(name, used), index, finished or tuple(ordered), left_out))
     return methods
 
 
-# Options in which the seeds of one method may differ: they say where and when it was looked at, not what was trained.
-INCIDENTAL = ("seed", "label", "device", "data.data_dir")
-
-
-def _told_apart(name: str, runs: list[Run]) -> list[tuple[str, list[Run]]]:
-    """Split runs of one label by their options, and name each part by the options in which the parts differ."""
-    parts: dict[tuple[tuple[str, str], ...], list[Run]] = {}
-    for run in runs:
-        pairs = flatten(run.record.get("description") or {})
-        kept = [(path, str(value)) for path, value in pairs if path not in INCIDENTAL and "measuring." not in path]
-        parts.setdefault(tuple(sorted(kept)), []).append(run)
-    if len(parts) == 1:
-        return [(name, runs)]
-    shared = set.intersection(*(set(part) for part in parts))
-    named = []
-    for part, members in parts.items():
-        differing = [f"{path.rpartition('.')[2]} {value}" for path, value in part if (path, value) not in shared]
-        named.append((f"{name} ({', '.join(differing)})", members))
-    return named
-
-
-def flatten(options: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Return nested options as ('outer.inner', value) pairs, in their own order."""
-    pairs: list[tuple[str, Any]] = []
-    for key, value in options.items():
-        path = f"{prefix}{key}"
-        pairs += flatten(value, f"{path}.") if isinstance(value, dict) and value else [(path, value)]
-    return pairs
+def _unused(name: str, used: set[str]) -> str:
+    """Return the name, numbered if it is already used, and mark it as used."""
+    candidates = (name, *(f"{name} [{number}]" for number in range(2, len(used) + 3)))
+    chosen = next(candidate for candidate in candidates if candidate not in used)
+    used.add(chosen)
+    return chosen

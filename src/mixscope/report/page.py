@@ -8,12 +8,12 @@ from typing import Any
 
 from mixscope._files import atomic_file
 from mixscope.records.store import Run, finite_or_none
-from mixscope.report.findings import data_of, lead, method_findings
-from mixscope.report.groups import Method, group_runs
+from mixscope.report.facts import describe_runs, find_cautions
+from mixscope.report.findings import lead, method_findings
+from mixscope.report.groups import group_runs
 from mixscope.report.sections import build_sections
 from mixscope.report.style import DARK, DIFFERENT_SCALE, SAME_SCALE, method_colour
 from mixscope.report.tables import option_rows, run_row, summary_table
-from mixscope.report.words import join_words
 
 TOPICS = {
     "comparison": "Which is best",
@@ -98,52 +98,3 @@ def embed_json(value: Mapping[str, Any]) -> str:
     """
     text = json.dumps(finite_or_none(value), allow_nan=False, separators=(",", ":"), ensure_ascii=True)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def describe_runs(methods: Sequence[Method]) -> str:
-    """Say in one sentence what was run on what."""
-    num_runs = sum(len(method.runs) + len(method.left_out) for method in methods)
-    counts = f"{_count(num_runs, 'run')} of {_count(len(methods), 'method')}"
-    data, model = (methods[0].runs[0].record.get(key) or {} for key in ("data", "model"))
-    parts = [
-        f"{data[key]:,} {words}"
-        for key, words in (("num_train", "training images"), ("num_test", "test images"), ("num_classes", "classes"))
-        if isinstance(data.get(key), int)
-    ]
-    text = counts
-    if data.get("name"):
-        text += f" on {data['name']}" + (f" ({', '.join(parts)})" if parts else "")
-    if model.get("name"):
-        size = model.get("num_parameters")
-        text += f", network {model['name']}" + (f" ({size:,} parameters)" if isinstance(size, int) else "")
-    if all(len(method.runs) == 1 for method in methods):
-        return f"{text}."
-    return f"{text}. Numbers are means over seeds; ranges and bands go from the lowest to the highest seed."
-
-
-def find_cautions(methods: Sequence[Method]) -> list[str]:
-    """Return what a reader must know before comparing: unfinished runs, other data, single seeds, other ends."""
-    cautions = []
-    for method in methods:
-        unfinished = [run for run in method.runs if run.record.get("status") != "finished"]
-        states = ", ".join(f"{run.name} ({run.record.get('status')})" for run in (*method.left_out, *unfinished))
-        if method.left_out:
-            cautions.append(f"{method.name}: left out of every number because it did not finish: {states}.")
-        elif unfinished:
-            cautions.append(f"{method.name}: no run finished; its numbers are those so far: {states}.")
-    if len(data_of(methods)) > 1:
-        names = sorted(f"{name} ({num_test} test images)" for name, num_test in data_of(methods))
-        cautions.append(f"The methods were measured on different data: {join_words(names)}.")
-    single = [method.name for method in methods if len(method.runs) == 1]
-    if single:
-        cautions.append(f"One seed only: {join_words(single)}. Nothing is known of its spread.")
-    ends = {method.name: method.final_epoch for method in methods if method.final_epoch is not None}
-    if len(set(ends.values())) > 1:
-        cautions.append(
-            "The methods end at different epochs: " + join_words([f"{n} {e}" for n, e in ends.items()]) + "."
-        )
-    return cautions
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

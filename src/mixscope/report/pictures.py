@@ -4,6 +4,7 @@ from itertools import pairwise
 from typing import Any
 
 from mixscope.records.store import Run
+from mixscope.report.axes import linear_number
 from mixscope.report.figures import Figure
 from mixscope.report.groups import Method, finite
 from mixscope.report.style import (
@@ -111,7 +112,11 @@ def pairs_figure(picture: Picture, *, index: int) -> Figure | None:
         The figure, or None if the picture holds no pair of two classes.
     """
     columns = zip(picture["weight"], picture["x1"], picture["x2"], picture["same"], strict=True)
-    rows = [(w, a, b) for w, a, b, same in columns if not same and None not in (finite(w), finite(a), finite(b))]
+    rows = [
+        (w, linear_number(a), linear_number(b))
+        for w, a, b, same in columns
+        if not same and None not in (finite(w), finite(a), finite(b))
+    ]
     if not rows:
         return None
     traces = []

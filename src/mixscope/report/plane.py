@@ -8,15 +8,18 @@ from mixscope.report.groups import finite
 from mixscope.report.pictures import Picture
 from mixscope.report.style import DIFFERENT_SCALE, INK, SAME_SCALE, layout, plot_text
 
+LABEL_LENGTH, HOVER_LENGTH = 12, 80  # of a class name: more would run out of the panel
+
 
 def plane_figure(picture: Picture) -> Figure:
     """Draw blended pairs of three classes on the plane of their three classifiers, after Fisher et al. 2024, Fig. 1.
 
     Red: both members of one class; blue: of two; vivid at weight 1/2, pale at 0 and 1. An arrow points along each
-    classifier to the edge of the points; a cross marks the classifier itself.
+    classifier to the edge of the points; a cross marks the classifier itself. Long class names are cut; pointing at the
+    arrow shows them whole.
     """
     names = [str(name) for name in picture.get("class_names") or picture["classes"]]
-    shown = {index: plot_text(name) for index, name in zip(picture["classes"], names, strict=True)}
+    shown = {index: plot_text(name, limit=HOVER_LENGTH) for index, name in zip(picture["classes"], names, strict=True)}
     traces = [
         _blends(picture["different"], shown, "different classes", DIFFERENT_SCALE),
         _blends(picture["same"], shown, "same class", SAME_SCALE),
@@ -36,11 +39,12 @@ def plane_figure(picture: Picture) -> Figure:
                 "mode": "lines+markers+text",
                 "line": {"color": INK, "width": 1.8},
                 "marker": {"symbol": "arrow", "angleref": "previous", "size": [0, 11], "color": INK},
-                "text": ["", plot_text(name, limit=18)],
+                "text": ["", plot_text(name, limit=LABEL_LENGTH)],
                 "textposition": "top center" if end[1] >= 0 else "bottom center",
                 "textfont": {"size": 12, "color": INK},
                 "cliponaxis": False,
-                "hoverinfo": "skip",
+                "hovertext": ["", f"direction of {plot_text(name, limit=HOVER_LENGTH)}"],
+                "hoverinfo": "text",
                 "name": f"direction of {plot_text(name)}",
             }
         )
@@ -92,10 +96,10 @@ def _blends(points: Picture, names_of: dict[Any, str], kind: str, scale: tuple[s
 
 
 def _room(values: Sequence[float | None]) -> list[float]:
-    """Return a range that holds the values with a tenth to spare on either side, for the labels."""
+    """Return a range that holds the values with an eighth to spare on either side, for the labels."""
     known = [number for value in values if (number := finite(value)) is not None] or [0.0]
     low, high = min(known), max(known)
-    spare = 0.1 * (high - low) or 1.0
+    spare = 0.125 * (high - low) or 1.0
     return [low - spare, high + spare]
 
 

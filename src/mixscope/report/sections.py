@@ -1,10 +1,10 @@
 """The page's sections: a heading, what to look for in plain sentences, and the figures; empty ones are left out."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
-from mixscope.report.figures import Figure, curve_figure, error_figure, layer_figure
+from mixscope.report.figures import error_figure, layer_figure
 from mixscope.report.groups import Method
+from mixscope.report.panels import Panel, Section, curve_entries, present_panels
 from mixscope.report.pictures import (
     pairs_figure,
     pictured_run,
@@ -12,51 +12,8 @@ from mixscope.report.pictures import (
     reliability_figure,
 )
 from mixscope.report.plane import plane_figure
-from mixscope.report.tables import Table, channel_table
+from mixscope.report.tables import channel_table, collapse_rows
 from mixscope.report.words import number_words
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One figure.
-
-    Attributes:
-        name: Unique on the page; letters, digits and hyphens.
-        title: Above the figure; says which method or quantity, seeds and epoch.
-        figure: A plotly figure.
-        is_wide: Whether it takes the full width.
-        method: The one method it shows, or None.
-    """
-
-    name: str
-    title: str
-    figure: Figure
-    is_wide: bool = False
-    method: Method | None = None
-
-
-@dataclass(frozen=True)
-class Section:
-    """One section of the page.
-
-    Attributes:
-        name: Its anchor.
-        heading: In words.
-        text: Sentences saying what to look for.
-        panels: The figures.
-        legend: "methods" for a key of the methods' colours, "blends" for the two scales of the plane, or "".
-        has_epochs: Whether its figures have an epoch axis.
-        table: Shown under the figures.
-    """
-
-    name: str
-    heading: str
-    text: str
-    panels: list[Panel]
-    legend: str = "methods"
-    has_epochs: bool = False
-    table: Table | None = None
-    notes: list[str] = field(default_factory=list)
 
 
 def build_sections(methods: Sequence[Method]) -> list[Section]:
@@ -69,12 +26,12 @@ def build_sections(methods: Sequence[Method]) -> list[Section]:
         layers_section,
         channels_section,
     )
-    return [section for build in builders if (section := build(methods)).panels or section.table]
+    return [section for build in builders if (section := build(methods)).panels or section.table or section.rows]
 
 
 def course_section(methods: Sequence[Method]) -> Section:
     """Return test error and loss, and the two training accuracies, against epochs."""
-    panels = _present(
+    panels = present_panels(
         (
             "test-error",
             "Test error",
@@ -82,7 +39,7 @@ def course_section(methods: Sequence[Method]) -> Section:
             True,
         ),
         ("test-loss", "Test loss", error_figure(methods, "test/loss", title="nats", percent=False, height=320), True),
-        *_curves(
+        *curve_entries(
             methods,
             ("train/accuracy_blends", "Training accuracy on blends", "%", True, False, None),
             ("train/accuracy_clean", "Training accuracy on clean images", "%", True, False, None),
@@ -135,8 +92,8 @@ def plane_section(methods: Sequence[Method]) -> Section:
 
 def collapse_section(methods: Sequence[Method]) -> Section:
     """Return the neural collapse curves."""
-    panels = _present(
-        *_curves(
+    panels = present_panels(
+        *curve_entries(
             methods,
             ("nc/nc1_pinv", "NC1: scatter within classes, tr(Σw pinv(Σb))/K", "nc1_pinv", False, True, None),
             ("nc/nc1_trace", "NC1: tr Σw / tr Σb", "nc1_trace", False, True, None),
@@ -156,14 +113,14 @@ def collapse_section(methods: Sequence[Method]) -> Section:
             ("nc/nc4_mismatch", "NC4: disagreement with nearest class mean", "nc4_mismatch", False, False, None),
         )
     )
+    text = "Measured on clean training features; every NC number falls to 0 under full neural collapse."
+    if panels:
+        text += (
+            " The NC1 numbers have logarithmic axes, unless they hardly change, and differ by powers of one another: "
+            "compare methods within a panel, never two panels."
+        )
     return Section(
-        "collapse",
-        "Do the classes collapse?",
-        "Measured on clean training features; every one of these falls to 0 under full neural collapse. The NC1 "
-        "numbers have logarithmic axes and differ by powers of one another: compare methods within a panel, never "
-        "two panels.",
-        panels,
-        has_epochs=True,
+        "collapse", "Do the classes collapse?", text, panels, has_epochs=bool(panels), rows=collapse_rows(methods)
     )
 
 
@@ -176,15 +133,16 @@ def reliability_section(methods: Sequence[Method]) -> Section:
             ece, gap = method.final("test/ece"), method.final("test/signed_gap")
             numbers = [f"ECE {number_words(ece.mean, '.3f')}"] if ece else []
             numbers += [f"gap {number_words(gap.mean, '+.3f')}"] if gap else []
-            seeds = "one seed" if pooled["num_seeds"] == 1 else f"{pooled['num_seeds']} seeds pooled"
+            noun, count = "checkpoint" if method.is_measured else "seed", pooled["num_seeds"]
+            seeds = f"one {noun}" if count == 1 else f"{count} {noun}s pooled"
             title = f"{method.name}: {', '.join([*numbers, seeds])}"
             panels.append(
                 Panel(
                     f"reliability-{method.index}", title, reliability_figure(pooled, index=method.index), method=method
                 )
             )
-    panels += _present(
-        *_curves(
+    panels += present_panels(
+        *curve_entries(
             methods,
             ("test/ece", "ECE", "ECE", False, False, None),
             ("test/signed_gap", "Signed gap: mean confidence − accuracy", "signed gap", False, False, 0.0),
@@ -203,7 +161,7 @@ def reliability_section(methods: Sequence[Method]) -> Section:
 
 def layers_section(methods: Sequence[Method]) -> Section:
     """Return nonlinearity with its floor, relative defect and angle per layer."""
-    panels = _present(
+    panels = present_panels(
         (
             "layers-nonlinearity",
             "Nonlinearity (solid) and its floor (dotted, open)",
@@ -238,8 +196,8 @@ def channels_section(methods: Sequence[Method]) -> Section:
         if run and figure:
             title = _of_run(method, run.seed, run.pictures.get("epoch"))
             panels.append(Panel(f"pairs-{method.index}", title, figure, method=method))
-    panels += _present(
-        *_curves(
+    panels += present_panels(
+        *curve_entries(
             methods,
             ("channels/amplification_means", "Amplification", "ratio", False, False, 1.0),
             ("channels/logit_slope", "Slope of x1 − x2 on log(w/(1 − w))", "slope", False, False, 1.0),
@@ -250,6 +208,11 @@ def channels_section(methods: Sequence[Method]) -> Section:
         "vanishes, and a logit slope tending to 1. Squared loss: features stay on the straight line, an "
         "amplification of 1."
     ]
+    if any(method.num_classes == 2 for method in methods):
+        notes.append(
+            "With two classes x1 and x2 are each other's opposite: (x1 + x2)/2 is 0 everywhere, so there is no order "
+            "along a channel to look at."
+        )
     return Section(
         "channels",
         "How do the channels run?",
@@ -261,26 +224,6 @@ def channels_section(methods: Sequence[Method]) -> Section:
         table=channel_table(methods),
         notes=notes,
     )
-
-
-def _curves(
-    methods: Sequence[Method], *specs: tuple[str, str, str, bool, bool, float | None]
-) -> list[tuple[str, str, Figure | None, bool]]:
-    """Return (name, title, figure, is_wide) for each (key, title, axis title, percent, is_log, expected)."""
-    return [
-        (
-            key.replace("/", "-").replace("_", "-"),
-            title,
-            curve_figure(methods, key, title=axis_title, percent=percent, is_log=is_log, expected=expected),
-            False,
-        )
-        for key, title, axis_title, percent, is_log, expected in specs
-    ]
-
-
-def _present(*entries: tuple[str, str, Figure | None, bool]) -> list[Panel]:
-    """Return a panel for each entry that has a figure."""
-    return [Panel(name, title, figure, is_wide) for name, title, figure, is_wide in entries if figure is not None]
 
 
 def _of_run(method: Method, seed: int | None, epoch: object) -> str:

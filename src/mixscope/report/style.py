@@ -78,6 +78,10 @@ def axis(title: str, **options: Any) -> dict[str, Any]:
         "tickcolor": GRID,
         "tickfont": {"size": 11, "color": MUTED},
         "automargin": True,
+        # No SI prefixes: "8f" is no number to most readers. Powers of ten only beyond five zeros.
+        "exponentformat": "power",
+        "minexponent": 5,
+        "separatethousands": True,
     }
     return base | options
 

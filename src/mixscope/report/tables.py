@@ -1,16 +1,17 @@
 """The tables of the page: what each method came to, the channel numbers, the options and the runs."""
 
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from mixscope.metrics.catalogue import CATALOGUE
 from mixscope.records.store import Run
-from mixscope.report.groups import Method, Spread, flatten
+from mixscope.report.groups import Method, Spread
+from mixscope.report.options import MISSING, flatten, option_words
 from mixscope.report.words import number_words, range_words
 
-MISSING = "–"
+ORDER_KEYS = ("channels/order_low", "channels/order_middle", "channels/order_high")
+ZERO = 1e-12  # numbers below it are the rounding of a 0
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,28 @@ class Table:
     rows: list[tuple[Method | None, list[Cell]]]
 
 
+@dataclass(frozen=True)
+class NumberRow:
+    """One number of every method.
+
+    Attributes:
+        title: In words.
+        meaning: How to read it.
+        cells: One per method.
+    """
+
+    title: str
+    meaning: str
+    cells: list[Cell]
+
+
 def summary_table(methods: Sequence[Method]) -> Table:
     """Return the table of methods; columns that no method has are left out."""
+    error = Column("test error, end", "share of test images classified wrongly after the last epoch")
+    if all(method.is_measured for method in methods):
+        error = Column("test error", "share of test images classified wrongly")
     columns = [
-        Column("test error, end", "share of test images classified wrongly after the last epoch"),
+        error,
         Column("test error, best", "the lowest point of the mean curve and its epoch (chosen with the test data)"),
         Column("end − best", "what training past that epoch cost, in percentage points"),
         Column("test loss", "mean negative log-likelihood of the test labels, in nats; lower is better"),
@@ -95,13 +114,38 @@ def channel_table(methods: Sequence[Method]) -> Table | None:
         ("channels/deviation_different", "deviation, different", "the same for blends of two classes", ""),
         ("channels/deviation_different_middle", "deviation, even", "the same where |w − 1/2| < 0.2", ""),
     ]
-    specs = [spec for spec in specs if any(method.final(spec[0]) for method in methods)]
+
+    def measured(method: Method, key: str) -> Spread | None:
+        # With two classes (x1 + x2) / 2 is always 0, whatever the network.
+        return None if method.num_classes == 2 and key in ORDER_KEYS else method.final(key)
+
+    specs = [spec for spec in specs if any(measured(method, spec[0]) for method in methods)]
     if not specs:
         return None
     columns = [Column(heading, meaning) for _, heading, meaning, _ in specs]
     expected: tuple[Method | None, list[Cell]] = (None, [Cell(expectation) for *_, expectation in specs])
-    measured = [(method, [_cell(method.final(key), ".2f") for key, *_ in specs]) for method in methods]
-    return Table(columns, [expected, *measured])
+    rows = [(method, [_cell(measured(method, key), ".2f") for key, *_ in specs]) for method in methods]
+    return Table(columns, [expected, *rows])
+
+
+def collapse_rows(methods: Sequence[Method]) -> list[NumberRow]:
+    """Return the neural collapse numbers that were measured, in the catalogue's order, with what each of them means.
+
+    Returns:
+        Empty where every method that has such numbers has them at two epochs or more, so that curves show them.
+    """
+    entries = [entry for entry in CATALOGUE if entry.key.startswith("nc/")]
+    if not any(
+        method.final(entry.key) and len(method.curve(entry.key).epochs) < 2 for method in methods for entry in entries
+    ):
+        return []
+    rows = [
+        NumberRow(
+            entry.title, f"{entry.symbol}. {entry.note}", [_near_zero(method.final(entry.key)) for method in methods]
+        )
+        for entry in entries
+    ]
+    return [row for row in rows if any(cell.text != MISSING for cell in row.cells)]
 
 
 def option_rows(methods: Sequence[Method]) -> tuple[list[tuple[str, list[str]]], list[tuple[str, list[str]]]]:
@@ -114,7 +158,7 @@ def option_rows(methods: Sequence[Method]) -> tuple[list[tuple[str, list[str]]],
     different: list[tuple[str, list[str]]] = []
     shared: list[tuple[str, list[str]]] = []
     for path in paths:
-        values = [", ".join(dict.fromkeys(_option(options.get(path)) for options in table)) for table in tables]
+        values = [", ".join(dict.fromkeys(option_words(options.get(path)) for options in table)) for table in tables]
         (different if len(set(values)) > 1 else shared).append((path, values))
     return different, shared
 
@@ -125,7 +169,7 @@ class RunRow:
 
     name: str
     method: str
-    seed: str
+    brief: str
     status: str
     started: str
     duration: str
@@ -143,13 +187,16 @@ def run_row(run: Run) -> RunRow:
     other = ("commit", "num_cores", *machine)
     seconds = record.get("wall_seconds")
     message = record.get("message")
+    seed = [] if run.seed is None else [f"seed {run.seed}"]
+    status = f"{record.get('status', 'unknown')}{f': {message}' if message else ''}"
+    duration = f"{seconds:,.0f} s" if isinstance(seconds, int | float) else MISSING
     return RunRow(
         name=run.name,
         method=run.method,
-        seed=MISSING if run.seed is None else str(run.seed),
-        status=f"{record.get('status', 'unknown')}{f': {message}' if message else ''}",
+        brief=", ".join([*seed, status, duration]),
+        status=status,
         started=str(record.get("started") or MISSING),
-        duration=MISSING if not isinstance(seconds, int | float) else f"{seconds:,.0f} s",
+        duration=duration,
         machine=", ".join(f"{_named(key)}{environment[key]}" for key in machine if environment.get(key)) or MISSING,
         versions=", ".join(f"{key} {value}" for key, value in environment.items() if key not in other and value)
         or MISSING,
@@ -204,14 +251,14 @@ def _cell(spread: Spread | None, form: str, unit: str = "") -> Cell:
     return Cell(f"{number_words(spread.mean, form)}{unit}", range_words(spread, form))
 
 
+def _near_zero(spread: Spread | None) -> Cell:
+    if spread is None:
+        return Cell()
+    return _cell(Spread(tuple(0.0 if abs(value) < ZERO else value for value in spread.values)), ".3g")
+
+
 def _percent(spread: Spread | None) -> Cell:
     return _cell(None if spread is None else Spread(tuple(100 * value for value in spread.values)), ".2f", "%")
-
-
-def _option(value: Any) -> str:
-    if value is None:
-        return MISSING
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _named(key: str) -> str:

@@ -16,6 +16,7 @@ class Finding:
         verdict: The rule's outcome in a word or two.
         text: The sentence, with its numbers.
         brief: The same in few words, for the head of the page; "" if it does not belong there.
+        size: How large the effect is; of one topic the head of the page has the largest first.
     """
 
     topic: str
@@ -23,14 +24,20 @@ class Finding:
     verdict: str
     text: str
     brief: str = ""
+    size: float = 0.0
 
 
 def number_words(value: float, form: str) -> str:
-    """Return the number in this format with a proper minus sign, and no sign on a zero."""
+    """Return the number in this format with proper minus signs, and no sign on a zero.
+
+    Example:
+        >>> number_words(-0.03, ".2f"), number_words(-0.001, ".2f"), number_words(0.001, "+.2f")
+        ('−0.03', '0.00', '0.00')
+    """
     text = format(value, form)
-    if text.startswith("-"):
-        text = f"−{text[1:]}" if text.strip("-0.%") else text[1:]
-    return text
+    if not text.strip("+-0.%"):
+        text = text.lstrip("+-")
+    return text.replace("-", "−")
 
 
 def range_words(spread: Spread, form: str) -> str:
@@ -45,14 +52,25 @@ def spread_words(spread: Spread, form: str, unit: str = "") -> str:
     return f"{mean} ({span})" if span else mean
 
 
-def error_words(error: Spread) -> str:
+def error_words(error: Spread, noun: str = "seed") -> str:
     """Return '5.40% (5.10 to 5.80, 3 seeds)'."""
     percent = Spread(tuple(100 * value for value in error.values))
     span = range_words(percent, ".2f")
-    seeds = "one seed" if error.num_seeds == 1 else f"{error.num_seeds} seeds"
+    seeds = f"one {noun}" if error.num_seeds == 1 else f"{error.num_seeds} {noun}s"
     return f"{number_words(percent.mean, '.2f')}% ({f'{span}, ' if span else ''}{seeds})"
 
 
 def join_words(words: Sequence[str], separator: str = ", ") -> str:
     """Return 'a', 'a and b', 'a, b and c'."""
     return words[0] if len(words) == 1 else f"{separator.join(words[:-1])} and {words[-1]}"
+
+
+def few_words(words: Sequence[str], separator: str = ", ", *, limit: int = 6) -> str:
+    """Join words as `join_words` does, but at most `limit` of them: 'a, b and 38 more'.
+
+    Example:
+        >>> few_words(["a", "b", "c", "d"], limit=2)
+        'a, b and 2 more'
+    """
+    hidden = len(words) - limit
+    return join_words([*words[:limit], f"{hidden} more"] if hidden > 0 else words, separator)

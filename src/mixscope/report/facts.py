@@ -1,0 +1,133 @@
+"""What was run on what, in one sentence, and what a reader must know before comparing the methods."""
+
+from collections.abc import Iterable, Sequence
+
+from mixscope.records.store import Run
+from mixscope.report.comparison import data_of
+from mixscope.report.groups import Method
+from mixscope.report.words import few_words
+
+
+def describe_runs(methods: Sequence[Method]) -> str:
+    """Say in one sentence what was run on what; where the runs differ, from what to what they go."""
+    runs = [run for method in methods for run in (*method.runs, *method.left_out)]
+    is_measured = all(method.is_measured for method in methods)
+    if is_measured:
+        text = _count(len(runs), "measured checkpoint")
+    else:
+        text = f"{_count(len(runs), 'run')} of {_count(len(methods), 'method')}"
+    counts = [
+        f"{_number_range(numbers)} {words}"
+        for key, words in (("num_train", "training images"), ("num_test", "test images"), ("num_classes", "classes"))
+        if (numbers := _integers(runs, "data", key))
+    ]
+    names = _texts(runs, "data", "name")
+    if names:
+        text += f" on {names[0]}" if len(names) == 1 else f" on several data sets: {few_words(names)}"
+        text += f" ({', '.join(counts)})" if counts else ""
+    networks, sizes = _texts(runs, "model", "name"), _integers(runs, "model", "num_parameters")
+    if len(networks) == 1:
+        text += f", network {networks[0]}" + (f" ({_number_range(sizes)} parameters)" if sizes else "")
+    elif networks:
+        text += f", several networks: {few_words(networks)}"
+    if all(len(method.runs) == 1 for method in methods):
+        return f"{text}."
+    if is_measured:
+        return f"{text}. Numbers are means over checkpoints of one name; ranges go from the lowest to the highest."
+    return f"{text}. Numbers are means over seeds; ranges and bands go from the lowest to the highest seed."
+
+
+def find_cautions(methods: Sequence[Method]) -> list[str]:
+    """Return what a reader must know before comparing.
+
+    These are unfinished runs, other data, other networks, other numbers of training images, single seeds, other ends.
+    """
+    cautions = [caution for method in methods for caution in _unfinished(method)]
+    untrained = [f"{method.name}: {', '.join(map(_state, method.runs))}" for method in methods if method.is_untrained]
+    if untrained:
+        cautions.append(
+            "Only the untrained network was measured (epoch 0), so that nothing is said about the method: "
+            f"{few_words(untrained)}."
+        )
+    cautions += [caution for method in methods for caution in _same_seeds(method)]
+    if len(data_of(methods)) > 1:
+        names = sorted(f"{name} ({num_test} test images)" for name, num_test in data_of(methods))
+        cautions.append(f"The methods were measured on different data: {few_words(names)}.")
+    networks = list(dict.fromkeys(_network(run) for method in methods for run in method.runs))
+    if len(networks) > 1:
+        cautions.append(
+            f"The methods use different networks: {few_words(networks)}. What differs between them need not come from "
+            "the mixing."
+        )
+    sizes = {method.name: _integers(method.runs, "data", "num_train") for method in methods}
+    if len({size for numbers in sizes.values() for size in numbers}) > 1:
+        each = [f"{name} {_number_range(numbers)}" for name, numbers in sizes.items() if numbers]
+        cautions.append(f"The numbers of training images differ: {few_words(each)}.")
+    trained = [method for method in methods if not method.is_measured and not method.is_untrained]
+    single = [method.name for method in trained if len(method.runs) == 1]
+    if single:
+        spread = "its spread" if len(single) == 1 else "their spread"
+        cautions.append(f"One seed only: {few_words(single)}. Nothing is known of {spread}.")
+    ends = {
+        method.name: method.final_epoch
+        for method in methods
+        if method.final_epoch is not None and not method.is_untrained
+    }
+    if len(set(ends.values())) > 1:
+        cautions.append(f"The methods end at different epochs: {few_words([f'{n} {e}' for n, e in ends.items()])}.")
+    return cautions
+
+
+def _unfinished(method: Method) -> list[str]:
+    """Return what is to be said of a method's runs that did not finish."""
+    if method.left_out:
+        left_out = few_words([_state(run) for run in method.left_out])
+        return [f"{method.name}: left out of every number because it did not finish: {left_out}."]
+    states = [_state(run) for run in method.runs if run.record.get("status") != "finished"]
+    if states and not method.is_untrained:
+        return [f"{method.name}: no run finished; its numbers are those so far: {few_words(states)}."]
+    return []
+
+
+def _same_seeds(method: Method) -> list[str]:
+    """Return what is to be said where runs that count as several seeds have the same one."""
+    seeds = [run.seed for run in method.runs]
+    repeated = [
+        f"{run.name} (seed {run.seed})" for run in method.runs if run.seed is not None and seeds.count(run.seed) > 1
+    ]
+    if not repeated:
+        return []
+    return [f"{method.name}: runs of one seed count as several and show no spread: {few_words(repeated)}."]
+
+
+def _state(run: Run) -> str:
+    """Return 'mixup-seed0 (failed)'."""
+    return f"{run.name} ({run.record.get('status')})"
+
+
+def _network(run: Run) -> str:
+    """Return 'mlp (85,002 parameters)', or what is known of it."""
+    model = run.record.get("model") or {}
+    name, size = str(model.get("name") or "unknown"), model.get("num_parameters")
+    return f"{name} ({size:,} parameters)" if isinstance(size, int) else name
+
+
+def _texts(runs: Iterable[Run], part: str, key: str) -> list[str]:
+    """Return the different names that the runs' records hold at a place, in the order in which they appear."""
+    values = ((run.record.get(part) or {}).get(key) for run in runs)
+    return list(dict.fromkeys(str(value) for value in values if value))
+
+
+def _integers(runs: Iterable[Run], part: str, key: str) -> list[int]:
+    """Return the different integers that the runs' records hold at a place, in rising order."""
+    values = ((run.record.get(part) or {}).get(key) for run in runs)
+    return sorted({value for value in values if isinstance(value, int)})
+
+
+def _number_range(numbers: Sequence[int]) -> str:
+    """Return '100' or '100 to 1,437'."""
+    return f"{numbers[0]:,}" if len(numbers) == 1 else f"{numbers[0]:,} to {numbers[-1]:,}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
