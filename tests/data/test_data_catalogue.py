@@ -237,3 +237,59 @@ def test_the_real_fashion_mnist_lying_loose_is_not_taken_for_mnist(tmp_path):
     loose.symlink_to(Path(DATA) / "fashion-mnist")
     assert len(load_data("fashion-mnist", data_dir=loose).train_images) == 60_000
     assert data_status(loose)[1].found is None
+
+
+def test_a_data_dir_that_is_no_folder_is_refused_and_not_made(tmp_path):
+    for act in (lambda: data_status(tmp_path / "no"), lambda: load_data("mnist", data_dir=tmp_path / "no")):
+        with pytest.raises(UserError, match=r"data-dir must name a folder, but .*/no is none"):
+            act()
+    assert not (tmp_path / "no").exists()
+
+
+def write_tree(root, names):
+    from PIL import Image
+
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4), 3).save(root / name)
+    return root
+
+
+def test_a_set_too_small_to_split_names_its_folder(tmp_path):
+    root = write_tree(tmp_path / "few", ["a/1.png", "b/1.png"])
+    with pytest.raises(UserError, match=rf"^{root} has no test part, and none can be split off: "):
+        load_data(root)
+
+
+def test_a_set_of_one_class_names_its_folder(tmp_path):
+    root = write_tree(tmp_path / "one", ["a/1.png", "a/2.png", "a/3.png"])
+    with pytest.raises(UserError, match=rf"^{root}: there must be at least two classes, got 1$"):
+        load_data(root)
+
+
+def test_a_class_without_a_test_image_is_noted(tmp_path):
+    root = write_tree(tmp_path / "gap", ["train/a/1.png", "train/b/1.png", "test/a/1.png"])
+    assert load_data(root).notes.endswith("; no test image of class b")
+
+
+def test_a_file_that_is_no_image_is_named_without_internals(tmp_path):
+    root = write_tree(tmp_path / "bad", ["a/1.png", "b/1.png"])
+    (root / "b/2.png").write_bytes(b"nothing")
+    with pytest.raises(UserError, match=r"b/2.png: not a readable image \(no format of images that is known\)$"):
+        load_data(root)
+
+
+@pytest.mark.parametrize("content", [b"garbage", b"\x93NUMPY"])
+def test_a_file_that_is_no_archive_of_arrays_is_named_without_advice_to_trust_it(tmp_path, content):
+    (tmp_path / "x.npz").write_bytes(content)
+    with pytest.raises(UserError, match=r"x.npz: not a readable .npz file \(not a zip archive\)$"):
+        load_data(tmp_path / "x.npz")
+
+
+def test_labels_too_large_for_int64_are_named_as_they_are(tmp_path):
+    import numpy as np
+
+    images, labels = np.zeros((2, 4, 4), np.uint8), np.array([0, 2**63 + 5], np.uint64)
+    np.savez(tmp_path / "x.npz", train_images=images, train_labels=labels, test_images=images, test_labels=labels)
+    with pytest.raises(UserError, match=r"train_labels must be 0 to K - 1, got 9223372036854775813"):
+        load_data(tmp_path / "x.npz")

@@ -148,6 +148,8 @@ def test_a_server_that_is_gone_is_named_in_one_line_with_what_to_do(tmp_path):
         port = listener.getsockname()[1]
     with pytest.raises(UserError) as caught:
         fetch_files([RemoteFile(f"http://127.0.0.1:{port}/set.gz", MD5, "set.gz")], tmp_path)
+    with pytest.raises(UserError):
+        fetch_files([RemoteFile(f"http://127.0.0.1:{port}/set.gz", MD5, "set.gz")], tmp_path / "new")
     assert str(caught.value) == (
         f"cannot download http://127.0.0.1:{port}/set.gz (Connection refused); try again to resume, "
         f"or put set.gz by hand into {tmp_path}, or set MIXSCOPE_DATA to a folder that has it"

@@ -76,8 +76,8 @@ def test_a_damaged_idx_file_is_named_with_what_is_wrong(tmp_path, name, content,
     [
         (1, np.arange(19) % 10, "train-images-idx3-ubyte has 20 images but train-labels-idx1-ubyte has 19 labels"),
         (1, np.arange(20) % 9, "no training image of class 9; every class needs at least one"),
-        (1, np.arange(20) % 11, r"training labels must lie in \[0, 10\), got values from 0 to 10"),
-        (3, np.arange(10) + 1, r"test labels must lie in \[0, 10\), got values from 1 to 10"),
+        (1, np.arange(20) % 11, r"train-labels-idx1-ubyte: labels must lie in \[0, 10\), got 10"),
+        (3, np.arange(10) + 1, r"t10k-labels-idx1-ubyte: labels must lie in \[0, 10\), got 10"),
     ],
 )
 def test_idx_labels_that_do_not_fit_the_images_are_refused(tmp_path, file, labels, message):

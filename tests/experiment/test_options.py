@@ -7,6 +7,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 from mixscope._errors import UserError
+from mixscope.experiment.bench import anchored
 from mixscope.experiment.demo import demo_runs
 from mixscope.experiment.labels import method_label
 from mixscope.experiment.options import (
@@ -15,7 +16,6 @@ from mixscope.experiment.options import (
     MeasureOptions,
     MixingOptions,
     TrainOptions,
-    anchored,
     options_from_dict,
     options_to_dict,
 )

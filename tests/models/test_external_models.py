@@ -223,7 +223,9 @@ def test_what_is_no_factory_is_refused(net, name, got):
 
 def test_without_timm_the_command_that_installs_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)  # Python's own way to say that a module cannot be had.
-    with pytest.raises(UserError, match=r"^timm:resnet10t needs the timm library \(.*\): pip install timm$"):
+    with pytest.raises(
+        UserError, match=r"^timm:resnet10t needs the timm library \(.*\): pip install 'mixscope\[timm\]'$"
+    ):
         build("timm:resnet10t")
 
 

@@ -201,3 +201,13 @@ def test_what_is_no_dictionary_is_refused(tmp_path, content: Tensor | list[int],
     path = tmp_path / "alone.pt"
     torch.save(content, path)
     assert error_of(path, make(1)) == f"must hold a dictionary of tensors by name, got a {kind}"
+
+
+def test_weights_that_are_not_finite_are_named(tmp_path):
+    model = nn.Sequential(nn.Linear(2, 2))
+    state = model.state_dict()
+    state["0.bias"] = torch.tensor([1.0, float("nan")])
+    torch.save(state, tmp_path / "w.pt")
+    with pytest.raises(UserError, match=r"w.pt: weights must be finite, got NaN or infinite values in 0.bias$"):
+        load_weights(model, tmp_path / "w.pt")
+    assert model[0].bias.isfinite().all()

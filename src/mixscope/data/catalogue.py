@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from mixscope._checks import nearest
 from mixscope._errors import UserError
 from mixscope._random import named_generator
@@ -87,21 +89,22 @@ def load_data(
             decoded = DecodedSet(
                 read_digits(), None, DIGIT_NAMES, "embedded in scikit-learn; grey levels 0..16 times 15"
             )
-            return _image_data(spec, decoded, test_size=test_size, split_seed=split_seed)
+            return _image_data(spec, decoded, source=spec, test_size=test_size, split_seed=split_seed)
         if spec in NAMED_SETS:
             decoded = _read_named(NAMED_SETS[spec], data_dir, progress)
-            return _image_data(spec, decoded, test_size=test_size, split_seed=split_seed)
+            return _image_data(spec, decoded, source=spec, test_size=test_size, split_seed=split_seed)
         if spec.startswith(PREFIX):
             decoded = read_hub(spec.removeprefix(PREFIX), progress=progress)
-            return _image_data(spec, decoded, test_size=test_size, split_seed=split_seed)
-        if not _looks_like_path(spec):
+            return _image_data(spec, decoded, source=spec, test_size=test_size, split_seed=split_seed)
+        if not is_path(spec):
             raise UserError(
                 f"data must be one of {', '.join(SET_NAMES)}, {PREFIX}NAME or a path, "
                 f"got {spec!r}{nearest(spec, SET_NAMES)}"
             )
     path = Path(spec).expanduser()
     decoded = _read_path(path, progress)
-    return _image_data(path.resolve().name.split(".")[0], decoded, test_size=test_size, split_seed=split_seed)
+    name = path.resolve().name.split(".")[0]
+    return _image_data(name, decoded, source=str(path), test_size=test_size, split_seed=split_seed)
 
 
 def data_status(data_dir: str | Path | None = None) -> tuple[SetStatus, ...]:
@@ -192,12 +195,19 @@ def _read_path(path: Path, progress: Progress | None) -> DecodedSet:
     raise UserError(f"{path}: must be a folder, an .npz file or an archive ({', '.join(ARCHIVE_SUFFIXES)})")
 
 
-def _image_data(name: str, decoded: DecodedSet, *, test_size: float, split_seed: int) -> ImageData:
-    """Return the set with its own test part, or with one split off."""
+def _image_data(name: str, decoded: DecodedSet, *, source: str, test_size: float, split_seed: int) -> ImageData:
+    """Return the set with its own test part, or with one split off; errors begin with `source`."""
     train, test, notes = decoded.train, decoded.test, decoded.notes
     if test is not None:
+        counts = torch.bincount(test.labels, minlength=len(decoded.class_names)).tolist()
+        absent = [label for label, count in zip(decoded.class_names, counts, strict=True) if not count]
+        if absent:
+            notes += f"; no test image of class {', '.join(absent)}"
         return ImageData(name, train.images, train.labels, test.images, test.labels, decoded.class_names, notes)
-    kept, held_out = stratified_split(train.labels, test_size, named_generator(split_seed, "data split"))
+    try:
+        kept, held_out = stratified_split(train.labels, test_size, named_generator(split_seed, "data split"))
+    except UserError as error:
+        raise UserError(f"{source} has no test part, and none can be split off: {error}") from error
     return ImageData(
         name,
         train.images[kept],
@@ -209,7 +219,10 @@ def _image_data(name: str, decoded: DecodedSet, *, test_size: float, split_seed:
     )
 
 
-def _looks_like_path(spec: str) -> bool:
+def is_path(spec: str) -> bool:
+    """Return whether `load_data` takes a spec as the path of a file or folder."""
+    if spec in SET_NAMES or spec.startswith(PREFIX):
+        return False
     return "/" in spec or os.sep in spec or spec.lower().endswith((*ARCHIVE_SUFFIXES, ".npz")) or Path(spec).exists()
 
 

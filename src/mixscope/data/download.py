@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ def fetch_files(files: Sequence[RemoteFile], folder: Path, *, progress: Progress
     """
     import pooch
 
+    is_new = not folder.exists()
     for file in files:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -59,6 +60,10 @@ def fetch_files(files: Sequence[RemoteFile], folder: Path, *, progress: Progress
                 pooch.retrieve(file.url, f"md5:{file.md5}", fname=file.name, path=folder, downloader=downloader)
         except OSError as error:
             raise disk_error(folder, error) from error
+        finally:
+            if is_new:
+                with suppress(OSError):
+                    folder.rmdir()  # where nothing arrived; a folder with anything in it stays
     return folder
 
 

@@ -68,13 +68,14 @@ def decode_image(content: bytes, *, source: str) -> "np.ndarray":
     Raises:
         UserError: If it cannot be decoded, or has more than 8 bits a channel.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         image = Image.open(io.BytesIO(content))
         image.load()
     except Exception as error:  # PIL's decoders raise nearly anything on damaged files.
-        raise UserError(f"{source}: not a readable image ({error})") from error
+        reason = "no format of images that is known" if isinstance(error, UnidentifiedImageError) else error
+        raise UserError(f"{source}: not a readable image ({reason})") from error
     return image_pixels(image, source=source)
 
 

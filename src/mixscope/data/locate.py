@@ -15,14 +15,15 @@ def data_roots(data_dir: str | Path | None) -> list[Path]:
     """Return the folders in which named sets are looked for: `data_dir`, the one MIXSCOPE_DATA names, the cache.
 
     Raises:
-        UserError: If MIXSCOPE_DATA names something that is not a folder.
+        UserError: If data_dir or MIXSCOPE_DATA names something that is not a folder.
     """
-    roots = [] if data_dir is None else [Path(data_dir).expanduser()]
-    if from_environment := os.environ.get(DATA_VARIABLE):
-        root = Path(from_environment).expanduser()
-        if not root.is_dir():
-            raise UserError(f"{DATA_VARIABLE} must name a folder, but {root} is none")
-        roots.append(root)
+    roots = []
+    for name, value in (("data-dir", data_dir), (DATA_VARIABLE, os.environ.get(DATA_VARIABLE))):
+        if value:
+            root = Path(value).expanduser()
+            if not root.is_dir():
+                raise UserError(f"{name} must name a folder, but {root} is none")
+            roots.append(root)
     return [*roots, cache_folder()]
 
 

@@ -69,6 +69,8 @@ def read_idx_folder(folder: Path, class_names: tuple[str, ...]) -> DecodedSet:
         labels = read_idx(labels_path, magic=IDX_LABELS).long()
         if len(images) != len(labels):
             raise UserError(f"{images_path} has {len(images)} images but {labels_path.name} has {len(labels)} labels")
+        if len(labels) and int(labels.max()) >= len(class_names):
+            raise UserError(f"{labels_path}: labels must lie in [0, {len(class_names)}), got {int(labels.max())}")
         parts.append(LabelledImages(images, labels))
     decoded = DecodedSet(parts[0], parts[1], class_names, f"idx files in {folder}")
     check_decoded(decoded, source=str(folder))
@@ -133,8 +135,10 @@ def read_npz(path: Path) -> DecodedSet:
             arrays = {name: stored[name] for name in NPZ_ARRAYS}
     except UserError:
         raise
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path}: not a readable .npz file ({error})") from error
+    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        # What numpy says of a file that is no archive is to unpickle it.
+        reason = f"damaged: {error}" if zipfile.is_zipfile(path) else "not a zip archive"
+        raise UserError(f"{path}: not a readable .npz file ({reason})") from error
     parts = []
     for part in ("train", "test"):
         labels = arrays[f"{part}_labels"]
@@ -142,6 +146,8 @@ def read_npz(path: Path) -> DecodedSet:
             raise UserError(
                 f"{path}: {part}_labels must be integers of shape (N,), got {labels.dtype} of shape {labels.shape}"
             )
+        if labels.size and int(labels.max()) > np.iinfo(np.int64).max:
+            raise UserError(f"{path}: {part}_labels must be 0 to K - 1, got {int(labels.max())}")
         images = _channels_first(arrays[f"{part}_images"], name=f"{part}_images", path=path)
         parts.append(LabelledImages(images, torch.from_numpy(labels.astype(np.int64))))
     present = torch.unique(parts[0].labels)

@@ -1,8 +1,9 @@
 """Everything one run works with, made from its options; every mistake in them shows here."""
 
 import copy
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +16,7 @@ from mixscope._errors import UserError
 from mixscope._random import named_generator
 from mixscope.capturing import evaluation_mode, record_sites
 from mixscope.data.batches import Augmentation, TrainingBatches
-from mixscope.data.catalogue import load_data
+from mixscope.data.catalogue import is_path, load_data
 from mixscope.data.images import ImageData
 from mixscope.experiment.devices import build_accelerator
 from mixscope.experiment.measure import Probe, build_probe
@@ -72,6 +73,15 @@ def prepare_images(options: DataOptions, observer: Observer) -> ImageData:
     if options.subset is None:
         return data
     return data.subset(options.subset, generator=named_generator(options.split_seed, "subset"))
+
+
+def anchored(options: TrainOptions) -> TrainOptions:
+    """Return the options with the files they name as absolute paths, so that they hold from any folder."""
+    data, (file, colon, factory) = options.data, options.model.rpartition(":")
+    spec = os.path.abspath(os.path.expanduser(data.data)) if is_path(data.data) else data.data
+    data = replace(data, data=spec, data_dir=data.data_dir and data.data_dir.absolute())
+    model = f"{os.path.abspath(file)}{colon}{factory}" if file.endswith(".py") else options.model
+    return replace(options, data=data, model=model)
 
 
 def build_scheme(options: MixingOptions, sites: tuple[str, ...]) -> MixingScheme:

@@ -1,8 +1,7 @@
 """Every option of a run, as frozen dataclasses: the command line is made from them and `run.json` keeps them."""
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -138,20 +137,6 @@ class TrainOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name.replace('_', '-')} must be at least 1, got {value}")
-
-
-def anchored(options: TrainOptions) -> TrainOptions:
-    """Return the options with the files they name as absolute paths, so that they hold from any folder."""
-    data, (file, colon, factory) = options.data, options.model.rpartition(":")
-    data = replace(data, data=_absolute(data.data), data_dir=data.data_dir and data.data_dir.absolute())
-    model = f"{_absolute(file)}{colon}{factory}" if file.endswith(".py") else options.model
-    return replace(options, data=data, model=model)
-
-
-def _absolute(spec: str) -> str:
-    """Return the absolute path of what looks like a path, and names of sets as they are."""
-    is_path = "://" not in spec and not spec.startswith("hf:") and (os.sep in spec or "." in spec)
-    return os.path.abspath(os.path.expanduser(spec)) if is_path else spec
 
 
 def options_to_dict(options: Any) -> dict[str, Any]:

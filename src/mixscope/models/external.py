@@ -15,7 +15,7 @@ from torch import nn
 from mixscope._checks import UserError, nearest
 
 FACTORY_ARGUMENTS = ("num_classes", "image_shape", "in_chans")
-TIMM_INSTALL = "pip install timm"
+TIMM_INSTALL = "pip install 'mixscope[timm]'"
 
 
 def build_from_file(name: str, *, num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:

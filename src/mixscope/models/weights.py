@@ -118,6 +118,9 @@ def _check_fit(state: dict[str, Tensor], own_state: dict[str, Tensor], *, path: 
     ]
     if problems:
         raise UserError(f"{path}: weights do not fit the model: {'; '.join(problems)}")
+    broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise UserError(f"{path}: weights must be finite, got NaN or infinite values in {_few(broken)}")
 
 
 def _few(names: list[str], separator: str = ", ") -> str:
