@@ -239,11 +239,23 @@ def test_the_real_fashion_mnist_lying_loose_is_not_taken_for_mnist(tmp_path):
     assert data_status(loose)[1].found is None
 
 
-def test_a_data_dir_that_is_no_folder_is_refused_and_not_made(tmp_path):
-    for act in (lambda: data_status(tmp_path / "no"), lambda: load_data("mnist", data_dir=tmp_path / "no")):
-        with pytest.raises(UserError, match=r"data-dir must name a folder, but .*/no is none"):
-            act()
-    assert not (tmp_path / "no").exists()
+@pytest.mark.parametrize(
+    "act",
+    [
+        data_status,
+        lambda folder: fetch_data("mnist", folder),
+        lambda folder: fetch_data("digits", folder),
+        lambda folder: load_data("mnist", data_dir=folder),
+        lambda folder: load_data("digits", data_dir=folder),
+        lambda folder: load_data("./pictures", data_dir=folder),
+    ],
+)
+def test_a_data_dir_that_is_no_folder_is_refused_and_not_made(tmp_path, act):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "no", tmp_path / "file"):
+        with pytest.raises(UserError, match=f"^data-dir must name a folder, but {folder} is none$"):
+            act(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def write_tree(root, names):
@@ -257,7 +269,9 @@ def write_tree(root, names):
 
 def test_a_set_too_small_to_split_names_its_folder(tmp_path):
     root = write_tree(tmp_path / "few", ["a/1.png", "b/1.png"])
-    with pytest.raises(UserError, match=rf"^{root} has no test part, and none can be split off: "):
+    with pytest.raises(
+        UserError, match=rf"^{root} has no test part, and none can be split off: test-size must leave at least 2 "
+    ):
         load_data(root)
 
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 import torch
-from data_files import png, tree_files, write_folder, write_tar
+from data_files import cifar10_files, png, python2_names, tree_files, write_folder, write_tar, write_zip
 from safetensors.torch import load_file
 
 from mixscope._errors import UserError
@@ -173,3 +173,63 @@ def test_a_bad_image_leaves_nothing_in_the_cache(tmp_path, cache, bad):
     with pytest.raises(UserError, match=r"train/cat/b\.png"):
         load_data(path)
     assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"test/dog/a.png": png((1, 2, 3))},
+        {"train/cat/b.png": png(1, mode="I;16")},
+        {"train/cat/deep/b.png": png((1, 2, 3))},
+        {"train/cat/b.png": png((1, 2, 3))[:45]},
+        {"train/cat/b.png": b""},
+    ],
+)
+@pytest.mark.parametrize("kind", ["folder", "set.zip", "set.tar.gz"])
+def test_a_tree_that_makes_no_set_leaves_nothing_in_the_cache(tmp_path, kind, changes):
+    write = {"folder": write_folder, "set.zip": write_zip, "set.tar.gz": write_tar}[kind]
+    with pytest.raises(UserError):
+        load_data(write(tmp_path / kind, tree_files() | changes))
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("files", [{}, {"a/1.png": png(1)}, {"test/a/1.png": png(1), "val/a/1.png": png(1)}])
+def test_a_tree_without_classes_to_tell_apart_leaves_nothing_in_the_cache(tmp_path, files):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match=f"^{tmp_path}/folder: "):
+        load_data(write_folder(tmp_path / "folder", files))
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("kind", ["set.zip", "set.tar", "set.tar.xz"])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.6])
+def test_an_archive_cut_off_leaves_nothing_in_the_cache(tmp_path, kind, share):
+    path = tmp_path / kind
+    (write_zip if kind == "set.zip" else write_tar)(path, tree_files())
+    content = path.read_bytes()
+    used = 10 * 512 if kind == "set.tar" else len(content)  # then comes the padding of zeros
+    path.write_bytes(content[: int(share * used)])
+    with pytest.raises(UserError, match="damaged or incomplete archive"):
+        load_data(path)
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"cposix\nsystem\n.", python2_names(b"label_names", [b"one"])])
+def test_a_bad_file_of_cifar_leaves_nothing_in_the_cache(tmp_path, content):
+    files = cifar10_files() | {"cifar-10-batches-py/batches.meta": content}
+    with pytest.raises(UserError, match="cifar-10-batches-py"):
+        load_data("cifar10", data_dir=write_folder(tmp_path / "data", files))
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_sound_pool_with_a_bad_test_size_is_cached_whole_and_used_at_the_next_try(tmp_path, cache):
+    path = write_tar(
+        tmp_path / "set.tar", {f"{kind}/{number}.png": png(number, mode="L") for kind in "ab" for number in range(3)}
+    )
+    with pytest.raises(UserError, match=f"^{path} has no test part, and none can be split off: test-size must leave "):
+        load_data(path, test_size=1)
+    (file,) = cache.iterdir()
+    assert read_decoded(file) is not None
+    written = file.stat().st_mtime_ns
+    assert len(load_data(path, test_size=2).test_images) == 2
+    assert [entry.stat().st_mtime_ns for entry in cache.iterdir()] == [written]

@@ -157,6 +157,24 @@ def test_a_server_that_is_gone_is_named_in_one_line_with_what_to_do(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("trouble", ["status", "cut before the first byte", "checksum"])
+def test_a_download_that_brings_nothing_leaves_no_folder_where_none_was(server, tmp_path, trouble):
+    server.status = 503 if trouble == "status" else 200
+    server.cut_at = 0 if trouble == "cut before the first byte" else None
+    (tmp_path / "there").mkdir()
+    for name in ("new", "there"):
+        with pytest.raises(UserError):
+            fetch_files([remote(server, md5="0" * 32)], tmp_path / name)
+    assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
+
+
+def test_what_has_arrived_stays_when_a_later_file_fails(server, tmp_path):
+    gone = RemoteFile("http://127.0.0.1:9/other.gz", MD5, "other.gz")
+    with pytest.raises(UserError, match=r"^cannot download http://127\.0\.0\.1:9/other\.gz"):
+        fetch_files([remote(server), gone], tmp_path / "new")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["set.gz"]
+
+
 def test_without_name_lookup_the_address_is_named_in_one_line(tmp_path):
     with pytest.raises(
         UserError, match=r"^cannot download http://mixscope\.invalid/set\.gz \(.*\); try again"

@@ -1,5 +1,6 @@
 import gzip
 import io
+import pickle
 
 import numpy as np
 import pytest
@@ -87,6 +88,16 @@ def test_idx_labels_that_do_not_fit_the_images_are_refused(tmp_path, file, label
         read_idx_folder(tmp_path, NAMES)
 
 
+@pytest.mark.parametrize("gzipped", [False, True])
+def test_idx_labels_out_of_range_name_the_file_of_labels(tmp_path, gzipped):
+    write_idx_set(tmp_path, gzipped=gzipped)
+    content = idx_bytes(np.arange(10) + 1)
+    path = tmp_path / (f"{IDX_NAMES[3]}.gz" if gzipped else IDX_NAMES[3])
+    path.write_bytes(gzip.compress(content) if gzipped else content)
+    with pytest.raises(UserError, match=rf"^{path}: labels must lie in \[0, 10\), got 10$"):
+        read_idx_folder(tmp_path, NAMES)
+
+
 def test_an_idx_set_without_images_is_refused(tmp_path):
     write_idx_set(tmp_path, gzipped=False)
     (tmp_path / IDX_NAMES[0]).write_bytes(idx_bytes(np.zeros((0, 2, 3))))
@@ -142,7 +153,10 @@ ZEROS = np.zeros((2, 4, 5), np.uint8)
         ({"test_labels": np.array([2])}, r"test labels must lie in \[0, 2\), got values from 2 to 2"),
         ({"train_images": ZEROS[:0], "train_labels": np.zeros(0, int)}, "no training images"),
         ({"test_images": ZEROS[:1, :3]}, "training and test images must have one shape"),
-        ({"train_images": np.array([{}, {}])}, "not a readable .npz file .*allow_pickle=False"),
+        (
+            {"train_images": np.array([{}, {}])},
+            r"not a readable \.npz file \(it holds Python objects, and reading those can run code\)$",
+        ),
     ],
 )
 def test_an_npz_file_that_makes_no_set_is_named_with_what_is_wrong(tmp_path, changes, message):
@@ -152,19 +166,34 @@ def test_an_npz_file_that_makes_no_set_is_named_with_what_is_wrong(tmp_path, cha
     assert str(caught.value).startswith(f"{path}: ")
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no zip", b"plain text", npy_bytes(np.zeros(3))])
+@pytest.mark.parametrize("content", [b"", b"plain text", npy_bytes(np.zeros(3)), pickle.dumps({"x": 1})])
 def test_a_file_that_is_no_npz_is_named(tmp_path, content):
     path = tmp_path / "set.npz"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"set\.npz: not a readable \.npz file"):
+    with pytest.raises(UserError, match=r"set\.npz: not a readable \.npz file \(not a zip archive\)$"):
         read_npz(path)
 
 
 def test_a_cut_off_npz_file_is_named(tmp_path):
     path = write_npz(tmp_path / "set.npz")
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(UserError, match=r"set\.npz: not a readable \.npz file"):
+    with pytest.raises(UserError, match=r"set\.npz: not a readable \.npz file \(incomplete zip archive\)$"):
         read_npz(path)
+
+
+def test_a_damaged_array_in_an_npz_file_is_told_apart_from_a_missing_end(tmp_path):
+    path = write_npz(tmp_path / "set.npz")
+    content = bytearray(path.read_bytes())
+    content[content.index(b"\x93NUMPY") + 130] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"set\.npz: not a readable \.npz file \(damaged: Bad CRC-32"):
+        read_npz(path)
+
+
+def test_an_npz_file_that_the_system_does_not_give_is_not_called_damaged(tmp_path):
+    (tmp_path / "set.npz").mkdir()
+    with pytest.raises(UserError, match=r"set\.npz: not a readable \.npz file \(Is a directory\)$"):
+        read_npz(tmp_path / "set.npz")
 
 
 def write_svhn(folder, **changes):

@@ -45,14 +45,14 @@ def test_a_split_is_the_same_for_the_same_seed_and_another_for_another():
 
 @pytest.mark.parametrize("test_size", [0, 1.5, -0.1, float("nan")])
 def test_a_test_size_that_is_neither_share_nor_count_is_refused(test_size):
-    with pytest.raises(UserError, match=r"^test_size must be a share in \(0, 1\) or a whole number of examples, got "):
+    with pytest.raises(UserError, match=r"^test-size must be a share in \(0, 1\) or a whole number of examples, got "):
         stratified_split(UNEVEN, test_size, seeded())
 
 
 @pytest.mark.parametrize("test_size", [2, 98, 0.01])
 def test_a_test_size_that_leaves_fewer_examples_than_classes_is_refused(test_size):
     with pytest.raises(
-        UserError, match=r"^test_size must leave at least 3 examples, one per class, on each side of 100"
+        UserError, match=r"^test-size must leave at least 3 examples, one per class, on each side of 100"
     ):
         stratified_split(UNEVEN, test_size, seeded())
 

@@ -203,6 +203,36 @@ def test_what_is_no_dictionary_is_refused(tmp_path, content: Tensor | list[int],
     assert error_of(path, make(1)) == f"must hold a dictionary of tensors by name, got a {kind}"
 
 
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_the_first_weights_that_are_not_finite_are_named_and_none_is_loaded(tmp_path, value, suffix):
+    path = tmp_path / f"w{suffix}"
+    state = {name: each.clone() for name, each in make(1).state_dict().items()}
+    trained = dict(make(1).named_parameters())
+    broken = [name for name in state if name in trained][:4]
+    for name in broken:
+        state[name].view(-1)[-1] = value
+    (torch.save if suffix == ".pt" else save_file)(state, path)
+    listed = ", ".join([*broken[:3], "..."])
+    assert error_of(path, make(2)) == f"weights must be finite, got NaN or infinite values in {listed}"
+
+
+def test_weights_too_large_for_the_models_dtype_are_refused(tmp_path):
+    state = make(1).state_dict()
+    state["head.bias"] = torch.full((3,), 1e300, dtype=torch.float64)
+    torch.save(state, tmp_path / "w.pt")
+    message = error_of(tmp_path / "w.pt", make(2))
+    assert message == "weights must be finite, got NaN or infinite values in head.bias"
+
+
+def test_weights_of_8_bits_are_loaded(tmp_path):
+    state, target = make(1).state_dict(), make(2)
+    state["head.bias"] = torch.tensor([0.5, -1.0, 2.0]).to(torch.float8_e4m3fn)
+    torch.save(state, tmp_path / "w.pt")
+    load_weights(target, tmp_path / "w.pt")
+    assert target.state_dict()["head.bias"].tolist() == [0.5, -1.0, 2.0]
+
+
 def test_weights_that_are_not_finite_are_named(tmp_path):
     model = nn.Sequential(nn.Linear(2, 2))
     state = model.state_dict()
@@ -211,3 +241,11 @@ def test_weights_that_are_not_finite_are_named(tmp_path):
     with pytest.raises(UserError, match=r"w.pt: weights must be finite, got NaN or infinite values in 0.bias$"):
         load_weights(model, tmp_path / "w.pt")
     assert model[0].bias.isfinite().all()
+
+
+def test_infinities_in_a_buffer_are_kept(tmp_path):
+    model = nn.Sequential(nn.Linear(2, 2))
+    model.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+    torch.save(model.state_dict(), tmp_path / "w.pt")
+    load_weights(model, tmp_path / "w.pt")
+    assert model.mask.tolist() == [0.0, -torch.inf]

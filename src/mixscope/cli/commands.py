@@ -9,7 +9,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
@@ -71,15 +71,15 @@ class Demo:
         _say_page(console, page)
 
     def _make_room(self, folder: Path, options: TrainOptions) -> None:
-        """Forget the run of an earlier demonstration; any other run stands in the way."""
-        from mixscope.experiment.run import read_options
-        from mixscope.records.store import RECORD_FILE, forget_run
+        """Forget the run of an earlier demonstration, of whatever version; any other run stands in the way."""
+        from mixscope.experiment.demo import NUM_TRAIN
+        from mixscope.records.store import RECORD_FILE, forget_run, read_run
 
         if not (folder / RECORD_FILE).exists():
             return
-        earlier = read_options(folder)
-        same = replace(options, training=earlier.training, measure_every=earlier.measure_every)
-        if earlier != same:
+        record = read_run(folder).record
+        found = record["data"].get("name"), record["data"].get("num_train"), record["model"].get("name")
+        if found != (options.data.data, NUM_TRAIN, options.model):
             raise UserError(f"{folder} must not hold a run that is not the demonstration's; choose another --out")
         forget_run(folder)
 

@@ -14,7 +14,7 @@ from mixscope.data.download import fetch_files
 from mixscope.data.hub import PREFIX, read_hub
 from mixscope.data.image_tree import read_image_tree
 from mixscope.data.images import DecodedSet, ImageData
-from mixscope.data.locate import data_roots, locate
+from mixscope.data.locate import data_roots, existing_folder, locate
 from mixscope.data.members import ARCHIVE_SUFFIXES, is_archive
 from mixscope.data.named_sets import DIGIT_NAMES, NAMED_SETS, NamedSet
 from mixscope.data.progress import Progress
@@ -77,13 +77,16 @@ def load_data(
         The checked set on the CPU; memory-mapped where it comes from the cache.
 
     Raises:
-        UserError: If the name is unknown, a path is missing, or a file cannot be read or makes no data set.
+        UserError: If the name is unknown, a path or data_dir is missing, or a file cannot be read or makes no data
+            set.
 
     Example:
         >>> data = load_data("digits", test_size=0.25)
         >>> data.image_shape, data.num_classes, len(data.train_images), len(data.test_images)
         ((1, 8, 8), 10, 1347, 450)
     """
+    if data_dir is not None:
+        existing_folder(data_dir, name="data-dir")  # also where the set is no named one: a slip must not go unseen
     if isinstance(spec, str):
         if spec == DIGITS:
             decoded = DecodedSet(
@@ -114,7 +117,7 @@ def data_status(data_dir: str | Path | None = None) -> tuple[SetStatus, ...]:
         data_dir: Looked in before MIXSCOPE_DATA and the cache.
 
     Raises:
-        UserError: If MIXSCOPE_DATA names a folder that is not there.
+        UserError: If data_dir or MIXSCOPE_DATA names a folder that is not there.
 
     Example:
         >>> [status.name for status in data_status()][:3]
@@ -162,8 +165,10 @@ def fetch_data(name: str, data_dir: str | Path | None = None, progress: Progress
         The folder with the files.
 
     Raises:
-        UserError: If the name is unknown, or a download fails.
+        UserError: If the name is unknown, data_dir is not there, or a download fails.
     """
+    if data_dir is not None:
+        existing_folder(data_dir, name="data-dir")
     if name == DIGITS:
         return _sklearn_folder()
     if name not in NAMED_SETS:

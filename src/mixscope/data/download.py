@@ -53,14 +53,18 @@ def fetch_files(files: Sequence[RemoteFile], folder: Path, *, progress: Progress
 
     is_new = not folder.exists()
     for file in files:
+        part = folder / f"{file.name}.part"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with _quiet_pooch():
-                downloader = ResumingDownloader(file, folder / f"{file.name}.part", progress)
+                downloader = ResumingDownloader(file, part, progress)
                 pooch.retrieve(file.url, f"md5:{file.md5}", fname=file.name, path=folder, downloader=downloader)
         except OSError as error:
             raise disk_error(folder, error) from error
         finally:
+            with suppress(OSError):
+                if not part.stat().st_size:
+                    part.unlink()  # opened, but no byte came
             if is_new:
                 with suppress(OSError):
                     folder.rmdir()  # where nothing arrived; a folder with anything in it stays

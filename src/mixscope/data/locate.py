@@ -17,14 +17,22 @@ def data_roots(data_dir: str | Path | None) -> list[Path]:
     Raises:
         UserError: If data_dir or MIXSCOPE_DATA names something that is not a folder.
     """
-    roots = []
-    for name, value in (("data-dir", data_dir), (DATA_VARIABLE, os.environ.get(DATA_VARIABLE))):
-        if value:
-            root = Path(value).expanduser()
-            if not root.is_dir():
-                raise UserError(f"{name} must name a folder, but {root} is none")
-            roots.append(root)
+    roots = [] if data_dir is None else [existing_folder(data_dir, name="data-dir")]
+    if from_environment := os.environ.get(DATA_VARIABLE):
+        roots.append(existing_folder(from_environment, name=DATA_VARIABLE))
     return [*roots, cache_folder()]
+
+
+def existing_folder(value: str | Path, *, name: str) -> Path:
+    """Return the folder that the option or variable `name` names.
+
+    Raises:
+        UserError: If it is not there, or no folder.
+    """
+    folder = Path(value).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"{name} must name a folder, but {folder} is none")
+    return folder
 
 
 def locate(named: NamedSet, roots: list[Path]) -> tuple[Path | None, tuple[str, ...]]:

@@ -136,9 +136,7 @@ def read_npz(path: Path) -> DecodedSet:
     except UserError:
         raise
     except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        # What numpy says of a file that is no archive is to unpickle it.
-        reason = f"damaged: {error}" if zipfile.is_zipfile(path) else "not a zip archive"
-        raise UserError(f"{path}: not a readable .npz file ({reason})") from error
+        raise UserError(f"{path}: not a readable .npz file ({_npz_problem(path, error)})") from error
     parts = []
     for part in ("train", "test"):
         labels = arrays[f"{part}_labels"]
@@ -163,6 +161,18 @@ def read_npz(path: Path) -> DecodedSet:
     decoded = DecodedSet(parts[0], parts[1], names, f"arrays in {path}")
     check_decoded(decoded, source=str(path))
     return decoded
+
+
+def _npz_problem(path: Path, error: Exception) -> str:
+    """Say why an .npz file cannot be read; numpy's own words are of pickles, and advise to run them."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if "Object arrays" in str(error):
+        return "it holds Python objects, and reading those can run code"
+    if zipfile.is_zipfile(path):
+        return f"damaged: {error}"
+    with path.open("rb") as stream:
+        return "incomplete zip archive" if stream.read(2) == b"PK" else "not a zip archive"
 
 
 def _channels_first(images, *, name: str, path: Path) -> Tensor:  # type: ignore[no-untyped-def]  # numpy array

@@ -37,7 +37,7 @@ def stratified_split(labels: Tensor, test_size: float, generator: torch.Generato
     num_test = _test_count(test_size, total)
     if not num_classes <= num_test <= total - num_classes:
         raise UserError(
-            f"test_size must leave at least {num_classes} examples, one per class, on each side of {total}; "
+            f"test-size must leave at least {num_classes} examples, one per class, on each side of {total}; "
             f"{test_size} gives {num_test} test and {total - num_test} training examples"
         )
     if int(counts.min()) < 2:
@@ -95,7 +95,7 @@ def _test_count(test_size: float, total: int) -> int:
         return math.ceil(test_size * total)
     if test_size >= 1 and float(test_size).is_integer():
         return int(test_size)
-    raise UserError(f"test_size must be a share in (0, 1) or a whole number of examples, got {test_size}")
+    raise UserError(f"test-size must be a share in (0, 1) or a whole number of examples, got {test_size}")
 
 
 def _apportion(counts: list[int], num_test: int) -> list[int]:

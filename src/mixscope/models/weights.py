@@ -33,7 +33,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
 
     Raises:
         UserError: If the file is missing, has another suffix, cannot be read, holds more than tensors, or does not fit
-            the model: weights missing, unknown, or of another shape.
+            the model: weights missing, unknown, of another shape, or NaN or infinite in the model's dtype.
     """
     path = Path(path)
     if path.suffix.lower() not in WEIGHT_SUFFIXES:
@@ -44,6 +44,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     own_state = model.state_dict()
     state = _without_wrapper_prefixes(_find_state(content, path=path), own_names=list(own_state))
     _check_fit(state, own_state, path=path)
+    _check_finite(state, model, path=path)
     model.load_state_dict(state)
 
 
@@ -118,7 +119,17 @@ def _check_fit(state: dict[str, Tensor], own_state: dict[str, Tensor], *, path: 
     ]
     if problems:
         raise UserError(f"{path}: weights do not fit the model: {'; '.join(problems)}")
-    broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+
+
+def _check_finite(state: dict[str, Tensor], model: nn.Module, *, path: Path) -> None:
+    """Raise for NaN, and for infinities in what is trained: a buffer may hold them, as attention masks do."""
+    trained = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    broken = []
+    for name, own in model.state_dict().items():
+        if own.is_floating_point():
+            value = state[name].to(own.dtype)  # as loading does: 1e300 is infinite in float32
+            if value.isnan().any() or (name in trained and value.isinf().any()):
+                broken.append(name)
     if broken:
         raise UserError(f"{path}: weights must be finite, got NaN or infinite values in {_few(broken)}")
 
