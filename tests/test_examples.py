@@ -29,7 +29,7 @@ def test_the_readme_shows_the_example_as_it_is():
 
 
 def test_the_readme_names_only_options_that_exist():
-    from mixscope.cli.commands import COMMANDS
+    from mixscope.cli.parsing import COMMANDS
 
     text = (ROOT / "README.md").read_text()
     for command in re.findall(r"^mixscope (\w+)", text, flags=re.MULTILINE):

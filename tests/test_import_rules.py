@@ -60,7 +60,7 @@ def test_importing_mixscope_loads_no_heavy_library():
 
 
 def test_reading_the_command_line_loads_no_torch():
-    code = "import sys; from mixscope.cli.commands import parse; parse(['train', '--epochs', '2']);"
+    code = "import sys; from mixscope.cli.parsing import parse; parse(['train', '--epochs', '2']);"
     assert run_python(code + "print('torch' in sys.modules)") == ["False"]
 
 

@@ -12,7 +12,7 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 def main() -> None:
     """Run a command; a user's mistake is one line on stderr and exit code 2, never a traceback."""
-    from mixscope.cli.commands import parse
+    from mixscope.cli.parsing import parse
 
     signal.signal(signal.SIGTERM, _interrupt)  # a cluster's polite stop leaves a resumable run, as Ctrl-C does
     try:

@@ -210,6 +210,7 @@ MISTAKES = [
     (["train", "--model", "convnt"], "did you mean convnet"),
     (["train", "--epochs", "0"], "epochs must be at least 1, got 0"),
     (["train", "--sites", "layer9"], "site must name a module of the network, got 'layer9'"),
+    (["train", "--sites", "input"], "site must name a module of the network, got 'input'"),
     (["train", "--mixing", "manifold-mixup", "--mixing-sites", "layer9"], "site must name a module of the network"),
     (["train", "--mixing", "manifold-mixup", "--compile"], "compile must be off with manifold-mixup"),
     (["train", "--mixing", "none", "--alpha", "1"], "alpha must go with mixing"),

@@ -1,19 +1,13 @@
 """The commands: each a frozen dataclass of options with `run`."""
 
-import argparse
-import contextlib
-import io
 import os
 import re
 import shlex
-import sys
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
-import tyro
 from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
@@ -246,53 +240,6 @@ class Data:
             for status in data_status(self.data_dir)
         ]
         print_table(console, "Image sets", ["set", "images", "classes", "size", "where"], rows)
-
-
-COMMANDS: dict[str, Callable[..., Any]] = {
-    "demo": Demo,
-    "train": Train,
-    "measure": Measure,
-    "report": Report,
-    "data": Data,
-}
-
-
-def parse(arguments: Sequence[str]) -> Command:
-    """Turn the command line into a command. `train --from` and `--resume` take their defaults from that run.
-
-    Raises:
-        UserError: If an option's value makes no sense. Words that are no options at all are explained by tyro, which
-            prints and exits with 2.
-    """
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            return _parse(arguments)
-    except SystemExit as stopped:
-        cause: BaseException | None = stopped
-        while cause is not None:
-            if isinstance(cause, UserError):
-                raise UserError(str(cause)) from None
-            cause = cause.__cause__ or cause.__context__
-        sys.stderr.write(said.getvalue())
-        raise
-
-
-def _parse(arguments: Sequence[str]) -> Command:
-    if arguments[:1] == ["train"]:
-        known = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-        known.add_argument("--from", dest="earlier", type=Path)
-        known.add_argument("--resume", dest="earlier", type=Path)
-        earlier = known.parse_known_args(arguments[1:])[0].earlier
-        if earlier is not None:
-            from mixscope.experiment.run import read_options
-
-            default = Train(options=read_options(earlier))
-            return tyro.cli(Train, prog="mixscope train", args=arguments[1:], default=default)
-    command: Command = tyro.extras.subcommand_cli_from_dict(
-        COMMANDS, prog="mixscope", description="See what mixup does to a network.", args=list(arguments)
-    )
-    return command
 
 
 def _say_page(console: Console, page: Path) -> None:

@@ -19,8 +19,8 @@ from mixscope.data.batches import Augmentation, TrainingBatches
 from mixscope.data.catalogue import is_path, load_data
 from mixscope.data.images import ImageData
 from mixscope.experiment.devices import build_accelerator
-from mixscope.experiment.measure import Probe, build_probe
 from mixscope.experiment.options import DataOptions, MixingOptions, TrainOptions
+from mixscope.experiment.probe import Probe, build_probe
 from mixscope.mixing.catalogue import MixingScheme
 from mixscope.mixing.hidden import ManifoldMixup
 from mixscope.mixing.pixel import Mixup, NoMixing
@@ -105,10 +105,10 @@ def build_scheme(options: MixingOptions, sites: tuple[str, ...]) -> MixingScheme
 
 
 def check_sites(model: nn.Module, sites: Sequence[str]) -> None:
-    """Raise a `UserError` with near names unless every site is "input", "NAME" or "NAME:input" for a module NAME."""
+    """Raise a `UserError` with near names unless every site is "NAME" or "NAME:input" for a module NAME."""
     modules = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
     for site in sites:
-        if site != INPUT_SITE and site.removesuffix(INPUT_SUFFIX) not in modules:
+        if site.removesuffix(INPUT_SUFFIX) not in modules:
             raise UserError(f"site must name a module of the network, got {site!r}{nearest(site, modules)}")
 
 
@@ -157,7 +157,7 @@ def build_bench(options: TrainOptions, *, folder: Path, tracker: str | None, obs
     head = find_head(model, options.head)
     own_sites = model_sites(model, head)
     sites = options.measuring.sites or own_sites
-    check_sites(model, [*sites, *options.mixing.mixing_sites])
+    check_sites(model, [*sites, *(site for site in options.mixing.mixing_sites if site != INPUT_SITE)])
     if recipe.compile and options.mixing.mixing == "manifold-mixup":
         raise UserError("compile must be off with manifold-mixup: hooks are not seen by a compiled network")
     check_forward(model, data, head=head, name=options.model)

@@ -10,8 +10,9 @@ from mixscope.data.images import ImageData
 from mixscope.experiment.bench import Observer, check_forward, check_sites, prepare_images
 from mixscope.experiment.describe import describe_images, describe_machine, describe_model, new_record
 from mixscope.experiment.devices import build_accelerator
-from mixscope.experiment.measure import Measurement, build_probe, measure
+from mixscope.experiment.measure import Measurement, measure
 from mixscope.experiment.options import DataOptions, Device, MeasureOptions, options_to_dict
+from mixscope.experiment.probe import build_probe
 from mixscope.models.catalogue import build_model, find_head, load_weights, model_sites
 from mixscope.records.store import (
     PICTURES_FILE,

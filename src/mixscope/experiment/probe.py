@@ -1,0 +1,100 @@
+"""Which images are looked at: chosen once for a run, the same for every run on the same images and split seed."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mixscope._random import named_generator
+from mixscope.data.batches import EvaluationBatches
+from mixscope.data.images import ImageData
+from mixscope.experiment.options import MeasureOptions
+
+BATCH_SIZE = 500
+LINEARITY_BATCH = 64  # pairs at once: layers as wide as 160 x 32 x 32 fit many times over
+
+Batch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What is looked at, fixed for a run and the same for every run on the same images and split seed.
+
+    Attributes:
+        train: All training images, unaugmented.
+        test: All test images.
+        pairs: Training images that are blended for the channel numbers, all classes.
+        plane: Training images of `plane_classes` that are blended for the picture.
+        plane_classes: Three classes, drawn at random (empty where the set has fewer than three).
+        held_out: Test images that are blended for the linearity of layers.
+        linearity_alpha: Concentration of their weights.
+        split_seed: Names the draws.
+    """
+
+    train: EvaluationBatches
+    test: EvaluationBatches
+    pairs: Sequence[Batch]
+    plane: Sequence[Batch]
+    plane_classes: tuple[int, ...]
+    held_out: Sequence[Batch]
+    linearity_alpha: float
+    split_seed: int
+    num_classes: int
+    class_names: tuple[str, ...]
+
+
+def build_probe(
+    data: ImageData,
+    options: MeasureOptions,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    split_seed: int,
+    channels_last: bool,
+) -> Probe:
+    """Choose the images that are looked at.
+
+    Args:
+        data: Images on the device the network is on.
+        options: How many.
+        mean: Of each channel, subtracted from pixels scaled to [0, 1].
+        std: Of each channel, divided by.
+        split_seed: Names the choice; not the run's seed, so that runs are compared on the same pairs.
+        channels_last: Memory format of the batches.
+    """
+
+    def batches(images: Tensor, labels: Tensor, size: int = BATCH_SIZE) -> EvaluationBatches:
+        return EvaluationBatches(
+            images, labels, batch_size=size, mean=mean, std=std, device=images.device, channels_last=channels_last
+        )
+
+    def choose(labels: Tensor, candidates: Tensor, size: int, purpose: str) -> Tensor:
+        order = torch.randperm(len(candidates), generator=named_generator(split_seed, purpose))
+        # A small set is gone through again and again: the same images, blended with other partners.
+        order = order.repeat(math.ceil(size / max(1, len(order))))
+        return candidates[order[:size]].to(labels.device)
+
+    labels = data.train_labels
+    everything = torch.arange(len(labels))
+    pairs = choose(labels, everything, options.num_pairs, "measured-pairs")
+    held_out = choose(labels, torch.arange(len(data.test_labels)), options.linearity_pairs, "held-out-pairs")
+    plane_classes: tuple[int, ...] = ()
+    if data.num_classes >= 3:
+        generator = named_generator(split_seed, "plane-classes")
+        plane_classes = tuple(sorted(torch.randperm(data.num_classes, generator=generator)[:3].tolist()))
+    of_classes = torch.isin(labels.cpu(), torch.tensor(plane_classes)).nonzero()[:, 0]
+    plane = choose(labels, of_classes, options.plane_images, "plane-images")
+    return Probe(
+        train=batches(data.train_images, labels),
+        test=batches(data.test_images, data.test_labels),
+        pairs=list(batches(data.train_images[pairs], labels[pairs])),
+        plane=list(batches(data.train_images[plane], labels[plane])) if plane_classes else [],
+        plane_classes=plane_classes,
+        held_out=list(batches(data.test_images[held_out], data.test_labels[held_out], LINEARITY_BATCH)),
+        linearity_alpha=options.linearity_alpha,
+        split_seed=split_seed,
+        num_classes=data.num_classes,
+        class_names=data.class_names,
+    )
