@@ -7,8 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixscope._errors import UserError as UserError
-
 
 def check_same_length(**tensors: Tensor) -> None:
     """Raise unless all tensors have the same first dimension."""

@@ -177,6 +177,7 @@ def test_a_checkpoint_trained_elsewhere_is_measured(tmp_path, suffix):
     done = mixscope("measure", "model.py:own", *arguments, cwd=tmp_path)
     run = read_run(tmp_path / "m")
     assert [layer["site"] for layer in run.pictures["linearity"]] == ["1", "2", "3"]
+    assert run.record["description"]["model"] == f"{tmp_path / 'model.py'}:own"
     assert run.pictures["linearity"][0]["relative_defect"] < 1e-5  # the first layer is affine
     assert "nc/nc1_pinv" in done.stdout
     assert (tmp_path / "m" / "report.html").exists()

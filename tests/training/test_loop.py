@@ -16,7 +16,7 @@ from mixscope.mixing.hidden import blending_at
 from mixscope.mixing.schedule import scheme_at
 from mixscope.mixture import blend, blend_targets, soft_cross_entropy
 from mixscope.training.checkpoint import load_state, save_state
-from mixscope.training.loop import NonFiniteLossError
+from mixscope.training.loop import NonFiniteLossError, Training
 
 HELPERS = Path(__file__).parents[1] / "helpers"
 
@@ -150,6 +150,15 @@ def test_a_last_step_that_breaks_the_weights_is_noticed_before_they_are_kept():
     with pytest.raises(NonFiniteLossError, match=r"a weight stopped being finite in epoch 1, step 1 of 1, at learning"):
         list(training.epochs())
     assert training.epoch == 0
+
+
+def test_a_buffer_that_is_infinite_by_design_is_no_broken_weight():
+    training = make_training("none", epochs=1)
+    model = training.model
+    model.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+    recipe, batches = training.recipe, training.batches
+    masked = Training(model, batches, SCHEMES["none"], recipe, num_classes=10, seed=0, accelerator=training.accelerator)
+    assert len(list(masked.epochs())) == 1
 
 
 def test_layers_that_draw_repeat_and_resume_bit_for_bit(tmp_path):

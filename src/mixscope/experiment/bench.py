@@ -77,11 +77,19 @@ def prepare_images(options: DataOptions, observer: Observer) -> ImageData:
 
 def anchored(options: TrainOptions) -> TrainOptions:
     """Return the options with the files they name as absolute paths, so that they hold from any folder."""
-    data, (file, colon, factory) = options.data, options.model.rpartition(":")
-    spec = os.path.abspath(os.path.expanduser(data.data)) if is_path(data.data) else data.data
-    data = replace(data, data=spec, data_dir=data.data_dir and data.data_dir.absolute())
-    model = f"{os.path.abspath(file)}{colon}{factory}" if file.endswith(".py") else options.model
-    return replace(options, data=data, model=model)
+    return replace(options, data=anchored_data(options.data), model=anchored_model(options.model))
+
+
+def anchored_data(options: DataOptions) -> DataOptions:
+    """Return the options of the images with absolute paths."""
+    spec = os.path.abspath(os.path.expanduser(options.data)) if is_path(options.data) else options.data
+    return replace(options, data=spec, data_dir=options.data_dir and options.data_dir.absolute())
+
+
+def anchored_model(name: str) -> str:
+    """Return FILE.py:FACTORY with an absolute path, and any other name as it is."""
+    file, colon, factory = name.rpartition(":")
+    return f"{os.path.abspath(file)}{colon}{factory}" if file.endswith(".py") else name
 
 
 def build_scheme(options: MixingOptions, sites: tuple[str, ...]) -> MixingScheme:

@@ -7,7 +7,14 @@ from typing import Any
 from mixscope._errors import UserError
 from mixscope._files import check_writable
 from mixscope.data.images import ImageData
-from mixscope.experiment.bench import Observer, check_forward, check_sites, prepare_images
+from mixscope.experiment.bench import (
+    Observer,
+    anchored_data,
+    anchored_model,
+    check_forward,
+    check_sites,
+    prepare_images,
+)
 from mixscope.experiment.describe import describe_images, describe_machine, describe_model, new_record
 from mixscope.experiment.devices import build_accelerator
 from mixscope.experiment.measure import Measurement, measure
@@ -81,10 +88,10 @@ def measure_checkpoint(
     )
     measurement = measure(model, probe, head=head, sites=sites)
     description = {
-        "model": model_name,
+        "model": anchored_model(model_name),
         "weights": str(weights.absolute()),
         "head": head,
-        "data": options_to_dict(data),
+        "data": options_to_dict(anchored_data(data)),
         "mean": mean,
         "std": std,
         "measuring": options_to_dict(replace(measuring, sites=sites)),

@@ -86,19 +86,20 @@ def run_training(
     bench = build_bench(anchored(options), folder=folder, tracker=tracker, observer=observer)
     is_main = bench.accelerator.is_main_process
     record = _describe(bench, folder)
-    for known in [folder] * resume + ([] if repeats is None else [repeats]):
-        earlier = read_run(known).record
-        _check_same_sources(record, earlier, known)
-        if differences := _differences(record, earlier):
-            observer.note(f"not the machine of {known}, so the last digits may differ: {differences}")
     earlier_seconds = 0.0
-    if resume:
-        # A run that ended before its first checkpoint starts anew; one that has numbers to lose does not.
-        if (folder / "checkpoints" / STATE_FILE).exists() or len(read_run(folder).metrics) > 1:
-            earlier_seconds = _load_state(bench, folder / "checkpoints")
-        again = {key: record[key] for key in ("started", "environment")}
-        record = read_run(folder).record
-        record["resumed"] = [*record.get("resumed", []), {**again, "epoch": bench.training.epoch}]
+    known = folder if resume else repeats
+    if known is not None:
+        earlier = read_run(known)
+        _check_same_sources(record, earlier.record, known)
+        if differences := _differences(record, earlier.record):
+            observer.note(f"not the machine of {known}, so the last digits may differ: {differences}")
+        if resume:
+            # A run that ended before its first checkpoint starts anew; one that has numbers to lose does not.
+            if (folder / "checkpoints" / STATE_FILE).exists() or len(earlier.metrics) > 1:
+                earlier_seconds = _load_state(bench, folder / "checkpoints")
+            again = {"started": record["started"], "environment": record["environment"]}
+            resumed = [*earlier.record.get("resumed", []), {**again, "epoch": bench.training.epoch}]
+            record = earlier.record | {"resumed": resumed}
     recorder = _Recorder(bench, folder, record, observer, earlier_seconds) if is_main else None
     if tracker is not None:
         bench.accelerator.init_trackers("mixscope", config=_flat(options_to_dict(options)))

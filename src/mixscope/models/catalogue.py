@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 from torch import nn
 
-from mixscope._checks import UserError, check_at_least, nearest
+from mixscope._checks import check_at_least, nearest
+from mixscope._errors import UserError
 from mixscope._random import seeded_globals
 from mixscope.mixture import INPUT_SUFFIX
 from mixscope.models.convnet import ConvNet

@@ -12,7 +12,8 @@ from typing import Any
 
 from torch import nn
 
-from mixscope._checks import UserError, nearest
+from mixscope._checks import nearest
+from mixscope._errors import UserError
 
 FACTORY_ARGUMENTS = ("num_classes", "image_shape", "in_chans")
 TIMM_INSTALL = "pip install 'mixscope[timm]'"

@@ -106,6 +106,9 @@ class Training:
         model.to(accelerator.device)
         if recipe.channels_last and has_convolutions(model):
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # Buffers that begin with an infinity mean it, as attention masks do; those of batch norm begin finite.
+        buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point() and buffer.isfinite().all()]
+        self._watched = [*model.parameters(), *buffers]
         self._optimizer = build_optimizer(model, recipe)
         self._schedule = build_schedule(self._optimizer, recipe, steps_per_epoch=len(batches))
         # Accelerate's optimizer wrapper and its backward serve loss scaling and accumulation, which fp32 and bf16 do
@@ -235,8 +238,7 @@ class Training:
 
     def _check_weights(self, rates: list[float], *, epoch: int) -> None:
         """Raise if the epoch's last step, which no loss has seen yet, left a weight that is not finite."""
-        tensors = [*self.model.parameters(), *self.model.buffers()]
-        norms = torch._foreach_norm([tensor.detach() for tensor in tensors if tensor.is_floating_point()])
+        norms = torch._foreach_norm([tensor.detach() for tensor in self._watched])
         if not bool(torch.stack([norm.float() for norm in norms]).isfinite().all()):
             raise NonFiniteLossError(
                 f"a weight stopped being finite in epoch {epoch}, step {len(rates)} of {len(self.batches)}, "
