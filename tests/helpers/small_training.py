@@ -25,7 +25,9 @@ SCHEMES = {
 }
 
 
-def make_training(scheme="mixup", *, model="mlp", accelerator=None, size=203, padding=1, seed=0, **options):
+def make_training(
+    scheme="mixup", *, model="mlp", accelerator=None, size=203, padding=1, seed=0, switch_off=None, **options
+):
     """Train on `size` digits: 203 leaves a last batch of 3 at batch size 50."""
     recipe = Recipe(**({"epochs": 4, "batch_size": 50, "learning_rate": 0.05} | options))
     data = load_data("digits", test_size=1797 - size)
@@ -48,6 +50,7 @@ def make_training(scheme="mixup", *, model="mlp", accelerator=None, size=203, pa
         num_classes=10,
         seed=seed,
         accelerator=accelerator or Accelerator(cpu=True),
+        switch_off=switch_off,
     )
 
 

@@ -1,6 +1,7 @@
 """The loop: it learns, repeats, resumes bit for bit, spreads over processes, and stops when the loss breaks."""
 
 import json
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -46,13 +47,13 @@ def test_another_seed_gives_other_weights():
 
 
 def naive_losses(scheme, *, epochs, mixing_off=None):
-    """Train with plain torch, one line of the definition after another; return each epoch's mean loss and accuracy."""
+    """Train with plain torch, one line of the definition after another; return each epoch's loss, accuracy and gap."""
     training = make_training(scheme)
     net, batches = training.model, training.batches
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
     results = []
     for epoch in range(1, epochs + 1):
-        total, hits, count = 0.0, 0.0, 0
+        total, floor, hits, count = 0.0, 0.0, 0.0, 0
         for step, (inputs, labels) in enumerate(batches.epoch(epoch)):
             chosen = scheme_at(SCHEMES[scheme], epoch, off_after=mixing_off)
             mixture = chosen.draw(inputs, labels, generator=named_generator(0, "mixing", epoch, step))
@@ -64,9 +65,10 @@ def naive_losses(scheme, *, epochs, mixing_off=None):
             loss.backward()
             optimizer.step()
             total += loss.item() * len(inputs)
+            floor -= sum(float(share * share.log()) for share in targets.flatten() if share > 0)
             hits += sum(float(targets[i, int(logits[i].argmax())]) for i in range(len(inputs)))
             count += len(inputs)
-        results.append((total / count, hits / count))
+        results.append((total / count, hits / count, (total - floor) / count))
     return results
 
 
@@ -76,8 +78,9 @@ def naive_losses(scheme, *, epochs, mixing_off=None):
 def test_losses_and_accuracies_agree_with_a_plain_loop(scheme, mixing_off):
     summaries, _ = train(scheme, schedule="constant", mixing_off=mixing_off)
     expected = naive_losses(scheme, epochs=4, mixing_off=mixing_off)
-    for summary, (loss, accuracy) in zip(summaries, expected, strict=True):
+    for summary, (loss, accuracy, gap) in zip(summaries, expected, strict=True):
         assert summary.loss == pytest.approx(loss, rel=2e-5)  # float32 through 20 steps: seen 1e-6
+        assert summary.loss_floor_gap == pytest.approx(gap, rel=5e-5)
         assert summary.accuracy_blends == pytest.approx(accuracy, abs=1e-6)
         assert summary.mixing_on == (scheme != "none" and (mixing_off is None or summary.epoch <= mixing_off))
     assert [s.step for s in summaries] == [5, 10, 15, 20]
@@ -199,6 +202,65 @@ def test_long_gradients_are_scaled_down():
     after = [parameter.detach() for parameter in training.model.parameters()]
     moved = sum(float((b - a).square().sum()) for b, a in zip(before, after, strict=True)) ** 0.5
     assert 0 < moved <= 5 * 0.05 * 1e-6
+
+
+@pytest.mark.parametrize("loss", ["cross-entropy", "squared-error"])
+def test_the_gap_to_the_floor_counts_smoothed_labels_and_is_the_whole_squared_error(loss):
+    smoothing = 0.1 if loss == "cross-entropy" else 0.0
+    summaries, _ = train("none", loss=loss, label_smoothing=smoothing)
+    # a hard label of 10 classes smoothed by 0.1: one share of 0.91, nine of 0.01
+    entropy = -(0.91 * math.log(0.91) + 9 * 0.01 * math.log(0.01)) if smoothing else 0.0
+    for summary in summaries:
+        assert summary.loss - summary.loss_floor_gap == pytest.approx(entropy, abs=1e-6)  # float32 entropies
+
+
+class StopAfter:
+    """Decides to stop mixing once it has seen so many epochs."""
+
+    def __init__(self, epochs):
+        self.epochs, self.seen = epochs, []
+
+    def observe(self, summary):
+        self.seen.append(summary.epoch)
+        return len(self.seen) == self.epochs
+
+    def state(self):
+        return {"seen": list(self.seen)}
+
+    def load_state(self, state):
+        self.seen = list(state["seen"])
+
+
+def test_mixing_stops_when_it_is_decided_and_nobody_is_asked_again():
+    decider = StopAfter(2)
+    decided = make_training(mixing_off="auto", switch_off=decider)
+    summaries = list(decided.epochs())
+    fixed, training = train(mixing_off=2)
+    assert [summary.mixing_on for summary in summaries] == [True, True, False, False]
+    assert decided.mixing_off == 2
+    assert decider.seen == [1, 2]
+    assert summaries == fixed
+    assert_same_weights(decided.model, training.model)
+
+
+@pytest.mark.parametrize("broken_after", [1, 3])
+def test_a_run_resumed_before_or_after_the_decision_equals_an_unbroken_one(tmp_path, broken_after):
+    whole = make_training(mixing_off="auto", switch_off=StopAfter(2))
+    list(whole.epochs())
+    first = make_training(mixing_off="auto", switch_off=StopAfter(2))
+    for summary in first.epochs():
+        if summary.epoch == broken_after:
+            break
+    save_state(tmp_path, {"training": first.state(), "wall_seconds": 0.0})
+    second = make_training(mixing_off="auto", switch_off=StopAfter(2))
+    second.load_state(load_state(tmp_path)["training"])
+    assert [summary.mixing_on for summary in second.epochs()] == [True, True, False, False][broken_after:]
+    assert_same_weights(whole.model, second.model)
+
+
+def test_an_automatic_end_of_mixing_needs_somebody_to_decide():
+    with pytest.raises(ValueError, match="switch_off must be given where the recipe's mixing_off is auto, got None"):
+        make_training(mixing_off="auto")
 
 
 @pytest.mark.parametrize("loss", ["cross-entropy", "squared-error"])

@@ -24,7 +24,7 @@ from mixscope.training.recipe import Recipe
         ({"milestones": (0.5, 1.5)}, r"milestones must be shares of training in \(0, 1\), got \(0.5, 1.5\)"),
         ({"gamma": 0.0}, r"gamma must be in \(0, 1\], got 0.0"),
         ({"label_smoothing": 1.0}, r"label-smoothing must be in \[0, 1\), got 1.0"),
-        ({"mixing_off": -1}, "mixing-off must be at least 0, got -1"),
+        ({"mixing_off": -1}, "mixing-off must be at least 0 or auto, got -1"),
         ({"max_gradient_norm": 0.0}, "max-gradient-norm must be positive, got 0.0"),
     ],
 )

@@ -13,8 +13,11 @@ def method_label(options: TrainOptions) -> str:
         words += f" of {mixing.num_points} points"
     if mixing.alpha is not None:
         words += f" α={mixing.alpha:g}"
-    if mixing.mixing != "none" and recipe.mixing_off is not None and recipe.mixing_off < recipe.epochs:
-        words += f", off after {recipe.mixing_off}"
+    if mixing.mixing != "none" and recipe.mixing_off is not None:
+        if recipe.mixing_off == "auto":
+            words += ", off automatically"
+        elif recipe.mixing_off < recipe.epochs:
+            words += f", off after {recipe.mixing_off}"
     if recipe.loss == "squared-error":
         words += ", squared error"
     return words

@@ -174,7 +174,9 @@ def _typed(hint: Any, value: Any, *, name: str) -> Any:
     if origin in (Union, UnionType):
         if value is None and NoneType in arguments:
             return None
-        return _typed(next(argument for argument in arguments if argument is not NoneType), value, name=name)
+        choices = [argument for argument in arguments if argument is not NoneType]
+        named = (choice for choice in choices if get_origin(choice) is Literal and value in get_args(choice))
+        return _typed(next(named, choices[0]), value, name=name)
     if origin is tuple and isinstance(value, list):
         return tuple(_typed(arguments[0], item, name=name) for item in value)
     if origin is Literal and value in arguments:

@@ -15,7 +15,14 @@ from mixscope.mixing.hidden import blending_at
 from mixscope.mixing.pixel import NoMixing
 from mixscope.mixing.schedule import scheme_at
 from mixscope.mixture import INPUT_SITE, Mixture, blend, blend_targets
-from mixscope.training.objective import LOSSES, build_optimizer, build_schedule, has_convolutions, smooth_targets
+from mixscope.training.objective import (
+    LOSS_FLOORS,
+    LOSSES,
+    build_optimizer,
+    build_schedule,
+    has_convolutions,
+    smooth_targets,
+)
 from mixscope.training.recipe import Recipe
 
 CHECK_EVERY = 50  # steps between looks at the loss, each of which waits for the device
@@ -30,6 +37,22 @@ class Batches(Protocol):
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (B, C, H, W) float inputs and (B,) int64 labels."""
+        ...
+
+
+class SwitchOff(Protocol):
+    """Decides, from what training sees, after which epoch mixing stops; the same in every process."""
+
+    def observe(self, summary: "EpochSummary") -> bool:
+        """Take in an epoch that was mixed; return whether it was the last one."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Return all that it remembers, as plain values."""
+        ...
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
         ...
 
 
@@ -62,6 +85,8 @@ class EpochSummary:
         learning_rate: At the epoch's last step.
         mixing_on: Whether anything was mixed: false for plain training, and after mixing is switched off.
         loss: Mean objective over the epoch's examples, as trained on (blends, smoothed labels).
+        loss_floor_gap: How far the loss is above the lowest it could be on the labels that were drawn, at least 0: for
+            cross-entropy the loss minus the labels' mean entropy, for the squared error the loss itself.
         accuracy_blends: Mean weight of the predicted class in the blended label, in [0, 1]; equal to plain accuracy
             where nothing is mixed. It is not the accuracy on real examples.
     """
@@ -71,6 +96,7 @@ class EpochSummary:
     learning_rate: float
     mixing_on: bool
     loss: float
+    loss_floor_gap: float
     accuracy_blends: float
 
 
@@ -87,6 +113,14 @@ class Training:
         num_classes: K.
         seed: Names all draws of mixing, with the epoch, the step and (for hidden layers) the process.
         accelerator: Device, precision and processes.
+        switch_off: Decides when mixing stops where the recipe says "auto"; not asked otherwise.
+
+    Attributes:
+        epoch: The epochs trained so far.
+        mixing_off: After how many epochs mixing stops, or None: as the recipe says, or as was decided.
+
+    Raises:
+        ValueError: If the recipe's mixing_off is "auto" and nothing is there to decide.
     """
 
     def __init__(
@@ -99,7 +133,12 @@ class Training:
         num_classes: int,
         seed: int,
         accelerator: Accelerator,
+        switch_off: SwitchOff | None = None,
     ) -> None:
+        self.mixing_off = None if recipe.mixing_off == "auto" else recipe.mixing_off
+        self._switch_off = switch_off if recipe.mixing_off == "auto" else None
+        if recipe.mixing_off == "auto" and switch_off is None:
+            raise ValueError("switch_off must be given where the recipe's mixing_off is auto, got None")
         self.model, self.batches, self.scheme, self.recipe = model, batches, scheme, recipe
         self.num_classes, self.seed, self.accelerator = num_classes, seed, accelerator
         self.epoch = 0
@@ -127,6 +166,8 @@ class Training:
             with seeded_globals(self.seed, "layers", epoch, accelerator.process_index, device=accelerator.device):
                 summary = self._train_epoch(epoch)
             self.epoch += 1
+            if self._switch_off is not None and self.mixing_off is None and self._switch_off.observe(summary):
+                self.mixing_off = self.epoch
             yield summary
 
     def state(self) -> dict[str, Any]:
@@ -136,6 +177,8 @@ class Training:
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
+            "mixing_off": self.mixing_off,
+            "switch_off": {} if self._switch_off is None else self._switch_off.state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -147,13 +190,17 @@ class Training:
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
+        if self._switch_off is not None:
+            self._switch_off.load_state(state["switch_off"])
+        self.mixing_off = state["mixing_off"]
         self.epoch = state["epoch"]
 
     def _train_epoch(self, epoch: int) -> EpochSummary:
         recipe, accelerator = self.recipe, self.accelerator
-        scheme = scheme_at(self.scheme, epoch, off_after=recipe.mixing_off)
+        scheme = scheme_at(self.scheme, epoch, off_after=self.mixing_off)
         loss_function = LOSSES[recipe.loss]
         losses: list[Tensor] = []
+        floors: list[Tensor] = []
         hits: list[Tensor] = []
         rates: list[float] = []
         num_examples = 0
@@ -168,7 +215,8 @@ class Training:
                 place = blending_at(self.model, mixture)
             with place:
                 logits = self._network(inputs)
-            loss = loss_function(logits, smooth_targets(targets, recipe.label_smoothing))
+            aims = smooth_targets(targets, recipe.label_smoothing)
+            loss = loss_function(logits, aims)
             (loss * share if share != 1 else loss).backward()
             if recipe.max_gradient_norm is not None:
                 accelerator.clip_grad_norm_(self._network.parameters(), recipe.max_gradient_norm)
@@ -177,6 +225,7 @@ class Training:
             self._optimizer.zero_grad()
             self._schedule.step()
             losses.append(loss.detach() * (share * len(all_inputs)))
+            floors.append(LOSS_FLOORS[recipe.loss](aims) * (share * len(all_inputs)))
             hits.append(targets.gather(1, logits.detach().argmax(dim=1, keepdim=True)).sum() * (share > 0))
             num_examples += len(all_inputs)
             if (step + 1) % CHECK_EVERY == 0:
@@ -184,16 +233,18 @@ class Training:
         self._check_losses(losses, rates, epoch=epoch)
         self._check_weights(rates, epoch=epoch)
         # `share` made each process's loss count as its rows times the number of processes.
-        sums = torch.stack([torch.stack(losses).cpu().double().sum(), torch.stack(hits).cpu().double().sum()])
+        sums = torch.stack([torch.stack(parts).cpu().double().sum() for parts in (losses, floors, hits)])
         if accelerator.num_processes > 1:
             sums = accelerator.reduce(sums.to(accelerator.device), reduction="sum")
-        loss_sum, hit_sum = sums[0].item() / accelerator.num_processes, sums[1].item()
+        loss_sum, floor_sum, hit_sum = sums.tolist()
+        loss_mean, floor_mean = (total / (accelerator.num_processes * num_examples) for total in (loss_sum, floor_sum))
         return EpochSummary(
             epoch=epoch,
             step=epoch * len(self.batches),
             learning_rate=rates[-1],
             mixing_on=not isinstance(scheme, NoMixing),
-            loss=loss_sum / num_examples,
+            loss=loss_mean,
+            loss_floor_gap=max(0.0, loss_mean - floor_mean),
             accuracy_blends=hit_sum / num_examples,
         )
 

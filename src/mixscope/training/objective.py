@@ -39,6 +39,12 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "squared-error": soft_squared_error,
 }
 
+# The lowest value each loss can have on given soft targets: cross-entropy cannot fall below their entropy.
+LOSS_FLOORS: dict[str, Callable[[Tensor], Tensor]] = {
+    "cross-entropy": lambda targets: torch.special.entr(targets).sum(dim=1).mean(),
+    "squared-error": lambda targets: targets.new_zeros(()),
+}
+
 
 def smooth_targets(targets: Tensor, amount: float) -> Tensor:
     """Spread a share `amount` of each (N, K) target evenly over the K classes (Szegedy et al. 2016, Sec. 7)."""

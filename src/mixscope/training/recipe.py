@@ -39,8 +39,8 @@ class Recipe:
     """Against soft targets: cross-entropy, or half the squared distance of the logits to them."""
     label_smoothing: float = 0.0
     """Share of each target that is spread evenly over all classes."""
-    mixing_off: int | None = None
-    """After how many epochs mixing stops (0: never starts); left out: it goes on to the end."""
+    mixing_off: int | Literal["auto"] | None = None
+    """After how many epochs mixing stops (0: never starts), or auto; left out: it goes on to the end."""
     max_gradient_norm: float | None = None
     """Gradients longer than this are scaled down to it."""
     precision: Precision = "fp32"
@@ -60,7 +60,7 @@ class Recipe:
             ("milestones", all(0 < m < 1 for m in self.milestones), "shares of training in (0, 1)"),
             ("gamma", 0 < self.gamma <= 1, "in (0, 1]"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)"),
-            ("mixing_off", self.mixing_off is None or self.mixing_off >= 0, "at least 0"),
+            ("mixing_off", self.mixing_off in (None, "auto") or int(self.mixing_off or 0) >= 0, "at least 0 or auto"),
             ("max_gradient_norm", self.max_gradient_norm is None or self.max_gradient_norm > 0, "positive"),
         ]
         for name, holds, rule in rules:
