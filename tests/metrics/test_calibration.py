@@ -1,28 +1,17 @@
 import math
+import pickle
 
 import pytest
 import torch
+from calibration_cases import BAD_LOGITS, BAD_PROBABILITIES, random_case, random_logits, two_class
 from torch import Tensor
 
+from mixscope.metrics import predictions
 from mixscope.metrics.calibration import (
     CalibrationBins,
-    brier_score,
     expected_calibration_error,
-    negative_log_likelihood_from_logits,
+    expected_calibration_error_from_logits,
 )
-
-
-def random_case(num: int = 500, num_classes: int = 6, *, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
-    stream = torch.Generator().manual_seed(0)
-    logits = 2 * torch.randn(num, num_classes, dtype=torch.float64, generator=stream)
-    labels = torch.multinomial(torch.softmax(0.5 * logits, dim=1), 1, generator=stream)[:, 0]
-    return torch.softmax(logits, dim=1).to(dtype), labels
-
-
-def two_class(confidences: list[float], *, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Rows (c, 1 - c)."""
-    first = torch.tensor(confidences, dtype=torch.float64)
-    return torch.stack([first, 1 - first], dim=1).to(dtype)
 
 
 def filled(probabilities: Tensor, labels: Tensor, *, num_bins: int = 15, batch_size: int = 500) -> CalibrationBins:
@@ -133,15 +122,6 @@ def test_batches_order_and_merging_do_not_matter(batch_size: int) -> None:
         assert bins.signed_gap == pytest.approx(expected.signed_gap, rel=1e-12)
 
 
-def test_names_of_the_classes_do_not_matter() -> None:
-    probabilities, labels = random_case()
-    names = torch.tensor([3, 5, 0, 1, 4, 2])
-    renamed = torch.empty_like(probabilities)
-    renamed[:, names] = probabilities
-    for measure in (expected_calibration_error, brier_score):
-        assert measure(renamed, names[labels]) == pytest.approx(measure(probabilities, labels), rel=1e-12)
-
-
 def test_float32_probabilities_are_accumulated_in_float64() -> None:
     confidence = torch.full((100_000,), 0.7, dtype=torch.float32)
     probabilities = torch.stack([confidence, 1 - confidence], dim=1)
@@ -154,73 +134,256 @@ def test_under_confidence_is_negative() -> None:
     assert filled(two_class([0.6, 0.7]), torch.tensor([1, 1])).signed_gap == pytest.approx(0.65)
 
 
-def test_brier_score_by_hand_and_by_definition() -> None:
-    assert brier_score(two_class([0.75]), torch.tensor([0])) == pytest.approx(2 * 0.25**2)
-    assert brier_score(two_class([1.0]), torch.tensor([0])) == 0
-    assert brier_score(two_class([1.0]), torch.tensor([1])) == 2
-    probabilities, labels = random_case()
-    kept = probabilities.clone()
-    expected = sum(
-        sum((p - (k == label)) ** 2 for k, p in enumerate(row))
-        for row, label in zip(probabilities.tolist(), labels.tolist(), strict=True)
-    )
-    assert brier_score(probabilities, labels) == pytest.approx(expected / 500)
-    assert torch.equal(probabilities, kept)
-
-
-def test_negative_log_likelihood_by_hand_and_for_large_logits() -> None:
-    logits = torch.tensor([[1.0, 1.0, 1.0], [0.0, math.log(2), 0.0]], dtype=torch.float64)
-    assert negative_log_likelihood_from_logits(logits, torch.tensor([2, 1])) == pytest.approx(
-        (math.log(3) + math.log(2)) / 2
-    )
-    assert negative_log_likelihood_from_logits(torch.tensor([[1e4, 0.0]]), torch.tensor([1])) == pytest.approx(1e4)
-    shifted = negative_log_likelihood_from_logits(logits + 50, torch.tensor([2, 1]))
-    assert shifted == pytest.approx((math.log(3) + math.log(2)) / 2)
-
-
-def test_gradients_are_left_behind() -> None:
-    probabilities, labels = random_case()
-    needs_gradient = probabilities.clone().requires_grad_()
-    assert expected_calibration_error(needs_gradient, labels) == expected_calibration_error(probabilities, labels)
-    assert brier_score(needs_gradient, labels) == brier_score(probabilities, labels)
-    assert isinstance(negative_log_likelihood_from_logits(needs_gradient, labels), float)
-
-
-@pytest.mark.parametrize(
-    ("probabilities", "labels", "message"),
-    [
-        ([[3.0, -2.0]], [0], r"probabilities must lie in \[0, 1\], got values from -2 to 3 \(take softmax of logits\)"),
-        ([[0.5, 0.4]], [0], "probabilities must have rows that sum to 1 within 0.0001, got a row that is off by 0.1"),
-        ([[0.5, 0.4998]], [0], "rows that sum to 1"),
-        ([[0.5, math.nan]], [0], "probabilities must be finite, got 1 NaN"),
-        ([0.5, 0.5], [0], "probabilities must have 2 dimensions"),
-        ([[0.5, 0.5]], [2], r"labels must lie in \[0, 2\), got values from 2 to 2"),
-        ([[0.5, 0.5]], [0.0], "labels must be integers, got torch.float32"),
-        ([[0.5, 0.5]], [0, 1], "probabilities and labels must have the same length, got 1 and 2"),
-        ([[0, 1]], [0], "probabilities must be floating point, got torch.int64"),
-    ],
-)
-def test_a_refused_batch_changes_nothing(probabilities: list, labels: list, message: str) -> None:
-    bins = filled(*random_case())
-    before = bins.counts.clone(), bins.expected_calibration_error
-    given = torch.tensor(probabilities), torch.tensor(labels)
-    with pytest.raises(ValueError, match=message):
-        bins.update(*given)
-    assert torch.equal(bins.counts, before[0])
-    assert bins.expected_calibration_error == before[1]
-    with pytest.raises(ValueError, match=message):
-        brier_score(*given)
-
-
 def test_rounding_of_float32_rows_is_accepted() -> None:
     probabilities, labels = random_case(dtype=torch.float32)
     assert filled(probabilities + 5e-6 * probabilities, labels).num_examples == 500
 
 
-def test_no_examples_have_no_calibration() -> None:
-    empty = torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64)
+def test_names_of_the_classes_do_not_matter() -> None:
+    probabilities, labels = random_case()
+    names = torch.tensor([3, 5, 0, 1, 4, 2])
+    renamed = torch.empty_like(probabilities)
+    renamed[:, names] = probabilities
+    expected = expected_calibration_error(probabilities, labels)
+    assert expected_calibration_error(renamed, names[labels]) == pytest.approx(expected, rel=1e-12)
+
+
+def test_gradients_are_left_behind() -> None:
+    logits, labels = random_logits()
+    needs_gradient = logits.clone().requires_grad_()
+    ece = expected_calibration_error_from_logits(logits, labels)
+    assert expected_calibration_error_from_logits(needs_gradient, labels) == ece
     bins = CalibrationBins()
-    bins.update(*empty)
+    bins.update(torch.softmax(needs_gradient, dim=1), labels)
+    assert not bins.counts.requires_grad
+    assert not bins.bin_confidence.requires_grad
+
+
+def test_two_equal_halves_count_for_the_first_class_and_the_bin_below() -> None:
+    bins = filled(two_class([0.5, 0.5]), torch.tensor([0, 1]), num_bins=2)
+    assert bins.counts.tolist() == [2, 0]
+    assert bins.accuracy == 0.5
+    assert bins.expected_calibration_error == 0
+
+
+def test_confidence_and_accuracy_stay_together() -> None:
+    # Sure and wrong, unsure and right: sorted apart, the two would look well calibrated.
+    probabilities = two_class([0.95] * 50 + [0.55] * 50)
+    labels = torch.tensor([1] * 50 + [0] * 50)
+    assert expected_calibration_error(probabilities, labels) == pytest.approx((0.95 + 0.45) / 2)
+
+
+@pytest.mark.parametrize("block", [1, 7, 64, 10**6])
+def test_the_size_of_blocks_does_not_matter(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    probabilities, labels = random_case()
+    expected = filled(probabilities, labels)
+    monkeypatch.setattr(predictions, "BLOCK_ELEMENTS", block)
+    for bins in (filled(probabilities, labels), CalibrationBins.from_state(expected.state())):
+        assert torch.equal(bins.counts, expected.counts)
+        assert bins.expected_calibration_error == pytest.approx(expected.expected_calibration_error, rel=1e-12)
+    bad = torch.cat([probabilities, probabilities[:1] * 0.9])
+    with pytest.raises(ValueError, match=r"off by 0\.1"):
+        CalibrationBins().update(bad, torch.cat([labels, labels[:1]]))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_any_tree_of_merges_gives_one_streams_numbers(seed: int) -> None:
+    probabilities, labels = random_case()
+    expected = filled(probabilities, labels)
+    stream = torch.Generator().manual_seed(seed)
+    cuts = torch.randint(501, (6,), generator=stream).sort().values.tolist()
+    order = torch.randperm(500, generator=stream)
+    parts = []
+    for start, end in zip([0, *cuts], [*cuts, 500], strict=True):
+        parts.append(CalibrationBins())
+        parts[-1].update(probabilities[order[start:end]], labels[order[start:end]])  # some are empty
+    while len(parts) > 1:
+        at = int(torch.randint(len(parts) - 1, (), generator=stream))
+        parts[at].merge(parts.pop(at + 1))
+    for name, value in expected.state().items():
+        # Sums of at most 500 numbers in [0, 1] in another order: seen 1e-15.
+        torch.testing.assert_close(parts[0].state()[name], value, rtol=1e-12, atol=0)
+
+
+def test_merging_leaves_the_other_as_it_was() -> None:
+    probabilities, labels = random_case()
+    first, second = filled(probabilities[:100], labels[:100]), filled(probabilities[100:], labels[100:])
+    before = second.state()
+    first.merge(second)
+    first.update(probabilities, labels)
+    assert all(torch.equal(second.state()[name], before[name]) for name in before)
+
+
+def test_what_was_read_does_not_change_later() -> None:
+    probabilities, labels = random_case()
+    bins = filled(probabilities, labels)
+    counts, state = bins.counts, bins.state()
+    kept = counts.clone()
+    bins.update(probabilities, labels)
+    assert torch.equal(counts, kept)
+    assert torch.equal(state["counts"], kept)
+
+
+def test_a_state_comes_back_and_goes_on() -> None:
+    probabilities, labels = random_case()
+    bins = filled(probabilities[:200], labels[:200])
+    for copy in (CalibrationBins.from_state(bins.state()), pickle.loads(pickle.dumps(bins))):
+        copy.update(probabilities[200:], labels[200:])
+        expected = expected_calibration_error(probabilities, labels)
+        assert copy.expected_calibration_error == pytest.approx(expected, rel=1e-12)
+    assert CalibrationBins.from_state(CalibrationBins(7).state()).num_bins == 7
+    assert list(bins.state()) == ["counts", "confidence_sums", "correct_sums"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"counts": None}, "state must have the keys counts, confidence_sums, correct_sums, got conf"),
+        ({"other": torch.zeros(15)}, "state must have the keys"),
+        ({"counts": torch.zeros(3)}, r"state must hold tensors of one shape with 1 dimensions, got \[\(3,\), \(15,\)"),
+        ({"counts": -torch.ones(15)}, "state must hold sums of at least 0, got -1.0"),
+        ({"counts": torch.full((15,), math.nan)}, "state must hold sums of at least 0, got nan"),
+    ],
+)
+def test_what_is_no_state_is_refused(changes: dict, message: str) -> None:
+    state = CalibrationBins().state() | changes
+    with pytest.raises(ValueError, match=message):
+        CalibrationBins.from_state({name: value for name, value in state.items() if value is not None})
+
+
+def test_reliability_is_what_the_bins_hold() -> None:
+    bins = filled(two_class([0.5, 0.75, 1.0, 0.375]), torch.tensor([0, 0, 1, 1]), num_bins=4)
+    diagram = bins.reliability
+    assert diagram.edges.tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert diagram.counts.tolist() == [0, 1, 2, 1]
+    assert diagram.confidence[1:].tolist() == [0.5, 0.6875, 1]
+    assert diagram.accuracy[1:].tolist() == [1, 1, 0]
+    assert diagram.signed_gaps[1:].tolist() == [-0.5, -0.3125, 1]
+    assert diagram.confidence[0].isnan()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_low_precision_logits_equal_their_exact_values(dtype: torch.dtype) -> None:
+    logits, labels = random_logits()
+    rounded = logits.to(dtype)
+    expected = expected_calibration_error(torch.softmax(rounded.double(), dim=1), labels)
+    assert expected_calibration_error_from_logits(rounded, labels) == pytest.approx(expected, rel=1e-12)
+
+
+def test_logits_in_any_units_of_rows_give_the_same() -> None:
+    logits, labels = random_logits()
+    expected = expected_calibration_error_from_logits(logits, labels)
+    assert expected == pytest.approx(expected_calibration_error(torch.softmax(logits, dim=1), labels), rel=1e-12)
+    shifted = logits + torch.linspace(-50, 50, 500, dtype=torch.float64)[:, None]
+    assert expected_calibration_error_from_logits(shifted, labels) == pytest.approx(expected, rel=1e-10)
+    # Logits of this size would overflow without subtracting the largest.
+    assert expected_calibration_error_from_logits(torch.tensor([[1e30, 0.0]]), torch.tensor([0])) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_probabilities_are_taken(dtype: torch.dtype) -> None:
+    probabilities, labels = random_case(num_classes=100, dtype=dtype)
+    confidence, prediction = probabilities.double().max(dim=1)
+    bins = filled(probabilities, labels)
+    assert bins.num_examples == 500
+    assert bins.mean_confidence == pytest.approx(float(confidence.mean()), rel=1e-12)
+    assert bins.accuracy == float((prediction == labels).double().mean())
+    # 0.6 in this precision is the edge 9/15 in this precision.
+    on_edge = filled(two_class([0.6], dtype=dtype), torch.tensor([0]))
+    assert on_edge.counts.nonzero().tolist() == [[8]]
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32])
+def test_any_integer_labels_are_taken(dtype: torch.dtype) -> None:
+    probabilities, labels = random_case()
+    expected = expected_calibration_error(probabilities, labels)
+    assert expected_calibration_error(probabilities, labels.to(dtype)) == expected
+
+
+def test_strided_probabilities_and_precision_settings_change_nothing() -> None:
+    probabilities, labels = random_case(dtype=torch.float32)
+    expected = expected_calibration_error(probabilities, labels)
+    strided = probabilities.T.contiguous().T
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        with torch.autocast("cpu", dtype=torch.bfloat16), torch.inference_mode():
+            bins = filled(strided, labels)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    bins.merge(filled(strided[:0], labels[:0]))
+    assert bins.expected_calibration_error == expected
+    bins.update(probabilities, labels)  # after inference mode
+    assert bins.expected_calibration_error == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("probabilities", "labels", "message"), BAD_PROBABILITIES)
+def test_a_refused_batch_changes_nothing(probabilities: list, labels: list, message: str) -> None:
+    bins = filled(*random_case())
+    before = bins.state()
+    given = torch.tensor(probabilities), torch.tensor(labels)
+    with pytest.raises(ValueError, match=message):
+        bins.update(*given)
+    assert all(torch.equal(value, bins.state()[name]) for name, value in before.items())
+    with pytest.raises(ValueError, match=message):
+        expected_calibration_error(*given)
+
+
+@pytest.mark.parametrize(("logits", "labels", "message"), BAD_LOGITS)
+def test_a_refused_batch_of_logits_changes_nothing(logits: list, labels: list, message: str) -> None:
+    bins = filled(*random_case())
+    before = bins.state()
+    given = torch.tensor(logits), torch.tensor(labels)
+    with pytest.raises(ValueError, match=message):
+        bins.update_logits(*given)
+    assert all(torch.equal(value, bins.state()[name]) for name, value in before.items())
+    with pytest.raises(ValueError, match=message):
+        expected_calibration_error_from_logits(*given)
+
+
+def test_a_batch_refused_without_waiting_is_left_out_and_every_reading_says_so() -> None:
+    # What happens away from the CPU, where `update` does not wait for the check.
+    probabilities, labels = random_case()
+    bins = filled(probabilities, labels)
+    sums = torch.full((3, 15), math.nan, dtype=torch.float64)
+    bins._sums.add_unless_refused(sums, torch.tensor(False))
+    assert bins.num_refused_batches == 1
+    assert not bins._sums._sums.isnan().any()
+    other = filled(probabilities, labels)
+    other.merge(bins)
+    for refused in (bins, other):
+        for name in ("counts", "expected_calibration_error", "signed_gap", "reliability", "num_examples"):
+            with pytest.raises(ValueError, match="got 1 that did not and were left out"):
+                getattr(refused, name)
+        with pytest.raises(ValueError, match=r"every batch must have probabilities in \[0, 1\]"):
+            refused.state()
+
+
+@pytest.mark.parametrize(("probabilities", "labels", "message"), BAD_PROBABILITIES)
+def test_checks_that_stay_on_a_device_refuse_the_same(
+    monkeypatch: pytest.MonkeyPatch, probabilities: list, labels: list, message: str
+) -> None:
+    expected = filled(*random_case())
+    monkeypatch.setattr(predictions, "_numbers", lambda *scalars: scalars)  # as away from the CPU: nothing is read
+    bins = filled(*random_case())
+    assert bins.num_refused_batches == 0
+    assert all(torch.equal(value, bins.state()[name]) for name, value in expected.state().items())
+    given = torch.tensor(probabilities), torch.tensor(labels)
+    try:
+        bins.update(*given)
+    except ValueError:  # shapes and dtypes are known without reading a number
+        assert bins.num_refused_batches == 0
+    else:
+        assert bins.num_refused_batches == 1
+    assert torch.equal(bins._sums._sums, torch.stack(list(expected.state().values())))
+    with pytest.raises(ValueError, match=message):
+        expected_calibration_error(*given)
+
+
+def test_no_examples_have_no_calibration() -> None:
+    bins = CalibrationBins()
+    bins.update(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64))
+    bins.update_logits(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64))
     for name in (
         "expected_calibration_error",
         "maximum_calibration_error",
@@ -230,11 +393,10 @@ def test_no_examples_have_no_calibration() -> None:
     ):
         with pytest.raises(ValueError, match="must be updated with at least one example first, got 0"):
             getattr(bins, name)
+    assert bins.num_examples == 0
     assert bins.bin_accuracy.isnan().all()
-    with pytest.raises(ValueError, match="probabilities must hold at least one example, got 0"):
-        brier_score(*empty)
-    with pytest.raises(ValueError, match="logits must hold at least one example, got 0"):
-        negative_log_likelihood_from_logits(*empty)
+    with pytest.raises(ValueError, match="at least one example"):
+        expected_calibration_error(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64))
 
 
 def test_other_mistakes_are_named() -> None:
@@ -242,7 +404,23 @@ def test_other_mistakes_are_named() -> None:
         CalibrationBins(0)
     with pytest.raises(ValueError, match="other must have 15 bins, got 10"):
         CalibrationBins().merge(CalibrationBins(10))
-    with pytest.raises(ValueError, match="logits must be finite"):
-        negative_log_likelihood_from_logits(torch.tensor([[math.inf, 0.0]]), torch.tensor([0]))
-    with pytest.raises(ValueError, match=r"logits must be floating point, got torch\.int64"):
-        negative_log_likelihood_from_logits(torch.tensor([[1, 0]]), torch.tensor([0]))
+
+
+@pytest.mark.parametrize("num_bins", [1, 2, 15, 40, 100, 1000])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_many_values_are_binned_as_a_search_among_the_edges_bins_them(dtype: torch.dtype, num_bins: int) -> None:
+    edges = (torch.arange(num_bins + 1, dtype=torch.float64) / num_bins).to(dtype)
+    below = torch.nextafter(edges, torch.full_like(edges, -1)).clamp(min=0)
+    above = torch.nextafter(edges, torch.full_like(edges, 2)).clamp(max=1)
+    some = torch.rand(5000, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
+    values = torch.cat([edges, below, above, some])
+    assert len(values) > predictions.FEW_VALUES
+    expected = (values[:, None].double() > edges[None, 1:-1].double()).sum(dim=1)
+    assert torch.equal(predictions.bin_positions(values, num_bins=num_bins), expected)
+    few = values[: predictions.FEW_VALUES - 1]
+    assert torch.equal(predictions.bin_positions(few, num_bins=num_bins), expected[: len(few)])
+    # What will be refused must not crash before it is.
+    bad = torch.tensor([math.nan, math.inf, -math.inf, -3.0, 30.0] * 1000).to(dtype)
+    found = predictions.bin_positions(bad, num_bins=num_bins)
+    assert found.min() >= 0
+    assert found.max() < num_bins

@@ -1,13 +1,39 @@
-"""Calibration of predicted probabilities: binned errors that stream and merge, and proper scores."""
+"""Top-label calibration in equal-width bins: sums that stream, merge and add up across processes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_finite, check_labels, check_ndim, check_same_length
+from mixscope._checks import check_at_least
+from mixscope.metrics.predictions import bin_positions, check_logits, check_probabilities, top_label
+from mixscope.metrics.running_sums import RunningSums
 
 NUM_BINS = 15  # Guo et al. 2017; bins are (low, high], so confidence 1.0 is in the last. 0.0 goes to the first.
-SUM_TOLERANCE = 1e-4  # How far a row of probabilities may be from summing to 1: float32 rounding with room.
+_NAMES = ("counts", "confidence_sums", "correct_sums")
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """What a reliability diagram is drawn from; float64 on the CPU, NaN in a bin without examples.
+
+    Attributes:
+        edges: (num_bins + 1,) limits of the bins, each (low, high].
+        counts: (num_bins,) examples in each bin.
+        confidence: (num_bins,) mean confidence in each bin.
+        accuracy: (num_bins,) accuracy in each bin.
+    """
+
+    edges: Tensor
+    counts: Tensor
+    confidence: Tensor
+    accuracy: Tensor
+
+    @property
+    def signed_gaps(self) -> Tensor:
+        """(num_bins,) confidence - accuracy of each bin; negative is under-confident."""
+        return self.confidence - self.accuracy
 
 
 class CalibrationBins:
@@ -15,11 +41,11 @@ class CalibrationBins:
 
     The confidence of an example is its largest probability, its prediction the (first) class that has it. Bins are
     (low, high]; edges are rounded to the precision of the probabilities, so 0.2 in float32 lies on the edge 3/15.
-    Sums are kept in float64 on the CPU. The results below raise ValueError while no example has been seen.
+    Any split, order or tree of merges gives the same results (relative 1e-12).
 
-    Attributes:
-        edges: (num_bins + 1,) float64, from 0 to 1.
-        counts: (num_bins,) float64, examples in each bin.
+    Sums are float64, live on the device of the newest batch, and move to the CPU when they are read. Away from the CPU
+    an update does not wait for the device: a batch that is refused is left out, and the next reading raises. All
+    results below raise ValueError while no example has been seen; `counts` and the tensors by bin do not.
 
     Example:
         >>> bins = CalibrationBins(num_bins=2)
@@ -38,31 +64,31 @@ class CalibrationBins:
             ValueError: If num_bins is below 1.
         """
         check_at_least(1, num_bins=num_bins)
-        self.edges = torch.arange(num_bins + 1, dtype=torch.float64) / num_bins
-        self.counts = torch.zeros(num_bins, dtype=torch.float64)
-        self._confidence_sums = torch.zeros(num_bins, dtype=torch.float64)
-        self._correct_sums = torch.zeros(num_bins, dtype=torch.float64)
+        self._sums = RunningSums(_NAMES, (num_bins,))
 
     def update(self, probabilities: Tensor, labels: Tensor) -> None:
         """Add a batch. When it raises, nothing has changed.
 
         Args:
-            probabilities: (B, K) float in [0, 1], rows sum to 1 within 1e-4.
+            probabilities: (B, K) float in [0, 1], rows sum to 1 within 1e-4 (float16: 1e-3, bfloat16: 8e-3).
             labels: (B,) integers in [0, K).
 
         Raises:
             ValueError: If the inputs are not probabilities (logits, for example), or labels do not fit.
         """
-        _check_probabilities(probabilities, labels)
-        confidence, prediction = probabilities.detach().max(dim=1)
-        inner_edges = self.edges[1:-1].to(confidence.dtype).to(confidence.device, torch.float64)
-        confidence = confidence.to(torch.float64)
-        # right=False counts the edges below the value: a value on an edge stays in the bin that ends there.
-        position = torch.bucketize(confidence, inner_edges, right=False).cpu()
-        correct = (prediction == labels.to(prediction.device)).to(torch.float64).cpu()
-        self.counts.index_add_(0, position, torch.ones_like(correct))
-        self._confidence_sums.index_add_(0, position, confidence.cpu())
-        self._correct_sums.index_add_(0, position, correct)
+        self._sums.add_probabilities(probabilities, labels, self._sum_probabilities)
+
+    def update_logits(self, logits: Tensor, labels: Tensor) -> None:
+        """Add a batch by its logits: the probabilities are their softmax in float64. When it raises, nothing changed.
+
+        Args:
+            logits: (B, K) float, finite.
+            labels: (B,) integers in [0, K).
+
+        Raises:
+            ValueError: If logits are not finite floats, or labels do not fit.
+        """
+        self._sums.add_logits(logits, labels, self._sum_logits)
 
     def merge(self, other: "CalibrationBins") -> None:
         """Add everything another instance has seen. `other` is left as it was.
@@ -70,11 +96,52 @@ class CalibrationBins:
         Raises:
             ValueError: If the number of bins differs.
         """
-        if len(other.counts) != len(self.counts):
-            raise ValueError(f"other must have {len(self.counts)} bins, got {len(other.counts)}")
-        self.counts += other.counts
-        self._confidence_sums += other._confidence_sums
-        self._correct_sums += other._correct_sums
+        if other.num_bins != self.num_bins:
+            raise ValueError(f"other must have {self.num_bins} bins, got {other.num_bins}")
+        self._sums.merge(other._sums)
+
+    def all_reduce(self) -> None:
+        """Add up what all processes of torch.distributed have seen; every process calls it, once, with equal bins.
+
+        Afterwards all hold the total; calling it again would add the totals. Without torch.distributed nothing changes.
+        """
+        self._sums.all_reduce()
+
+    def state(self) -> dict[str, Tensor]:
+        """Return (num_bins,) float64 sums by name, on the CPU: `counts`, `confidence_sums`, `correct_sums`."""
+        return self._sums.read()
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor]) -> "CalibrationBins":
+        """Return the bins whose `state` is given.
+
+        Raises:
+            ValueError: If it is not the state of such bins.
+        """
+        sums = RunningSums.from_state(state, _NAMES, ndim=1)
+        bins = cls(sums.shape[0])
+        bins._sums = sums
+        return bins
+
+    @property
+    def num_refused_batches(self) -> int:
+        """Batches left out because they failed their check away from the CPU; reading anything else then raises."""
+        return self._sums.num_refused
+
+    @property
+    def num_bins(self) -> int:
+        """The number of bins."""
+        return self._sums.shape[0]
+
+    @property
+    def edges(self) -> Tensor:
+        """(num_bins + 1,) float64, from 0 to 1."""
+        return torch.arange(self.num_bins + 1, dtype=torch.float64) / self.num_bins
+
+    @property
+    def counts(self) -> Tensor:
+        """(num_bins,) float64, examples in each bin."""
+        return self.state()["counts"]
 
     @property
     def num_examples(self) -> int:
@@ -82,24 +149,33 @@ class CalibrationBins:
         return int(self.counts.sum())
 
     @property
+    def reliability(self) -> Reliability:
+        """What a reliability diagram is drawn from."""
+        sums = self.state()
+        counts = sums["counts"]
+        return Reliability(self.edges, counts, sums["confidence_sums"] / counts, sums["correct_sums"] / counts)
+
+    @property
     def bin_confidence(self) -> Tensor:
         """(num_bins,) float64, mean confidence in each bin; NaN in an empty one."""
-        return self._confidence_sums / self.counts
+        return self.reliability.confidence
 
     @property
     def bin_accuracy(self) -> Tensor:
         """(num_bins,) float64, accuracy in each bin; NaN in an empty one."""
-        return self._correct_sums / self.counts
+        return self.reliability.accuracy
 
     @property
     def accuracy(self) -> float:
         """Share of correct predictions, in [0, 1]."""
-        return float(self._correct_sums.sum()) / self._checked_count()
+        counts, _, correct = self._seen()
+        return float(correct.sum() / counts.sum())
 
     @property
     def mean_confidence(self) -> float:
         """Mean of the largest probability, in [1/K, 1]."""
-        return float(self._confidence_sums.sum()) / self._checked_count()
+        counts, confidence, _ = self._seen()
+        return float(confidence.sum() / counts.sum())
 
     @property
     def signed_gap(self) -> float:
@@ -109,24 +185,43 @@ class CalibrationBins:
     @property
     def expected_calibration_error(self) -> float:
         """sum_b (n_b / N) |accuracy_b - confidence_b|, in [0, 1]; 0 is best (Guo et al. 2017)."""
-        return float((self._confidence_sums - self._correct_sums).abs().sum()) / self._checked_count()
+        counts, confidence, correct = self._seen()
+        return float((confidence - correct).abs().sum() / counts.sum())
 
     @property
     def maximum_calibration_error(self) -> float:
         """Largest |accuracy_b - confidence_b| over the bins that hold an example, in [0, 1]; 0 is best."""
-        self._checked_count()
-        return float((self.bin_accuracy - self.bin_confidence)[self.counts > 0].abs().max())
+        counts, confidence, correct = self._seen()
+        return float(((confidence - correct) / counts)[counts > 0].abs().max())
 
-    def _checked_count(self) -> int:
-        if not self.num_examples:
+    def _sum_probabilities(self, rows: Tensor, labels: Tensor) -> Tensor:
+        confidence, prediction = rows.max(dim=1)
+        return self._bin(confidence, prediction == labels)
+
+    def _sum_logits(self, rows: Tensor, labels: Tensor) -> Tensor:
+        confidence, prediction = top_label(rows)
+        return self._bin(confidence, prediction == labels)
+
+    def _bin(self, confidence: Tensor, is_correct: Tensor) -> Tensor:
+        """Return the (3, num_bins) sums of a block: counts, confidences, correct predictions."""
+        position = bin_positions(confidence, num_bins=self.num_bins)
+        sums = torch.zeros(len(_NAMES), self.num_bins, dtype=torch.float64, device=confidence.device)
+        for total, values in zip(sums, (torch.ones_like(confidence), confidence, is_correct), strict=True):
+            total.index_add_(0, position, values.to(torch.float64))
+        return sums
+
+    def _seen(self) -> tuple[Tensor, Tensor, Tensor]:
+        sums = self.state()
+        if not sums["counts"].any():
             raise ValueError("CalibrationBins must be updated with at least one example first, got 0")
-        return self.num_examples
+        return sums["counts"], sums["confidence_sums"], sums["correct_sums"]
 
 
 def expected_calibration_error(probabilities: Tensor, labels: Tensor, *, num_bins: int = NUM_BINS) -> float:
     """Return the top-label expected calibration error with equal-width bins (low, high].
 
-    sum_b (n_b / N) |accuracy_b - mean confidence_b| (Guo et al. 2017). `CalibrationBins` streams it.
+    sum_b (n_b / N) |accuracy_b - mean confidence_b| (Guo et al. 2017). `CalibrationBins` streams it; either way the
+    memory beyond the input is constant.
 
     Args:
         probabilities: (N, K) float in [0, 1], rows sum to 1 within 1e-4; N at least 1.
@@ -145,86 +240,32 @@ def expected_calibration_error(probabilities: Tensor, labels: Tensor, *, num_bin
     """
     bins = CalibrationBins(num_bins)
     bins.update(probabilities, labels)
+    if bins.num_refused_batches:
+        check_probabilities(probabilities, labels)
     return bins.expected_calibration_error
 
 
-def brier_score(probabilities: Tensor, labels: Tensor) -> float:
-    """Return the mean over examples of sum_k (p_k - [k = y])^2 (Brier 1950, all classes summed).
+def expected_calibration_error_from_logits(logits: Tensor, labels: Tensor, *, num_bins: int = NUM_BINS) -> float:
+    """Return the `expected_calibration_error` of softmax(logits), taken in float64.
 
     Args:
-        probabilities: (N, K) float in [0, 1], rows sum to 1 within 1e-4; N at least 1.
+        logits: (N, K) float, finite; N at least 1.
         labels: (N,) integers in [0, K).
+        num_bins: At least 1.
 
     Returns:
-        In [0, 2]; 0 is best.
-
-    Raises:
-        ValueError: If there are no examples, the inputs are not probabilities, or labels do not fit.
-
-    Example:
-        >>> brier_score(torch.tensor([[0.5, 0.5], [1.0, 0.0]]), torch.tensor([0, 1]))
-        1.25
-    """
-    _check_probabilities(probabilities, labels)
-    _check_not_empty(probabilities=probabilities)
-    errors = probabilities.detach().to(torch.float64, copy=True)
-    errors[torch.arange(len(errors), device=errors.device), labels.to(errors.device).long()] -= 1
-    return float(errors.square().sum(dim=1).mean())
-
-
-def negative_log_likelihood_from_logits(logits: Tensor, labels: Tensor) -> float:
-    """Return the mean of -log softmax(logits)_y, in float64.
-
-    Args:
-        logits: (N, K) float, N at least 1.
-        labels: (N,) integers in [0, K).
-
-    Returns:
-        In nats, at least 0; 0 is best.
+        In [0, 1]; 0 is best.
 
     Raises:
         ValueError: If there are no examples, logits are not finite floats, or labels do not fit.
 
     Example:
-        >>> round(negative_log_likelihood_from_logits(torch.zeros(1, 4), torch.tensor([2])), 6)
-        1.386294
+        >>> logits = torch.tensor([[0.75, 0.25], [0.5, 0.5]]).log()
+        >>> round(expected_calibration_error_from_logits(logits, torch.tensor([0, 0])), 6)
+        0.375
     """
-    check_ndim(2, logits=logits)
-    check_same_length(logits=logits, labels=labels)
-    _check_floating(logits=logits)
-    _check_not_empty(logits=logits)
-    check_finite(logits=logits)
-    check_labels(labels, num_classes=logits.shape[1])
-    return float(F.cross_entropy(logits.detach().to(torch.float64), labels.to(logits.device).long()))
-
-
-def _check_probabilities(probabilities: Tensor, labels: Tensor) -> None:
-    check_ndim(2, probabilities=probabilities)
-    check_same_length(probabilities=probabilities, labels=labels)
-    _check_floating(probabilities=probabilities)
-    check_finite(probabilities=probabilities)
-    check_labels(labels, num_classes=probabilities.shape[1])
-    if not len(probabilities):
-        return
-    low, high = (float(bound) for bound in torch.aminmax(probabilities.detach()))
-    if low < 0 or high > 1:
-        raise ValueError(
-            f"probabilities must lie in [0, 1], got values from {low:g} to {high:g} (take softmax of logits)"
-        )
-    worst = float((probabilities.detach().to(torch.float64).sum(dim=1) - 1).abs().max())
-    if worst > SUM_TOLERANCE:
-        raise ValueError(
-            f"probabilities must have rows that sum to 1 within {SUM_TOLERANCE:g}, got a row that is off by {worst:.2g}"
-        )
-
-
-def _check_floating(**tensors: Tensor) -> None:
-    for name, tensor in tensors.items():
-        if not tensor.is_floating_point():
-            raise ValueError(f"{name} must be floating point, got {tensor.dtype}")
-
-
-def _check_not_empty(**tensors: Tensor) -> None:
-    for name, tensor in tensors.items():
-        if not len(tensor):
-            raise ValueError(f"{name} must hold at least one example, got 0")
+    bins = CalibrationBins(num_bins)
+    bins.update_logits(logits, labels)
+    if bins.num_refused_batches:
+        check_logits(logits, labels)
+    return bins.expected_calibration_error

@@ -1,0 +1,213 @@
+"""How sure a calibration error and a likelihood are: resampling of the examples, and of labels that would fit."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from mixscope._checks import check_at_least
+from mixscope.metrics.bootstrap import (
+    BLOCK_DRAWS,
+    LEVEL,
+    NUM_RESAMPLES,
+    Interval,
+    percentile_interval,
+    reflected_interval,
+    resampled_means,
+)
+from mixscope.metrics.calibration import NUM_BINS
+from mixscope.metrics.predictions import (
+    bin_positions,
+    check_logits,
+    check_not_empty,
+    check_probabilities,
+    row_blocks,
+    top_label,
+)
+
+
+@dataclass(frozen=True)
+class CalibrationIntervals:
+    """Numbers of one test set with their intervals over its examples.
+
+    The binned ECE is biased upwards: noise in a bin counts as error. Resampling adds the same bias once more, so the
+    percentile interval lies too high where the error is small, and that of a calibrated network never reaches down to
+    0. In simulation (15 bins, intervals of level 0.95) the percentile interval held the true error in 92 to 98 of 100
+    cases at a true ECE of 0.12 (300 to 10,000 examples), at 0.03 in 3 with 300 examples and in 98 with 10,000, and at
+    0 in none; the reflected one in 92 to 98, 87 to 92, and 52 to 63. So: read `ece` where the error is large beside
+    `ece_if_calibrated`, else `ece_reflected`; and whether there is any error to speak of from `ece_if_calibrated`.
+
+    Attributes:
+        ece: Top-label expected calibration error, equal-width bins, percentile bootstrap; low is good.
+        ece_reflected: The same value, basic bootstrap, clipped to [0, 1]; `value` can lie at or above its end.
+        ece_if_calibrated: What the ECE of these very confidences would be if they were right: its mean, and the range
+            of the middle `level` of it. An `ece.value` above `high` is more error than chance gives; inside, this test
+            set shows none. Source: consistency resampling, Bröcker and Smith 2007.
+        nll: Mean negative log-likelihood, nats; low is good.
+        brier: Brier score, in [0, 2]; low is good.
+        accuracy: Share of right predictions; high is good.
+        signed_gap: Mean confidence - accuracy; 0 is best.
+    """
+
+    ece: Interval
+    ece_reflected: Interval
+    ece_if_calibrated: Interval
+    nll: Interval
+    brier: Interval
+    accuracy: Interval
+    signed_gap: Interval
+
+
+def calibration_intervals(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    generator: torch.Generator,
+    num_bins: int = NUM_BINS,
+    num_resamples: int = NUM_RESAMPLES,
+    level: float = LEVEL,
+) -> CalibrationIntervals:
+    """Return bootstrap intervals of the calibration of softmax(logits) over the examples.
+
+    All numbers are taken from the same resamples. They say how sure the numbers are of this network; another seed of
+    training varies on top of that (see `student_interval`).
+
+    Args:
+        logits: (N, K) float, finite; N at least 1.
+        labels: (N,) integers in [0, K).
+        generator: A CPU generator; the same one gives the same intervals.
+        num_bins: At least 1.
+        num_resamples: R, at least 1. Time grows with R N, memory with N only.
+        level: In (0, 1).
+
+    Raises:
+        ValueError: If there are no examples, logits are not finite floats, labels do not fit, or a number is out of
+            range.
+
+    Example:
+        >>> logits = torch.tensor([[2.0, 0.0]]).repeat(100, 1)
+        >>> labels = (torch.arange(100) % 10 == 0).long()
+        >>> intervals = calibration_intervals(logits, labels, generator=torch.Generator().manual_seed(0))
+        >>> round(intervals.accuracy.value, 2), round(intervals.accuracy.low, 2), round(intervals.accuracy.high, 2)
+        (0.9, 0.84, 0.95)
+    """
+    check_logits(logits, labels)
+    check_not_empty(logits=logits)
+    parts = []
+    for rows, row_labels in row_blocks(logits.detach(), labels):
+        confidence, prediction = top_label(rows)
+        logs = torch.log_softmax(rows.to(torch.float64), dim=1)
+        parts.append(_columns(confidence, prediction, logs.exp(), logs, row_labels))
+    return _intervals(torch.cat(parts), None, generator, num_bins, num_resamples, level)
+
+
+def calibration_intervals_from_probabilities(
+    probabilities: Tensor,
+    labels: Tensor,
+    *,
+    generator: torch.Generator,
+    num_bins: int = NUM_BINS,
+    num_resamples: int = NUM_RESAMPLES,
+    level: float = LEVEL,
+) -> CalibrationIntervals:
+    """Return the `calibration_intervals` of probabilities; where logits are at hand they lose fewer digits.
+
+    Args:
+        probabilities: (N, K) float in [0, 1], rows sum to 1 within 1e-4; N at least 1; that of a label above 0.
+        labels: (N,) integers in [0, K).
+        generator: A CPU generator.
+        num_bins: At least 1.
+        num_resamples: At least 1.
+        level: In (0, 1).
+
+    Raises:
+        ValueError: If there are no examples, the inputs are not probabilities, labels do not fit, a label has
+            probability 0 (no likelihood has an interval then), or a number is out of range.
+
+    Example:
+        >>> stream = torch.Generator().manual_seed(0)
+        >>> labels = torch.tensor([0, 0, 0, 1])
+        >>> calibration_intervals_from_probabilities(torch.full((4, 2), 0.5), labels, generator=stream).ece.value
+        0.25
+    """
+    check_probabilities(probabilities, labels)
+    check_not_empty(probabilities=probabilities)
+    parts = []
+    for rows, row_labels in row_blocks(probabilities.detach(), labels):
+        confidence, prediction = rows.max(dim=1)
+        exact = rows.to(torch.float64)
+        parts.append(_columns(confidence.to(torch.float64), prediction, exact, exact.log(), row_labels))
+    columns = torch.cat(parts)
+    num_lost = int(columns[:, 2].isinf().sum())
+    if num_lost:
+        raise ValueError(
+            f"probabilities of the labels must be above 0, got {num_lost} that are 0 (give the logits instead)"
+        )
+    return _intervals(columns, probabilities.dtype, generator, num_bins, num_resamples, level)
+
+
+def _columns(confidence: Tensor, prediction: Tensor, probabilities: Tensor, logs: Tensor, labels: Tensor) -> Tensor:
+    """Return (B, 4) float64: confidence, whether right, negative log-likelihood, squared errors summed."""
+    chosen = labels.long()[:, None]
+    errors = probabilities.scatter_add(1, chosen, -torch.ones_like(probabilities[:, :1]))
+    is_right = (prediction == labels).to(torch.float64)
+    return torch.stack([confidence, is_right, -logs.gather(1, chosen)[:, 0], errors.square().sum(dim=1)], dim=1).cpu()
+
+
+def _intervals(
+    columns: Tensor,
+    dtype: torch.dtype | None,
+    generator: torch.Generator,
+    num_bins: int,
+    num_resamples: int,
+    level: float,
+) -> CalibrationIntervals:
+    check_at_least(1, num_bins=num_bins, num_resamples=num_resamples)
+    num = len(columns)
+    confidence, is_right = columns[:, 0], columns[:, 1]
+    # In the precision the probabilities came in, so that the bins are those of `CalibrationBins`.
+    position = bin_positions(confidence if dtype is None else confidence.to(dtype), num_bins=num_bins)
+    gaps = torch.zeros(num, num_bins, dtype=torch.float64)
+    gaps.scatter_(1, position[:, None], (confidence - is_right)[:, None])
+    table = torch.cat([gaps, columns, (confidence - is_right)[:, None]], dim=1)
+    value, resampled = table.mean(dim=0), resampled_means(table, generator=generator, num_resamples=num_resamples)
+    ece, eces = float(value[:num_bins].abs().sum()), resampled[:, :num_bins].abs().sum(dim=1)
+    fitting = _eces_if_calibrated(confidence, position, num_bins, num_resamples, generator)
+    reflected = reflected_interval(ece, eces, level=level, num_samples=num)
+
+    def mean_of(column: int) -> Interval:
+        number, sampled = float(value[num_bins + column]), resampled[:, num_bins + column]
+        return percentile_interval(number, sampled, level=level, num_samples=num)
+
+    return CalibrationIntervals(
+        ece=percentile_interval(ece, eces, level=level, num_samples=num),
+        ece_reflected=replace(reflected, low=_clipped(reflected.low), high=_clipped(reflected.high)),
+        ece_if_calibrated=percentile_interval(float(fitting.mean()), fitting, level=level, num_samples=num),
+        nll=mean_of(2),
+        brier=mean_of(3),
+        accuracy=mean_of(1),
+        signed_gap=mean_of(4),
+    )
+
+
+def _clipped(number: float) -> float:
+    return min(max(number, 0.0), 1.0)
+
+
+def _eces_if_calibrated(
+    confidence: Tensor, position: Tensor, num_bins: int, num_resamples: int, generator: torch.Generator
+) -> Tensor:
+    """Return (R,) ECEs of these confidences with predictions that are right exactly as often as they say."""
+    num = len(confidence)
+    order = position.argsort(stable=True)
+    confidence, counts = confidence[order], torch.bincount(position, minlength=num_bins)
+    ends = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
+    size = max(1, BLOCK_DRAWS // num)
+    parts = []
+    for start in range(0, num_resamples, size):
+        rows = min(size, num_resamples - start)
+        is_right = torch.rand(rows, num, generator=generator, dtype=torch.float64) < confidence
+        summed = torch.zeros(rows, num + 1, dtype=torch.float64)
+        torch.cumsum(confidence - is_right.to(torch.float64), dim=1, out=summed[:, 1:])
+        parts.append((summed[:, ends].diff(dim=1).abs().sum(dim=1)) / num)
+    return torch.cat(parts)

@@ -1,0 +1,126 @@
+"""Calibration in bins of equal counts: robust where nearly all confidences lie in one equal-width bin."""
+
+import torch
+from torch import Tensor
+
+from mixscope._checks import check_at_least
+from mixscope.metrics.calibration import NUM_BINS, Reliability
+from mixscope.metrics.predictions import check_logits, check_not_empty, check_probabilities, row_blocks, top_label
+
+
+def equal_mass_calibration_error(probabilities: Tensor, labels: Tensor, *, num_bins: int = NUM_BINS) -> float:
+    """Return the top-label calibration error with bins that hold equally many examples.
+
+    sum_b (n_b / N) |accuracy_b - mean confidence_b|, where the examples, sorted by confidence, are cut into
+    min(num_bins, N) bins whose counts differ by at most 1 (Nguyen and O'Connor 2015). Needs all confidences sorted:
+    memory of order N beyond the input, and it cannot be merged.
+
+    Deviation: examples of equal confidence share their mean accuracy, because otherwise their order would decide which
+    of them falls on which side of a cut. With N < num_bins every bin is one example, and the number says little.
+
+    Args:
+        probabilities: (N, K) float in [0, 1], rows sum to 1 within 1e-4; N at least 1.
+        labels: (N,) integers in [0, K).
+        num_bins: At least 1.
+
+    Returns:
+        In [0, 1]; 0 is best.
+
+    Raises:
+        ValueError: If there are no examples, the inputs are not probabilities, or labels do not fit.
+
+    Example:
+        >>> probabilities = torch.tensor([[0.75, 0.25], [1.0, 0.0], [0.5, 0.5], [0.875, 0.125]])
+        >>> equal_mass_calibration_error(probabilities, torch.tensor([0, 0, 1, 1]), num_bins=2)
+        0.28125
+    """
+    check_probabilities(probabilities, labels)
+    check_not_empty(probabilities=probabilities)
+    confidence, prediction = probabilities.detach().max(dim=1)
+    return error_of_reliability(
+        equal_mass_reliability(confidence, prediction == labels.to(prediction.device), num_bins=num_bins)
+    )
+
+
+def equal_mass_calibration_error_from_logits(logits: Tensor, labels: Tensor, *, num_bins: int = NUM_BINS) -> float:
+    """Return the `equal_mass_calibration_error` of softmax(logits), taken in float64.
+
+    Args:
+        logits: (N, K) float, finite; N at least 1.
+        labels: (N,) integers in [0, K).
+        num_bins: At least 1.
+
+    Returns:
+        In [0, 1]; 0 is best.
+
+    Raises:
+        ValueError: If there are no examples, logits are not finite floats, or labels do not fit.
+
+    Example:
+        >>> round(equal_mass_calibration_error_from_logits(torch.zeros(2, 4), torch.tensor([0, 1])), 6)
+        0.25
+    """
+    check_logits(logits, labels)
+    check_not_empty(logits=logits)
+    parts = [
+        (confidence, prediction == row_labels)
+        for rows, row_labels in row_blocks(logits.detach(), labels)
+        for confidence, prediction in [top_label(rows)]
+    ]
+    confidence, is_correct = (torch.cat(part) for part in zip(*parts, strict=True))
+    return error_of_reliability(equal_mass_reliability(confidence, is_correct, num_bins=num_bins))
+
+
+def equal_mass_reliability(confidence: Tensor, is_correct: Tensor, *, num_bins: int = NUM_BINS) -> Reliability:
+    """Return the reliability diagram with bins that hold equally many examples (see `equal_mass_calibration_error`).
+
+    Args:
+        confidence: (N,) float in [0, 1], N at least 1.
+        is_correct: (N,) bool or 0/1, whether each prediction is right.
+        num_bins: At least 1; min(num_bins, N) are made.
+
+    Returns:
+        Counts differ by at most 1. Inner edges lie halfway between the confidences on either side of a cut, the outer
+        ones on the smallest and the largest confidence.
+
+    Raises:
+        ValueError: If there are no examples, the shapes differ, or num_bins is below 1.
+
+    Example:
+        >>> is_correct = torch.tensor([True, True, False])
+        >>> diagram = equal_mass_reliability(torch.tensor([0.5, 1.0, 0.75]), is_correct, num_bins=3)
+        >>> diagram.accuracy.tolist(), diagram.edges.tolist()
+        ([1.0, 0.0, 1.0], [0.5, 0.625, 0.875, 1.0])
+    """
+    check_at_least(1, num_bins=num_bins)
+    if confidence.ndim != 1 or confidence.shape != is_correct.shape:
+        raise ValueError(
+            f"confidence and is_correct must have one shape (N,), "
+            f"got {tuple(confidence.shape)} and {tuple(is_correct.shape)}"
+        )
+    check_not_empty(confidence=confidence)
+    # Sorted and summed on the CPU, where float64 always is.
+    values, order = confidence.detach().to("cpu", torch.float64).sort()
+    correct = _shared_by_ties(values, is_correct.detach().to("cpu", torch.float64)[order])
+    num = len(values)
+    num_bins = min(num_bins, num)
+    cuts = torch.arange(num_bins + 1) * num // num_bins
+    counts = cuts.diff().to(torch.float64)
+    position = torch.repeat_interleave(torch.arange(num_bins), cuts.diff())
+    means = [torch.zeros(num_bins, dtype=torch.float64).index_add_(0, position, x) / counts for x in (values, correct)]
+    inner = (values[cuts[1:-1] - 1] + values[cuts[1:-1]]) / 2
+    return Reliability(torch.cat([values[:1], inner, values[-1:]]), counts, *means)
+
+
+def error_of_reliability(reliability: Reliability) -> float:
+    """Return sum_b (n_b / N) |accuracy_b - confidence_b| of a diagram with at least one example, in [0, 1]."""
+    held = reliability.counts > 0
+    gaps = reliability.signed_gaps[held].abs()
+    return float((reliability.counts[held] * gaps).sum() / reliability.counts.sum())
+
+
+def _shared_by_ties(values: Tensor, correct: Tensor) -> Tensor:
+    """Give every one of equal sorted values the mean of what they bear."""
+    _, group, counts = torch.unique_consecutive(values, return_inverse=True, return_counts=True)
+    sums = torch.zeros(len(counts), dtype=torch.float64).index_add_(0, group, correct)
+    return (sums / counts)[group]

@@ -1,0 +1,188 @@
+"""Temperature scaling (Guo et al. 2017): one number that softens or sharpens every prediction, fitted by Newton."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mixscope._checks import check_at_least, check_positive
+from mixscope.metrics.predictions import check_logits, check_not_empty, row_blocks
+
+REACH = 1e6  # The temperature is sought within this factor of the logits' own scale.
+STEP_TOLERANCE = 1e-10  # Of log T. The NLL is flat at its minimum, so it is exact far sooner.
+MAX_ITERATIONS = 100  # Halving the range of log T to the tolerance takes 39 steps; Newton needs about 6.
+
+
+@dataclass(frozen=True)
+class TemperatureFit:
+    """A fitted temperature and how the fit went.
+
+    Attributes:
+        temperature: T, positive; above 1 the logits were over-confident, below 1 under-confident.
+        nll_before: Mean negative log-likelihood of the fitted examples at T = 1, nats.
+        nll_after: The same at T; never larger, unless the best T lies out of reach (`reason` says so).
+        iterations: Newton or bisection steps.
+        is_converged: Whether T is the minimum, to 1e-10 relative.
+        reason: Why not; empty if it is.
+    """
+
+    temperature: float
+    nll_before: float
+    nll_after: float
+    iterations: int
+    is_converged: bool
+    reason: str
+
+
+def fit_temperature(logits: Tensor, labels: Tensor) -> TemperatureFit:
+    """Find the temperature T > 0 that minimises the mean of -log softmax(logits / T)_y.
+
+    In b = 1/T the loss is convex with slope mean(sum_k p_k z_k - z_y), which rises in b: its root is bracketed and
+    found by Newton's method in log T, with bisection where a step leaves the bracket. Float64, in blocks: memory beyond
+    the input is constant. Numbers added to a row change nothing, and logits times s give T times s.
+
+    Not every set of examples has a minimum. Where every label has the largest logit the loss falls all the way to
+    T = 0; where labels' logits are on average no larger than the mean logit, all the way to T = infinity; where every
+    row is constant it does not depend on T. The result is then the end of the range searched (a millionth or a million
+    times the mean distance of logits from their row's largest), or 1, with `is_converged` False and the reason.
+
+    Fit on examples that neither trained the network nor are reported on: see `calibration_after_temperature`.
+    Source: Guo et al. 2017, temperature scaling. The solver is defined here.
+
+    Args:
+        logits: (N, K) float, finite; N at least 1.
+        labels: (N,) integers in [0, K).
+
+    Raises:
+        ValueError: If there are no examples, logits are not finite floats, or labels do not fit.
+
+    Example:
+        >>> logits = torch.tensor([[4.0, 0.0], [4.0, 0.0], [4.0, 0.0], [4.0, 0.0]])
+        >>> fit = fit_temperature(logits, torch.tensor([0, 0, 0, 1]))
+        >>> round(fit.temperature, 6), round(4 / math.log(3), 6), fit.is_converged
+        (3.640957, 3.640957, True)
+    """
+    check_logits(logits, labels)
+    check_not_empty(logits=logits)
+    loss = _ScaledLoss(logits.detach(), labels)
+    nll_before = loss.at(loss.scale).nll if loss.scale else math.log(logits.shape[1])
+
+    def result(inverse: float, iterations: int, reason: str = "") -> TemperatureFit:
+        return TemperatureFit(loss.scale / inverse, nll_before, loss.at(inverse).nll, iterations, not reason, reason)
+
+    if not loss.scale:
+        reason = "every row of logits is constant, so the loss does not depend on the temperature"
+        return TemperatureFit(1.0, nll_before, nll_before, 0, False, reason)
+    if loss.at(REACH).slope <= 0:
+        return result(REACH, 0, "every label has the largest logit of its row, so the loss falls all the way to T = 0")
+    if loss.at(1 / REACH).slope >= 0:
+        reason = (
+            "the labels' logits are on average no larger than the mean logit, so the loss falls towards T = infinity"
+        )
+        return result(1 / REACH, 0, reason)
+    low, high = -math.log(REACH), math.log(REACH)  # of log b: the slope is negative at the one, positive at the other
+    place = 0.0
+    for iteration in range(1, MAX_ITERATIONS + 1):
+        here = loss.at(math.exp(place))
+        low, high = (place, high) if here.slope < 0 else (low, place)
+        # Newton on the slope as a function of log b, whose derivative is b times the curvature.
+        rise = math.exp(place) * here.curvature
+        target = place - here.slope / rise if rise > 0 else math.inf
+        if not low <= target <= high:
+            target = (low + high) / 2
+        step, place = abs(target - place), target
+        if step <= STEP_TOLERANCE:
+            return result(math.exp(place), iteration)
+    return result(math.exp(place), MAX_ITERATIONS, f"log T still moved by {step:.1g} after {MAX_ITERATIONS} steps")
+
+
+def temperature_scaled(logits: Tensor, temperature: float) -> Tensor:
+    """Return logits / T: softer predictions above 1, sharper ones below; the predicted classes stay.
+
+    Args:
+        logits: (N, K) float.
+        temperature: T, positive and finite.
+
+    Returns:
+        (N, K) in the dtype and on the device of the logits.
+
+    Raises:
+        ValueError: If temperature is not positive and finite, or logits are not floating point.
+
+    Example:
+        >>> temperature_scaled(torch.tensor([[4.0, 0.0]]), 2.0).tolist()
+        [[2.0, 0.0]]
+    """
+    check_positive(temperature=temperature)
+    if not logits.is_floating_point():
+        raise ValueError(f"logits must be floating point, got {logits.dtype}")
+    return logits / temperature
+
+
+def split_rows(num_examples: int, *, share: float = 0.5, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Split row numbers at random, for a fit on the one part and a report on the other.
+
+    Args:
+        num_examples: N, at least 2.
+        share: Of the examples that go to the first part, in (0, 1), rounded to whole examples, at least 1 on each side.
+        generator: A CPU generator; the same one gives the same split.
+
+    Returns:
+        Rows to fit on and rows to report on, int64, each in increasing order; together each row once.
+
+    Raises:
+        ValueError: If num_examples is below 2 or share is out of range.
+
+    Example:
+        >>> fit, report = split_rows(6, share=0.5, generator=torch.Generator().manual_seed(0))
+        >>> len(fit), len(report), sorted(fit.tolist() + report.tolist())
+        (3, 3, [0, 1, 2, 3, 4, 5])
+    """
+    check_at_least(2, num_examples=num_examples)
+    if not 0 < share < 1:
+        raise ValueError(f"share must lie in (0, 1), got {share}")
+    size = min(max(round(share * num_examples), 1), num_examples - 1)
+    order = torch.randperm(num_examples, generator=generator)
+    return order[:size].sort().values, order[size:].sort().values
+
+
+@dataclass(frozen=True)
+class _Slopes:
+    """The mean loss at one inverse temperature with its first two derivatives by it."""
+
+    nll: float
+    slope: float
+    curvature: float
+
+
+class _ScaledLoss:
+    """The loss as a function of the inverse temperature, in units in which the logits' scale is 1."""
+
+    def __init__(self, logits: Tensor, labels: Tensor) -> None:
+        self._logits, self._labels = logits, labels
+        self.scale = 1.0
+        self.scale = -sum(float(below.mean(dim=1).sum()) / len(logits) for below, _ in self._blocks())
+        if not math.isfinite(self.scale):
+            raise ValueError("logits must have differences within a row that float64 can hold, got larger ones")
+
+    def at(self, inverse: float) -> _Slopes:
+        """Return loss, slope and curvature at inverse temperature `inverse / scale`."""
+        sums = torch.zeros(3, dtype=torch.float64, device=self._logits.device)
+        for below, chosen in self._blocks():
+            weights = torch.exp(below * inverse)
+            total = weights.sum(dim=1)
+            first = weights.mul_(below).sum(dim=1) / total  # sum_k p_k z_k; weights are 0 before z^2 could overflow
+            second = weights.mul_(below).sum(dim=1) / total
+            loss = total.log() - inverse * chosen
+            sums += torch.stack([loss.sum(), (first - chosen).sum(), (second - first.square()).sum()])
+        nll, slope, curvature = (sums / len(self._logits)).tolist()
+        return _Slopes(nll, slope, curvature)
+
+    def _blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield each block's logits below its row's largest, over the scale, and those of its labels."""
+        for rows, labels in row_blocks(self._logits, self._labels):
+            exact = rows.to(torch.float64)
+            below = (exact - exact.amax(dim=1, keepdim=True)) / self.scale
+            yield below, below.gather(1, labels.long()[:, None])[:, 0]
