@@ -1,9 +1,13 @@
+import copy
 import math
+import pickle
 
 import pytest
 import torch
+from safetensors.torch import load, save
 from torch import Tensor
 
+from mixscope.metrics.moments import ClassMoments
 from mixscope.metrics.statistics import ClassStatistics
 
 NUM_CLASSES, DIM = 5, 7
@@ -36,8 +40,15 @@ def naive_statistics(features: Tensor, labels: Tensor, num_classes: int) -> tupl
     return torch.tensor(counts, dtype=torch.float64), torch.stack(means), within, torch.stack(scatter)
 
 
-def filled(features: Tensor, labels: Tensor, *, batch_size: int, num_classes: int = NUM_CLASSES) -> ClassStatistics:
-    statistics = ClassStatistics(num_classes, features.shape[1])
+def filled(
+    features: Tensor,
+    labels: Tensor,
+    *,
+    batch_size: int,
+    num_classes: int = NUM_CLASSES,
+    product_dtype: torch.dtype | None = None,
+) -> ClassStatistics:
+    statistics = ClassStatistics(num_classes, features.shape[1], product_dtype=product_dtype)
     for rows, row_labels in zip(features.split(batch_size), labels.split(batch_size), strict=True):
         statistics.update(rows, row_labels)
     return statistics
@@ -60,7 +71,7 @@ def test_four_examples_by_hand() -> None:
     assert statistics.num_examples == 4
     assert statistics.sample_mean.tolist() == [1, 1.5]
     # Second moments 10/4 and 26/4 less squared means 1 and 2.25; the cross term 0 - 1.5.
-    assert statistics.total_covariance.tolist() == [[1.5, -1.5], [-1.5, 4.25]]
+    torch.testing.assert_close(statistics.total_covariance, torch.tensor([[1.5, -1.5], [-1.5, 4.25]]).double())
     assert all(
         value.dtype is torch.float64
         for value in (statistics.counts, statistics.means, statistics.within, statistics.scatter)
@@ -162,9 +173,184 @@ def test_textbook_sum_of_squares_would_fail_the_same_data() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-def test_low_precision_features_are_summed_in_float64(dtype: torch.dtype) -> None:
-    features, labels = normal(300, DIM).to(dtype), uneven_labels(300)
-    assert_same(filled(features, labels, batch_size=100), filled(features.double(), labels, batch_size=300), rtol=1e-12)
+def test_low_precision_features_are_computed_in_float32_or_on_request_in_float64(dtype: torch.dtype) -> None:
+    features, labels = (3 + normal(3000, DIM)).to(dtype), uneven_labels(3000)
+    exact = filled(features.double(), labels, batch_size=3000)
+    assert_same(filled(features, labels, batch_size=100, product_dtype=torch.float64), exact, rtol=1e-12)
+    assert_same(filled(features, labels, batch_size=100), exact, rtol=1e-6)  # seen 2e-7
+    assert not torch.equal(filled(features, labels, batch_size=100).within, exact.within)  # so the two paths differ
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-10), (torch.float32, 1e-6)])
+@pytest.mark.parametrize("batch_size", [1, 2, 50, 999])
+def test_an_outlier_as_first_example_costs_no_digits(dtype: torch.dtype, rtol: float, batch_size: int) -> None:
+    features, labels = normal(1000, DIM), torch.arange(1000) % 2
+    features[0] = 1e6
+    features = features.to(dtype)
+    found = filled(features, labels, batch_size=batch_size, num_classes=2)
+    counts, means, within, scatter = naive_statistics(features, labels, 2)
+    assert torch.equal(found.counts, counts)
+    torch.testing.assert_close(found.means, means, rtol=rtol, atol=rtol)
+    torch.testing.assert_close(found.within, within, rtol=0, atol=rtol * float(within.max()))
+    # The class without the outlier keeps its own digits.
+    torch.testing.assert_close(found.scatter, scatter, rtol=rtol, atol=0)
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-10), (torch.float32, 1e-6)])
+def test_a_class_that_moves_away_from_its_first_example_costs_no_digits(dtype: torch.dtype, rtol: float) -> None:
+    # One example, then everything else 1e4 away in one batch: about the first example all but 1e-8 would cancel.
+    features = torch.cat([normal(1, DIM), 1e4 + normal(4000, DIM, seed=1)]).to(dtype)
+    labels = torch.zeros(4001, dtype=torch.int64)
+    statistics = ClassStatistics(1, DIM)
+    statistics.update(features[:1], labels[:1])
+    statistics.update(features[1:], labels[1:])
+    _, means, within, _ = naive_statistics(features, labels, 1)
+    torch.testing.assert_close(statistics.means, means, rtol=rtol, atol=0)
+    torch.testing.assert_close(statistics.within, within, rtol=0, atol=rtol * float(within.max()))
+
+
+def test_reading_between_batches_changes_nothing() -> None:
+    features, labels = normal(300, DIM) + 50, uneven_labels(300)
+    expected = filled(features, labels, batch_size=300)
+    statistics = ClassStatistics(NUM_CLASSES, DIM)
+    for rows, row_labels in zip(features.split(17), labels.split(17), strict=True):
+        statistics.update(rows, row_labels)
+        assert torch.equal(statistics.within, statistics.within.T)
+    assert_same(statistics, expected)
+
+
+def test_batches_of_different_types_add_up() -> None:
+    features, labels = (normal(300, DIM) + 5).float(), uneven_labels(300)
+    statistics = ClassStatistics(NUM_CLASSES, DIM)
+    statistics.update(features[:100], labels[:100])
+    statistics.update(features[100:200].double(), labels[100:200])
+    statistics.update(features[200:], labels[200:])
+    assert_same(statistics, filled(features.double(), labels, batch_size=300), rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e-25, 1e25])
+def test_float32_features_whose_squares_do_not_fit_float32_are_computed_in_float64(size: float) -> None:
+    features, labels = (normal(200, DIM) * size).float(), uneven_labels(200)
+    found = filled(features, labels, batch_size=50)
+    assert_same(found, filled(features.double(), labels, batch_size=200))
+    assert float(found.within.trace()) > 0
+
+
+def test_half_precision_features_may_be_large() -> None:
+    features = torch.full((4, 2), 60000.0, dtype=torch.float16)
+    features[:2] = -60000.0
+    statistics = ClassStatistics(1, 2)
+    statistics.update(features, torch.zeros(4, dtype=torch.int64))
+    assert statistics.within.tolist() == [[4 * float(features[2, 0]) ** 2] * 2] * 2
+
+
+def test_the_callers_precision_settings_neither_matter_nor_change() -> None:
+    features, labels = normal(2000, 64).float() + 1, uneven_labels(2000)
+    plain = filled(features, labels, batch_size=500)
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        with torch.autocast("cpu", dtype=torch.bfloat16), torch.inference_mode():
+            found = filled(features, labels, batch_size=500)
+            assert torch.is_inference_mode_enabled()
+            assert torch.is_autocast_enabled("cpu")
+            within = found.within
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert torch.equal(within, plain.within)
+    found.update(features, labels)  # what was made in inference mode can be changed outside
+    plain.update(features, labels)
+    assert torch.equal(found.within, plain.within)
+
+
+def test_a_hundred_thousand_classes_cost_what_is_present() -> None:
+    num_classes = 100_000
+    labels = torch.randint(num_classes, (600,), generator=torch.Generator().manual_seed(0))
+    labels[300:] = labels[:300]
+    features = normal(600, DIM) + 3
+    found = filled(features, labels, batch_size=100, num_classes=num_classes)
+    present, renamed = labels.unique(return_inverse=True)
+    expected = filled(features, renamed, batch_size=600, num_classes=len(present))
+    torch.testing.assert_close(found.within, expected.within, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(found.means[present], expected.means, rtol=1e-10, atol=1e-10)
+    assert found.num_examples == 600
+    assert len(found.missing_classes()) == num_classes - len(present)
+
+
+@pytest.mark.parametrize("dim", [1, 63, 64, 65, 200, 515])
+def test_the_half_that_is_not_multiplied_is_filled_in(dim: int) -> None:
+    features, labels = normal(90, dim), uneven_labels(90)
+    within = filled(features, labels, batch_size=40).within
+    torch.testing.assert_close(within, naive_statistics(features, labels, NUM_CLASSES)[2], rtol=1e-10, atol=1e-10)
+    single = filled(features.float(), labels, batch_size=40).within
+    torch.testing.assert_close(single, within, rtol=0, atol=1e-6 * float(within.max()))
+
+
+def test_state_goes_to_a_file_and_back_and_on() -> None:
+    features, labels = normal(100, DIM), uneven_labels(100)
+    expected = filled(features, labels, batch_size=100)
+    half = filled(features[:50], labels[:50], batch_size=20)
+    back = ClassStatistics.from_state(load(save(half.state())))
+    back.update(features[50:], labels[50:])
+    assert_same(back, expected)
+    assert_same(half, filled(features[:50], labels[:50], batch_size=50))  # the state is a copy
+    twin = pickle.loads(pickle.dumps(half))
+    twin.update(features[50:], labels[50:])
+    assert_same(twin, expected)
+
+
+def test_a_copy_taken_between_batches_goes_its_own_way() -> None:
+    features, labels = normal(100, 70).float(), uneven_labels(100)
+    statistics = filled(features[:50], labels[:50], batch_size=20)
+    twin = copy.deepcopy(statistics)
+    for one in (statistics, twin):
+        one.update(features[50:], labels[50:])
+    assert torch.equal(twin.within, statistics.within)
+
+
+def test_a_state_that_does_not_fit_is_refused() -> None:
+    state = filled(normal(50, DIM), uneven_labels(50), batch_size=50).state()
+    with pytest.raises(ValueError, match="state must hold means of shape"):
+        ClassStatistics.from_state({"counts": torch.zeros(3)})
+    with pytest.raises(ValueError, match="state must hold counts, means, scatter, within, got counts, means, scatter"):
+        ClassStatistics.from_state({name: value for name, value in state.items() if name != "within"})
+    with pytest.raises(ValueError, match="state must hold counts, means, scatter, got counts, means, scatter, within"):
+        ClassMoments.from_state(state)
+    with pytest.raises(ValueError, match=r"within must have shape \(7, 7\), got \(7, 6\)"):
+        ClassStatistics.from_state({**state, "within": torch.zeros(7, 6)})
+    with pytest.raises(ValueError, match="scatter must be finite"):
+        ClassStatistics.from_state({**state, "scatter": torch.full((5,), math.nan)})
+    with pytest.raises(ValueError, match=r"counts must be at least 0, got -1\.0"):
+        ClassStatistics.from_state({**state, "counts": torch.full((5,), -1.0)})
+
+
+def test_moments_are_the_statistics_without_their_matrix() -> None:
+    features, labels = normal(200, DIM) + 2, uneven_labels(200)
+    statistics = filled(features, labels, batch_size=33)
+    moments, rest = ClassMoments(NUM_CLASSES, DIM), ClassMoments(NUM_CLASSES, DIM)
+    moments.update(features[:120], labels[:120])
+    rest.update(features[120:], labels[120:])
+    moments.merge(ClassMoments.from_state(rest.state()))
+    for name in ("counts", "means", "scatter", "sample_mean"):
+        torch.testing.assert_close(getattr(moments, name), getattr(statistics, name), rtol=1e-10, atol=1e-12)
+    assert moments.num_examples == 200
+    assert moments.missing_classes() == []
+
+
+def test_moments_take_layers_too_wide_for_a_matrix() -> None:
+    features, labels = normal(8, 200_000).float(), torch.arange(8) % 2  # D x D would be 320 GB
+    moments = ClassMoments(2, 200_000)
+    moments.update(features, labels)
+    exact = features.double()[::2]
+    assert float(moments.scatter[0]) == pytest.approx(float((exact - exact.mean(dim=0)).square().sum()), rel=1e-6)
+
+
+def test_without_a_process_group_there_is_nothing_to_add_up() -> None:
+    statistics = filled(normal(50, DIM), uneven_labels(50), batch_size=50)
+    before = statistics.state()
+    statistics.all_reduce()
+    assert all(torch.equal(before[name], value) for name, value in statistics.state().items())
 
 
 def test_update_changes_neither_its_arguments_nor_keeps_their_graph() -> None:
@@ -174,6 +360,18 @@ def test_update_changes_neither_its_arguments_nor_keeps_their_graph() -> None:
     statistics.update(features.requires_grad_(), labels)
     assert torch.equal(features.detach(), copy)
     assert not statistics.within.requires_grad
+
+
+def test_a_buffer_that_the_caller_fills_again_is_not_looked_at_twice() -> None:
+    features, labels = normal(400, DIM).float() + 2, uneven_labels(400, num_classes=300)
+    statistics = ClassStatistics(300, DIM)
+    rows, row_labels = torch.zeros(4, DIM), torch.zeros(4, dtype=torch.int64)
+    for start in range(0, 400, 4):
+        rows.copy_(features[start : start + 4])
+        row_labels.copy_(labels[start : start + 4])
+        statistics.update(rows, row_labels)
+    row_labels.zero_()
+    assert_same(statistics, filled(features, labels, batch_size=400, num_classes=300), rtol=1e-6)
 
 
 def test_an_empty_batch_and_small_integer_labels_are_fine() -> None:
@@ -202,20 +400,40 @@ def test_an_empty_batch_and_small_integer_labels_are_fine() -> None:
         (torch.zeros(2, DIM + 1), torch.tensor([0, 1]), r"features must be float of shape \(B, 7\), got .*\(2, 8\)"),
         (torch.zeros(2, DIM, dtype=torch.int64), torch.tensor([0, 1]), r"features must be float .*got torch.int64"),
         (torch.zeros(2, 1, DIM), torch.tensor([0, 1]), "features must have 2 dimensions"),
+        (
+            torch.full((1, DIM), 1e200, dtype=torch.float64),
+            torch.tensor([0]),
+            r"features must be at most 1e\+150 in size, got 1e\+200",
+        ),
     ],
 )
 def test_a_refused_batch_changes_nothing(features: Tensor, labels: Tensor, message: str) -> None:
     statistics = filled(normal(30, DIM), uneven_labels(30), batch_size=30)
-    before = [value.clone() for value in (statistics.counts, statistics.means, statistics.within, statistics.scatter)]
+    expected = filled(normal(30, DIM), uneven_labels(30), batch_size=30).state()
     with pytest.raises(ValueError, match=message):
         statistics.update(features, labels)
-    after = (statistics.counts, statistics.means, statistics.within, statistics.scatter)
-    assert all(torch.equal(old, new) for old, new in zip(before, after, strict=True))
+    assert all(torch.equal(expected[name], value) for name, value in statistics.state().items())
+
+
+def test_a_large_batch_that_is_bad_at_its_end_changes_nothing() -> None:
+    features, labels = normal(9000, 100), uneven_labels(9000)  # worked on in several parts
+    statistics = filled(features, labels, batch_size=9000)
+    expected = filled(features, labels, batch_size=9000).state()
+    features[-1, -1] = math.nan
+    with pytest.raises(ValueError, match="features must be finite, got 1 NaN"):
+        statistics.update(features, labels)
+    assert all(torch.equal(expected[name], value) for name, value in statistics.state().items())
 
 
 def test_sizes_that_do_not_fit_are_named() -> None:
     with pytest.raises(ValueError, match=r"other must have num_classes and dim \(5, 7\), got \(5, 8\)"):
         ClassStatistics(5, 7).merge(ClassStatistics(5, 8))
+    with pytest.raises(ValueError, match="other must be ClassStatistics, got ClassMoments"):
+        ClassStatistics(5, 7).merge(ClassMoments(5, 7))
+    with pytest.raises(
+        ValueError, match=r"product_dtype must be torch.float32, torch.float64 or None, got torch.float16"
+    ):
+        ClassStatistics(5, 7, product_dtype=torch.float16)
     with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
         ClassStatistics(0, 7)
     with pytest.raises(ValueError, match="dim must be at least 1, got 0"):

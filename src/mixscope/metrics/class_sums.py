@@ -1,0 +1,258 @@
+"""Counts, means and scatter of every class in one pass: what is gathered about shifts is settled when it is read."""
+
+from collections.abc import Mapping
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from mixscope._checks import check_at_least, check_finite, check_labels, check_ndim, check_same_length
+from mixscope.metrics.precision import full_precision
+from mixscope.metrics.processes import is_distributed, total_over_processes
+from mixscope.metrics.products import NoProducts
+from mixscope.metrics.shifted_sums import CLASSES_AT_ONCE, ShiftedSums
+
+CHUNK_NUMBERS = 2**18  # numbers of a batch that are worked on at once: residuals that fit a cache, small temporaries
+# A batch of this length in all (the root of its sum of squares) has float32 squares that neither overflow nor vanish;
+# other batches are computed in float64, whose squares are finite up to the limit.
+FLOAT32_RANGE = (1e-7, 1e15)
+FLOAT64_LIMIT = 1e150
+
+
+class ClassSums:
+    """What `ClassMoments` and `ClassStatistics` share; use one of these."""
+
+    def __init__(
+        self,
+        num_classes: int,
+        dim: int,
+        *,
+        device: torch.device | str = "cpu",
+        product_dtype: torch.dtype | None = None,
+    ) -> None:
+        """Start with no examples.
+
+        Args:
+            num_classes: K, at least 1.
+            dim: D, at least 1.
+            device: Where the numbers are kept and updated; it must know float64.
+            product_dtype: Type in which residuals are formed, squared and multiplied, torch.float32 or torch.float64.
+                Default: the type of the features, at least float32. What is added up over batches is float64 anyway.
+
+        Raises:
+            ValueError: If num_classes or dim is below 1, or product_dtype is another type.
+        """
+        check_at_least(1, num_classes=num_classes, dim=dim)
+        if product_dtype not in (None, torch.float32, torch.float64):
+            raise ValueError(f"product_dtype must be torch.float32, torch.float64 or None, got {product_dtype}")
+        self.product_dtype = product_dtype
+        self._open: ShiftedSums | None = None
+        with full_precision(torch.device(device)):  # nothing made here stays in inference mode
+            self._counts = torch.zeros(num_classes, dtype=torch.float64, device=device)
+            # One zero seen K x D times, until there is an example: the first means that are settled take its place.
+            self._means = torch.zeros(1, 1, dtype=torch.float64, device=device).expand(num_classes, dim)
+            self._scatter = torch.zeros(num_classes, dtype=torch.float64, device=device)
+            self._products = self._start_products()
+
+    @property
+    def counts(self) -> Tensor:
+        """(K,) float64, examples of each class seen so far."""
+        return self._counts if self._open is None else self._counts + self._open.counts
+
+    @property
+    def means(self) -> Tensor:
+        """(K, D) float64, class means; a row of zeros where the count is 0."""
+        self._settle()
+        return self._means
+
+    @property
+    def scatter(self) -> Tensor:
+        """(K,) float64, sum over the examples of each class of |h - mean_y|^2."""
+        self._settle()
+        return self._scatter
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return self._means.shape[0]
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return self._means.shape[1]
+
+    @property
+    def num_examples(self) -> int:
+        """N, the examples seen so far."""
+        return int(self.counts.sum())
+
+    @property
+    def sample_mean(self) -> Tensor:
+        """(D,) float64, the mean of all examples; on imbalanced data it differs from the mean of the class means."""
+        return (self.counts @ self.means) / self.counts.sum()
+
+    def missing_classes(self) -> list[int]:
+        """Return the classes that have no example."""
+        return torch.nonzero(self.counts == 0).flatten().tolist()
+
+    def update(self, features: Tensor, labels: Tensor) -> None:
+        """Add a batch. When it raises, nothing has changed.
+
+        Args:
+            features: (B, D) float, B at least 0, moved to the device of the statistics.
+            labels: (B,) integers in [0, K).
+
+        Raises:
+            ValueError: If shapes do not fit, features are not finite floats (or so large that their squares are not
+                finite), or labels are not integers in [0, K).
+        """
+        check_ndim(2, features=features)
+        check_same_length(features=features, labels=labels)
+        if features.shape[1] != self.dim or not features.is_floating_point():
+            raise ValueError(
+                f"features must be float of shape (B, {self.dim}), "
+                f"got {features.dtype} of shape {tuple(features.shape)}"
+            )
+        check_labels(labels, num_classes=self.num_classes)
+        if len(features) == 0:
+            return
+        device = self._means.device
+        with full_precision(device):
+            values = features.detach()
+            wide, product = self._types(values)
+            values, labels = values.to(device), labels.to(device).long()
+            if self._open is None or (self._open.wide, self._open.product) != (wide, product):
+                self._settle()
+                self._open = ShiftedSums(self.num_classes, self.dim, wide=wide, product=product, device=device)
+            rows = max(64, CHUNK_NUMBERS // self.dim)
+            for part, part_labels in zip(values.split(rows), labels.split(rows), strict=True):
+                self._open.add(part, part_labels, self._products)
+
+    def merge(self, other: Self) -> None:
+        """Add everything another instance has seen (another device, process or file). `other` is left as it was.
+
+        Raises:
+            ValueError: If the number of classes or the dimension differs, or the other is of another kind.
+        """
+        if type(other) is not type(self):
+            raise ValueError(f"other must be {type(self).__name__}, got {type(other).__name__}")
+        if other._means.shape != self._means.shape:
+            raise ValueError(
+                f"other must have num_classes and dim {tuple(self._means.shape)}, got {tuple(other._means.shape)}"
+            )
+        other._settle()
+        self._settle()
+        with full_precision(self._means.device):
+            self._products.merge(other._products)
+            present = torch.nonzero(other._counts > 0).flatten()
+            self._join(present, other._counts, other._means, other._scatter)
+            self._products.complete()
+
+    def all_reduce(self) -> None:
+        """Add up what all processes of `torch.distributed` have seen; afterwards every one of them holds the total.
+
+        All processes must call it, also one that has seen nothing. Without a process group nothing happens. A second
+        call would count everything once per process: reduce once, at the end of the data.
+        """
+        if not is_distributed():
+            return
+        self._settle()
+        with full_precision(self._means.device):
+            counts = total_over_processes(self._counts)
+            means = total_over_processes(self._counts[:, None] * self._means) / counts.clamp(min=1)[:, None]
+            # sum over ranks of the own scatter and the own mean's distance from the common one
+            for classes in torch.nonzero(self._counts > 0).flatten().split(CLASSES_AT_ONCE):
+                offsets, weights = self._means[classes] - means[classes], self._counts[classes]
+                self._scatter.index_add_(0, classes, weights * offsets.square().sum(dim=1))
+                self._products.add_outer(weights[:, None] * offsets, offsets)
+            self._counts, self._means, self._scatter = counts, means, total_over_processes(self._scatter)
+            self._products.all_reduce()
+            self._products.complete()
+
+    def state(self) -> dict[str, Tensor]:
+        """Return copies of all numbers, float64: what `from_state` takes, to be written to a file or sent elsewhere."""
+        self._settle()
+        return {name: tensor.clone() for name, tensor in self._tensors().items()}
+
+    @classmethod
+    def from_state(
+        cls,
+        state: Mapping[str, Tensor],
+        *,
+        device: torch.device | str = "cpu",
+        product_dtype: torch.dtype | None = None,
+    ) -> Self:
+        """Build an instance from what `state` returned.
+
+        Args:
+            state: The tensors by name; copied.
+            device: As of the constructor.
+            product_dtype: As of the constructor; not part of the state.
+
+        Raises:
+            ValueError: If a tensor is missing or unknown, of the wrong shape, not finite, or a count is negative.
+        """
+        shape = tuple(state["means"].shape) if "means" in state else ()
+        if len(shape) != 2:
+            raise ValueError(f"state must hold means of shape (K, D), got {sorted(state)} with means of shape {shape}")
+        instance = cls(*shape, device=device, product_dtype=product_dtype)
+        instance._means = instance._means.contiguous()
+        own = instance._tensors()
+        if set(own) != set(state):
+            raise ValueError(f"state must hold {', '.join(own)}, got {', '.join(sorted(state))}")
+        for name, tensor in own.items():
+            if state[name].shape != tensor.shape:
+                raise ValueError(f"{name} must have shape {tuple(tensor.shape)}, got {tuple(state[name].shape)}")
+            check_finite(**{name: state[name]})
+            tensor.copy_(state[name].detach())
+        if (instance._counts < 0).any():
+            raise ValueError(f"counts must be at least 0, got {float(instance._counts.min())}")
+        return instance
+
+    def _start_products(self) -> NoProducts:
+        """Return what keeps the products of residuals."""
+        return NoProducts()
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {"counts": self._counts, "means": self._means, "scatter": self._scatter, **self._products.tensors()}
+
+    def _types(self, values: Tensor) -> tuple[torch.dtype, torch.dtype]:
+        """Return the types of shifts and of residuals that suit these values; raise if there is none."""
+        wide = torch.promote_types(values.dtype, torch.float32)
+        product = self.product_dtype or wide
+        types = torch.promote_types(wide, product), product
+        length = float(torch.linalg.vector_norm(values, dtype=wide))  # one look: NaN, infinities and the range
+        if FLOAT32_RANGE[0] < length < FLOAT32_RANGE[1]:
+            return types
+        check_finite(features=values)
+        size = float(values.abs().max())
+        if size > FLOAT64_LIMIT:
+            raise ValueError(f"features must be at most {FLOAT64_LIMIT} in size, got {size}")
+        return types if size == 0 else (torch.float64, torch.float64)
+
+    def _settle(self) -> None:
+        """Move everything from the shifts to the class means."""
+        if self._open is None:
+            return
+        with full_precision(self._means.device):
+            sums, self._open = self._open, None
+            counts, means, scatter = sums.settle(self._products)
+            if self._counts.any():
+                self._join(torch.nonzero(counts > 0).flatten(), counts, means, scatter)
+            else:
+                self._counts, self._means, self._scatter = counts, means, scatter
+            self._products.complete()
+
+    def _join(self, present: Tensor, counts: Tensor, means: Tensor, scatter: Tensor) -> None:
+        """Join groups, those of the classes present, whose products are already in: the update of Chan et al. 1983."""
+        self._means = self._means.contiguous()
+        device = self._means.device
+        for group in present.split(CLASSES_AT_ONCE):
+            classes, more = group.to(device), counts[group].to(device)
+            before = self._counts[classes]
+            offsets = means[group].to(device) - self._means[classes]
+            weighted = (before * more / (before + more))[:, None] * offsets
+            self._products.add_outer(weighted, offsets)
+            self._scatter[classes] += scatter[group].to(device) + torch.linalg.vecdot(weighted, offsets)
+            self._means[classes] += offsets * (more / (before + more))[:, None]
+            self._counts[classes] += more

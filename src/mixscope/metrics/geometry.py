@@ -1,0 +1,225 @@
+"""What neural collapse says of class means and classifiers: every number that needs no D x D matrix of the features."""
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from mixscope._checks import check_at_least, check_finite
+from mixscope.metrics.class_sums import ClassSums
+from mixscope.metrics.pairwise import (
+    angle_deviations,
+    compare_means,
+    distance_to_simplex,
+    smaller_gram,
+    squared_distance,
+    squared_product_norm,
+    squared_row_distance,
+)
+from mixscope.metrics.spectrum import Spectrum, spectrum
+
+MOST_CLASSES_NAMED = 10
+
+
+@dataclass(frozen=True)
+class ClassGeometry:
+    """The numbers of any layer, with or without a classifier. Dimensionless; letters and values as of `CollapseReport`.
+
+    Attributes:
+        nc1_trace: tr Sigma_W / tr Sigma_B.
+        nc1_cdnv: Mean over pairs of (v_i + v_j) / (2 |mu_i - mu_j|^2).
+        nc2_equinorm_means: Coefficient of variation (population) of |m_k|.
+        nc2_equiangular_means: Mean over pairs of |cos(m_i, m_j) + 1/(K-1)|.
+        nc2_max_angle_means: Largest cos(m_i, m_j) over pairs, plus 1/(K-1).
+        nc2_etf_means: |G/|G|_F - E/|E|_F|_F with G = M M^T; at most 2.
+        effective_rank: Exponential of the entropy of the normalised singular values of M; K - 1 at collapse.
+    """
+
+    nc1_trace: float
+    nc1_cdnv: float
+    nc2_equinorm_means: float
+    nc2_equiangular_means: float
+    nc2_max_angle_means: float
+    nc2_etf_means: float
+    effective_rank: float
+
+    def as_dict(self) -> dict[str, float]:
+        """Return every field by name, in the order of the class."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class HeadGeometry:
+    """The numbers of a classifier and how it fits the class means; letters and values as of `CollapseReport`.
+
+    Attributes:
+        nc0_row_sum: |sum_k w_k|^2 / |W|_F^2.
+        nc2_equinorm_weights: Coefficient of variation (population) of the rows of W_c.
+        nc2_equinorm_weights_uncentered: The same of the rows of W.
+        nc2_equiangular_weights: Mean over pairs of |cos + 1/(K-1)|, rows of W_c.
+        nc2_equiangular_weights_uncentered: The same of the rows of W.
+        nc2_etf_weights: |G/|G|_F - E/|E|_F|_F with G = W_c W_c^T; at most 2.
+        nc3_duality: |W_c/|W_c|_F - M/|M|_F|_F; at most 2.
+        nc3_duality_squared: Its square.
+        nc3_product: |P/|P|_F - E/|E|_F|_F with P = W_c M^T; at most 2.
+        nc3_alignment: 1 - mean_k cos(w_k, m_k), rows of W_c; at most 2.
+    """
+
+    nc0_row_sum: float
+    nc2_equinorm_weights: float
+    nc2_equinorm_weights_uncentered: float
+    nc2_equiangular_weights: float
+    nc2_equiangular_weights_uncentered: float
+    nc2_etf_weights: float
+    nc3_duality: float
+    nc3_duality_squared: float
+    nc3_product: float
+    nc3_alignment: float
+
+    def as_dict(self) -> dict[str, float]:
+        """Return every field by name, in the order of the class."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class CenteredMeans:
+    """Centred means of statistics that hold every class, (K, D) float64, and the smaller of their Gram matrices."""
+
+    rows: Tensor
+    gram: Tensor
+
+    @classmethod
+    def of(cls, statistics: ClassSums, *, center: Tensor | None) -> "CenteredMeans":
+        """Centre the means, by their own mean where `center` is None.
+
+        Raises:
+            ValueError: If a class has no example, there are fewer than two classes, or center does not fit.
+        """
+        check_every_class(statistics)
+        means = statistics.means
+        if center is None:
+            middle = means.mean(dim=0)
+        elif center.shape != (statistics.dim,):
+            raise ValueError(f"center must have shape ({statistics.dim},), got {tuple(center.shape)}")
+        else:
+            check_finite(center=center)
+            middle = center.detach().to(means)
+        rows = means - middle
+        return cls(rows, smaller_gram(rows))
+
+
+def class_geometry(statistics: ClassSums, *, center: Tensor | None = None) -> ClassGeometry:
+    """Compute what needs neither the D x D scatter nor a classifier: any layer, however wide.
+
+    Args:
+        statistics: `ClassMoments` or `ClassStatistics`; every class needs an example.
+        center: (D,) float, what class means are centred by. Default: the mean of the class means.
+
+    Raises:
+        ValueError: If a class has no example, there are fewer than two classes, or center does not fit.
+
+    Example:
+        >>> from mixscope.metrics.moments import ClassMoments
+        >>> moments = ClassMoments(num_classes=2, dim=2)
+        >>> moments.update(torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 0, 1, 1]))
+        >>> round(class_geometry(moments).nc1_trace, 6)
+        0.5
+    """
+    means = CenteredMeans.of(statistics, center=center)
+    return geometry_of_means(statistics, means, spectrum(means.rows, gram=means.gram))
+
+
+def head_geometry(
+    statistics: ClassSums, head_weight: Tensor, head_bias: Tensor | None = None, *, center: Tensor | None = None
+) -> HeadGeometry:
+    """Compare a classifier with the simplex and with the class means.
+
+    Args:
+        statistics: `ClassMoments` or `ClassStatistics` of the features that enter the classifier.
+        head_weight: (K, D) float, one row per class.
+        head_bias: (K,) float or None. Checked; no number here depends on it.
+        center: (D,) float, what class means are centred by. Default: the mean of the class means.
+
+    Raises:
+        ValueError: If a class has no example, there are fewer than two classes, or shapes do not fit.
+
+    Example:
+        >>> from mixscope.metrics.moments import ClassMoments
+        >>> moments = ClassMoments(num_classes=2, dim=1)
+        >>> moments.update(torch.tensor([[1.0], [2.0]]), torch.tensor([0, 1]))
+        >>> round(head_geometry(moments, torch.tensor([[-4.0], [4.0]])).nc3_duality, 6)
+        0.0
+    """
+    check_head(head_weight, head_bias, shape=tuple(statistics.means.shape))
+    return geometry_of_head(head_weight, CenteredMeans.of(statistics, center=center))
+
+
+def geometry_of_means(statistics: ClassSums, means: CenteredMeans, decomposition: Spectrum) -> ClassGeometry:
+    """Compute `ClassGeometry` from means that are centred and decomposed already."""
+    between = torch.linalg.matrix_norm(means.rows).square() / statistics.num_classes
+    pairs = compare_means(statistics.scatter / statistics.counts, means.rows)
+    return ClassGeometry(
+        nc1_trace=float(statistics.scatter.sum() / statistics.num_examples / between),
+        nc1_cdnv=pairs.normalized_variance,
+        nc2_equinorm_means=length_variation(torch.linalg.vector_norm(means.rows, dim=1)),
+        nc2_equiangular_means=pairs.angle_deviation,
+        nc2_max_angle_means=pairs.largest_angle_deviation,
+        nc2_etf_means=distance_to_simplex(means.rows, means.rows, squared_norm=means.gram.square().sum()),
+        effective_rank=decomposition.effective_rank,
+    )
+
+
+def geometry_of_head(head_weight: Tensor, means: CenteredMeans) -> HeadGeometry:
+    """Compute `HeadGeometry` of a checked head."""
+    head_weight = head_weight.detach().to(means.rows.device)
+    weight = head_weight.to(torch.float64, copy=True)
+    mean, square = weight.mean(dim=0), torch.linalg.matrix_norm(weight).square()
+    lengths = torch.linalg.vector_norm(weight, dim=1)
+    weight -= mean  # in place: K x D numbers are the most there is
+    gram = smaller_gram(weight)
+    product = squared_product_norm(weight, means.rows, left_gram=gram, right_gram=means.gram)
+    angles_uncentered, angles = angle_deviations(head_weight, lengths=lengths, mean=mean, centered=weight)
+    duality_squared = squared_distance(weight, means.rows)
+    return HeadGeometry(
+        nc0_row_sum=float((len(weight) * mean).square().sum() / square),
+        nc2_equinorm_weights=length_variation(torch.linalg.vector_norm(weight, dim=1)),
+        nc2_equinorm_weights_uncentered=length_variation(lengths),
+        nc2_equiangular_weights=angles,
+        nc2_equiangular_weights_uncentered=angles_uncentered,
+        nc2_etf_weights=distance_to_simplex(weight, weight, squared_norm=gram.square().sum()),
+        nc3_duality=math.sqrt(duality_squared),
+        nc3_duality_squared=duality_squared,
+        nc3_product=distance_to_simplex(weight, means.rows, squared_norm=product),
+        # 1 - cos of two unit vectors is half their squared distance, which keeps its digits near 0.
+        nc3_alignment=squared_row_distance(weight, means.rows) / 2,
+    )
+
+
+def check_every_class(statistics: ClassSums) -> None:
+    """Raise unless there are two classes or more and each has an example."""
+    check_at_least(2, num_classes=statistics.num_classes)
+    missing = statistics.missing_classes()
+    if missing:
+        named = ", ".join(map(str, missing[:MOST_CLASSES_NAMED]))
+        more = len(missing) - MOST_CLASSES_NAMED
+        raise ValueError(
+            f"statistics must hold an example of every class, got none of {named}"
+            + (f" and {more} more" if more > 0 else "")
+        )
+
+
+def check_head(head_weight: Tensor, head_bias: Tensor | None, *, shape: tuple[int, ...]) -> None:
+    """Raise unless the weight is finite and of this shape, and the bias (or None) finite with one number per row."""
+    if tuple(head_weight.shape) != shape:
+        raise ValueError(f"head_weight must have shape {shape}, got {tuple(head_weight.shape)}")
+    check_finite(head_weight=head_weight)
+    if head_bias is not None:
+        if tuple(head_bias.shape) != shape[:1]:
+            raise ValueError(f"head_bias must have shape {shape[:1]}, got {tuple(head_bias.shape)}")
+        check_finite(head_bias=head_bias)
+
+
+def length_variation(lengths: Tensor) -> float:
+    """Return the coefficient of variation of (K,) lengths, with the population standard deviation."""
+    return float(lengths.std(correction=0) / lengths.mean())

@@ -1,0 +1,95 @@
+"""How far the collapse on the training set carries over: test features against the class means of the training set."""
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+
+from mixscope.metrics.geometry import CenteredMeans
+from mixscope.metrics.pairwise import compare_means
+from mixscope.metrics.spectrum import spectrum
+from mixscope.metrics.statistics import ClassStatistics
+from mixscope.metrics.symmetric import symmetric_product
+
+
+@dataclass(frozen=True)
+class CollapseOnTest:
+    """Scatter of test features around the training set's class means, in units of the training set's.
+
+    Letters: mu_k, m_k, Sigma_B of the training set; mu'_k the test means; Sigma_T = sum over test examples of
+    (h - mu_y)(h - mu_y)^T / N'. All dimensionless, at least 0, low is good; 0 where every test feature lies on the
+    training mean of its class. Two sets from one distribution give the numbers of `CollapseReport`.
+
+    Attributes:
+        nc1_pinv: tr(Sigma_T pinv(Sigma_B)) / K.
+        nc1_trace: tr Sigma_T / tr Sigma_B.
+        nc1_cdnv: Mean over pairs of classes with test examples of (v_i + v_j) / (2 |mu_i - mu_j|^2), v_k the mean of
+            |h - mu_k|^2 over the test examples of class k; NaN where only one class has any.
+        own_nc1_trace: The part of `nc1_trace` that is scatter around the test set's own class means.
+        mean_shift: The rest of it, from mu'_k - mu_k: `nc1_trace` = `own_nc1_trace` + `mean_shift`.
+        num_classes_tested: Classes with a test example, from 1 to K; the others take no part.
+    """
+
+    nc1_pinv: float
+    nc1_trace: float
+    nc1_cdnv: float
+    own_nc1_trace: float
+    mean_shift: float
+    num_classes_tested: int
+
+    def as_dict(self) -> dict[str, float]:
+        """Return every field by name, in the order of the class."""
+        return asdict(self)
+
+
+def collapse_on_test(train: ClassStatistics, test: ClassStatistics) -> CollapseOnTest:
+    """Measure test features against the training set's class means, from both sets' statistics: no further pass.
+
+    The scatter around other means has a closed form: sum (h - mu)(h - mu)^T is the scatter around the own means mu'
+    plus sum_k n_k (mu'_k - mu_k)(mu'_k - mu_k)^T.
+
+    Source of the question: Hui et al. 2022, who ask whether test features collapse to the training set's means.
+
+    Args:
+        train: Of the training features; every class needs an example.
+        test: Of the test features, the same layer; classes may be missing.
+
+    Raises:
+        ValueError: If sizes differ, a class has no training example, there are fewer than two classes, or no test
+            example at all.
+
+    Example:
+        >>> import torch
+        >>> train, test = ClassStatistics(2, 1), ClassStatistics(2, 1)
+        >>> train.update(torch.tensor([[0.0], [4.0]]), torch.tensor([0, 1]))
+        >>> test.update(torch.tensor([[1.0], [4.0]]), torch.tensor([0, 1]))
+        >>> report = collapse_on_test(train, test)
+        >>> round(report.nc1_trace, 6), round(report.mean_shift, 6)
+        (0.125, 0.125)
+    """
+    if test.means.shape != train.means.shape:
+        raise ValueError(
+            f"test must have the num_classes and dim of train, {tuple(train.means.shape)}, "
+            f"got {tuple(test.means.shape)}"
+        )
+    if test.num_examples == 0:
+        raise ValueError("test must hold at least one example, got 0")
+    means = CenteredMeans.of(train, center=None)
+    device = means.rows.device
+    tested = torch.nonzero(test.counts > 0).flatten().to(device)
+    counts = test.counts.to(device)[tested]
+    offsets = test.means.to(device)[tested] - train.means[tested]
+    own_scatter = test.scatter.to(device)[tested]
+    shift = counts * offsets.square().sum(dim=1)
+    scatter = own_scatter + shift
+    products = symmetric_product(counts[:, None] * offsets, offsets).add_(test.within.to(device))
+    between = float(torch.linalg.matrix_norm(means.rows).square() / train.num_classes) * test.num_examples
+    has_pairs = len(tested) > 1
+    return CollapseOnTest(
+        nc1_pinv=spectrum(means.rows, gram=means.gram).trace_of_pinv_times(products) / test.num_examples,
+        nc1_trace=float(scatter.sum()) / between,
+        nc1_cdnv=compare_means(scatter / counts, means.rows[tested]).normalized_variance if has_pairs else math.nan,
+        own_nc1_trace=float(own_scatter.sum()) / between,
+        mean_shift=float(shift.sum()) / between,
+        num_classes_tested=len(tested),
+    )

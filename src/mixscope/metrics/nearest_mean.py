@@ -1,0 +1,233 @@
+"""NC4 and the nearest-class-mean classifier, fed batch by batch against fixed class means."""
+
+import math
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from mixscope._checks import check_finite, check_labels, check_ndim, check_same_length
+from mixscope.metrics.geometry import check_head
+from mixscope.metrics.precision import full_precision
+
+SCORES_AT_ONCE = 2**20  # numbers of a (rows, K) table of scores
+
+
+class NearestMeanCounts:
+    """How often the classifier, the nearest class mean and the label agree.
+
+    Class means come first (of the last epoch, say, or of the training features for a test set); the counting is then
+    part of any pass over the data. Decisions are those of float64: scores of float32 features are computed in float32,
+    and rows whose two best scores lie within its rounding are computed again. Equal scores go to the lower class.
+
+    Example:
+        >>> means, weight, bias = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.0], [1.0]]), torch.tensor([0.0, -0.5])
+        >>> counts = NearestMeanCounts(means, weight, bias)
+        >>> counts.update(torch.tensor([[0.4], [2.0], [0.3]]), torch.tensor([0, 1, 1]))
+        >>> counts.mismatch, round(counts.accuracy, 4), counts.num_examples
+        (0.0, 0.6667, 3)
+    """
+
+    def __init__(self, class_means: Tensor, head_weight: Tensor, head_bias: Tensor | None = None) -> None:
+        """Fix the two classifiers.
+
+        Args:
+            class_means: (K, D) float, usually `ClassStatistics.means` of the training features.
+            head_weight: (K, D) float.
+            head_bias: (K,) float; None only for a classifier without bias.
+
+        Raises:
+            ValueError: If shapes do not fit or a value is not finite.
+        """
+        check_ndim(2, class_means=class_means)
+        check_finite(class_means=class_means)
+        check_head(head_weight, head_bias, shape=tuple(class_means.shape))
+        means = class_means.detach().to(torch.float64)
+        # A common shift changes no decision, and a large mean of the features then takes no digits: with r = h - shift,
+        # argmin |h - mu|^2 = argmax m.r - |m|^2 / 2 and argmax W h + b = argmax W r + W shift + b, W and all without
+        # their mean over classes. The shift is a float32 number, so that float32 features lose nothing to it.
+        shift = means.mean(dim=0).to(torch.float32).to(torch.float64)
+        means = means - shift
+        weight = head_weight.detach().to(means)
+        weight = weight - weight.mean(dim=0)
+        offset = weight @ shift
+        if head_bias is not None:
+            offset = offset + head_bias.detach().to(means)
+        self._shift = shift
+        self._nearest = _Rule(means, -means.square().sum(dim=1) / 2)
+        self._classifier = _Rule(weight, offset - offset.mean())
+        self.num_examples = 0
+        self.num_mismatches = 0
+        self.num_nearest_correct = 0
+        self.num_classifier_correct = 0
+
+    @property
+    def mismatch(self) -> float:
+        """NC4: share of examples where the classifier and the nearest mean disagree, in [0, 1]; 0 is full collapse."""
+        return self._share(self.num_mismatches)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of examples whose nearest class mean is that of their label, in [0, 1]; high is good."""
+        return self._share(self.num_nearest_correct)
+
+    @property
+    def classifier_accuracy(self) -> float:
+        """Share of examples on which the classifier gives the label, in [0, 1]; high is good."""
+        return self._share(self.num_classifier_correct)
+
+    def update(self, features: Tensor, labels: Tensor, logits: Tensor | None = None) -> None:
+        """Add a batch. When it raises, nothing has changed.
+
+        Args:
+            features: (B, D) float, B at least 0, on any device: the work is done there.
+            labels: (B,) integers in [0, K).
+            logits: (B, K) float, where the classifier's outputs are at hand; else they are computed from the features.
+
+        Raises:
+            ValueError: If shapes do not fit, a value is not finite, or labels are not integers in [0, K).
+        """
+        check_ndim(2, features=features)
+        check_same_length(features=features, labels=labels)
+        check_labels(labels, num_classes=len(self._nearest.weight))
+        nearest, chosen = self.decide(features, logits)
+        labels = labels.to(nearest.device)
+        self.num_examples += len(labels)
+        self.num_mismatches += int((nearest != chosen).sum())
+        self.num_nearest_correct += int((nearest == labels).sum())
+        self.num_classifier_correct += int((chosen == labels).sum())
+
+    def decide(self, features: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the nearest class mean and the classifier's class of every row, (B,) int64 each. Nothing is counted.
+
+        Raises:
+            ValueError: If shapes do not fit or a value is not finite.
+        """
+        check_ndim(2, features=features)
+        num_classes, dim = self._nearest.weight.shape
+        if features.shape[1] != dim or not features.is_floating_point():
+            raise ValueError(
+                f"features must be float with the {dim} columns of class_means, "
+                f"got {features.dtype} of shape {tuple(features.shape)}"
+            )
+        check_finite(features=features)
+        if logits is not None:
+            if tuple(logits.shape) != (len(features), num_classes):
+                raise ValueError(f"logits must have shape {(len(features), num_classes)}, got {tuple(logits.shape)}")
+            check_finite(logits=logits)
+        rows = max(64, SCORES_AT_ONCE // num_classes)
+        with full_precision(features.device):
+            nearest = torch.empty(len(features), dtype=torch.int64, device=features.device)
+            chosen = torch.empty_like(nearest) if logits is None else logits.detach().argmax(dim=1).to(features.device)
+            self._move_to(features.device)
+            for start in range(0, len(features), rows):
+                part = slice(start, start + rows)
+                values = features[part].detach()
+                values = values.to(torch.promote_types(values.dtype, torch.float32))
+                residuals = values - self._shift.to(values.dtype)
+                nearest[part] = self._nearest.best(residuals, values, self._shift)
+                if logits is None:
+                    chosen[part] = self._classifier.best(residuals, values, self._shift)
+        return nearest, chosen
+
+    def merge(self, other: Self) -> None:
+        """Add what another instance has counted against the same class means and classifier.
+
+        Raises:
+            ValueError: If its class means or its classifier are others.
+        """
+        for own, others in ((self._nearest, other._nearest), (self._classifier, other._classifier)):
+            if not torch.equal(own.weight.cpu(), others.weight.cpu()) or not torch.equal(
+                own.offset.cpu(), others.offset.cpu()
+            ):
+                raise ValueError("other must count against the same class means and classifier, got different ones")
+        self.num_examples += other.num_examples
+        self.num_mismatches += other.num_mismatches
+        self.num_nearest_correct += other.num_nearest_correct
+        self.num_classifier_correct += other.num_classifier_correct
+
+    def _move_to(self, device: torch.device) -> None:
+        if self._shift.device != device:
+            self._shift = self._shift.to(device)
+            self._nearest = self._nearest.to(device)
+            self._classifier = self._classifier.to(device)
+
+    def _share(self, count: int) -> float:
+        return count / self.num_examples if self.num_examples else math.nan
+
+
+class _Rule:
+    """The class of the largest of weight r + offset, decided as in float64."""
+
+    def __init__(self, weight: Tensor, offset: Tensor) -> None:
+        self.weight, self.offset = weight, offset
+        self._weight32, self._offset32 = weight.float(), offset.float()
+        # A float32 score is off by at most (D + 3) u |w| |r| + 2 u |offset|, u = 2^-24: roundings of w, r, the sum and
+        # the offset. Two scores that differ by twice that are in the right order. Doubled once more for safety.
+        unit = 2 * torch.finfo(torch.float32).eps
+        self._slope = unit * (weight.shape[1] + 3) * float(torch.linalg.vector_norm(weight, dim=1).max())
+        self._base = unit * 2 * float(offset.abs().max())
+
+    def to(self, device: torch.device) -> "_Rule":
+        return _Rule(self.weight.to(device), self.offset.to(device))
+
+    def best(self, residuals: Tensor, values: Tensor, shift: Tensor) -> Tensor:
+        """Return the (B,) class of every row; residuals are values - shift in the type of the values."""
+        if residuals.dtype is torch.float64:
+            return torch.addmm(self.offset, residuals, self.weight.T).argmax(dim=1)
+        scores = torch.addmm(self._offset32, residuals, self._weight32.T)
+        top, best = scores.max(dim=1)
+        second = scores.scatter_(1, best[:, None], -math.inf).amax(dim=1)
+        doubt = self._slope * torch.linalg.vector_norm(residuals, dim=1) + self._base
+        # "not larger", so that a row whose float32 scores overflow is computed again too
+        again = torch.nonzero(~(top - second > doubt)).flatten()
+        if len(again):
+            exact = values[again].to(torch.float64) - shift
+            best[again] = torch.addmm(self.offset, exact, self.weight.T).argmax(dim=1)
+        return best
+
+
+def count_nearest_mean_mismatches(
+    features: Tensor, class_means: Tensor, head_weight: Tensor, head_bias: Tensor | None = None
+) -> int:
+    """Count the examples on which the classifier and the nearest class mean disagree.
+
+    Arguments as of `nearest_class_mean_mismatch`, but no features at all are fine.
+
+    Returns:
+        From 0 to N. Equal scores go to the class with the lower index.
+
+    Raises:
+        ValueError: If shapes do not fit or a value is not finite.
+    """
+    nearest, chosen = NearestMeanCounts(class_means, head_weight, head_bias).decide(features)
+    return int((nearest != chosen).sum())
+
+
+def nearest_class_mean_mismatch(
+    features: Tensor, class_means: Tensor, head_weight: Tensor, head_bias: Tensor | None = None
+) -> float:
+    """Return the share of examples where argmax(W h + b) differs from the nearest class mean (NC4).
+
+    Args:
+        features: (N, D) float, N at least 1.
+        class_means: (K, D) float, usually of the training features.
+        head_weight: (K, D) float.
+        head_bias: (K,) float; None only for a classifier without bias.
+
+    Returns:
+        In [0, 1]; 0 is full collapse.
+
+    Raises:
+        ValueError: If there are no features, shapes do not fit, or a value is not finite.
+
+    Example:
+        >>> features, means = torch.tensor([[0.4], [2.0]]), torch.tensor([[0.0], [1.0]])
+        >>> nearest_class_mean_mismatch(features, means, torch.tensor([[0.0], [1.0]]), torch.tensor([0.0, -0.5]))
+        0.0
+        >>> nearest_class_mean_mismatch(features, means, torch.tensor([[0.0], [1.0]]))
+        0.5
+    """
+    if len(features) == 0:
+        raise ValueError("features must hold at least one example, got 0")
+    return count_nearest_mean_mismatches(features, class_means, head_weight, head_bias) / len(features)

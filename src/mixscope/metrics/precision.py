@@ -1,0 +1,41 @@
+"""Matrix products that keep their digits, whatever precision the caller's training runs at."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Switch off what would round a float32 product (autocast, TF32, bfloat16), gradients, and inference mode.
+
+    The settings that were there before come back at the end, also after an exception.
+
+    Args:
+        device: Where the products run.
+    """
+    with _float32_products(), torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
+        yield
+
+
+@contextmanager
+def _float32_products() -> Iterator[None]:
+    backends = [torch.backends.mkldnn.matmul, torch.backends.cuda.matmul]  # type: ignore[attr-defined]
+    # From PyTorch 2.9 on every backend has its own setting, and reading the common one raises where they differ.
+    if all(hasattr(backend, "fp32_precision") for backend in backends):
+        before = [backend.fp32_precision for backend in backends]
+        try:
+            for backend in backends:
+                backend.fp32_precision = "ieee"
+            yield
+        finally:
+            for backend, precision in zip(backends, before, strict=True):
+                backend.fp32_precision = precision
+    else:
+        common = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(common)

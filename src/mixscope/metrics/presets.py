@@ -1,0 +1,106 @@
+"""The numbers other tools print, to the last digit: each function is one tool's convention, given by its formulas.
+
+These are not this package's definitions: see `CollapseReport` for those, docs/conventions.md for the differences.
+Letters: M the class means minus the named centre, (K, D); W the classifier as it is, not centred; Sigma_W = within / N;
+Sigma_B = M^T M / K; E = I - 11^T / K; std_1 the standard deviation with K - 1 below. Each function takes one-pass
+statistics, and the classifier (K, D) where its tool looks at it, and raises as `neural_collapse` does.
+"""
+
+import torch
+from torch import Tensor
+
+from mixscope.metrics.class_sums import ClassSums
+from mixscope.metrics.geometry import CenteredMeans, check_head, class_geometry
+from mixscope.metrics.pairwise import (
+    angle_deviation,
+    compare_means,
+    distance_to_simplex,
+    smaller_gram,
+    squared_distance,
+    squared_product_norm,
+)
+from mixscope.metrics.spectrum import spectrum
+from mixscope.metrics.statistics import ClassStatistics
+
+
+def as_papyan2020(statistics: ClassStatistics, head_weight: Tensor) -> dict[str, float]:
+    """Return what the notebook that follows Papyan et al. 2020 prints, by its names.
+
+    Centre: the mean of the class means. The classifier is not centred.
+        Sw_invSb = tr(Sigma_W pinv(Sigma_B)): K times `nc1_pinv`.
+        norm_M_CoV = std_1(|m_k|) / mean(|m_k|) and norm_W_CoV = std_1(|w_k|) / mean(|w_k|).
+        cos_M and cos_W = mean over pairs of |cos + 1/(K-1)| of the rows of M and of W.
+        W_M_dist = |W/|W|_F - M/|M|_F|_F^2: squared.
+
+    Example:
+        >>> statistics = ClassStatistics(num_classes=2, dim=2)
+        >>> features = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 1.0], [0.0, 3.0]])
+        >>> statistics.update(features, torch.tensor([0, 0, 1, 1]))
+        >>> round(as_papyan2020(statistics, torch.eye(2))["Sw_invSb"], 6)
+        0.25
+    """
+    weight, means = _weight(statistics, head_weight), CenteredMeans.of(statistics, center=None)
+    decomposition = spectrum(means.rows, gram=means.gram)
+    lengths, weight_lengths = (torch.linalg.vector_norm(rows, dim=1) for rows in (means.rows, weight))
+    pairs = compare_means(statistics.scatter, means.rows)
+    return {
+        "Sw_invSb": decomposition.trace_of_pinv_times(statistics.within)
+        / statistics.num_examples
+        * statistics.num_classes,
+        "norm_M_CoV": float(lengths.std() / lengths.mean()),
+        "norm_W_CoV": float(weight_lengths.std() / weight_lengths.mean()),
+        "cos_M": pairs.angle_deviation,
+        "cos_W": angle_deviation(weight, lengths=weight_lengths),
+        "W_M_dist": squared_distance(weight, means.rows),
+    }
+
+
+def as_zhu2021(statistics: ClassStatistics, head_weight: Tensor) -> dict[str, float]:
+    """Return what Zhu et al. 2021 and followers report, by the names of their code.
+
+    Centre: the mean of all examples, which on imbalanced data is not the mean of the class means.
+        collapse_metric = tr(Sigma_W pinv(Sigma_B)) / K.
+        WH_relation_metric = |P/|P|_F - E/|E|_F|_F with P = W M^T and W not centred.
+
+    Example:
+        >>> statistics = ClassStatistics(num_classes=2, dim=2)
+        >>> features = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 1.0], [0.0, 3.0]])
+        >>> statistics.update(features, torch.tensor([0, 0, 1, 1]))
+        >>> round(as_zhu2021(statistics, torch.eye(2))["collapse_metric"], 6)
+        0.125
+    """
+    weight = _weight(statistics, head_weight)
+    means = CenteredMeans.of(statistics, center=statistics.sample_mean)
+    decomposition = spectrum(means.rows, gram=means.gram)
+    squared_norm = squared_product_norm(weight, means.rows, left_gram=smaller_gram(weight), right_gram=means.gram)
+    return {
+        "collapse_metric": decomposition.trace_of_pinv_times(statistics.within) / statistics.num_examples,
+        "WH_relation_metric": distance_to_simplex(weight, means.rows, squared_norm=squared_norm),
+    }
+
+
+def as_tirer(statistics: ClassSums) -> float:
+    """Return the "quotient" of Tirer et al.: tr Sigma_W / tr Sigma_B, centred by the mean of the class means."""
+    return class_geometry(statistics).nc1_trace
+
+
+def as_rangamani(statistics: ClassSums) -> float:
+    """Return the share form of Rangamani et al., tr Sigma_W / (tr Sigma_W + tr Sigma_B), in [0, 1].
+
+    Centre: the mean of the class means. With q the quotient of `as_tirer` it is q / (1 + q).
+    """
+    quotient = class_geometry(statistics).nc1_trace
+    return quotient / (1 + quotient)
+
+
+def as_galanti2021(statistics: ClassSums) -> float:
+    """Return the class-distance normalised variance of Galanti et al. 2021: the mean over pairs, no centre in it.
+
+    (v_i + v_j) / (2 |mu_i - mu_j|^2), v_k = mean |h - mu_k|^2 of class k.
+    """
+    return class_geometry(statistics).nc1_cdnv
+
+
+def _weight(statistics: ClassSums, head_weight: Tensor) -> Tensor:
+    check_head(head_weight, None, shape=tuple(statistics.means.shape))
+    return head_weight.detach().to(statistics.means)
