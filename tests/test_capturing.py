@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mixscope.capturing import capture, evaluation_mode, record_sites
+from mixscope.capturing import capture, capture_batches, evaluation_mode, record_sites
 from mixscope.mixture import Mixture, blend
+from mixscope.sites import forward_watched
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,96 @@ def test_a_channels_last_model_gives_rows_in_the_usual_order() -> None:
     last = net.to(memory_format=torch.channels_last)
     data = [(inputs.to(memory_format=torch.channels_last), labels) for inputs, labels in data]
     torch.testing.assert_close(capture(last, data, sites=("0",)).features["0"], plain)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_features_stay_as_they_are(dtype: torch.dtype) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 4)).to(dtype)
+    inputs, labels = batches(3)[0]
+    captured = capture(net, [(inputs.to(dtype), labels)], sites=("1:input",), average_pooled=())
+    assert captured.features["1:input"].dtype is dtype
+    assert torch.equal(captured.features["1:input"], inputs.to(dtype).flatten(1))
+
+
+def test_maps_are_averaged_where_asked_and_flattened_elsewhere() -> None:
+    net, data = small_net(), batches(5, 1)
+    flat = capture(net, data, sites=("0", "2")).features
+    pooled = capture(net, data, sites=("0", "2"), average_pooled=("0",)).features
+    assert pooled["0"].shape == (6, 3)
+    torch.testing.assert_close(pooled["0"], flat["0"].view(6, 3, 16).mean(dim=2))
+    assert torch.equal(pooled["2"], flat["2"])
+
+
+def test_tokens_are_averaged_over_the_tokens() -> None:
+    net = nn.Sequential(nn.Flatten(2), nn.Linear(4, 5), nn.Flatten(), nn.Linear(10, 4))
+    stream = generator()
+    data = [(torch.randn(3, 2, 2, 2, generator=stream), torch.tensor([0, 1, 2]))]
+    flat, pooled = (capture(net, data, sites=("1",), average_pooled=names).features["1"] for names in ((), ("1",)))
+    torch.testing.assert_close(pooled, flat.view(3, 2, 5).mean(dim=1))
+
+
+def test_batches_come_one_at_a_time_with_the_model_as_it_was_in_between() -> None:
+    net, data = small_net().train(), batches(4, 3)
+    whole = capture(net, data, sites=("0", "5:input"))
+    start = 0
+    for batch in capture_batches(net, iter(data), sites=("0", "5:input")):
+        assert net.training
+        assert num_hooks(net) == 0
+        assert torch.is_grad_enabled()
+        rows = slice(start, start + len(batch.labels))
+        assert torch.equal(batch.features["0"], whole.features["0"][rows])
+        assert torch.equal(batch.logits, whole.logits[rows])
+        assert torch.equal(batch.labels, whole.labels[rows])
+        start = rows.stop
+    assert start == 7
+
+
+def test_the_draw_of_a_batch_indexes_its_own_rows() -> None:
+    net, data = small_net(), batches(4, 3)
+    draws = [batch.mixture for batch in capture_batches(net, data, mixing=Reversed(), generator=generator(7))]
+    assert [draw.members[:, 1].tolist() for draw in draws if draw is not None] == [[3, 2, 1, 0], [2, 1, 0]]
+
+
+def test_names_are_checked_before_the_first_batch_is_asked_for() -> None:
+    net = small_net()
+    with pytest.raises(ValueError, match="sites must name modules of the model, got 'nowhere'"):
+        capture_batches(net, [], sites=("nowhere",))
+    with pytest.raises(ValueError, match="generator must be given with mixing"):
+        capture_batches(net, [], mixing=Reversed())
+    with pytest.raises(
+        ValueError, match=r"average_pooled must name some of the sites, got '1:inputs' \(did you mean 1:input\?\)"
+    ):
+        capture_batches(net, [], sites=("1:input",), average_pooled=("1:inputs",))
+    with pytest.raises(ValueError, match="average_pooled must be a sequence of names, got the string '0'"):
+        capture_batches(net, [], sites=("0",), average_pooled="0")
+
+
+def test_what_is_neither_maps_nor_tokens_cannot_be_averaged() -> None:
+    message = r"average_pooled site '5:input' must have \(B, C, H, W\) maps or \(B, T, D\) tokens, got shape \(3, 48\)"
+    with pytest.raises(ValueError, match=message):
+        capture(small_net(), batches(3), sites=("5:input",), average_pooled=("5:input",))
+
+
+def test_a_watcher_sees_a_layer_before_the_next_one_changes_it_in_place() -> None:
+    net, (inputs, _) = small_net(), batches(6)[0]
+    seen: dict[str, float] = {}
+    output = forward_watched(net, inputs, {"1": lambda value: seen.update(low=float(value.min()))})
+    assert seen["low"] < 0
+    assert not output.requires_grad
+    assert num_hooks(net) == 0
+
+
+def test_an_exception_in_a_watcher_leaves_nothing_behind() -> None:
+    net, (inputs, _) = small_net().train(), batches(6)[0]
+
+    def fail(value: Tensor) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        forward_watched(net, inputs, {"0": fail, "5": fail})
+    assert num_hooks(net) == 0
+    assert all(module.training for module in net.modules())
+    assert torch.is_grad_enabled()
 
 
 def test_blends_are_indexed_over_all_examples() -> None:

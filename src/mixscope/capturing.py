@@ -1,30 +1,38 @@
-"""Run a model over batches and keep what chosen modules saw: hooks live only inside a context manager."""
+"""Run a model over batches and keep what it made of them: logits, features of named modules, and the draws."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
-from mixscope._checks import check_labels, nearest
+from mixscope._checks import check_labels
 from mixscope.mixing.catalogue import MixingScheme
-from mixscope.mixture import INPUT_SITE, INPUT_SUFFIX, Mixture, blend
+from mixscope.mixture import INPUT_SITE, Mixture, blend
+from mixscope.sites import (
+    check_pooled,
+    check_sites,
+    evaluation_mode,
+    flat_rows,
+    forward_watched,
+    pooled_rows,
+    record_sites,
+)
+
+__all__ = ["Captured", "capture", "capture_batches", "evaluation_mode", "record_sites"]
 
 
 @dataclass(frozen=True)
 class Captured:
-    """What a model made of N examples, in the order they came. All tensors are on the CPU.
+    """What a model made of N examples, in the order they came.
 
     Attributes:
-        features: Site to (N, D) in the model's dtype, every example flattened (channels first for images).
+        features: Site to (N, D) in the model's dtype, every example flattened (channels first for images) or averaged.
         logits: (N, K) in the model's dtype, the model's output.
         labels: (N,) int64. Under mixing, the label of each blend's first member.
         mixture: None without mixing. Else which of the N examples were blended and how: members (N, P) index all N
-            examples, weights (N, P) float64. A capture of the same batches without mixing holds the members' features.
+            examples, weights (N, P). A capture of the same batches without mixing holds the members' features.
     """
 
     features: dict[str, Tensor]
@@ -38,27 +46,31 @@ def capture(
     batches: Iterable[tuple[Tensor, Tensor]],
     *,
     sites: Sequence[str] = (),
+    average_pooled: Sequence[str] = (),
     mixing: MixingScheme | None = None,
     generator: torch.Generator | None = None,
 ) -> Captured:
     """Run a model over batches in evaluation mode, without gradients, and keep its logits and the named features.
 
     The training flag of every submodule is put back afterwards and every hook removed, also when something raises.
+    Everything is kept on the CPU: `capture_batches` hands over one batch at a time instead.
 
     Args:
         model: Takes a batch of inputs, returns (B, K) logits.
-        batches: Pairs of inputs (B, ...) float and labels (B,) integers in [0, K), on the model's device.
+        batches: Pairs of inputs (B, ...) float and labels (B,) integers in [0, K); moved to the model's device.
         sites: "NAME" for the output of the submodule of that name, "NAME:input" for its first input.
+        average_pooled: Those of the sites of which averages are kept: over the pixels of (B, C, H, W) maps, over the
+            tokens of (B, T, D) tokens. The others are flattened.
         mixing: A scheme that blends inputs; each batch is blended within itself.
         generator: A CPU generator for the scheme; needed with `mixing`.
 
     Returns:
-        Features, logits and labels of all examples, and the draws.
+        Features, logits and labels of all examples on the CPU, and the draws, with weights in float64.
 
     Raises:
         ValueError: If a site is not a submodule, is not run exactly once per batch or is no tensor with one row per
-            example; if the model's output is not (B, K); if there are no batches or labels do not fit; if mixing comes
-            without a generator or blends anything but inputs.
+            example; if what is to be averaged is neither maps nor tokens; if the model's output is not (B, K); if there
+            are no batches or labels do not fit; if mixing comes without a generator or blends anything but inputs.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 4))
@@ -67,127 +79,105 @@ def capture(
         >>> {site: tuple(rows.shape) for site, rows in captured.features.items()}, tuple(captured.logits.shape)
         ({'0': (5, 3), '2:input': (5, 3)}, (5, 4))
     """
-    if mixing is not None and generator is None:
-        raise ValueError("generator must be given with mixing, got None")
     rows: dict[str, list[Tensor]] = {site: [] for site in sites}
     logits: list[Tensor] = []
     labels: list[Tensor] = []
     mixtures: list[Mixture] = []
-    with evaluation_mode(model), torch.no_grad(), record_sites(model, sites) as recorded:
-        for batch_inputs, batch_labels in batches:
-            inputs = batch_inputs
-            if mixing is not None and generator is not None:
-                mixture = _draw_for_inputs(mixing, inputs, batch_labels, generator)
-                inputs = blend(inputs, mixture)
-                mixtures.append(mixture)
-            recorded.clear()
-            output = model(inputs)
-            _check_output(output, batch_labels, num_rows=len(inputs))
-            for site in rows:
-                rows[site].append(_flat_rows(recorded, site, num_rows=len(inputs)).cpu())
-            logits.append(output.cpu())
-            labels.append(batch_labels.long().cpu())
-    if not labels:
-        raise ValueError("batches must hold at least one batch, got none")
+    for batch in capture_batches(
+        model, batches, sites=sites, average_pooled=average_pooled, mixing=mixing, generator=generator
+    ):
+        for site in rows:
+            rows[site].append(batch.features[site].cpu())
+        logits.append(batch.logits.cpu())
+        labels.append(batch.labels.cpu())
+        if batch.mixture is not None:
+            mixtures.append(batch.mixture.to("cpu"))
     features = {site: _join(parts, name=f"the features of site {site!r}") for site, parts in rows.items()}
     return Captured(features, _join(logits, name="the logits"), torch.cat(labels), _join_mixtures(mixtures))
 
 
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode inside the block; afterwards every submodule has its own flag back."""
-    flags = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, flag in flags:
-            module.training = flag
+def capture_batches(
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    sites: Sequence[str] = (),
+    average_pooled: Sequence[str] = (),
+    mixing: MixingScheme | None = None,
+    generator: torch.Generator | None = None,
+) -> Iterator[Captured]:
+    """Run a model over batches and hand over what `capture` would keep, one batch at a time, in constant memory.
 
-
-@contextmanager
-def record_sites(model: nn.Module, sites: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Keep a copy of what the named modules give or get, for one forward pass at a time.
-
-    Copies, because a later in-place operation (an in-place ReLU) would change the recorded tensor.
+    Between two batches the model is as it was: no hooks, every training flag in its place, gradients as the caller has
+    them.
 
     Args:
-        model: Any module.
-        sites: "NAME" for a submodule's output, "NAME:input" for its first input.
+        model: As for `capture`; so are `batches`, `sites`, `average_pooled`, `mixing` and `generator`.
+        batches: See there.
+        sites: See there.
+        average_pooled: See there.
+        mixing: See there.
+        generator: See there.
 
     Yields:
-        Site to tensor, filled by a forward pass; clear it before the next one.
+        One batch's features, logits and labels, on the model's device, and its draw, whose members index its own rows.
 
     Raises:
-        ValueError: If a site is not a submodule; in the forward pass, if a module runs twice or gives no tensor.
+        ValueError: As `capture`. Names and the generator are checked by the call itself, the rest as batches come.
 
     Example:
-        >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
-        >>> with record_sites(model, ("0", "0:input")) as recorded:
-        ...     output = model(torch.zeros(4, 2))
-        >>> tuple(recorded["0"].shape), tuple(recorded["0:input"].shape)
-        ((4, 3), (4, 2))
+        >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 4))
+        >>> batches = [(torch.zeros(size, 2), torch.zeros(size, dtype=torch.int64)) for size in (5, 2)]
+        >>> [tuple(batch.features["0"].shape) for batch in capture_batches(model, batches, sites=("0",))]
+        [(5, 3), (2, 3)]
     """
-    if isinstance(sites, str):
-        raise ValueError(f"sites must be a sequence of names, got the string {sites!r}")
-    found = {site: _find_module(model, site) for site in sites}
-    recorded: dict[str, Tensor] = {}
-    handles: list[RemovableHandle] = []
-    try:
-        for site, (module, is_input) in found.items():
-            if is_input:
-                handles.append(module.register_forward_pre_hook(_input_hook(recorded, site)))
-            else:
-                handles.append(module.register_forward_hook(_output_hook(recorded, site)))
-        yield recorded
-    finally:
-        for handle in handles:
-            handle.remove()
+    if mixing is not None and generator is None:
+        raise ValueError("generator must be given with mixing, got None")
+    check_sites(model, sites)
+    check_pooled(sites, average_pooled)
+    readers = {site: pooled_rows if site in average_pooled else flat_rows for site in sites}
+    return _each_batch(model, batches, readers, mixing, generator)
 
 
-def _find_module(model: nn.Module, site: str) -> tuple[nn.Module, bool]:
-    """Return the module of a site, and whether its input is meant."""
-    modules = {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
-    if site in modules:
-        return modules[site], False
-    name = site.removesuffix(INPUT_SUFFIX)
-    if name in modules:
-        return modules[name], True
-    raise ValueError(f"sites must name modules of the model, got {site!r}{nearest(name, modules)}")
+def _each_batch(
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    readers: dict[str, Callable[..., Tensor]],
+    mixing: MixingScheme | None,
+    generator: torch.Generator | None,
+) -> Iterator[Captured]:
+    is_empty = True
+    for batch_inputs, labels in batches:
+        is_empty = False
+        inputs, mixture = on_device_of(model, batch_inputs), None
+        if mixing is not None and generator is not None:
+            mixture = draw_for_inputs(mixing, inputs, labels, generator=generator)
+            inputs = blend(inputs, mixture)
+        features: dict[str, Tensor] = {}
+
+        def keep(value: Tensor, site: str, *, num_rows: int = len(inputs), kept: dict[str, Tensor] = features) -> None:
+            rows = readers[site](value, site=site, num_rows=num_rows)
+            # A view would change with a later in-place operation.
+            kept[site] = rows.clone() if rows.data_ptr() == value.data_ptr() else rows
+
+        output = forward_watched(model, inputs, {site: _at(site, keep) for site in readers})
+        check_output(output, labels, num_rows=len(inputs))
+        yield Captured(features, output.detach(), labels.to(output.device, torch.int64), mixture)
+    if is_empty:
+        raise ValueError("batches must hold at least one batch, got none")
 
 
-def _input_hook(recorded: dict[str, Tensor], site: str) -> Callable[..., None]:
-    def hook(module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        _keep(recorded, site, arguments[0] if arguments else None)
-
-    return hook
+def _at(site: str, keep: Callable[[Tensor, str], None]) -> Callable[[Tensor], None]:
+    return lambda value: keep(value, site)
 
 
-def _output_hook(recorded: dict[str, Tensor], site: str) -> Callable[..., None]:
-    def hook(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
-        _keep(recorded, site, output)
-
-    return hook
-
-
-def _keep(recorded: dict[str, Tensor], site: str, value: Any) -> None:
-    if site in recorded:
-        raise ValueError(f"site {site!r} must run once per forward pass, got a second run")
-    if not isinstance(value, Tensor):
-        raise ValueError(f"site {site!r} must be a tensor, got {type(value).__name__}")
-    recorded[site] = value.detach().clone()
+def on_device_of(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Return the inputs on the device of the model's first parameter; where they are if it has none."""
+    parameter = next(model.parameters(), None)
+    return inputs if parameter is None else inputs.to(parameter.device)
 
 
-def _flat_rows(recorded: dict[str, Tensor], site: str, *, num_rows: int) -> Tensor:
-    if site not in recorded:
-        raise ValueError(f"site {site!r} must run in the forward pass, got no run")
-    value = recorded[site]
-    if value.ndim < 1 or len(value) != num_rows:
-        raise ValueError(f"site {site!r} must have one row per example ({num_rows}), got shape {tuple(value.shape)}")
-    return value.reshape(num_rows, math.prod(value.shape[1:]))
-
-
-def _check_output(output: Any, labels: Tensor, *, num_rows: int) -> None:
+def check_output(output: Any, labels: Tensor, *, num_rows: int) -> None:
+    """Raise unless a model's output is (B, K) logits and the labels are B integers in [0, K)."""
     if not isinstance(output, Tensor):
         raise ValueError(f"the model's output must be a (B, K) tensor of logits, got {type(output).__name__}")
     if output.ndim != 2 or len(output) != num_rows:
@@ -197,7 +187,8 @@ def _check_output(output: Any, labels: Tensor, *, num_rows: int) -> None:
         raise ValueError(f"labels must have one entry per input ({num_rows}), got {len(labels)}")
 
 
-def _draw_for_inputs(mixing: MixingScheme, inputs: Tensor, labels: Tensor, generator: torch.Generator) -> Mixture:
+def draw_for_inputs(mixing: MixingScheme, inputs: Tensor, labels: Tensor, *, generator: torch.Generator) -> Mixture:
+    """Draw a mixture for a batch, and raise unless it blends inputs, one blend per input."""
     mixture = mixing.draw(inputs, labels, generator=generator)
     if mixture.site != INPUT_SITE:
         raise ValueError(f"mixing must blend inputs (site {INPUT_SITE!r}), got site {mixture.site!r}")
@@ -219,18 +210,18 @@ def _join_mixtures(mixtures: list[Mixture]) -> Mixture | None:
         return None
     members, masks, offset = [], [], 0
     for mixture in mixtures:
-        members.append(mixture.members.cpu() + offset)
+        members.append(mixture.members + offset)
         if mixture.mask is not None:
-            masks.append(mixture.mask.expand(len(mixture.members), -1, -1, -1).cpu())
+            masks.append(mixture.mask.expand(len(mixture.members), -1, -1, -1))
         offset += len(mixture.members)
     if len(masks) not in (0, len(mixtures)):
         raise ValueError(f"mixing must draw a mask for every batch or for none, got {len(masks)} of {len(mixtures)}")
     target_weights = None
     if any(mixture.target_weights is not None for mixture in mixtures):
-        target_weights = torch.cat([mixture.label_weights.cpu().to(torch.float64) for mixture in mixtures])
+        target_weights = torch.cat([mixture.label_weights.to(torch.float64) for mixture in mixtures])
     return Mixture(
         members=_join(members, name="the members drawn by mixing"),
-        weights=torch.cat([mixture.weights.cpu().to(torch.float64) for mixture in mixtures]),
+        weights=torch.cat([mixture.weights.to(torch.float64) for mixture in mixtures]),
         target_weights=target_weights,
         mask=torch.cat(masks) if masks else None,
     )

@@ -6,6 +6,7 @@ from torch import nn
 
 from mixscope._random import named_generator
 from mixscope.mixing.catalogue import SCHEMES
+from mixscope.mixing.fixed import FixedWeights
 from mixscope.mixing.hidden import ManifoldMixup, blending_at
 from mixscope.mixing.pixel import Mixup, NoMixing
 from mixscope.mixing.region import CutMix
@@ -22,7 +23,13 @@ EXAMPLES = {
     "cutmix": [CutMix(), CutMix(alpha=0.3)],
     "manifold-mixup": [ManifoldMixup(sites=("input", "first", "second"))],
 }
-CASES = [pytest.param(scheme, id=str(scheme)) for schemes in EXAMPLES.values() for scheme in schemes]
+# For measuring, not for training: not in the catalogue, and under the same contract.
+MEASURING = [
+    FixedWeights(),
+    FixedWeights(weights=((0.9, 0.1), (1 / 3, 2 / 3))),
+    FixedWeights(weights=((0.2, 0.3, 0.5),)),
+]
+CASES = [pytest.param(scheme, id=str(scheme)) for schemes in [*EXAMPLES.values(), MEASURING] for scheme in schemes]
 
 
 def make_batch(size):

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from mixscope import _random
-from mixscope.metrics import linearity
-from mixscope.metrics.linearity import NonlinearityReport, nonlinearity
+from mixscope.metrics import blend_sums
+from mixscope.metrics.blend_sums import column_sums
+from mixscope.metrics.linearity import NonlinearityMeter, NonlinearityReport, nonlinearity
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -45,7 +46,8 @@ def naive_nonlinearity(mixed: Tensor, members: Tensor, weights: Tensor) -> dict[
         defects.append(float((f_mix - sum(w * f for w, f in zip(weight, row, strict=True))).norm()))
         spreads.extend(float((f - centre).norm()) for f in row)
     report = {name: sum(values) / len(values) for name, values in columns.items()}
-    return {**report, "relative_defect": sum(defects) / len(defects) / (sum(spreads) / len(spreads))}
+    defect = sum(defects) / len(defects) / (sum(spreads) / len(spreads))
+    return {**report, "relative_defect": defect, "left_out": 0.0}
 
 
 def assert_reports_agree(found: NonlinearityReport, expected: NonlinearityReport, *, rel: float = 1e-10) -> None:
@@ -137,10 +139,12 @@ def test_a_shift_leaves_the_defect_of_an_unnormalised_layer() -> None:
     assert abs(shifted.nonlinearity / plain.nonlinearity - 1) > 0.1
 
 
-def test_blocks_of_rows_give_the_same_report(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("size", "columns"), [(1, 1), (3 * 2 * 6, 6), (30, 2)])
+def test_blocks_of_any_size_give_the_same_report(monkeypatch: pytest.MonkeyPatch, size: int, columns: int) -> None:
     mixed, members, weights = case()
     expected = nonlinearity(mixed, members, weights)
-    monkeypatch.setattr(linearity, "BLOCK_VALUES", 3 * 2 * 6)
+    monkeypatch.setattr(blend_sums, "CORE_BLOCK", size)
+    monkeypatch.setattr(blend_sums, "MIN_COLUMNS", columns)
     assert_reports_agree(nonlinearity(mixed, members, weights), expected)
 
 
@@ -176,13 +180,165 @@ def test_float32_is_computed_in_float64_and_gradients_are_left_behind() -> None:
     assert nonlinearity(mixed.requires_grad_(), members.requires_grad_(), weights) == expected
 
 
+def batch(num: int = 60, num_points: int = 3, dim: int = 7) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Blends of the rows of one batch: mixed, clean, members, weights."""
+    clean, weights = normal(num, dim, seed=1) + 0.5, shares(num, num_points)
+    stream = torch.Generator().manual_seed(4)
+    members = torch.stack(
+        [torch.arange(num), *(torch.randperm(num, generator=stream) for _ in range(num_points - 1))], 1
+    )
+    return torch.einsum("np,npd->nd", weights, clean[members]).tanh(), clean, members, weights
+
+
+def meter_of(*parts: tuple[Tensor, Tensor, Tensor, Tensor], mean: Tensor) -> NonlinearityMeter:
+    meter = NonlinearityMeter(mean)
+    for mixed, clean, members, weights in parts:
+        meter.update(mixed, clean, members, weights)
+    return meter
+
+
+def test_a_meter_gives_the_report_of_all_blends_at_once() -> None:
+    mixed, clean, members, weights = batch()
+    expected = nonlinearity(mixed, clean[members], weights)
+    meter = meter_of((mixed, clean, members, weights), mean=clean.mean(dim=0))
+    assert meter.num_blends == 60
+    assert_reports_agree(meter.report(), expected)
+
+
+def test_any_split_order_and_merge_of_blends_gives_the_same_numbers() -> None:
+    mixed, clean, members, weights = batch()
+    mean = clean.mean(dim=0)
+    expected = meter_of((mixed, clean, members, weights), mean=mean).report()
+    for size in (1, 7, 59):
+        parts = [
+            (part, clean, rows, share)
+            for part, rows, share in zip(mixed.split(size), members.split(size), weights.split(size), strict=True)
+        ]
+        assert_reports_agree(meter_of(*parts, mean=mean).report(), expected)
+        whole, half = meter_of(*parts[::2], mean=mean), meter_of(*reversed(parts[1::2]), mean=mean)
+        before = half.sums.clone()
+        whole.merge(half)
+        assert_reports_agree(whole.report(), expected)
+        assert torch.equal(half.sums, before)
+    summed = NonlinearityMeter(mean)
+    summed.sums = sum(part.sums for part in (meter_of(*parts[:1], mean=mean), meter_of(*parts[1:], mean=mean)))
+    assert_reports_agree(summed.report(), expected)
+
+
+def test_which_mean_is_given_changes_the_defect_alone() -> None:
+    mixed, clean, members, weights = batch()
+    plain = asdict(meter_of((mixed, clean, members, weights), mean=clean.mean(dim=0)).report())
+    other = asdict(meter_of((mixed, clean, members, weights), mean=torch.zeros(7)).report())
+    spread = (clean - clean.mean(dim=0)).norm(dim=1).mean() / clean.norm(dim=1).mean()
+    assert other.pop("relative_defect") == pytest.approx(plain.pop("relative_defect") * float(spread))
+    assert other == plain
+
+
+def test_blends_without_a_direction_are_left_out_and_counted() -> None:
+    mixed, clean, members, weights = batch(num_points=2)
+    is_dead = torch.zeros(60, dtype=torch.bool)
+    is_dead[[3, 40]] = True
+    clean = torch.where(is_dead[:, None], 0.0, clean)
+    has_dead = is_dead[members].any(dim=1)
+    has_dead[17] = True
+    mixed[17] = 0
+    mean = clean.mean(dim=0)
+    found = asdict(meter_of((mixed, clean, members, weights), mean=mean).report())
+    living = asdict(meter_of((mixed[~has_dead], clean, members[~has_dead], weights[~has_dead]), mean=mean).report())
+    assert found.pop("left_out") == pytest.approx(int(has_dead.sum()) / 60)
+    assert living.pop("left_out") == 0
+    defect = (mixed - torch.einsum("np,npd->nd", weights, clean[members])).norm(dim=1).mean()
+    spread = (clean[members] - mean).norm(dim=2).mean()
+    assert found.pop("relative_defect") == pytest.approx(float(defect / spread))
+    del living["relative_defect"]
+    assert found == pytest.approx(living)
+
+
+def test_a_dead_layer_has_no_numbers_and_raises_nothing() -> None:
+    report = asdict(nonlinearity(torch.zeros(4, 3), torch.zeros(4, 2, 3), torch.full((4, 2), 0.5)))
+    assert report.pop("left_out") == 1
+    assert all(math.isnan(value) for value in report.values())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_features_are_compared_in_float64(dtype: torch.dtype) -> None:
+    mixed, clean, members, weights = batch()
+    mixed, clean = mixed.to(dtype), clean.to(dtype)
+    mean = clean.double().mean(dim=0)
+    expected = meter_of((mixed.double(), clean.double(), members, weights), mean=mean).report()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert meter_of((mixed, clean, members, weights), mean=mean).report() == expected
+
+
+def test_features_far_from_zero_keep_their_digits() -> None:
+    _, clean, members, weights = batch(num_points=2)
+    near, far = 1e-3 * clean, 1e3 + 1e-3 * clean
+    defect = 1e-5 * normal(60, 7, seed=8)
+    expected = meter_of((blend_rows(near, members, weights) + defect, near, members, weights), mean=near.mean(dim=0))
+    found = meter_of((blend_rows(far, members, weights) + defect, far, members, weights), mean=far.mean(dim=0))
+    # 1e3 in float64 has a spacing of 1e-13: 1e-8 of a defect of 1e-5.
+    assert found.report().relative_defect == pytest.approx(expected.report().relative_defect, rel=1e-7)
+
+
+def blend_rows(clean: Tensor, members: Tensor, weights: Tensor) -> Tensor:
+    return torch.einsum("np,npd->nd", weights, clean[members])
+
+
+def test_column_sums_do_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = normal(50, 4).float()
+    expected = rows.double().sum(dim=0)
+    torch.testing.assert_close(column_sums(rows), expected)
+    monkeypatch.setattr(blend_sums, "CORE_BLOCK", 7)
+    torch.testing.assert_close(column_sums(rows), expected)
+    assert column_sums(rows[:0]).tolist() == [0, 0, 0, 0]
+
+
+def test_a_meter_names_what_does_not_fit_and_stays_as_it_was() -> None:
+    mixed, clean, members, weights = batch()
+    meter = meter_of((mixed, clean, members, weights), mean=clean.mean(dim=0))
+    before = meter.sums.clone()
+    broken = clean.clone()
+    broken[5, 2] = math.inf
+    for arguments, message in (
+        ((mixed[:, :5], clean, members, weights), "mixed must be float with the 7 columns of feature_mean, got"),
+        (
+            (mixed, clean.long(), members, weights),
+            "clean must be float with the 7 columns of feature_mean, got torch.int64",
+        ),
+        ((mixed, clean, members.float(), weights), "members must be integers, rows of clean, got torch.float32"),
+        ((mixed, clean, members + 1, weights), r"members must lie in \[0, 60\), the rows of clean, got from 1 to 60"),
+        ((mixed, clean, members, weights[:, :2]), r"weights must have the shape of members \(60, 3\), got \(60, 2\)"),
+        ((mixed, clean, members, 2 * weights), "weights must be at least 0 with rows that sum to 1"),
+        ((mixed, clean, members, weights * math.nan), "weights must be finite, got 180 NaN"),
+        ((mixed * math.nan, clean, members, weights), "mixed must be finite, got 420 NaN"),
+        ((mixed, broken, members, weights), "clean must be finite, got 1 NaN or infinite values"),
+        ((mixed, 1e200 * clean, members, weights), "must have squares that float64 can hold, got an overflow"),
+        ((mixed[:3], clean, members, weights), "mixed and members and weights must have the same length, got 3"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            meter.update(*arguments)
+        assert torch.equal(meter.sums, before)
+    meter.update(mixed[:0], clean, members[:0], weights[:0])
+    assert torch.equal(meter.sums, before)
+    with pytest.raises(ValueError, match=r"other must have the same feature_mean, got one that differs by up to 0\.5"):
+        meter.merge(NonlinearityMeter(clean.mean(dim=0) + 0.5))
+    with pytest.raises(ValueError, match=r"other must have a feature_mean of shape \(7,\), got \(6,\)"):
+        meter.merge(NonlinearityMeter(torch.zeros(6)))
+    with pytest.raises(ValueError, match="must be updated with at least one blend first, got 0"):
+        NonlinearityMeter(torch.zeros(6)).report()
+    for mean, message in (
+        (torch.zeros(2, 3), "feature_mean must have 1 dimensions"),
+        (torch.zeros(2, dtype=torch.int64), r"feature_mean must be float of shape \(D,\), got torch.int64"),
+        (torch.full((2,), math.nan), "feature_mean must be finite"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            NonlinearityMeter(mean)
+
+
 def test_what_does_not_fit_is_named() -> None:
     mixed, members, weights = case()
-    zeros = members.clone()
-    zeros[:3, 1] = 0
     for arguments, message in (
-        ((mixed, zeros, weights), "members must have features of non-zero length, got 3 rows of zeros"),
-        ((0 * mixed, members, weights), "mixed must have features of non-zero length, got 40 rows of zeros"),
+        ((mixed, members * math.nan, weights), "members must be finite, got 480 NaN"),
         ((mixed, members, 2 * weights), "weights must be at least 0 with rows that sum to 1, got a smallest weight"),
         ((mixed, members, weights * torch.tensor([-1, 1])), "weights must be at least 0"),
         ((mixed, members[:, :1], weights), r"members must have shape \(40, 2, 6\), got \(40, 1, 6\)"),

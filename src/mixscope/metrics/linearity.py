@@ -1,15 +1,14 @@
-"""Linearity of layers: does the feature of a blend equal the blend of the features?"""
+"""Linearity of layers: does the feature of a blend equal the blend of the features? Streaming and mergeable."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from mixscope._checks import check_finite, check_ndim, check_same_length
+from mixscope.metrics.blend_sums import MIN_COLUMNS, NUM_SUMS, block_size, column_sums, sum_over_blends
 
-BLOCK_VALUES = 2**24  # Numbers turned into float64 at a time: 128 MiB.
 WEIGHT_TOLERANCE = 1e-4  # How far a row of weights may be from summing to 1: float32 rounding with room.
 
 
@@ -26,8 +25,11 @@ class NonlinearityReport:
         radial: mean (1 - r)^2, in [0, 1].
         angular: mean 2 r (1 - cos phi), in [0, 4]; for each blend radial + angular = nonlinearity^2.
         angle_degrees: mean phi, in [0, 180]; a blend with r = 0 has no angle and is left out.
-        relative_defect: mean |f(mix) - sum_p weights_p f(x_p)| / mean |f(x) - mean f|, with the mean over all member
-            features, each as often as it is a member. At least 0 and exactly 0 for an affine layer.
+        relative_defect: mean |f(mix) - sum_p weights_p f(x_p)| / mean |f(x) - mean f|, the latter over all members,
+            each as often as it is one. At least 0 and exactly 0 for an affine layer.
+        left_out: Share of the blends, in [0, 1], of which f(mix) or a member's feature has length 0 (a dead ReLU) and
+            so no direction. The five numbers above `relative_defect` leave them out, and are NaN where no blend is
+            left; `relative_defect` counts them. Low is good.
     """
 
     nonlinearity: float
@@ -36,13 +38,142 @@ class NonlinearityReport:
     angular: float
     angle_degrees: float
     relative_defect: float
+    left_out: float
+
+
+class NonlinearityMeter:
+    """The numbers of a `NonlinearityReport` for one layer, fed batch by batch in constant memory.
+
+    `relative_defect` measures distances from the mean feature, which must be known before the first blend is seen: a
+    first look at the features gives it (`column_sums`), or an earlier epoch. Any split, order or tree of merges gives
+    the same numbers (relative 1e-10). Computed in float64, a block at a time; features are never stored.
+
+    The lengths and angles come from the inner products of the members and the defect d = f(mix) - sum_p weights_p
+    f(x_p), itself a difference taken number by number, so that nothing large cancels where a layer is nearly linear.
+
+    Attributes:
+        feature_mean: (D,) float64.
+        sums: (10,) float64 on the device of `feature_mean`: blends, those with directions, those with an angle, and
+            over blends the sums of |a - v|, 1 - r, (1 - r)^2, 2 r (1 - cos phi), phi, |d| and of the mean over the
+            members of |f(x_p) - mean f|. The sums of several devices add up to those of all blends.
+
+    Example:
+        >>> clean = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+        >>> meter = NonlinearityMeter(clean.mean(dim=0))
+        >>> meter.update(clean.mean(dim=0)[None], clean, torch.tensor([[0, 1]]), torch.tensor([[0.5, 0.5]]))
+        >>> report = meter.report()
+        >>> round(report.nonlinearity, 6), round(report.floor, 6), report.relative_defect
+        (0.292893, 0.292893, 0.0)
+    """
+
+    def __init__(self, feature_mean: Tensor) -> None:
+        """Start with no blends.
+
+        Args:
+            feature_mean: (D,) float, D at least 1: the mean of the features of the examples that are blended.
+
+        Raises:
+            ValueError: If it is not a finite float tensor of shape (D,).
+        """
+        check_ndim(1, feature_mean=feature_mean)
+        if not feature_mean.is_floating_point() or not len(feature_mean):
+            raise ValueError(
+                f"feature_mean must be float of shape (D,), "
+                f"got {feature_mean.dtype} of shape {tuple(feature_mean.shape)}"
+            )
+        check_finite(feature_mean=feature_mean)
+        self.feature_mean = feature_mean.detach().to(torch.float64)
+        self.sums = self.feature_mean.new_zeros(NUM_SUMS)
+
+    @property
+    def num_blends(self) -> int:
+        """Blends seen so far."""
+        return int(self.sums[0])
+
+    def update(self, mixed: Tensor, clean: Tensor, members: Tensor, weights: Tensor) -> None:
+        """Add a batch of blends. When it raises, nothing has changed.
+
+        Args:
+            mixed: (b, D) float, flattened features of the blends, b at least 0.
+            clean: (B, D) float, flattened features of the examples.
+            members: (b, P) integers in [0, B): the rows of `clean` that each blend is made of (`Mixture.members`).
+            weights: (b, P) float, at least 0, rows sum to 1 within 1e-4 (`Mixture.weights`).
+
+        Raises:
+            ValueError: If shapes do not fit, a value is not finite, members are no rows, or weights are not shares.
+        """
+        self._check(mixed, clean, members, weights)
+        mixed, clean, device = mixed.detach(), clean.detach(), clean.device
+        rows_of, shares = members.to(device).long(), weights.detach().to(device, torch.float64)
+        mean = self.feature_mean.to(device)
+        total = sum_over_blends(mixed, clean, rows_of, shares, mean=mean)
+        # Nothing that is not finite leaves these sums finite.
+        if not bool(total.isfinite().all()):
+            check_finite(mixed=mixed, clean=clean)
+            raise ValueError("mixed and clean must have squares that float64 can hold, got an overflow")
+        self.sums = self.sums + total.to(self.sums.device)
+
+    def merge(self, other: "NonlinearityMeter") -> None:
+        """Add everything another meter has seen (another device, process or file). `other` is left as it was.
+
+        Raises:
+            ValueError: If the other's feature_mean differs.
+        """
+        mean = other.feature_mean.to(self.feature_mean.device)
+        if mean.shape != self.feature_mean.shape:
+            raise ValueError(
+                f"other must have a feature_mean of shape {tuple(self.feature_mean.shape)}, got {tuple(mean.shape)}"
+            )
+        if not torch.equal(mean, self.feature_mean):
+            largest = float((mean - self.feature_mean).abs().max())
+            raise ValueError(f"other must have the same feature_mean, got one that differs by up to {largest:g}")
+        self.sums = self.sums + other.sums.to(self.sums.device)
+
+    def report(self) -> NonlinearityReport:
+        """Return the numbers over all blends seen so far.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        if not self.num_blends:
+            raise ValueError("NonlinearityMeter must be updated with at least one blend first, got 0")
+        blends, directed, angled, *sums = self.sums.cpu()
+        distance, missing, radial, angular, angle, defect, spread = sums
+        return NonlinearityReport(
+            nonlinearity=float(distance / directed),
+            floor=float(missing / directed),
+            radial=float(radial / directed),
+            angular=float(angular / directed),
+            angle_degrees=math.degrees(float(angle / angled)),
+            relative_defect=float(defect / spread),
+            left_out=float(1 - directed / blends),
+        )
+
+    def _check(self, mixed: Tensor, clean: Tensor, members: Tensor, weights: Tensor) -> None:
+        check_ndim(2, mixed=mixed, clean=clean, members=members, weights=weights)
+        check_same_length(mixed=mixed, members=members, weights=weights)
+        dim = len(self.feature_mean)
+        for name, features in (("mixed", mixed), ("clean", clean)):
+            if features.shape[1] != dim or not features.is_floating_point():
+                got = f"{features.dtype} of shape {tuple(features.shape)}"
+                raise ValueError(f"{name} must be float with the {dim} columns of feature_mean, got {got}")
+        if members.is_floating_point() or members.dtype is torch.bool:
+            raise ValueError(f"members must be integers, rows of clean, got {members.dtype}")
+        if weights.shape != members.shape:
+            raise ValueError(
+                f"weights must have the shape of members {tuple(members.shape)}, got {tuple(weights.shape)}"
+            )
+        if members.numel() and not 0 <= int(members.min()) <= int(members.max()) < len(clean):
+            low, high = int(members.min()), int(members.max())
+            raise ValueError(f"members must lie in [0, {len(clean)}), the rows of clean, got from {low} to {high}")
+        _check_shares(weights)
 
 
 def nonlinearity(mixed: Tensor, members: Tensor, weights: Tensor) -> NonlinearityReport:
     """Compare the features of blends with the blends of features.
 
     Source: Chaudhry et al. 2022, Eq. 3; the split into a radial and an angular part and the relative defect are ours.
-    Computed in float64, a block of rows at a time.
+    `NonlinearityMeter` streams it.
 
     Args:
         mixed: (N, D) float, flattened features of the blends, N at least 1.
@@ -50,10 +181,10 @@ def nonlinearity(mixed: Tensor, members: Tensor, weights: Tensor) -> Nonlinearit
         weights: (N, P) float, at least 0, rows sum to 1.
 
     Returns:
-        The report.
+        The report, computed in float64.
 
     Raises:
-        ValueError: If shapes do not fit, a value is not finite, weights are not shares, or a feature has length 0.
+        ValueError: If there are no blends, shapes do not fit, a value is not finite, or weights are not shares.
 
     Example:
         >>> members = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
@@ -61,82 +192,32 @@ def nonlinearity(mixed: Tensor, members: Tensor, weights: Tensor) -> Nonlinearit
         >>> round(report.nonlinearity, 6), round(report.floor, 6), report.relative_defect
         (0.292893, 0.292893, 0.0)
     """
-    _check_blends(mixed, members, weights)
-    num_blends, num_points, dim = members.shape
-    blocks = list(_row_blocks(num_blends, max(1, BLOCK_VALUES // (num_points * dim))))
-    total = torch.zeros(dim, dtype=torch.float64, device=members.device)
-    for block in blocks:
-        total += _as_float64(members[block]).sum(dim=(0, 1))
-    member_mean = total / (num_blends * num_points)
-    columns = []
-    for block in blocks:
-        features, blends, shares = _as_float64(members[block]), _as_float64(mixed[block]), _as_float64(weights[block])
-        columns.append(_compare(blends, features, shares.to(features.device), member_mean=member_mean))
-    distance, radius, angle, defect, spread = torch.cat(columns, dim=1)
-    radial = (1 - radius).square()
-    return NonlinearityReport(
-        nonlinearity=float(distance.mean()),
-        floor=float((1 - radius).mean()),
-        radial=float(radial.mean()),
-        angular=float(_angular(radius, angle).mean()),
-        angle_degrees=math.degrees(float(angle.nanmean())),
-        relative_defect=float(defect.mean() / spread.mean()),
-    )
-
-
-def _check_blends(mixed: Tensor, members: Tensor, weights: Tensor) -> None:
     check_ndim(2, mixed=mixed, weights=weights)
     check_ndim(3, members=members)
     check_same_length(mixed=mixed, members=members, weights=weights)
-    num_blends, dim = mixed.shape
-    if num_blends == 0:
+    if len(mixed) == 0:
         raise ValueError("mixed must hold at least one blend, got 0")
-    expected = (num_blends, weights.shape[1], dim)
+    expected = (len(mixed), weights.shape[1], mixed.shape[1])
     if tuple(members.shape) != expected:
         raise ValueError(f"members must have shape {expected}, got {tuple(members.shape)}")
-    check_finite(mixed=mixed, members=members, weights=weights)
-    if float(weights.min()) < 0 or float((weights.sum(dim=1) - 1).abs().max()) > WEIGHT_TOLERANCE:
+    check_finite(members=members)
+    num_blends, num_points, dim = members.shape
+    total = torch.stack([column_sums(members[:, point]) for point in range(num_points)]).sum(dim=0)
+    meter = NonlinearityMeter(total / (num_blends * num_points))
+    size = max(1, block_size(members.device) // (num_points * min(dim, MIN_COLUMNS)))
+    for rows in (slice(start, start + size) for start in range(0, num_blends, size)):
+        clean = members[rows].flatten(0, 1)
+        meter.update(mixed[rows], clean, torch.arange(len(clean)).view(-1, num_points), weights[rows])
+    return meter.report()
+
+
+def _check_shares(weights: Tensor) -> None:
+    check_finite(weights=weights)
+    if not len(weights):
+        return
+    sums = weights.sum(dim=1)
+    if float(weights.min()) < 0 or float((sums - 1).abs().max()) > WEIGHT_TOLERANCE:
         raise ValueError(
             f"weights must be at least 0 with rows that sum to 1, got a smallest weight of {float(weights.min())} "
-            f"and sums from {float(weights.sum(dim=1).min())} to {float(weights.sum(dim=1).max())}"
+            f"and sums from {float(sums.min())} to {float(sums.max())}"
         )
-    for name, features in (("mixed", mixed), ("members", members)):
-        num_zero = int((features == 0).all(dim=-1).sum())
-        if num_zero:
-            raise ValueError(f"{name} must have features of non-zero length, got {num_zero} rows of zeros")
-
-
-def _row_blocks(num_rows: int, size: int) -> Iterator[slice]:
-    return (slice(start, start + size) for start in range(0, num_rows, size))
-
-
-def _as_float64(tensor: Tensor) -> Tensor:
-    return tensor.detach().to(torch.float64)
-
-
-def _compare(mixed: Tensor, members: Tensor, weights: Tensor, *, member_mean: Tensor) -> Tensor:
-    """Return (5, N): |a - v|, r, phi in radians, the raw defect, and the mean distance of the members to their mean."""
-    direction = mixed / torch.linalg.vector_norm(mixed, dim=1, keepdim=True)
-    units = members / torch.linalg.vector_norm(members, dim=2, keepdim=True)
-    target = torch.einsum("np,npd->nd", weights, units)
-    radius = torch.linalg.vector_norm(target, dim=1)
-    unit_target = target / radius[:, None]
-    # atan2 of half the difference and half the sum keeps its digits at small angles, where acos loses half of them.
-    angle = 2 * torch.atan2(
-        torch.linalg.vector_norm(direction - unit_target, dim=1),
-        torch.linalg.vector_norm(direction + unit_target, dim=1),
-    )
-    return torch.stack(
-        [
-            torch.linalg.vector_norm(direction - target, dim=1),
-            radius,
-            angle,
-            torch.linalg.vector_norm(mixed - torch.einsum("np,npd->nd", weights, members), dim=1),
-            torch.linalg.vector_norm(members - member_mean, dim=2).mean(dim=1),
-        ]
-    )
-
-
-def _angular(radius: Tensor, angle: Tensor) -> Tensor:
-    """2 r (1 - cos phi) = 4 r sin^2(phi / 2), without the cancellation of the first form; 0 where r = 0."""
-    return torch.where(radius > 0, 4 * radius * (angle / 2).sin().square(), 0.0)

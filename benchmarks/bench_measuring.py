@@ -1,0 +1,158 @@
+"""Seconds that measuring adds to the forward passes it needs: the convnet on 10,000 images of 3 x 32 x 32."""
+
+import statistics
+import time
+
+import torch
+from _bench import parse_arguments, summarise, write_result
+
+from mixscope.measuring import look_at, measure_calibration, measure_collapse, measure_linearity
+from mixscope.mixing.pixel import Mixup
+from mixscope.mixture import blend
+from mixscope.models.catalogue import build_model
+
+HEAD, SITES = "head", ("layer1", "layer2", "layer3", "layer4", "pool", "head")
+BATCH, PAIR_BATCH = 500, 64
+SCHEME = Mixup(alpha=0.5, per_example=True)
+NOTES = (
+    "eval mode, no gradients; batches of 500 images, pairs in batches of 64 that go through with their 64 blends",
+    "linearity at layer1 to layer4, pool and head: 61,706 features per image, compared in float64",
+    "its first look, for the mean features, counts as its own cost, not as a forward pass; given means save it",
+    "extra: (with the instrument - forward alone) / forward alone, of runs side by side; median over the repetitions",
+)
+
+
+def make_batches(num_images, size, generator):
+    images = torch.randn(num_images, 3, 32, 32, generator=generator)
+    labels = torch.arange(num_images) % 10
+    return list(zip(images.split(size), labels.split(size), strict=True))
+
+
+@torch.no_grad()
+def forward(model, batches):
+    model.eval()
+    for inputs, _ in batches:
+        model(inputs)
+
+
+@torch.no_grad()
+def forward_pairs(model, batches):
+    model.eval()
+    generator = torch.Generator().manual_seed(0)
+    for inputs, labels in batches:
+        model(torch.cat([inputs, blend(inputs, SCHEME.draw(inputs, labels, generator=generator))]))
+
+
+def feature_means(model, batches):
+    sums = dict.fromkeys(SITES, 0.0)
+    handles = [
+        model.get_submodule(site).register_forward_hook(
+            lambda module, arguments, output, site=site: sums.update(
+                {site: sums[site] + output.double().flatten(1).sum(dim=0)}
+            )
+        )
+        for site in SITES
+    ]
+    forward(model, batches)
+    for handle in handles:
+        handle.remove()
+    return {site: total / sum(len(labels) for _, labels in batches) for site, total in sums.items()}
+
+
+def cases(model, epoch, few, many):
+    """Return name to (forward passes alone, the same with the instrument)."""
+    class_means = look_at(model, epoch[:2], head=HEAD).statistics.means
+
+    def linearity(pairs, **options):
+        generator = torch.Generator().manual_seed(0)
+        measure_linearity(model, pairs, sites=SITES, mixing=SCHEME, generator=generator, **options)
+
+    def all_of_it(**options):
+        look_at(model, epoch, head=HEAD, **options)
+        linearity(few)
+
+    known = feature_means(model, few)
+    chosen = {
+        "calibration": (lambda: forward(model, epoch), lambda: measure_calibration(model, epoch)),
+        "collapse and calibration, class means given": (
+            lambda: forward(model, epoch),
+            lambda: look_at(model, epoch, head=HEAD, class_means=class_means),
+        ),
+        "collapse and calibration": (
+            lambda: forward(model, epoch),
+            lambda: measure_collapse(model, epoch, head=HEAD),
+        ),
+        "linearity of 256 pairs, means given": (
+            lambda: forward_pairs(model, few),
+            lambda: linearity(few, feature_means=known),
+        ),
+        "collapse, calibration and linearity of 256 pairs": (
+            lambda: (forward(model, epoch), forward_pairs(model, few)),
+            all_of_it,
+        ),
+    }
+    if many:
+        known_of_many = feature_means(model, many)
+        chosen["linearity of 10,000 pairs, means given"] = (
+            lambda: forward_pairs(model, many),
+            lambda: linearity(many, feature_means=known_of_many),
+        )
+        chosen["linearity of 10,000 pairs, layer4 to head, means given"] = (
+            lambda: forward_pairs(model, many),
+            lambda: measure_linearity(
+                model,
+                many,
+                sites=SITES[3:],
+                mixing=SCHEME,
+                generator=torch.Generator().manual_seed(0),
+                feature_means=known_of_many,
+            ),
+        )
+    return chosen
+
+
+def seconds(function):
+    began = time.perf_counter()
+    function()
+    return time.perf_counter() - began
+
+
+def measure(chosen, repetitions):
+    results = {}
+    for name, (alone, together) in chosen.items():
+        together()  # the first run of a shape is slower
+        rounds = []
+        for repetition in range(repetitions):
+            # Turns change, so that neither always follows the other.
+            pair = (alone, together) if repetition % 2 else (together, alone)
+            times = dict(zip(pair, [seconds(function) for function in pair], strict=True))
+            rounds.append((times[alone], times[together]))
+        extra = [(both - first) / first for first, both in rounds]
+        results[name] = {
+            "forward_seconds": summarise([first for first, _ in rounds]),
+            "with_instrument_seconds": summarise([both for _, both in rounds]),
+            "extra": summarise(extra),
+        }
+        print(f"  {statistics.median(extra):+7.1%} of {statistics.median(f for f, _ in rounds):6.2f} s  {name}")
+    return results
+
+
+def main():
+    arguments = parse_arguments(__doc__)
+    repetitions, num_images = (3, 1000) if arguments.quick else (9, 10_000)
+    generator = torch.Generator().manual_seed(0)
+    model = build_model("convnet", num_classes=10, image_shape=(3, 32, 32), seed=0)
+    epoch = make_batches(num_images, BATCH, generator)
+    few = make_batches(256, PAIR_BATCH, generator)
+    many = [] if arguments.quick else make_batches(num_images, PAIR_BATCH, generator)
+    results = []
+    for threads in (1, torch.get_num_threads()):
+        torch.set_num_threads(threads)
+        print(f"threads {threads}")
+        chosen = cases(model, epoch, few, many)
+        results.append({"threads": threads, "images": num_images, "cases": measure(chosen, repetitions)})
+    write_result("measuring", results, out=arguments.out, notes=NOTES)
+
+
+if __name__ == "__main__":
+    main()

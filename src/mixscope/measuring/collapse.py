@@ -1,0 +1,135 @@
+"""Neural collapse of a model's last layer, with the predictions of the same pass."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from mixscope._checks import nearest
+from mixscope.capturing import capture_batches
+from mixscope.measuring.predictions import PredictionMeter
+from mixscope.metrics.calibration import Reliability
+from mixscope.metrics.calibration_report import CalibrationReport
+from mixscope.metrics.collapse import CollapseReport, neural_collapse
+from mixscope.metrics.nearest_mean import NearestMeanCounts
+from mixscope.metrics.statistics import ClassStatistics
+from mixscope.mixture import INPUT_SUFFIX
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one pass over labelled examples gives.
+
+    Attributes:
+        statistics: Of the features that enter the linear classifier.
+        nearest_mean: Of the same features, against the class means that were given or, without these, their own.
+        predictions: Accuracy, loss and calibration of the model's logits.
+        reliability: What a reliability diagram of them is drawn from.
+    """
+
+    statistics: ClassStatistics
+    nearest_mean: NearestMeanCounts
+    predictions: CalibrationReport
+    reliability: Reliability
+
+
+@torch.inference_mode(False)  # so that what is summed up can be added to, also where the caller is in inference mode
+def look_at(
+    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, head: str, class_means: Tensor | None = None
+) -> Look:
+    """Run a model over batches once, and take what collapse, nearest class means and calibration need from that pass.
+
+    Args:
+        model: Takes a batch of inputs, returns (B, K) logits; left as it was.
+        batches: Pairs of inputs and (B,) integer labels in [0, K).
+        head: Module name of the linear classifier that gives the logits.
+        class_means: (K, D) float, what features are compared with: those of an earlier epoch, or of the training
+            images. None: the means of this very pass. They are known at its end only, so all (N, D) features are kept
+            until then, in their own dtype and on the model's device; with `class_means` memory is constant.
+
+    Returns:
+        What the pass gives, on the model's device.
+
+    Raises:
+        ValueError: If the head is not linear, or what it reads is not one row of features per example; if there are no
+            batches, features or logits are not finite, or labels do not fit.
+    """
+    linear = linear_head(model, head)
+    site = f"{head}{INPUT_SUFFIX}"
+    shape, device = (linear.out_features, linear.in_features), linear.weight.device
+    statistics, predictions = ClassStatistics(*shape, device=device), PredictionMeter()
+    known = None if class_means is None else NearestMeanCounts(class_means.to(device), linear.weight, linear.bias)
+    kept: list[tuple[Tensor, Tensor]] = []
+    for batch in capture_batches(model, batches, sites=(site,)):
+        features, labels = batch.features[site], batch.labels
+        if features.shape[1] != linear.in_features or batch.logits.shape[1] != linear.out_features:
+            raise ValueError(
+                f"head {head!r} must turn one row of {linear.in_features} features per example into the model's "
+                f"{batch.logits.shape[1]} logits, got rows of {features.shape[1]} and {linear.out_features} outputs"
+            )
+        statistics.update(features, labels)
+        predictions.update(batch.logits, labels)
+        if known is None:
+            kept.append((features, labels))
+        else:
+            known.update(features, labels)
+    if known is None:
+        known = NearestMeanCounts(statistics.means, linear.weight, linear.bias)
+        for features, labels in kept:
+            known.update(features, labels)
+    return Look(statistics, known, predictions.report(), predictions.reliability)
+
+
+def measure_collapse(
+    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, head: str, class_means: Tensor | None = None
+) -> CollapseReport:
+    """Measure neural collapse of a model's last layer in one pass, NC4 and nearest-class-mean accuracy included.
+
+    Args:
+        model: Takes a batch of inputs, returns (B, K) logits; left as it was.
+        batches: Pairs of inputs and (B,) integer labels in [0, K), with every class among them: usually the training
+            examples, unblended and unaugmented.
+        head: Module name of the linear classifier that gives the logits.
+        class_means: (K, D) float for NC4 and nearest-class-mean accuracy; None: those of this pass, for which its
+            (N, D) features are kept. See `look_at`.
+
+    Returns:
+        The report.
+
+    Raises:
+        ValueError: As `look_at`, or if a class has no example.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(2, 2, bias=False))
+        >>> inputs = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 1.0], [0.0, 3.0]])
+        >>> _ = model[0].weight.data.copy_(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]))
+        >>> report = measure_collapse(model, [(inputs, torch.tensor([0, 0, 1, 1]))], head="0")
+        >>> round(report.nc1_pinv, 6), round(report.nc1_trace, 6), report.nc4_mismatch
+        (0.125, 0.5, 0.0)
+    """
+    return collapse_of(look_at(model, batches, head=head, class_means=class_means), linear_head(model, head))
+
+
+def collapse_of(look: Look, linear: nn.Linear) -> CollapseReport:
+    """Return the complete collapse report of a pass, given the classifier."""
+    report = neural_collapse(look.statistics, linear.weight, linear.bias)
+    counts = look.nearest_mean
+    return replace(report, nc4_mismatch=counts.mismatch, nearest_mean_accuracy=counts.accuracy)
+
+
+def linear_head(model: nn.Module, head: str) -> nn.Linear:
+    """Return the linear classifier of that name.
+
+    Raises:
+        ValueError: If there is no module of that name (near names are listed), or it is not `torch.nn.Linear`.
+    """
+    modules = {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
+    if head not in modules:
+        raise ValueError(f"head must name a module of the model, got {head!r}{nearest(head, modules)}")
+    module = modules[head]
+    if not isinstance(module, nn.Linear):
+        raise ValueError(
+            f"head must be a linear classifier (torch.nn.Linear), got {head!r}, which is {type(module).__name__}"
+        )
+    return module

@@ -1,0 +1,99 @@
+"""What a classifier's logits say: accuracy, loss and calibration, from one pass."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from mixscope.capturing import capture_batches
+from mixscope.metrics.calibration import CalibrationBins, Reliability
+from mixscope.metrics.calibration_report import CalibrationReport
+from mixscope.metrics.classwise_calibration import ClasswiseCalibration
+from mixscope.metrics.equal_mass import equal_mass_reliability, error_of_reliability
+from mixscope.metrics.predictions import top_label
+from mixscope.metrics.scores import ProperScores
+
+
+class PredictionMeter:
+    """The numbers of a `CalibrationReport`, fed with logits batch by batch.
+
+    Softmax is taken in float64. Keeps the confidence of every example, 9 bytes each, for the bins of equal counts.
+    """
+
+    def __init__(self) -> None:
+        """Start with no examples."""
+        self._bins, self._scores = CalibrationBins(), ProperScores()
+        self._classwise: ClasswiseCalibration | None = None
+        self._confidences: list[Tensor] = []
+        self._correct: list[Tensor] = []
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            logits: (B, K) float, finite; K the same in every batch.
+            labels: (B,) integers in [0, K).
+
+        Raises:
+            ValueError: If logits are not finite floats, or labels do not fit. On a GPU it is raised by `report`.
+        """
+        self._bins.update_logits(logits, labels)
+        self._scores.update_logits(logits, labels)
+        if self._classwise is None:
+            self._classwise = ClasswiseCalibration(logits.shape[1])
+        self._classwise.update_logits(logits, labels)
+        confidence, prediction = top_label(logits.detach())
+        self._confidences.append(confidence)
+        self._correct.append(prediction == labels.to(prediction.device))
+
+    @property
+    def reliability(self) -> Reliability:
+        """What a reliability diagram is drawn from, in equal-width bins."""
+        return self._bins.reliability
+
+    def report(self) -> CalibrationReport:
+        """Return the numbers over all examples seen so far.
+
+        Raises:
+            ValueError: If there are none, or a batch was refused.
+        """
+        bins, scores = self._bins, self._scores
+        accuracy = bins.accuracy  # raises where nothing was seen
+        assert self._classwise is not None
+        equal_mass = equal_mass_reliability(torch.cat(self._confidences), torch.cat(self._correct))
+        return CalibrationReport(
+            accuracy=accuracy,
+            nll=scores.negative_log_likelihood,
+            brier=scores.brier_score,
+            ece=bins.expected_calibration_error,
+            ece_equal_mass=error_of_reliability(equal_mass),
+            mce=bins.maximum_calibration_error,
+            classwise_ece=self._classwise.classwise_calibration_error,
+            signed_gap=bins.signed_gap,
+            mean_confidence=bins.mean_confidence,
+        )
+
+
+def measure_calibration(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> CalibrationReport:
+    """Measure accuracy, loss and calibration of a model in one pass.
+
+    Args:
+        model: Takes a batch of inputs, returns (B, K) logits; left as it was.
+        batches: Pairs of inputs and (B,) integer labels in [0, K).
+
+    Returns:
+        The report.
+
+    Raises:
+        ValueError: If there are no batches, the model's output is not (B, K) finite logits, or labels do not fit.
+
+    Example:
+        >>> batches = [(torch.zeros(2, 3), torch.tensor([0, 1])), (torch.zeros(1, 3), torch.tensor([0]))]
+        >>> report = measure_calibration(nn.Flatten(), batches)
+        >>> round(report.accuracy, 6), round(report.nll, 6), round(report.signed_gap, 6)
+        (0.666667, 1.098612, -0.333333)
+    """
+    meter = PredictionMeter()
+    for batch in capture_batches(model, batches):
+        meter.update(batch.logits, batch.labels)
+    return meter.report()

@@ -1,0 +1,64 @@
+"""Blending with weights that are chosen rather than drawn: a grid, to look at a network along it."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mixscope.mixing.pixel import check_batch, draw_members
+from mixscope.mixture import Mixture
+
+ROW_TOLERANCE = 1e-6  # How far a row of the grid may be from summing to 1: thirds written with seven digits pass.
+
+
+@dataclass(frozen=True)
+class FixedWeights:
+    """Blend P examples with weights that run through a grid: row i of a batch has the weights i mod G of G.
+
+    A law for measuring. Partners are drawn as for `Mixup`; the grid begins anew with every batch, so batches of a
+    multiple of G examples use every weight equally often.
+
+    Attributes:
+        weights: The grid: G rows of P shares, each at least 0 and summing to 1 within 1e-6; G at least 1.
+    """
+
+    weights: tuple[tuple[float, ...], ...] = ((0.5, 0.5),)
+
+    def __post_init__(self) -> None:
+        if not self.weights or not all(isinstance(row, tuple) and row for row in self.weights):
+            raise ValueError(f"weights must be a tuple of tuples, one for each blend of the grid, got {self.weights!r}")
+        lengths = sorted({len(row) for row in self.weights})
+        if len(lengths) > 1:
+            raise ValueError(f"weights must have rows of one length, got {' and '.join(map(str, lengths))}")
+        for row in self.weights:
+            if not min(row) >= 0 or not abs(math.fsum(row) - 1) <= ROW_TOLERANCE:
+                raise ValueError(f"weights must have rows that are at least 0 and sum to 1, got {row}")
+
+    def draw(self, inputs: Tensor, labels: Tensor, *, generator: torch.Generator) -> Mixture:
+        """Draw partners for a batch and give its rows the weights of the grid in turn.
+
+        Args:
+            inputs: (B, ...) float; only their number is looked at.
+            labels: (B,) integers; only their form is looked at.
+            generator: A CPU generator.
+
+        Returns:
+            A mixture on the CPU with (B, P) members and weights.
+
+        Raises:
+            ValueError: If labels are not one integer per input.
+
+        Example:
+            >>> scheme = FixedWeights(weights=((0.5, 0.5), (0.9, 0.1)))
+            >>> inputs, labels = torch.zeros(3, 2), torch.tensor([0, 1, 2])
+            >>> scheme.draw(inputs, labels, generator=torch.Generator().manual_seed(0)).weights[:, 0].tolist()
+            [0.5, 0.8999999761581421, 0.5]
+        """
+        check_batch(inputs, labels)
+        members = draw_members(len(inputs), len(self.weights[0]), generator=generator)
+        grid = torch.tensor(self.weights, dtype=torch.float64)
+        rows = (grid / grid.sum(dim=1, keepdim=True)).to(torch.float32)
+        # Rounding to single precision moves a row's sum by 1e-7; the last weight takes up the difference.
+        rows[:, -1] = (1 - rows[:, :-1].sum(dim=1)).clamp_(min=0)
+        return Mixture(members=members, weights=rows[torch.arange(len(inputs)) % len(rows)])

@@ -1,0 +1,396 @@
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mixscope.capturing import capture
+from mixscope.measuring import (
+    capture_blends,
+    examine_network,
+    look_at,
+    measure_calibration,
+    measure_channels,
+    measure_collapse,
+    measure_linearity,
+    measure_network,
+)
+from mixscope.metrics.calibration import CalibrationBins
+from mixscope.metrics.catalogue import find_metric
+from mixscope.metrics.channels import mixed_feature_geometry
+from mixscope.metrics.classwise_calibration import classwise_calibration_error
+from mixscope.metrics.collapse import neural_collapse
+from mixscope.metrics.equal_mass import equal_mass_calibration_error
+from mixscope.metrics.linearity import nonlinearity
+from mixscope.metrics.nearest_mean import nearest_class_mean_mismatch
+from mixscope.metrics.scores import brier_score, negative_log_likelihood_from_logits
+from mixscope.metrics.statistics import ClassStatistics
+from mixscope.mixing.fixed import FixedWeights
+from mixscope.mixing.hidden import ManifoldMixup
+from mixscope.mixing.pixel import Mixup
+from mixscope.mixing.region import CutMix
+
+K, HEAD = 3, "6"
+Batches = list[tuple[Tensor, Tensor]]
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+class Net(nn.Sequential):
+    """Convolution, batch norm, in-place ReLU, dropout, pooling and a linear head; counts its forward passes."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            nn.Conv2d(2, 5, 3, padding=1),
+            nn.BatchNorm2d(5),
+            nn.ReLU(inplace=True),
+            nn.Dropout(0.5),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(5, K),
+        )
+        self.num_rows = 0
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator(parameter.numel())))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Count the rows."""
+        self.num_rows += len(inputs)
+        return super().forward(inputs)
+
+
+def batches(*sizes: int, seed: int = 0) -> Batches:
+    stream = generator(seed)
+    return [
+        (torch.randn(size, 2, 4, 4, generator=stream) + 0.3, torch.arange(size) % K) for size in (sizes or (9, 9, 6, 1))
+    ]
+
+
+def split(data: Batches, size: int) -> Batches:
+    inputs, labels = (torch.cat(part) for part in zip(*data, strict=True))
+    return list(zip(inputs.split(size), labels.split(size), strict=True))
+
+
+def linear(net: Net) -> nn.Linear:
+    assert isinstance(net[6], nn.Linear)
+    return net[6]
+
+
+def num_hooks(model: nn.Module) -> int:
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
+
+
+def test_one_pass_gives_every_number_of_collapse_that_the_instruments_give_one_by_one() -> None:
+    net, data = Net(), batches()
+    head = linear(net)
+    seen = capture(net, data, sites=(f"{HEAD}:input",))
+    features = seen.features[f"{HEAD}:input"]
+    statistics = ClassStatistics(K, 5)
+    statistics.update(features, seen.labels)
+    expected = neural_collapse(statistics, head.weight, head.bias).as_dict()
+    expected["nc4_mismatch"] = nearest_class_mean_mismatch(features, statistics.means, head.weight, head.bias)
+    nearest = torch.cdist(features.double(), statistics.means).argmin(dim=1)
+    expected["nearest_mean_accuracy"] = float((nearest == seen.labels).double().mean())
+    net.num_rows = 0
+    found = measure_collapse(net, data, head=HEAD).as_dict()
+    assert net.num_rows == 25
+    assert found == pytest.approx(expected, rel=1e-5)  # float32 residuals, cut into other batches
+    assert 0 < found["nc4_mismatch"] < 1
+
+
+def test_means_of_an_earlier_epoch_keep_nothing_and_give_their_own_nc4() -> None:
+    net, data = Net(), batches()
+    own = look_at(net, data, head=HEAD)
+    again = look_at(net, data, head=HEAD, class_means=own.statistics.means)
+    assert again.nearest_mean.mismatch == own.nearest_mean.mismatch
+    assert again.nearest_mean.accuracy == own.nearest_mean.accuracy
+    turned = own.statistics.means.roll(1, dims=0)
+    # Every mean under the next class's name: the nearest mean is right where it was that class before.
+    other = measure_collapse(net, data, head=HEAD, class_means=turned)
+    plain = measure_collapse(net, data, head=HEAD)
+    assert other.nearest_mean_accuracy != plain.nearest_mean_accuracy
+    assert other.nc1_pinv == plain.nc1_pinv
+
+
+def test_calibration_is_that_of_all_logits_at_once() -> None:
+    net, data = Net(), batches()
+    seen = capture(net, data)
+    probabilities = torch.softmax(seen.logits.double(), dim=1)
+    bins = CalibrationBins()
+    bins.update(probabilities, seen.labels)
+    accuracy = float((seen.logits.argmax(dim=1) == seen.labels).double().mean())
+    expected = {
+        "accuracy": accuracy,
+        "nll": negative_log_likelihood_from_logits(seen.logits, seen.labels),
+        "brier": brier_score(probabilities, seen.labels),
+        "ece": bins.expected_calibration_error,
+        "ece_equal_mass": equal_mass_calibration_error(probabilities, seen.labels),
+        "mce": bins.maximum_calibration_error,
+        "classwise_ece": classwise_calibration_error(probabilities, seen.labels),
+        "signed_gap": bins.mean_confidence - accuracy,
+        "mean_confidence": bins.mean_confidence,
+    }
+    net.num_rows = 0
+    found = measure_calibration(net, data)
+    assert net.num_rows == 25
+    assert found.as_dict() == pytest.approx(expected, rel=1e-6)  # logits of another batch size: float32
+    assert torch.equal(look_at(net, data, head=HEAD).reliability.counts, bins.counts)
+
+
+@pytest.mark.parametrize("num_points", [2, 3])
+def test_linearity_is_that_of_all_features_at_once(num_points: int) -> None:
+    net, data = Net(), batches(9, 9, 6)
+    scheme, sites = Mixup(alpha=0.5, num_points=num_points, per_example=True), ("0", "1:input", "2", HEAD)
+    found = measure_linearity(net, data, sites=sites, mixing=scheme, generator=generator(3))
+    mixed = capture(net, data, sites=sites, mixing=scheme, generator=generator(3))
+    clean = capture(net, data, sites=sites)
+    assert mixed.mixture is not None
+    assert list(found) == list(sites)
+    for site in sites:
+        members = clean.features[site][mixed.mixture.members]
+        expected = asdict(nonlinearity(mixed.features[site], members, mixed.mixture.weights))
+        # Convolutions of 2B and of B rows differ in their last float32 digit; an affine site has nothing else.
+        assert asdict(found[site]) == pytest.approx(expected, rel=1e-4, abs=1e-6), site
+    assert found["0"].relative_defect < 1e-6 < found["2"].relative_defect
+
+
+def test_linearity_on_a_grid_of_weights_of_averaged_maps() -> None:
+    net, data = Net(), batches(8, 8)
+    scheme = FixedWeights(weights=((0.5, 0.5), (0.9, 0.1)))
+    found = measure_linearity(net, data, sites=("2",), mixing=scheme, generator=generator(), average_pooled=("2",))
+    pooled = measure_linearity(net, data, sites=("4",), mixing=scheme, generator=generator())
+    assert asdict(found["2"]) == pytest.approx(asdict(pooled["4"]), rel=1e-5)
+    flat = measure_linearity(net, data, sites=("2",), mixing=scheme, generator=generator())
+    assert flat["2"].nonlinearity > 1.1 * found["2"].nonlinearity
+
+
+def test_linearity_looks_once_where_the_means_are_known() -> None:
+    net, data = Net(), batches(9, 9)
+    options = {"sites": ("2",), "mixing": Mixup(per_example=True)}
+    mean = capture(net, data, sites=("2",)).features["2"].double().mean(dim=0)
+    net.num_rows = 0
+    found = measure_linearity(net, iter(data), generator=generator(), feature_means={"2": mean}, **options)
+    assert net.num_rows == 2 * 18
+    net.num_rows = 0
+    twice = measure_linearity(net, data, generator=generator(), **options)
+    assert net.num_rows == 3 * 18
+    assert asdict(found["2"]) == pytest.approx(asdict(twice["2"]), rel=1e-6)
+
+
+def test_an_in_place_layer_after_a_site_does_not_change_what_is_measured() -> None:
+    net, data = Net(), batches(9)
+    reports = measure_linearity(net, data, sites=("1", "2"), mixing=Mixup(), generator=generator())
+    assert reports["1"].relative_defect < 1e-6 < reports["2"].relative_defect
+
+
+def test_channels_are_those_of_features_captured_apart() -> None:
+    net, data = Net(), batches(30, 30)
+    head, site = linear(net), f"{HEAD}:input"
+    means = look_at(net, data, head=HEAD).statistics.means
+    found = measure_channels(net, data, head=HEAD, class_means=means, generator=generator(5))
+    scheme = Mixup(alpha=1.0, per_example=True)
+    mixed = capture(net, data, sites=(site,), mixing=scheme, generator=generator(5))
+    clean = capture(net, data, sites=(site,))
+    assert mixed.mixture is not None
+    members = mixed.mixture.members
+    expected = mixed_feature_geometry(
+        mixed.features[site],
+        clean.features[site][members],
+        mixed.mixture.weights[:, 0],
+        clean.labels[members],
+        means,
+        head.weight,
+    )
+    assert asdict(found) == pytest.approx(asdict(expected), rel=1e-4, nan_ok=True)  # float32 features
+    blends = capture_blends(net, data, site=site, mixing=scheme, generator=generator(5))
+    assert torch.equal(blends.labels, clean.labels[members])
+    torch.testing.assert_close(blends.members, clean.features[site][members])
+
+
+def everything(net: nn.Module, data: Batches, **changes: object) -> dict[str, float]:
+    arguments = {
+        "head": HEAD,
+        "train_batches": data,
+        "test_batches": batches(7, 7, 4, seed=1),
+        "pair_batches": data[:2],
+        "linearity_batches": data[:1],
+        "sites": ("0", f"{HEAD}:input"),
+        "generator": generator(2),
+    }
+    return measure_network(net, **{**arguments, **changes})
+
+
+def test_a_network_is_measured_in_one_call_by_the_keys_of_the_catalogue() -> None:
+    net, data = Net(), batches()
+    test = batches(7, 7, 4, seed=1)
+    values = everything(net, data)
+    for key, value in values.items():
+        assert isinstance(value, float), key
+        find_metric(key)
+    collapse = measure_collapse(net, data, head=HEAD).as_dict()
+    assert {key: value for key, value in values.items() if key.startswith("nc/")} == {
+        f"nc/{name}": value for name, value in collapse.items()
+    }
+    report = measure_calibration(net, test)
+    expected = {f"test/{name}": value for name, value in report.as_dict().items()}
+    expected |= {"test/error": 1 - report.accuracy, "test/loss": expected.pop("test/nll")}
+    assert {key: value for key, value in values.items() if key.startswith("test/")} == pytest.approx(expected)
+    train = measure_calibration(net, data)
+    assert values["train/accuracy_clean"] == train.accuracy
+    assert values["train/loss_clean"] == pytest.approx(train.nll)
+    means = look_at(net, data, head=HEAD).statistics.means
+    of_test = look_at(net, test, head=HEAD, class_means=means)
+    assert values["nc_test/nc4_mismatch"] == of_test.nearest_mean.mismatch
+    assert values["nc_test/nearest_mean_accuracy"] == of_test.nearest_mean.accuracy
+    assert {key.split("/")[0] for key in values} == {"nc", "train", "test", "nc_test", "channels", "linearity"}
+    assert values["linearity/0/relative_defect"] < 1e-6
+
+
+def test_collapse_calibration_and_loss_come_from_the_same_pass() -> None:
+    net = Net()
+    everything(net, batches())
+    # 25 training and 18 test examples once; 18 + 18 for channels; 9 for the means and 9 + 9 for linearity.
+    assert net.num_rows == 25 + 18 + 36 + 27
+
+
+def test_what_is_not_given_is_not_measured() -> None:
+    net, data = Net(), batches()
+    measured = examine_network(net, head=HEAD, train_batches=data)
+    assert {key.split("/")[0] for key in measured.values} == {"nc", "train"}
+    assert measured.reliability is None
+    assert measured.blends is None
+    assert measured.linearity == {}
+    again = examine_network(net, head=HEAD, train_batches=data, class_means=measured.class_means)
+    assert again.values == pytest.approx(measured.values)
+
+
+def test_batch_size_does_not_matter() -> None:
+    net, data = Net(), batches()
+    expected = everything(net, data)
+    for size in (1, 4, 25):
+        found = everything(net, split(data, size))
+        for group in ("nc", "train", "test", "nc_test"):
+            for key in (key for key in expected if key.startswith(f"{group}/")):
+                assert found[key] == pytest.approx(expected[key], rel=1e-4, abs=1e-6), key  # float32 forward passes
+
+
+def test_draws_repeat_with_their_generator() -> None:
+    net, data = Net(), batches()
+    assert everything(net, data) == pytest.approx(everything(net, data), nan_ok=True)
+    assert everything(net, data, generator=generator(9)) != pytest.approx(everything(net, data), nan_ok=True)
+
+
+def test_the_model_and_the_surroundings_are_as_before() -> None:
+    net, data = Net().train(), batches()
+    net[1].eval()
+    state = {name: value.clone() for name, value in net.state_dict().items()}
+    random = torch.get_rng_state()
+    everything(net, data)
+    assert [module.training for module in net] == [True, False, True, True, True, True, True]
+    assert num_hooks(net) == 0
+    assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
+    assert all(parameter.grad is None for parameter in net.parameters())
+    assert torch.equal(torch.get_rng_state(), random)
+    with pytest.raises(ValueError, match="must be finite"):
+        measure_linearity(
+            net, [(data[0][0] * math.inf, data[0][1])], sites=("0",), mixing=Mixup(), generator=generator()
+        )
+    assert num_hooks(net) == 0
+    assert [module.training for module in net] == [True, False, True, True, True, True, True]
+
+
+@pytest.mark.parametrize("context", [torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16)])
+def test_measuring_works_inside_inference_mode_and_autocast(context) -> None:
+    net, data = Net(), batches()
+    expected = everything(net, data)
+    with context:
+        found = everything(net, data)
+    # bfloat16 convolutions keep 3 digits; inference mode changes nothing.
+    rel = 1e-12 if isinstance(context, torch.inference_mode) else 0.1
+    assert found["test/loss"] == pytest.approx(expected["test/loss"], rel=rel)
+    assert found["nc/nc1_trace"] == pytest.approx(expected["nc/nc1_trace"], rel=rel)
+
+
+def test_a_half_precision_model_is_measured_in_float64() -> None:
+    net, data = Net().bfloat16(), [(inputs.bfloat16(), labels) for inputs, labels in batches()]
+    values = everything(net, data, test_batches=data)
+    seen = capture(net, data, sites=(f"{HEAD}:input",))
+    assert seen.features[f"{HEAD}:input"].dtype is torch.bfloat16
+    wide = measure_collapse(
+        nn.Sequential(*([nn.Identity()] * 6), linear(net).double()),
+        [(seen.features[f"{HEAD}:input"].double(), seen.labels)],
+        head=HEAD,
+    )
+    assert values["nc/nc1_pinv"] == pytest.approx(wide.nc1_pinv, rel=1e-5)
+
+
+def used_up() -> Iterator[tuple[Tensor, Tensor]]:
+    yield from batches(9)
+
+
+def test_what_cannot_be_measured_is_named() -> None:
+    net, data = Net(), batches(9)
+    options = {"sites": ("0",), "mixing": Mixup(), "generator": generator()}
+    shared = nn.Sequential(nn.Flatten(), nn.Linear(32, K), nn.Linear(K, 4))
+    tokens = nn.Sequential(nn.Linear(4, K), nn.Flatten(), nn.Linear(8 * K, K))
+    for call, message in (
+        (
+            lambda: measure_collapse(net, data, head="5"),
+            "head must be a linear classifier .torch.nn.Linear., got '5', which is Flatten",
+        ),
+        (
+            lambda: measure_collapse(net, data, head="66"),
+            r"head must name a module of the model, got '66' \(did you mean",
+        ),
+        (
+            lambda: measure_collapse(shared, data, head="1"),
+            "head '1' must turn one row of 32 features per example into",
+        ),
+        (lambda: measure_collapse(tokens, data, head="0"), "head '0' must turn one row of 4 features per example into"),
+        (lambda: measure_collapse(net, [], head=HEAD), "batches must hold at least one batch, got none"),
+        (lambda: measure_collapse(net, batches(2), head=HEAD), "an example of every class, got none of 2"),
+        (lambda: measure_collapse(net, data, head=HEAD, class_means=torch.zeros(K, 4)), r"must have shape \(3, 4\)"),
+        (lambda: measure_calibration(nn.Identity(), data), r"the model's output must be \(9, K\) logits, got shape"),
+        (lambda: measure_calibration(net, [(data[0][0], data[0][1] + 1)]), r"labels must lie in \[0, 3\), got values"),
+        (lambda: measure_calibration(net, [(data[0][0] * math.nan, data[0][1])]), "logits must be finite, got 27 NaN"),
+        (lambda: measure_linearity(net, data, **{**options, "sites": ()}), "sites must name at least one place"),
+        (lambda: measure_linearity(net, data, **{**options, "sites": ("O",)}), "sites must name modules of the model"),
+        (lambda: measure_linearity(net, [], **options), "batches must hold at least one batch, got none"),
+        (lambda: measure_linearity(net, used_up(), **options), "got a generator that is used up after once"),
+        (lambda: measure_linearity(net, data, **options, feature_means={}), "feature_means must have every site, got"),
+        (
+            lambda: measure_linearity(net, data, **options, average_pooled=("1",)),
+            "average_pooled must name some of the",
+        ),
+        (
+            lambda: measure_linearity(net, data, **{**options, "mixing": ManifoldMixup(sites=("1",))}),
+            "mixing must blend inputs .site 'input'., got site '1'",
+        ),
+        (
+            lambda: measure_linearity(net, data, **{**options, "mixing": CutMix()}),
+            "mixing must blend whole inputs, got a scheme that pastes regions",
+        ),
+        (
+            lambda: measure_channels(
+                net, data, head=HEAD, class_means=torch.zeros(K, 5), generator=generator(), mixing=Mixup(num_points=3)
+            ),
+            "mixing must blend two examples for the channels, got 3",
+        ),
+        (
+            lambda: everything(net, data, generator=None),
+            "generator must be given with pair_batches or linearity_batches",
+        ),
+        (
+            lambda: everything(net, data, linearity_batches=None),
+            "sites and linearity_batches must be given together, got s",
+        ),
+        (lambda: everything(net, data, sites=()), "must be given together, got linearity_batches alone"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+        assert num_hooks(net) == 0
