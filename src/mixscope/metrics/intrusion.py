@@ -1,0 +1,228 @@
+"""Blends that land on another class: how often, by nearest neighbour, and how wrong their labels must then be."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mixscope._checks import check_at_least, check_finite, check_labels, check_ndim, check_same_length
+from mixscope.loss_floor import check_targets
+
+NUM_BINS = 5  # Ours: of the largest weight; 0.5-0.6, ..., 0.9-1.0 for two members.
+WEIGHT_TOLERANCE = 1e-4
+BLOCK_VALUES = 1 << 23  # distances held at a time: 64 MiB of float64
+
+
+@dataclass(frozen=True)
+class IntrusionReport:
+    """How many blends lie nearest to a real example of a class that is not in their label.
+
+    Attributes:
+        rate: Share of all blends, in [0, 1]; low is good: the labels of intruded blends are wrong.
+        rates: (num_bins,) float64, the share in each bin of the largest weight; NaN in an empty one.
+        counts: (num_bins,) float64, blends in each bin.
+        edges: (num_bins + 1,) float64; bins are [low, high), the last one [low, high].
+        intruded: (M,) bool, on the device of the blends.
+    """
+
+    rate: float
+    rates: Tensor
+    counts: Tensor
+    edges: Tensor
+    intruded: Tensor
+
+
+def intrusion_rate(
+    mixed: Tensor,
+    member_labels: Tensor,
+    weights: Tensor,
+    *,
+    real_inputs: Tensor,
+    real_labels: Tensor,
+    members: Tensor | None,
+    edges: Sequence[float] | None = None,
+) -> IntrusionReport:
+    """Count the blends whose nearest real example belongs to none of the blended classes, by weight.
+
+    A nearest neighbour (L2) stands for the label a person would give. Manifold intrusion as Guo et al. 2019 name it;
+    this estimate of it is defined here. Members of weight 0 are not in a blend, and their classes not in its label.
+
+    Args:
+        mixed: (M, ...) float, the blends, flattened. Distances are exact: float64 around the mean of the real inputs,
+            and near ties compared by the differences themselves; equal ones go to the first example.
+        member_labels: (M, P) integers in [0, K), classes of the members.
+        weights: (M, P) float, at least 0, rows sum to 1: shares of the members.
+        real_inputs: (N, ...) float, N at least 1: the real examples, commonly the training images.
+        real_labels: (N,) integers in [0, K).
+        members: (M, P) integers in [0, N): which real examples were blended, to leave them out of the neighbours: the
+            images that nobody blended are asked. None keeps them in: a blend close to a member is then never intruded.
+            It matters, so it has no default: digits at weight 0.9 give 0.011 without the members, 0.000 with them.
+        edges: Increasing edges of the bins of the largest weight. None: five equal bins from 1/P to 1.
+
+    Returns:
+        Shares over all blends and by bin. Blends outside the edges count in `rate` only.
+
+    Raises:
+        ValueError: If shapes or ranges do not fit, values are not finite, or all real examples of a blend are left out.
+
+    Example:
+        >>> real, labels = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([0, 1, 2])
+        >>> blends, weights = torch.tensor([[1.0], [0.2]]), torch.tensor([[0.5, 0.5], [0.9, 0.1]])
+        >>> classes = torch.tensor([[0, 2], [0, 2]])
+        >>> intrusion_rate(blends, classes, weights, real_inputs=real, real_labels=labels, members=None).rate
+        0.5
+    """
+    for name, inputs in (("mixed", mixed), ("real_inputs", real_inputs)):
+        if inputs.ndim < 2:
+            raise ValueError(f"{name} must have one row per example, got shape {tuple(inputs.shape)}")
+    blends, examples = mixed.detach().flatten(1), real_inputs.detach().flatten(1).to(mixed.device)
+    _check(blends, member_labels, weights, examples, real_labels, members)
+    shares = weights.detach().to(mixed.device, torch.float64)
+    num_points = shares.shape[1]
+    if edges is None:
+        edges = [1 / num_points + (1 - 1 / num_points) * place / NUM_BINS for place in range(NUM_BINS + 1)]
+    bounds = torch.tensor(list(edges), dtype=torch.float64)
+    if len(bounds) < 2 or not (bounds[1:] > bounds[:-1]).all():
+        raise ValueError(f"edges must be at least two increasing numbers, got {list(edges)}")
+    excluded = None if members is None else members.to(mixed.device).long()
+    nearest = nearest_examples(blends, examples, excluded=excluded)
+    found = real_labels.to(mixed.device).long()[nearest]
+    in_label = (member_labels.to(mixed.device).long() == found[:, None]) & (shares > 0)
+    intruded = ~in_label.any(dim=1)
+    largest, hits = shares.amax(dim=1).cpu(), intruded.double().cpu()
+    # Edges rounded like the weights: 0.6 in single precision lies on the edge 0.6, not above it.
+    inner = bounds.to(weights.dtype).to(torch.float64)
+    place = torch.bucketize(largest, inner, right=True) - 1
+    place = torch.where(largest == inner[-1], len(inner) - 2, place)
+    inside = (place >= 0) & (place < len(inner) - 1)
+    counts = torch.bincount(place[inside], minlength=len(inner) - 1).double()
+    sums = torch.zeros_like(counts).index_add_(0, place[inside], hits[inside])
+    return IntrusionReport(float(hits.mean()), rates=sums / counts, counts=counts, edges=bounds, intruded=intruded)
+
+
+def nearest_examples(queries: Tensor, examples: Tensor, *, excluded: Tensor | None = None) -> Tensor:
+    """Return the nearest example (L2) of every query, exactly, by blocks of matrix products.
+
+    |q - x|^2 = |q|^2 - 2 q x + |x|^2 loses digits where the points are close to one another and far from the mean. So
+    every example within its rounding error of the smallest is compared again by (q - x) itself.
+
+    Args:
+        queries: (M, D) float.
+        examples: (N, D) float, N at least 1, on the same device.
+        excluded: (M, P) integers in [0, N): examples that do not count for a query. None: all count.
+
+    Returns:
+        (M,) int64 in [0, N); the first of equally near ones.
+
+    Raises:
+        ValueError: If all examples are excluded for a query.
+
+    Example:
+        >>> nearest_examples(torch.tensor([[0.9], [5.0]]), torch.tensor([[0.0], [1.0], [4.0]])).tolist()
+        [1, 2]
+    """
+    points = examples.to(torch.float64)
+    centre = points.mean(dim=0)
+    centred = points - centre
+    squares = centred.square().sum(dim=1)
+    # Error of a sum of D products: at most (D + 4) eps (|q| + |x|)^2, a few times less in practice.
+    unit = (points.shape[1] + 4) * torch.finfo(torch.float64).eps
+    found = []
+    for rows in _blocks(len(queries), max(1, BLOCK_VALUES // len(points))):
+        block = queries[rows].to(torch.float64)
+        offsets = block - centre
+        own = offsets.square().sum(dim=1, keepdim=True)
+        distances = (own + squares).addmm_(offsets, centred.T, alpha=-2)
+        if excluded is not None:
+            distances.scatter_(1, excluded[rows], torch.inf)
+        smallest = distances.amin(dim=1, keepdim=True)
+        if torch.isinf(smallest).any():
+            raise ValueError(f"excluded must leave every query an example, got all {len(points)} left out for one")
+        error = unit * (own.sqrt() + squares.max().sqrt()).square()
+        query, candidate = (distances <= smallest + 2 * error).nonzero(as_tuple=True)
+        found.append(_nearest_of(block, points, query=query, candidate=candidate))
+    return torch.cat(found) if found else torch.zeros(0, dtype=torch.int64, device=queries.device)
+
+
+def _nearest_of(queries: Tensor, points: Tensor, *, query: Tensor, candidate: Tensor) -> Tensor:
+    """Return the nearest candidate of every query; pairs (query, candidate) are in increasing order."""
+    exact = torch.cat(
+        [
+            (queries[query[pairs]] - points[candidate[pairs]]).square().sum(dim=1)
+            for pairs in _blocks(len(query), max(1, BLOCK_VALUES // points.shape[1]))
+        ]
+    )
+    best = exact.new_full((len(queries),), torch.inf).scatter_reduce_(0, query, exact, "amin")
+    is_best = exact == best[query]
+    first = candidate.new_full((len(queries),), len(points))
+    return first.scatter_reduce_(0, query[is_best], candidate[is_best], "amin")
+
+
+def label_noise_bound(targets: Tensor, posteriors: Tensor) -> Tensor:
+    """Return the least probability that a blend's label, drawn from its target, is not what it should be.
+
+    Total variation (1/2) sum_k |t_k - f_k|: with t the blended label or posterior of the members and f the true
+    posterior at the blend, labels drawn from t and from f differ at least that often, however they are drawn together
+    (the coupling lemma). It is the bound for drawn labels; that of the two largest entries can agree where t and f are
+    far apart, and differ where they are close. Source: after Liu et al. 2023, Sec. 5.
+
+    Args:
+        targets: (M, K) float, rows at least 0 and summing to 1 within 1e-4.
+        posteriors: (M, K) float, the same: P(class | blend), where it is known.
+
+    Returns:
+        (M,) float64 in [0, 1]; low is good.
+
+    Raises:
+        ValueError: If shapes differ or rows are not distributions.
+
+    Example:
+        >>> label_noise_bound(torch.tensor([[0.5, 0.5, 0.0]]), torch.tensor([[0.0, 0.0, 1.0]])).tolist()
+        [1.0]
+    """
+    check_targets(targets=targets, posteriors=posteriors)
+    if targets.shape != posteriors.shape:
+        raise ValueError(f"posteriors must have shape {tuple(targets.shape)}, got {tuple(posteriors.shape)}")
+    wanted = targets.detach().to(torch.float64)
+    return (wanted - posteriors.detach().to(wanted.device, torch.float64)).abs().sum(dim=1) / 2
+
+
+def _check(
+    mixed: Tensor,
+    member_labels: Tensor,
+    weights: Tensor,
+    real_inputs: Tensor,
+    real_labels: Tensor,
+    members: Tensor | None,
+) -> None:
+    check_ndim(2, member_labels=member_labels, weights=weights)
+    check_same_length(mixed=mixed, member_labels=member_labels, weights=weights)
+    check_same_length(real_inputs=real_inputs, real_labels=real_labels)
+    check_at_least(1, blends=len(mixed), real_inputs=len(real_inputs))
+    if mixed.shape[1] != real_inputs.shape[1] or not (mixed.is_floating_point() and real_inputs.is_floating_point()):
+        raise ValueError(
+            f"mixed and real_inputs must be float of the same size per example, got {mixed.dtype} of "
+            f"{mixed.shape[1]} and {real_inputs.dtype} of {real_inputs.shape[1]}"
+        )
+    if member_labels.shape != weights.shape:
+        raise ValueError(f"member_labels must have shape {tuple(weights.shape)}, got {tuple(member_labels.shape)}")
+    check_finite(mixed=mixed, real_inputs=real_inputs, weights=weights)
+    low, off = float(weights.min()), float((weights.double().sum(dim=1) - 1).abs().max())
+    if low < 0 or off > WEIGHT_TOLERANCE:
+        raise ValueError(
+            f"weights must be at least 0 with rows that sum to 1, got a smallest weight of {low:g} and a row that is "
+            f"off by {off:.2g}"
+        )
+    largest = torch.iinfo(torch.int64).max
+    check_labels(real_labels, num_classes=largest, name="real_labels")
+    check_labels(member_labels.reshape(-1), num_classes=largest, name="member_labels")
+    if members is None:
+        return
+    if members.shape != weights.shape:
+        raise ValueError(f"members must have shape {tuple(weights.shape)}, got {tuple(members.shape)}")
+    check_labels(members.reshape(-1), num_classes=len(real_inputs), name="members")
+
+
+def _blocks(num_rows: int, size: int) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(0, num_rows, size))

@@ -1,0 +1,186 @@
+"""The loss around trained weights: filter-normalised directions and slices along them (Li et al. 2018)."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from mixscope.metrics.restoring import restored_tensors
+from mixscope.sites import evaluation_mode
+
+Direction = dict[str, Tensor]  # parameter name to a tensor of its shape; what is not named does not move
+Evaluate = Callable[[nn.Module], float]  # the loss of a network as it stands
+
+
+def filter_normalised_direction(
+    model: nn.Module, *, generator: torch.Generator, include_vectors: bool = False
+) -> Direction:
+    """Draw a random direction whose every filter is as long as the network's own.
+
+    A filter is what makes one output: parameter[i], i over the first dimension. Each is drawn from N(0, I) and scaled
+    to the length of the network's: d_i |theta_i| / |d_i|. So a network and its copy whose layers are rescaled against
+    one another (ReLU lets them, without changing what it computes) show the same landscape. A filter of zeros does not
+    move. Source: Li et al. 2018, Sec. 4.
+
+    Args:
+        model: Its parameters that require a gradient are moved; a tied one once.
+        generator: A CPU generator.
+        include_vectors: Also move parameters of one dimension: biases, and scales and shifts of norm layers. Each
+            number is then a filter of its own: it moves by its own size, with a random sign. By default they stay, as
+            is usual (a bias has no length to measure a step by, and a norm's scale is not one filter).
+
+    Returns:
+        Parameter name to a tensor of its shape, dtype and device; never NaN.
+
+    Example:
+        >>> model = nn.Linear(2, 1)
+        >>> with torch.no_grad():
+        ...     weight = model.weight.copy_(torch.tensor([[3.0, 4.0]]))
+        >>> direction = filter_normalised_direction(model, generator=torch.Generator().manual_seed(0))
+        >>> list(direction), round(direction["weight"].norm().item(), 5)
+        (['weight'], 5.0)
+    """
+    direction = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad or (parameter.ndim < 2 and not include_vectors):
+            continue
+        # Drawn for every parameter alike, in float64 on the CPU: the same on every device and precision.
+        noise = torch.randn(parameter.shape, dtype=torch.float64, generator=generator)
+        filters, wanted = (part.reshape(_num_filters(part), -1) for part in (noise, parameter.detach().cpu().double()))
+        lengths = torch.linalg.vector_norm(filters, dim=1, keepdim=True).clamp_(min=torch.finfo(torch.float64).tiny)
+        scaled = filters * (torch.linalg.vector_norm(wanted, dim=1, keepdim=True) / lengths)
+        direction[name] = scaled.reshape(parameter.shape).to(parameter.device, parameter.dtype)
+    return direction
+
+
+def loss_slice(
+    model: nn.Module,
+    evaluate: Evaluate,
+    *,
+    direction: Direction,
+    steps: Sequence[float],
+    statistics_batches: Sequence[Tensor] | None = None,
+) -> Tensor:
+    """Return the loss along a line through the weights.
+
+    The network runs in evaluation mode, so batch norm keeps its trained statistics. These fit the trained weights
+    only: further away part of the rise is theirs. `statistics_batches` estimates them anew at every point.
+
+    Args:
+        model: Left as it was, bit for bit, also after an exception.
+        evaluate: The loss of the network as it stands; it must not change it.
+        direction: What a step of 1 adds to the parameters.
+        steps: T distances; 0 is the network itself.
+        statistics_batches: Batches of inputs (B, ...) from which batch norm's means and variances are taken at every
+            point, averaged over the batches (equally, so cut them equally). None: the trained ones.
+
+    Returns:
+        (T,) float64 on the CPU. A loss that overflows stays infinite.
+
+    Raises:
+        ValueError: If the direction does not fit the parameters, a loss is NaN, or there are no statistics batches.
+
+    Example:
+        >>> model = nn.Linear(1, 1, bias=False)
+        >>> nn.init.constant_(model.weight, 2.0).item()
+        2.0
+        >>> line = {"weight": torch.tensor([[1.0]])}
+        >>> loss_slice(model, lambda net: net.weight.item() ** 2, direction=line, steps=(-1, 0, 1)).tolist()
+        [1.0, 4.0, 9.0]
+    """
+    with _moving(model, (direction,), statistics_batches) as loss_at:
+        return torch.tensor([loss_at(evaluate, (float(step),)) for step in steps], dtype=torch.float64)
+
+
+def loss_plane(
+    model: nn.Module,
+    evaluate: Evaluate,
+    *,
+    directions: tuple[Direction, Direction],
+    steps: tuple[Sequence[float], Sequence[float]],
+    statistics_batches: Sequence[Tensor] | None = None,
+) -> Tensor:
+    """Return the loss on a grid in a plane through the weights; everything as in `loss_slice`.
+
+    Args:
+        model: Left as it was, bit for bit, also after an exception.
+        evaluate: The loss of the network as it stands; it must not change it.
+        directions: The two axes. Random ones are nearly at right angles in many dimensions; they are not made so.
+        steps: A distances along the first and T along the second.
+        statistics_batches: As in `loss_slice`.
+
+    Returns:
+        (A, T) float64 on the CPU.
+
+    Raises:
+        ValueError: As `loss_slice`.
+    """
+    with _moving(model, directions, statistics_batches) as loss_at:
+        rows = [[loss_at(evaluate, (float(first), float(second))) for second in steps[1]] for first in steps[0]]
+    return torch.tensor(rows, dtype=torch.float64).reshape(len(steps[0]), len(steps[1]))
+
+
+def _num_filters(parameter: Tensor) -> int:
+    return max(1, len(parameter)) if parameter.ndim else 1
+
+
+@contextmanager
+def _moving(
+    model: nn.Module, directions: tuple[Direction, ...], statistics_batches: Sequence[Tensor] | None
+) -> Iterator[Callable[[Evaluate, tuple[float, ...]], float]]:
+    """Yield a function that gives the loss at some steps along the directions; put everything back afterwards."""
+    for direction in directions:
+        _check_direction(model, direction)
+    if statistics_batches is not None and not len(statistics_batches):
+        raise ValueError("statistics_batches must hold at least one batch, got none")
+    with ExitStack() as stack:
+        start = stack.enter_context(restored_tensors(model))
+        stack.enter_context(evaluation_mode(model))
+
+        def loss_at(evaluate: Evaluate, steps: tuple[float, ...]) -> float:
+            with torch.no_grad():
+                for name, parameter in model.named_parameters():
+                    # From the copy every time: nothing adds up, and a step of 0 is exact.
+                    parameter.copy_(start[name])
+                    for direction, step in zip(directions, steps, strict=True):
+                        if step != 0 and name in direction:
+                            parameter.add_(direction[name], alpha=step)
+                if statistics_batches is not None:
+                    _estimate_batch_norm(model, statistics_batches)
+                value = float(evaluate(model))
+            if math.isnan(value):
+                raise ValueError(f"evaluate must return a number, got nan at steps {steps}")
+            return value
+
+        yield loss_at
+
+
+def _check_direction(model: nn.Module, direction: Direction) -> None:
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    for name, tensor in direction.items():
+        if shapes.get(name) != tuple(tensor.shape):
+            wanted = f"shape {shapes[name]}" if name in shapes else "the name of a parameter"
+            raise ValueError(f"direction[{name!r}] must have {wanted}, got shape {tuple(tensor.shape)}")
+
+
+def _estimate_batch_norm(model: nn.Module, batches: Sequence[Tensor]) -> None:
+    """Take the means and variances of batch norm anew: the plain average of those of the batches."""
+    norms = [
+        module
+        for module in model.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+    ]
+    momenta = [module.momentum for module in norms]
+    try:
+        for module in norms:
+            module.reset_running_stats()
+            module.momentum = None  # torch's name for the plain average over batches
+            module.train()
+        for inputs in batches:
+            model(inputs)
+    finally:
+        for module, momentum in zip(norms, momenta, strict=True):
+            module.momentum = momentum
+            module.eval()

@@ -1,0 +1,128 @@
+"""The monitor that is fed every epoch and says when over-training has set in, and how sure it is."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mixscope.metrics.turn_rules import (
+    BLEND_ENTROPY,
+    FLOOR_GAP,
+    VALIDATION_LOSS,
+    FloorGapRule,
+    TurnRule,
+    ValidationRule,
+)
+
+__all__ = [
+    "BLEND_ENTROPY",
+    "FLOOR_GAP",
+    "VALIDATION_LOSS",
+    "FloorGapRule",
+    "OvertrainingMonitor",
+    "ValidationRule",
+    "Verdict",
+]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the monitor says after an epoch.
+
+    Attributes:
+        epoch: The last epoch seen.
+        has_turned: Whether the turn has been called; once called it stays.
+        turned_epoch: The epoch at which it was called; None before.
+        confidence: In [0, 1]: how sure the rule is now that the turn has been passed; 0 while it cannot say.
+        best_epoch: The epoch the rule now takes for the best so far; None where its values cannot tell.
+    """
+
+    epoch: int
+    has_turned: bool
+    turned_epoch: int | None
+    confidence: float
+    best_epoch: int | None
+
+
+class OvertrainingMonitor:
+    """Is fed the values of every epoch and says, online, whether over-training has set in.
+
+    What it says is a function of the values it was fed, so a run that goes on from `state()` is told what an unbroken
+    one is told. When it calls the turn, switch mixing off and train on (Liu et al. 2023 find the decay gone then).
+
+    Attributes:
+        rule: What it goes by; its `needs` name the values. Left out: the training loss's distance to its floor.
+
+    Example:
+        >>> monitor = OvertrainingMonitor(FloorGapRule(share=0.5))
+        >>> for epoch in range(1, 101):
+        ...     gap = 1.0 / epoch + 0.01 * (epoch % 2)
+        ...     verdict = monitor.update(epoch, {"train/loss_floor_gap": gap, "train/blend_entropy": 0.1})
+        >>> verdict.has_turned, verdict.turned_epoch, verdict.confidence > 0.999
+        (True, 29, True)
+    """
+
+    def __init__(self, rule: TurnRule | None = None) -> None:
+        self.rule: TurnRule = FloorGapRule() if rule is None else rule
+        self._epochs: list[int] = []
+        self._values: dict[str, list[float]] = {name: [] for name in self.rule.needs}
+        self._turned_epoch: int | None = None
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the values `update` is to be given."""
+        return self.rule.needs
+
+    def update(self, epoch: int, values: Mapping[str, float]) -> Verdict:
+        """Add an epoch and judge. When it raises, nothing has changed.
+
+        Args:
+            epoch: Larger than all before; they need not be consecutive.
+            values: At least those the rule needs, finite; others are not looked at.
+
+        Raises:
+            ValueError: If a value is missing or not finite, or the epoch is not new.
+        """
+        missing = [name for name in self.needs if name not in values]
+        if missing:
+            raise ValueError(f"values must hold {', '.join(self.needs)}, got {', '.join(values) or 'nothing'}")
+        numbers = {name: float(values[name]) for name in self.needs}
+        for name, number in numbers.items():
+            if not math.isfinite(number):
+                raise ValueError(f"values[{name!r}] must be finite, got {number}")
+        if self._epochs and epoch <= self._epochs[-1]:
+            raise ValueError(f"epoch must be larger than the last one, {self._epochs[-1]}, got {epoch}")
+        self._epochs.append(int(epoch))
+        for name, number in numbers.items():
+            self._values[name].append(number)
+        judgement = self.rule.judge(self._epochs, self._values)
+        if judgement.has_turned and self._turned_epoch is None:
+            self._turned_epoch = int(epoch)
+        return Verdict(
+            epoch=int(epoch),
+            has_turned=self._turned_epoch is not None,
+            turned_epoch=self._turned_epoch,
+            confidence=judgement.confidence,
+            best_epoch=judgement.best_epoch,
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Return all it has been fed, as plain lists, numbers and names; the lists are copies."""
+        values = {name: list(numbers) for name, numbers in self._values.items()}
+        return {"epochs": list(self._epochs), "values": values, "turned_epoch": self._turned_epoch}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state. When it raises, nothing has changed.
+
+        Raises:
+            KeyError: If it is no state of a monitor.
+            ValueError: If it holds other values than the rule needs, or lists that differ in length.
+        """
+        epochs = [int(epoch) for epoch in state["epochs"]]
+        values = {str(name): [float(number) for number in numbers] for name, numbers in state["values"].items()}
+        turned_epoch = state["turned_epoch"]
+        if set(values) != set(self.needs) or any(len(numbers) != len(epochs) for numbers in values.values()):
+            held = {name: len(numbers) for name, numbers in values.items()}
+            raise ValueError(f"state must hold {len(epochs)} values of {', '.join(self.needs)}, got {held}")
+        self._epochs, self._values = epochs, values
+        self._turned_epoch = None if turned_epoch is None else int(turned_epoch)

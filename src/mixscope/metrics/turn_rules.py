@@ -1,0 +1,161 @@
+"""Rules that say when mixup has given what it can: from the training loss alone, or from a validation curve."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from mixscope._checks import check_at_least
+
+FLOOR_GAP, BLEND_ENTROPY, VALIDATION_LOSS = "train/loss_floor_gap", "train/blend_entropy", "validation/loss"
+SMALLEST_WINDOW = 3  # values: fewer give no useful standard error
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a rule makes of the values so far.
+
+    Attributes:
+        has_turned: Whether the rule is sure enough.
+        confidence: In [0, 1]: how sure it is that the turn has been passed; 0 while there are too few values to say.
+        best_epoch: The epoch it takes for the best so far; None where its values cannot tell.
+    """
+
+    has_turned: bool
+    confidence: float
+    best_epoch: int | None
+
+
+class TurnRule(Protocol):
+    """A rule that says from past values whether the turn has been passed: a pure function of them.
+
+    Attributes:
+        needs: Names of the values it is fed, one of each per epoch.
+    """
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the values, as in the catalogue of metrics."""
+        ...
+
+    def judge(self, epochs: Sequence[int], values: Mapping[str, Sequence[float]]) -> Judgement:
+        """Judge T epochs, oldest first, with T values of every name needed; T at least 1."""
+        ...
+
+
+@dataclass(frozen=True)
+class FloorGapRule:
+    """The turn has been passed once the training loss is closer to its floor than a share of the floor.
+
+    The loss under mixing cannot go below the mean entropy of the blended labels; what is above it, the gap, falls
+    fast while classes are learned and slowly while single blends, wrong labels among them, are learned by heart.
+    Half of the floor lies between the two on small images. It needs no validation images: both values come with
+    the training loss, taken on the very blends of the epoch, at no extra pass. The gap is averaged over a last part of
+    the epochs so far, so the rule means the same at any learning rate and epoch size; the confidence is that of a
+    t-test that the average lies below, the blends of different epochs being drawn apart.
+
+    A network that never comes that close (strong weight decay or augmentation, hard large sets, few epochs) is never
+    told to stop. The gap cannot tell a blend understood from a blend memorised: on large easy sets the call comes
+    earlier than over-training. It needs cross-entropy: the floor of the squared error is 0. Source: the floor after
+    Liu et al. 2023, Lemma 3.1; the rule is defined here.
+
+    Attributes:
+        share: Of the floor, positive.
+        window: Share of the epochs so far that is averaged, in (0, 1]; at least 3 of them.
+        level: Confidence at which the turn is called, in (0, 1).
+    """
+
+    share: float = 0.5
+    window: float = 0.2
+    level: float = 0.95
+
+    def __post_init__(self) -> None:
+        _check_rule(window=self.window, level=self.level)
+        if not 0 < self.share < math.inf:
+            raise ValueError(f"share must be positive and finite, got {self.share}")
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The epoch's mean loss minus mean target entropy, and the mean entropy of its blended labels, in nats."""
+        return (FLOOR_GAP, BLEND_ENTROPY)
+
+    def judge(self, epochs: Sequence[int], values: Mapping[str, Sequence[float]]) -> Judgement:
+        """Judge T epochs, oldest first."""
+        size = _window_size(len(epochs), self.window)
+        if size > len(epochs):
+            return Judgement(has_turned=False, confidence=0.0, best_epoch=None)
+        gap, entropy = (torch.tensor(values[name][-size:], dtype=torch.float64) for name in self.needs)
+        below = self.share * entropy - gap
+        confidence = _confidence_above_zero(float(below.mean()), float(below.var() / size), size - 1)
+        # Where nothing is blended there is no floor to come close to.
+        has_turned = confidence >= self.level and bool((entropy > 0).any())
+        return Judgement(has_turned=has_turned, confidence=confidence, best_epoch=None)
+
+
+@dataclass(frozen=True)
+class ValidationRule:
+    """The turn has been passed once a validation curve is above its lowest stretch, and has been for long.
+
+    The values of the last stretch (a share of the epochs so far) are compared with those of the lowest stretch by
+    Welch's t-test, and as many epochs must have passed since it as led up to it, times `patience`. The loss turns
+    earlier and more clearly than the error. The confidence speaks of the noise between epochs; it cannot see that
+    other validation images might have turned elsewhere, and the lowest of many stretches is low partly by luck.
+
+    Attributes:
+        value: Name of the value it is fed; low is good.
+        window: Share of the epochs so far in a stretch, in (0, 1]; at least 3 of them.
+        patience: Epochs since the lowest stretch, in units of the epochs up to it; at least 0.
+        level: Confidence at which the turn is called, in (0, 1).
+    """
+
+    value: str = VALIDATION_LOSS
+    window: float = 0.2
+    patience: float = 1.0
+    level: float = 0.95
+
+    def __post_init__(self) -> None:
+        _check_rule(window=self.window, level=self.level)
+        check_at_least(0, patience=self.patience)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The loss, or the error, on images that are not trained on."""
+        return (self.value,)
+
+    def judge(self, epochs: Sequence[int], values: Mapping[str, Sequence[float]]) -> Judgement:
+        """Judge T epochs, oldest first."""
+        size = _window_size(len(epochs), self.window)
+        if size > len(epochs):
+            return Judgement(has_turned=False, confidence=0.0, best_epoch=None)
+        stretches = torch.tensor(values[self.value], dtype=torch.float64).unfold(0, size, 1)
+        lowest, last = int(stretches.mean(dim=1).argmin()), len(stretches) - 1
+        best_epoch = epochs[lowest + size // 2]
+        if lowest == last:
+            return Judgement(has_turned=False, confidence=0.0, best_epoch=best_epoch)
+        rise = float(stretches[last].mean() - stretches[lowest].mean())
+        variance = float((stretches[last].var() + stretches[lowest].var()) / size)
+        confidence = _confidence_above_zero(rise, variance, 2 * (size - 1))
+        waited = epochs[-1] - best_epoch >= self.patience * best_epoch and last - lowest >= size
+        return Judgement(has_turned=waited and confidence >= self.level, confidence=confidence, best_epoch=best_epoch)
+
+
+def _window_size(num_values: int, share: float) -> int:
+    return max(SMALLEST_WINDOW, math.ceil(share * num_values))
+
+
+def _confidence_above_zero(mean: float, variance: float, degrees: int) -> float:
+    """Return P(true mean > 0) given a mean, the variance of that mean and its degrees of freedom (Student's t)."""
+    from scipy.special import stdtr
+
+    if variance == 0:
+        return float(mean > 0)
+    return float(stdtr(degrees, mean / math.sqrt(variance)))
+
+
+def _check_rule(*, window: float, level: float) -> None:
+    if not 0 < window <= 1:
+        raise ValueError(f"window must be in (0, 1], got {window}")
+    if not 0 < level < 1:
+        raise ValueError(f"level must be in (0, 1), got {level}")
