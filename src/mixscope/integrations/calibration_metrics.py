@@ -1,0 +1,122 @@
+"""Calibration as torchmetrics: bins (low, high] in constant memory, and which way confidence is off."""
+
+import torch
+from torch import Tensor
+
+from mixscope.integrations.streaming_metric import InstrumentMetric, ordinary_tensors
+from mixscope.metrics.calibration import NUM_BINS, CalibrationBins
+
+_SUMS = ("counts", "confidence_sums", "correct_sums")
+
+
+class BinnedCalibration(InstrumentMetric[CalibrationBins]):
+    """What the calibration metrics share. Those with the same bins are fed once in a `MetricCollection`."""
+
+    def __init__(self, num_bins: int = NUM_BINS) -> None:
+        """Start with no examples.
+
+        Args:
+            num_bins: At least 1; bins are (low, high], so that confidence 1.0 lies in the last.
+
+        Raises:
+            ValueError: If num_bins is below 1.
+        """
+        self.num_bins = num_bins
+        super().__init__("sum")
+
+    def make_empty(self) -> CalibrationBins:
+        """Return bins that have seen nothing."""
+        return CalibrationBins(self.num_bins)
+
+    def write(self) -> Tensor:
+        """Return (3, num_bins) float64 sums."""
+        sums = self.instrument.state()
+        return torch.stack([sums[name] for name in _SUMS])
+
+    def read(self, gathered: Tensor) -> CalibrationBins:
+        """Return the bins with these sums."""
+        return CalibrationBins.from_state(dict(zip(_SUMS, gathered.unbind(), strict=True)))
+
+    def update(self, probabilities: Tensor, labels: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            probabilities: (B, K) float in [0, 1] with rows that sum to 1: softmax of the logits, never logits.
+            labels: (B,) integers in [0, K).
+
+        Raises:
+            ValueError: If the inputs are not probabilities (logits, for example), or labels do not fit. On a GPU such a
+                batch is left out, and `compute` raises.
+        """
+        with ordinary_tensors():
+            self.instrument.update(probabilities, labels)
+
+
+class CalibrationError(BinnedCalibration):
+    """Top-label expected calibration error with equal-width bins (Guo et al. 2017), in [0, 1]; 0 is best.
+
+    Example:
+        >>> metric = CalibrationError(num_bins=2)
+        >>> metric.update(torch.tensor([[0.75, 0.25], [1.0, 0.0]]), torch.tensor([0, 1]))
+        >>> float(metric.compute())
+        0.375
+    """
+
+    higher_is_better = False
+
+    def compute(self) -> Tensor:
+        """Return a float64 scalar.
+
+        Raises:
+            ValueError: If no example has been seen.
+        """
+        return self.scalar(self.instrument.expected_calibration_error)
+
+
+class SignedCalibrationGap(BinnedCalibration):
+    """Mean confidence minus accuracy, in [-1, 1]; 0 is best, negative under-confident, positive over-confident.
+
+    Example:
+        >>> metric = SignedCalibrationGap()
+        >>> metric.update(torch.tensor([[0.75, 0.25], [1.0, 0.0]]), torch.tensor([0, 0]))
+        >>> float(metric.compute())
+        -0.125
+    """
+
+    higher_is_better = None
+
+    def compute(self) -> Tensor:
+        """Return a float64 scalar.
+
+        Raises:
+            ValueError: If no example has been seen.
+        """
+        return self.scalar(self.instrument.signed_gap)
+
+
+class CalibrationSummary(BinnedCalibration):
+    """A dict of what the bins know: `ece`, `mce` (the worst bin), `signed_gap`, `mean_confidence` and `accuracy`.
+
+    Example:
+        >>> metric = CalibrationSummary()
+        >>> metric.update(torch.tensor([[0.75, 0.25], [1.0, 0.0]]), torch.tensor([0, 0]))
+        >>> {name: float(value) for name, value in metric.compute().items()}
+        {'ece': 0.125, 'mce': 0.25, 'signed_gap': -0.125, 'mean_confidence': 0.875, 'accuracy': 1.0}
+    """
+
+    higher_is_better = None
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return float64 scalars by name.
+
+        Raises:
+            ValueError: If no example has been seen.
+        """
+        bins = self.instrument
+        return {
+            "ece": self.scalar(bins.expected_calibration_error),
+            "mce": self.scalar(bins.maximum_calibration_error),
+            "signed_gap": self.scalar(bins.signed_gap),
+            "mean_confidence": self.scalar(bins.mean_confidence),
+            "accuracy": self.scalar(bins.accuracy),
+        }

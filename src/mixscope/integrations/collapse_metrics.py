@@ -1,0 +1,207 @@
+"""Neural collapse as torchmetrics: NC0 to NC3 in one pass, NC4 and the nearest class mean against given means."""
+
+from dataclasses import MISSING, fields
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mixscope.integrations.streaming_metric import ExactMetric, Head, InstrumentMetric, ordinary_tensors
+from mixscope.metrics.collapse import CollapseReport, neural_collapse
+from mixscope.metrics.nearest_mean import NearestMeanCounts
+from mixscope.metrics.statistics import ClassStatistics
+
+_NAMES = tuple(field.name for field in fields(CollapseReport) if field.default is MISSING)
+_STATE = ("counts", "means", "within", "scatter")
+
+
+class NeuralCollapse(InstrumentMetric[ClassStatistics]):
+    """NC0 to NC3 of a classifier, one pass over the features; a dict by the field names of `CollapseReport`.
+
+    The head is read when a value is computed and stays the model's own: it is no parameter, state or submodule of the
+    metric. In a module that is copied, define the head before it. Pickled alone, the metric takes the head along.
+
+    The value of a single batch (`forward`) is NaN in every number when a class has no example in it; `compute` raises.
+    Each process keeps 2 K + K D + D^2 numbers, and a sync gathers that many from every one. `instrument` is a
+    `ClassStatistics` for the other functions of `mixscope.metrics`.
+
+    Example:
+        >>> head = nn.Linear(2, 2)
+        >>> metric = NeuralCollapse(head)
+        >>> features = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 1.0], [0.0, 3.0]])
+        >>> metric.update(features, torch.tensor([0, 0, 1, 1]))
+        >>> round(float(metric.compute()["nc1_pinv"]), 6)
+        0.125
+    """
+
+    higher_is_better = None
+
+    def __init__(self, head: nn.Linear) -> None:
+        """Measure the features that enter a head.
+
+        Args:
+            head: The linear layer that gives the logits, (K, D) weights.
+
+        Raises:
+            ValueError: If head is not a linear layer.
+        """
+        self._head = Head(head)
+        self._is_one_batch = False
+        merge = partial(_merge_all, num_classes=head.out_features, dim=head.in_features)
+        super().__init__(merge, compute_with_cache=False)  # the head may have been trained since the last value
+
+    def make_empty(self) -> ClassStatistics:
+        """Return statistics that have seen nothing."""
+        layer = self._head.layer
+        return ClassStatistics(layer.out_features, layer.in_features, device=self.device)
+
+    def write(self) -> Tensor:
+        """Return counts, means, within and scatter in a row."""
+        return _write(self.instrument)
+
+    def read(self, gathered: Tensor) -> ClassStatistics:
+        """Return the statistics with these numbers."""
+        layer = self._head.layer
+        return _read(gathered, num_classes=layer.out_features, dim=layer.in_features)
+
+    def update(self, features: Tensor, labels: Tensor) -> None:
+        """Add a batch of the features that enter the head.
+
+        Args:
+            features: (B, D) float.
+            labels: (B,) integers in [0, K).
+
+        Raises:
+            ValueError: If shapes do not fit, features are not finite floats, or labels are not integers in [0, K).
+        """
+        with ordinary_tensors():
+            self.instrument.update(features, labels)
+
+    def forward(self, *inputs: Any, **named_inputs: Any) -> dict[str, Tensor]:
+        """Add a batch and return the numbers of this batch alone, all NaN when it lacks a class."""
+        self._is_one_batch = True
+        try:
+            return super().forward(*inputs, **named_inputs)
+        finally:
+            self._is_one_batch = False
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return every number as a float64 scalar; definitions at `mixscope.metrics.collapse.CollapseReport`.
+
+        Raises:
+            ValueError: If a class has no example: the message names it.
+        """
+        missing = self.instrument.missing_classes()
+        if missing and self._is_one_batch:
+            return dict.fromkeys(_NAMES, self.scalar(torch.nan))
+        if missing:
+            raise ValueError(
+                "NeuralCollapse must see an example of every class before compute (Lightning's sanity check may show "
+                f"too few: num_sanity_val_steps=0), got none of {', '.join(map(str, missing))}"
+            )
+        layer = self._head.layer
+        with ordinary_tensors():
+            report = neural_collapse(self.instrument, layer.weight, layer.bias)
+        return {name: self.scalar(getattr(report, name)) for name in _NAMES}
+
+    def class_means(self) -> Tensor:
+        """Return the (K, D) float64 class means over all processes, for the metrics that compare features with them.
+
+        Every process must call it.
+
+        Raises:
+            ValueError: If a class has no example: the message names it.
+        """
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn), ordinary_tensors():
+            missing, means = self.instrument.missing_classes(), self.instrument.means.clone()
+        if missing:
+            raise ValueError(f"class_means needs an example of every class, got none of {', '.join(map(str, missing))}")
+        return means
+
+
+def _write(statistics: ClassStatistics) -> Tensor:
+    state = statistics.state()
+    return torch.cat([state[name].flatten() for name in _STATE])
+
+
+def _read(gathered: Tensor, *, num_classes: int, dim: int) -> ClassStatistics:
+    shapes = ((num_classes,), (num_classes, dim), (dim, dim), (num_classes,))
+    parts = gathered.split([torch.Size(shape).numel() for shape in shapes])
+    state = {name: part.view(shape) for name, part, shape in zip(_STATE, parts, shapes, strict=True)}
+    return ClassStatistics.from_state(state, device=gathered.device)
+
+
+def _merge_all(stacked: Tensor, *, num_classes: int, dim: int) -> Tensor:
+    """Merge the (R, size) states of R processes or batches: means do not add, their statistics merge."""
+    with ordinary_tensors():
+        first, *others = (_read(gathered, num_classes=num_classes, dim=dim) for gathered in stacked)
+        for other in others:
+            first.merge(other)
+        return _write(first)
+
+
+class NearestClassMean(ExactMetric):
+    """How often the nearest class mean, the head and the label agree; a dict of shares in [0, 1].
+
+    `nc4_mismatch`: head and nearest mean disagree (NC4), 0 is collapse. `nearest_mean_accuracy`: the nearest mean is
+    right; with class means of training features and test features it says how far collapse carries over to new data.
+    `classifier_accuracy`: the head is right.
+
+    The head, bias included, is read at every update and stays the model's own, as in `NeuralCollapse`.
+
+    Example:
+        >>> head = nn.Linear(1, 2)
+        >>> _ = head.load_state_dict({"weight": torch.tensor([[0.0], [1.0]]), "bias": torch.tensor([0.0, -0.8])})
+        >>> metric = NearestClassMean(head)
+        >>> metric.update(torch.tensor([[0.4], [0.6]]), torch.tensor([0, 1]), torch.tensor([[0.0], [1.0]]))
+        >>> {name: float(value) for name, value in metric.compute().items()}
+        {'nc4_mismatch': 0.5, 'nearest_mean_accuracy': 1.0, 'classifier_accuracy': 0.5}
+    """
+
+    higher_is_better = None
+    agreements: Tensor
+
+    def __init__(self, head: nn.Linear) -> None:
+        """Compare with a head.
+
+        Args:
+            head: The linear layer that gives the logits, (K, D) weights.
+
+        Raises:
+            ValueError: If head is not a linear layer.
+        """
+        super().__init__()
+        self._head = Head(head)
+        # mismatches, right by the nearest mean, right by the head, examples
+        self.add_state("agreements", torch.zeros(4, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, features: Tensor, labels: Tensor, class_means: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            features: (B, D) float, what enters the head.
+            labels: (B,) integers in [0, K).
+            class_means: (K, D) float, the same for every batch: of `NeuralCollapse.class_means`, for example.
+
+        Raises:
+            ValueError: If shapes do not fit, a value is not finite, or labels are not integers in [0, K).
+        """
+        layer = self._head.layer
+        with ordinary_tensors():
+            counts = NearestMeanCounts(class_means, layer.weight, layer.bias)
+            counts.update(features, labels)
+            self.agreements = self.agreements + self.agreements.new_tensor(
+                [counts.num_mismatches, counts.num_nearest_correct, counts.num_classifier_correct, counts.num_examples]
+            )
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return float64 scalars by name.
+
+        Raises:
+            ValueError: If no example has been seen.
+        """
+        if not self.agreements[3]:
+            raise ValueError("NearestClassMean must be updated with at least one example first, got 0")
+        mismatch, nearest, classifier = (self.agreements[:3] / self.agreements[3]).unbind()
+        return {"nc4_mismatch": mismatch, "nearest_mean_accuracy": nearest, "classifier_accuracy": classifier}

@@ -1,0 +1,162 @@
+"""A Lightning callback that measures any LightningModule while it is fitted, and leaves no trace in the training."""
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import nn
+
+from mixscope._checks import check_at_least
+from mixscope._random import named_generator
+from mixscope.capturing import capture
+from mixscope.integrations.training_examples import Batch, Examples, check_transfer, choose_examples
+from mixscope.measuring import linear_head, measure_network
+from mixscope.sites import check_sites
+
+NUM_BLENDS = 2000  # blends behind the channel and the linearity numbers: means of some hundred in each group
+
+
+class MixscopeCallback(Callback):
+    """Measure collapse, calibration, channels and linearity at the end of training epochs, and log every number.
+
+    Numbers carry the keys of `mixscope.metrics.catalogue`: "nc/...", "train/..." and "channels/..." from training
+    examples; "test/...", "nc_test/..." and "linearity/SITE/..." from validation examples, where there are some. They go
+    through `pl_module.log`: loggers, `trainer.callback_metrics`, checkpoints and early stopping see them.
+
+    Training goes on bit for bit as without the callback: the examples come from loaders of its own, in this process, in
+    a fixed choice; random states, training modes, gradients and buffers are as they were. The module's `forward` must
+    take the inputs and return the head's logits. Sanity checks are not measured. A measurement costs one forward pass
+    over the training and one over the validation examples, and two over some of each for the blends.
+
+    Under several processes the first one measures, and the others wait and log the same numbers. Modules whose weights
+    are spread over processes (FSDP, DeepSpeed stage 3) are not served.
+
+    Attributes:
+        history: One dict for each measured epoch: "epoch", counted from 1, and every number. Part of checkpoints.
+
+    Example:
+        >>> callback = MixscopeCallback(every=5, head="model.fc")  # Trainer(callbacks=[callback])
+        >>> callback.history
+        []
+    """
+
+    def __init__(
+        self,
+        *,
+        every: int = 1,
+        head: str = "head",
+        sites: Sequence[str] = (),
+        max_examples: int = 5000,
+        train_batches: Iterable[Batch] | None = None,
+        val_batches: Iterable[Batch] | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Choose what to measure and how often.
+
+        Args:
+            every: Measure after every so many epochs, and after the last of `max_epochs`.
+            head: Name, within the LightningModule, of the linear layer that gives the logits.
+            sites: Names of modules whose linearity is measured: "NAME", or "NAME:input" for what goes in.
+            max_examples: How many training and how many validation examples are looked at, chosen at random once.
+                Every class needs one among them.
+            train_batches: Pairs (inputs, labels) that can be gone through again and again, looked at in full, in the
+                place of the Trainer's training examples: for loaders that are not a DataLoader with a standard sampler,
+                and modules with batch-transfer hooks of their own.
+            val_batches: The same for the validation examples.
+            seed: Names the choice of examples and the blends.
+
+        Raises:
+            ValueError: If every or max_examples is below 1, or sites is a string.
+        """
+        check_at_least(1, every=every, max_examples=max_examples)
+        if isinstance(sites, str):
+            raise ValueError(f"sites must be a sequence of names, got the string {sites!r}")
+        self.every = every
+        self.head = head
+        self.sites = tuple(sites)
+        self.max_examples = max_examples
+        self.train_batches = train_batches
+        self.val_batches = val_batches
+        self.seed = seed
+        self.history: list[dict[str, float]] = []
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look whether the module has such a head and such sites, before an epoch is spent.
+
+        Raises:
+            ValueError: If `head` names no linear layer, or a site no module: near names are listed.
+        """
+        linear_head(pl_module, self.head)
+        check_sites(pl_module, self.sites)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure and log, if it is time.
+
+        Raises:
+            ValueError: If `forward` does not return the head's logits, a class has no example among those looked at,
+                batches are not pairs, or a loader is of a kind that has to be given.
+        """
+        epoch = trainer.current_epoch + 1
+        if epoch % self.every and epoch != trainer.max_epochs:
+            return
+        values: dict[str, float] = {}
+        if trainer.is_global_zero:
+            with isolate_rng():
+                values = self._measure(trainer, pl_module)
+        values = trainer.strategy.broadcast(values)
+        self.history.append({"epoch": epoch, **values})
+        # Every process logs the same number, so their mean is that number.
+        pl_module.log_dict(values, batch_size=1, sync_dist=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the history, for a checkpoint."""
+        return {"history": self.history}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the history of a checkpoint."""
+        self.history = list(state_dict["history"])
+
+    def _measure(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
+        train = self._examples(trainer, pl_module, self.train_batches, trainer.train_dataloader, name="train_batches")
+        val = None
+        if self.val_batches is not None or trainer.val_dataloaders is not None:
+            val = self._examples(trainer, pl_module, self.val_batches, trainer.val_dataloaders, name="val_batches")
+        elif self.sites:
+            raise ValueError("sites must come with validation examples (val_batches, or the Trainer's), got none")
+        check_forward(pl_module, train, head=self.head)
+        return measure_network(
+            pl_module,
+            head=self.head,
+            train_batches=train,
+            test_batches=val,
+            pair_batches=train.first(NUM_BLENDS),
+            linearity_batches=val.first(NUM_BLENDS) if val is not None and self.sites else None,
+            sites=self.sites,
+            generator=named_generator(self.seed, "lightning-blends"),
+        )
+
+    def _examples(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        given: Iterable[Batch] | None,
+        loader: object,
+        *,
+        name: str,
+    ) -> Examples:
+        if given is None:
+            check_transfer(pl_module, name=name)
+            given = choose_examples(loader, max_examples=self.max_examples, seed=self.seed, name=name)
+        return Examples(given, convert=trainer.precision_plugin.convert_input, name=name)
+
+
+def check_forward(model: nn.Module, batches: Iterable[Batch], *, head: str) -> None:
+    """Raise unless the model returns what its head gives, on the first batch."""
+    captured = capture(model, islice(batches, 1), sites=(head,))
+    logits, given = captured.logits.double(), captured.features[head].double()
+    # NaN, in a network that has diverged, is not a matter of what is returned.
+    if logits.shape != given.shape or not torch.allclose(logits, given, rtol=0, atol=0, equal_nan=True):
+        raise ValueError(f"forward must return the logits of head {head!r} as they are, got other numbers")

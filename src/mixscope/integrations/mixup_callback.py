@@ -1,0 +1,79 @@
+"""A Lightning callback that mixes the training batches of any LightningModule."""
+
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from mixscope._checks import check_at_least, check_labels
+from mixscope._random import named_generator
+from mixscope.integrations.training_examples import describe, is_pair
+from mixscope.mixing.catalogue import MixingScheme
+from mixscope.mixing.schedule import scheme_at
+from mixscope.mixture import INPUT_SITE, blend, blend_targets
+
+
+class MixupCallback(Callback):
+    """Replace every training batch [inputs, labels] by blended inputs and soft targets before `training_step` sees it.
+
+    `training_step` then gets inputs of the same shape and targets (B, K) float32 whose rows sum to 1: its loss must
+    take such targets, as `torch.nn.functional.cross_entropy` and `mixscope.soft_cross_entropy` do. Once mixing is off,
+    targets stay (B, K), then with a single 1 in every row. Validation, test and prediction batches are never touched.
+
+    Whatever else a `training_step` computes from its labels must expect blends: accuracy on blends means nothing.
+
+    Every draw is a function of (seed, epoch, batch index, rank): no epoch repeats another, a fit that is resumed goes
+    on with the draws of an unbroken one, processes draw apart, and the global random state is never touched. Batches
+    are blended on the device they are on, within each process.
+
+    Example:
+        >>> from mixscope import Mixup
+        >>> callback = MixupCallback(Mixup(alpha=1.0), num_classes=10, off_after=150)  # Trainer(callbacks=[callback])
+    """
+
+    def __init__(self, scheme: MixingScheme, *, num_classes: int, off_after: int | None = None, seed: int = 0) -> None:
+        """Choose what to mix.
+
+        Args:
+            scheme: Mixup or CutMix, for example; it must blend inputs, not hidden layers.
+            num_classes: K, at least 2.
+            off_after: After how many epochs mixing stops: 150 means that the 150th epoch is the last one mixed. None:
+                never.
+            seed: Names the draws.
+
+        Raises:
+            ValueError: If num_classes is below 2 or off_after below 0.
+        """
+        check_at_least(2, num_classes=num_classes)
+        if off_after is not None:
+            check_at_least(0, off_after=off_after)
+        self.scheme = scheme
+        self.num_classes = num_classes
+        self.off_after = off_after
+        self.seed = seed
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Put the blend in the place of the batch: Lightning hands this very list on to `training_step`.
+
+        Raises:
+            ValueError: If the batch is not a list [inputs, labels], labels are not one integer in [0, K) per input, or
+                the scheme blends a hidden layer.
+        """
+        if not (is_pair(batch) and isinstance(batch, list)):
+            raise ValueError(
+                "batches must be lists [inputs, labels] of two tensors, as DataLoader makes them, for MixupCallback to "
+                f"replace what is in them, got {describe(batch)}"
+            )
+        inputs, labels = batch[0], batch[1]
+        if batch_idx == 0:
+            # Once an epoch: the answer makes the host wait for the device.
+            check_labels(labels, num_classes=self.num_classes)
+        scheme = scheme_at(self.scheme, trainer.current_epoch + 1, off_after=self.off_after)
+        generator = named_generator(
+            self.seed, "lightning-mixing", trainer.current_epoch, batch_idx, trainer.global_rank
+        )
+        mixture = scheme.draw(inputs, labels, generator=generator)
+        if mixture.site != INPUT_SITE:
+            raise ValueError(f"scheme must blend inputs (site {INPUT_SITE!r}), got site {mixture.site!r}")
+        # New tensors in the same list: the data set's own tensors are left alone.
+        batch[0] = blend(inputs, mixture)
+        batch[1] = blend_targets(labels, mixture, num_classes=self.num_classes)

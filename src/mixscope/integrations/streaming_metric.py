@@ -1,0 +1,138 @@
+"""How an instrument becomes a torchmetrics metric, with nothing lost to an exception, a cast or inference mode."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+
+class ExactMetric(Metric):
+    """A metric whose states survive a call that raises, and stay in float64 whatever the module around them becomes.
+
+    The device of that module is followed; only casts (`.to(torch.bfloat16)`, `set_dtype`) pass the states by.
+    """
+
+    is_differentiable = False
+    full_state_update = False
+
+    def forward(self, *inputs: Any, **named_inputs: Any) -> Any:
+        """Add a batch and return the value of this batch alone."""
+        before = dict(self.__dict__)
+        try:
+            return super().forward(*inputs, **named_inputs)
+        except Exception:
+            # torchmetrics empties the states before it looks at the batch.
+            self.__dict__.update(before)
+            raise
+
+    def reset(self) -> None:
+        """Forget every example."""
+        with ordinary_tensors():
+            super().reset()
+
+    def scalar(self, value: float) -> Tensor:
+        """Return a float64 scalar on the metric's device."""
+        return torch.tensor(value, dtype=torch.float64, device=self.device)
+
+    def __hash__(self) -> int:
+        return object.__hash__(self)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> nn.Module:
+        def without_cast(tensor: Tensor) -> Tensor:
+            empty = fn(tensor.new_empty(0))
+            return fn(tensor) if empty.dtype == tensor.dtype else tensor.to(empty.device)
+
+        return super()._apply(without_cast, exclude_state)
+
+
+class Instrument(Protocol):
+    """What gathers: `ClassStatistics` or `CalibrationBins`."""
+
+    def update(self, values: Tensor, labels: Tensor, /) -> None:
+        """Add a batch; when it raises, nothing has changed."""
+        ...
+
+
+I = TypeVar("I", bound=Instrument)  # noqa: E741
+
+
+class InstrumentMetric(ExactMetric, Generic[I]):
+    """A metric around an instrument, which is fed in its own way and read only when torchmetrics asks for the state.
+
+    A subclass says how to make an empty instrument, and how to write one as a tensor and back.
+
+    Attributes:
+        instrument: What this process has gathered. Read it, but update the metric.
+    """
+
+    instrument: I
+
+    def __init__(self, reduction: str | Callable[[Tensor], Tensor], *, compute_with_cache: bool = True) -> None:
+        """Start with an empty instrument.
+
+        Args:
+            reduction: How the states of R processes or batches, stacked (R, ...), become one.
+            compute_with_cache: Whether the value of `compute` holds until the next update.
+        """
+        super().__init__(compute_with_cache=compute_with_cache)
+        self.instrument = self.make_empty()
+        self.add_state("gathered", self.write(), dist_reduce_fx=reduction)
+
+    def make_empty(self) -> I:
+        """Return an instrument that has seen nothing."""
+        raise NotImplementedError
+
+    def write(self) -> Tensor:
+        """Return all the instrument holds as one float64 tensor of constant shape."""
+        raise NotImplementedError
+
+    def read(self, gathered: Tensor) -> I:
+        """Return the instrument that was written."""
+        raise NotImplementedError
+
+    @property
+    def gathered(self) -> Tensor:
+        """The metric's one state, float64: one gather moves it and one reduction sees all of it."""
+        with ordinary_tensors():
+            return self.write().to(self.device)
+
+    @gathered.setter
+    def gathered(self, gathered: Tensor) -> None:
+        with ordinary_tensors():
+            self.instrument = self.read(gathered.clone())
+
+    def reset(self) -> None:
+        """Forget every example."""
+        # First of all: an instrument that refused a batch on a device cannot be read, only replaced.
+        self.instrument = self.make_empty()
+        super().reset()
+
+
+@contextmanager
+def ordinary_tensors() -> Iterator[None]:
+    """Make tensors that outlive inference mode and belong to no graph: a validation loop runs in inference mode."""
+    with torch.inference_mode(False), torch.no_grad():
+        yield
+
+
+class Head:
+    """A linear layer that belongs to a model: read when needed, not a submodule of a metric and not copied with one."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        """Refer to a layer.
+
+        Raises:
+            ValueError: If it is not a linear layer.
+        """
+        if not isinstance(layer, nn.Linear):
+            raise ValueError(f"head must be the torch.nn.Linear that gives the logits, got {type(layer).__name__}")
+        if not layer.in_features:
+            raise ValueError(f"head must know its number of features (run the model once), got {layer}")
+        self.layer = layer
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # With a copied model its copied head; a metric copied by itself goes on reading the same head.
+        return type(self)(memo.get(id(self.layer), self.layer))
