@@ -23,6 +23,10 @@ check: $(READY_DEV)
 	$(BIN)/mypy
 	$(PYTEST) -q --doctest-modules src tests/test_import_rules.py
 
+# docs/metrics.md, from the metrics' catalogue.
+docs: $(READY_DEV)
+	$(BIN)/python docs/build_metrics.py
+
 format: $(READY_DEV)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .

@@ -9,19 +9,33 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "mixscope"
 BASE = {"_errors", "_files"}  # import nothing of ours, and no torch
-FLOOR = BASE | {"_checks", "_random", "mixture", "simplex"}
+FLOOR = BASE | {"_checks", "_random", "mixture", "simplex", "sites", "loss_floor"}
 ALLOWED = {
     **dict.fromkeys(FLOOR, FLOOR),
-    **{room: FLOOR | {room} for room in ("data", "mixing", "models", "metrics")},
+    **{room: FLOOR | {room} for room in ("data", "mixing", "models", "metrics", "theory")},
     "training": FLOOR | {"training", "mixing"},
     "capturing": FLOOR | {"mixing"},
+    "measuring": FLOOR | {"mixing", "metrics", "capturing", "measuring"},
     "records": BASE | {"records"},
-    "report": BASE | {"records", "report", "metrics.catalogue"},
+    "report": BASE | {"records", "report", "metrics.catalogue", "metrics.entry"},
     "experiment": FLOOR
-    | {"data", "mixing", "models", "metrics", "training", "capturing", "records", "report", "experiment"},
+    | {
+        "data",
+        "mixing",
+        "models",
+        "metrics",
+        "training",
+        "capturing",
+        "measuring",
+        "theory",
+        "records",
+        "report",
+        "experiment",
+    },
+    "integrations": FLOOR | {"mixing", "metrics", "capturing", "measuring", "integrations"},
     "cli": {"_errors", "_files", "experiment", "data", "records", "report", "cli"},
     "__main__": {"_errors", "cli", "experiment"},
-    "__init__": FLOOR | {"capturing", "metrics", "mixing"},
+    "__init__": FLOOR | {"capturing", "measuring", "metrics", "mixing", "theory"},
 }
 NO_TORCH = BASE | {"records", "report"}
 

@@ -7,30 +7,39 @@ import pytest
 from mixscope.metrics.catalogue import CATALOGUE, find_metric
 from mixscope.metrics.channels import ChannelReport
 from mixscope.metrics.collapse import CollapseReport
+from mixscope.metrics.held_out import CollapseOnTest
 from mixscope.metrics.linearity import NonlinearityReport
 
 
 @pytest.mark.parametrize(
-    ("group", "report"), [("nc", CollapseReport), ("channels", ChannelReport), ("linearity", NonlinearityReport)]
+    ("group", "report", "others"),
+    [
+        ("nc", CollapseReport, set()),
+        ("nc_test", CollapseOnTest, {"nc4_mismatch", "nearest_mean_accuracy"}),  # of NearestMeanCounts
+        ("channels", ChannelReport, {"theory_residual"}),  # of the fit of theory's curve
+        ("linearity", NonlinearityReport, set()),
+    ],
 )
-def test_every_field_of_a_report_is_listed_and_nothing_else(group: str, report: type) -> None:
+def test_every_field_of_a_report_is_listed_and_nothing_else(group: str, report: type, others: set[str]) -> None:
     listed = {entry.key.removeprefix(f"{group}/") for entry in CATALOGUE if entry.key.startswith(f"{group}/")}
-    assert listed == {field.name for field in fields(report)}
+    assert listed == {field.name for field in fields(report)} | others
 
 
 def test_every_entry_is_complete_and_its_key_is_its_own() -> None:
     assert len({entry.key for entry in CATALOGUE}) == len(CATALOGUE)
     for entry in CATALOGUE:
         assert entry.better in ("low", "high", "none"), entry.key
-        assert all((entry.symbol, entry.title, entry.source, entry.note)), entry.key
+        assert all((entry.symbol, entry.title, entry.definition, entry.source, entry.note)), entry.key
         assert entry.low is None or entry.high is None or entry.low < entry.high, entry.key
-        assert entry.unit in ("", "nats", "degrees"), entry.key
+        assert entry.unit in ("", "nats", "degrees", "epochs"), entry.key
 
 
 def test_records_keys_of_training_and_test_are_listed() -> None:
     expected = {
-        *(f"train/{name}" for name in ("loss", "accuracy_blends", "accuracy_clean", "loss_clean")),
-        *(f"test/{name}" for name in ("error", "accuracy", "loss", "brier", "ece", "signed_gap", "mean_confidence")),
+        *(f"train/{name}" for name in ("loss", "loss_floor_gap", "blend_entropy", "accuracy_blends")),
+        *(f"train/{name}" for name in ("accuracy_clean", "loss_clean")),
+        *(f"test/{name}" for name in ("error", "accuracy", "loss", "brier", "signed_gap", "mean_confidence")),
+        *(f"test/{name}" for name in ("ece", "ece_equal_mass", "mce", "classwise_ece")),
     }
     assert {entry.key for entry in CATALOGUE if entry.key.startswith(("train/", "test/"))} == expected
 
