@@ -1,0 +1,241 @@
+"""The shape of the channel in numbers: amplification, lengths, angle, limits, and the density across it.
+
+All of it follows from x1 and x2 of `mixup_features`, so from the number of classes, the gain a of `logit_gain` and
+the weight. Across the channel runs delta = x1 - x2, along it the height (x1 + x2) / 2.
+Source: Fisher et al. 2024, unconstrained model; derived.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from mixscope._checks import check_at_least, check_finite, check_positive
+from mixscope.theory.mixed_features import checked_weights, mixup_features, same_class_rise
+from mixscope.theory.roots import increasing_root, lambert_w_of_exp
+from mixscope.theory.soft_labels import logit_gain
+
+
+def amplification(num_classes: int, *, feature_penalty: float, scale: float) -> float:
+    """Return how much longer an even blend's feature is than the middle of the two unblended features.
+
+    2 x / Delta, with x = x1 = x2 at w = 1/2. Tends to 2 as the penalty falls; 1 for squared error.
+
+    Args:
+        num_classes: K, at least 3: with two classes the even blend and the middle are both 0.
+        feature_penalty: Factor of |h|^2 / 2, positive.
+        scale: Length m of the classifier's rows, positive.
+
+    Returns:
+        Dimensionless, in (1, 2).
+
+    Raises:
+        ValueError: If num_classes is below 3, or a value is not positive and finite.
+
+    Example:
+        >>> round(amplification(10, feature_penalty=1e-3, scale=1.0), 3)
+        1.67
+    """
+    check_at_least(3, num_classes=num_classes)
+    features = mixup_features(num_classes, 0.5, feature_penalty=feature_penalty, scale=scale).value
+    return 2 * float(features.x1) / features.same_class
+
+
+def norm_ratio(num_classes: int, *, feature_penalty: float, scale: float) -> float:
+    """Return |h| of an even blend over |h| of an unblended example, (x / Delta) sqrt(2 (K - 2) / (K - 1)).
+
+    Args:
+        num_classes: K, at least 2.
+        feature_penalty: Factor of |h|^2 / 2, positive.
+        scale: Length m of the classifier's rows, positive.
+
+    Returns:
+        Dimensionless, from 0 (two classes) to below `norm_ratio_limit`; above 1, blends lie further out than examples.
+
+    Raises:
+        ValueError: If num_classes is below 2, or a value is not positive and finite.
+
+    Example:
+        >>> round(norm_ratio(10, feature_penalty=1e-3, scale=1.0), 3)
+        1.113
+    """
+    features = mixup_features(num_classes, 0.5, feature_penalty=feature_penalty, scale=scale).value
+    return float(features.lengths) / features.same_class_length
+
+
+def norm_ratio_limit(num_classes: int) -> float:
+    """Return what `norm_ratio` tends to as the penalty falls, sqrt(2 (K - 2) / (K - 1)).
+
+    Raises:
+        ValueError: If num_classes is below 2.
+
+    Example:
+        >>> norm_ratio_limit(2), norm_ratio_limit(3), round(norm_ratio_limit(10), 3)
+        (0.0, 1.0, 1.333)
+    """
+    check_at_least(2, num_classes=num_classes)
+    return math.sqrt(2 * (num_classes - 2) / (num_classes - 1))
+
+
+def channel_angle(x1: Tensor, x2: Tensor, *, num_classes: int) -> Tensor:
+    """Return the angle between a blend's feature x1 w_i + x2 w_j and the boundary's direction w_i + w_j.
+
+    tan = |x1 - x2| sqrt(K) / ((x1 + x2) sqrt(K - 2)). With x1 = w and x2 = 1 - w it is the angle of a blend on the
+    straight line between the unblended features.
+
+    Args:
+        x1: (...) float, in any unit.
+        x2: (...) float, in the same.
+        num_classes: K, at least 3: two rows of opposite direction have no boundary direction.
+
+    Returns:
+        (...) float64 degrees in [0, 180]; 0 is on the boundary.
+
+    Raises:
+        ValueError: If num_classes is below 3, or a value is not finite.
+
+    Example:
+        >>> features = mixup_features(10, 0.3, feature_penalty=1e-4, scale=1.0).value
+        >>> round(float(channel_angle(features.x1, features.x2, num_classes=10)), 1)
+        3.4
+        >>> round(float(channel_angle(torch.tensor(0.3), torch.tensor(0.7), num_classes=10)), 1)
+        24.1
+    """
+    check_at_least(3, num_classes=num_classes)
+    check_finite(x1=x1, x2=x2)
+    x1, x2 = x1.to(torch.float64), x2.to(torch.float64)
+    across = (x1 - x2).abs() * math.sqrt(num_classes / (num_classes - 2))
+    return torch.rad2deg(torch.atan2(across, x1 + x2))
+
+
+def small_penalty_limit(
+    num_classes: int, mixing_weight: Tensor | float, *, feature_penalty: float, scale: float
+) -> tuple[Tensor, Tensor]:
+    """Return what x1 and x2 of `mixup_features` approach as the feature penalty falls.
+
+    x1 - x2 tends to log(w / (1 - w)), which stays bounded, while (x1 + x2) / 2 grows as
+    W_0((a K / 2) sqrt(w (1 - w))), with Lambert's W: like a logarithm.
+
+    Args:
+        num_classes: K, at least 2; with two classes the height is 0.
+        mixing_weight: Weights w in (0, 1), a number or (...) float.
+        feature_penalty: Factor of |h|^2 / 2, positive.
+        scale: Length m of the classifier's rows, positive.
+
+    Returns:
+        x1 and x2, each (...) float64, in nats.
+
+    Raises:
+        ValueError: If num_classes is below 2, a weight not strictly inside (0, 1), or a value not positive and finite.
+
+    Example:
+        >>> x1, x2 = small_penalty_limit(10, 0.05, feature_penalty=1e-8, scale=1.0)
+        >>> round(float(x1 - x2), 4)
+        -2.9444
+    """
+    gain = logit_gain(num_classes, feature_penalty=feature_penalty, scale=scale)
+    weights = checked_weights(mixing_weight)
+    if not bool(((weights > 0) & (weights < 1)).all()):
+        raise ValueError(f"mixing_weight must lie strictly between 0 and 1, got {mixing_weight}")
+    first, second = weights.log(), torch.log1p(-weights)
+    half = (first - second) / 2
+    if num_classes == 2:
+        return half, -half
+    height = lambert_w_of_exp(math.log(gain * num_classes / 2) + (first + second) / 2)
+    return height + half, height - half
+
+
+def weight_at_offset(
+    offset: Tensor | float, *, num_classes: int, feature_penalty: float, scale: float
+) -> tuple[Tensor, Tensor]:
+    """Return the mixing weight whose blend has x1 - x2 = delta, and how fast the weight changes with delta.
+
+    The inverse of `mixup_features` in closed form but for one scalar: s = x1 + x2 solves s D = a K with
+    D = K - 2 + 2 exp(s / 2) cosh(delta / 2), then w = 1/2 + delta / (2 a) + exp(s / 2) sinh(delta / 2) / D.
+
+    Args:
+        offset: delta in nats, a number or (...) float.
+        num_classes: K, at least 2.
+        feature_penalty: Factor of |h|^2 / 2, positive.
+        scale: Length m of the classifier's rows, positive.
+
+    Returns:
+        The weights w and dw / d delta per nat, each (...) float64. Beyond +-Delta (`same_class`) no blend lies; the
+        weights there are outside [0, 1]. Absolute error about 1e-15.
+
+    Raises:
+        ValueError: If num_classes is below 2, an offset is not finite, or a value not positive and finite.
+
+    Example:
+        >>> weight, slope = weight_at_offset(-2.0, num_classes=10, feature_penalty=1e-3, scale=1.0)
+        >>> features = mixup_features(10, weight, feature_penalty=1e-3, scale=1.0).value
+        >>> round(float(features.x1 - features.x2), 12)
+        -2.0
+    """
+    gain = logit_gain(num_classes, feature_penalty=feature_penalty, scale=scale)
+    offset = torch.as_tensor(offset, dtype=torch.float64).detach()
+    check_finite(offset=offset)
+    half = offset / 2
+    # log(2 cosh) without overflow; log(K - 2) is -inf with two classes, which adds nothing below.
+    log_cosh = half.abs() + torch.log1p((-2 * half.abs()).exp())
+    log_rest = torch.full_like(half, math.log(num_classes - 2) if num_classes > 2 else -math.inf)
+    log_target = math.log(gain * num_classes)
+
+    def excess(log_sum: Tensor) -> tuple[Tensor, Tensor]:
+        log_pair = log_sum.exp() / 2 + log_cosh
+        log_partition = torch.logaddexp(log_pair, log_rest)
+        slope = 1 + log_sum.exp() / 2 * (log_pair - log_partition).exp()
+        return log_sum + log_partition - log_target, slope
+
+    # Dropping either part of D makes s larger.
+    from_pair = 2 * lambert_w_of_exp(log_target - log_cosh - math.log(2.0))
+    high = torch.minimum(from_pair.log(), log_target - torch.logaddexp(log_cosh, log_rest))
+    low = high - excess(high)[0]
+    log_sum, _ = increasing_root(excess, low=low, high=high, start=high)
+
+    total = log_sum.exp()
+    log_pair = total / 2 + log_cosh
+    share = (log_pair - torch.logaddexp(log_pair, log_rest)).exp()  # of the two classes in D
+    slant = half.tanh()
+    weight = 0.5 + offset / (2 * gain) + share * slant / 2
+    # d s / d delta from s D = a K; then share * tanh by the product rule.
+    sum_slope = -total * share * slant / 2 / (1 + total * share / 2)
+    share_slope = share * (1 - share) * (sum_slope + slant) / 2
+    slope = 1 / (2 * gain) + (share_slope * slant + share * (1 - slant * slant) / 2) / 2
+    return weight, slope
+
+
+def transverse_density(
+    offset: Tensor | float, *, num_classes: int, feature_penalty: float, scale: float, alpha: float
+) -> Tensor:
+    """Return the density of delta = x1 - x2 over blends of two classes whose weight is Beta(alpha, alpha).
+
+    The law of the weight carried over by `weight_at_offset`. For alpha = 1 and a small penalty it is close to the
+    standard logistic density: highest in the middle of the channel, although all weights are equally likely.
+
+    Args:
+        offset: delta in nats, a number or (...) float.
+        num_classes: K, at least 2.
+        feature_penalty: Factor of |h|^2 / 2, positive.
+        scale: Length m of the classifier's rows, positive.
+        alpha: Of the Beta law, positive.
+
+    Returns:
+        (...) float64 per nat, at least 0; 0 beyond +-Delta; for alpha below 1 infinite at the two ends.
+
+    Raises:
+        ValueError: If num_classes is below 2, an offset is not finite, or a value not positive and finite.
+
+    Example:
+        >>> density = transverse_density(0.0, num_classes=10, feature_penalty=1e-9, scale=1.0, alpha=1.0)
+        >>> round(float(density), 4)
+        0.25
+    """
+    check_positive(alpha=alpha)
+    weight, slope = weight_at_offset(offset, num_classes=num_classes, feature_penalty=feature_penalty, scale=scale)
+    edge = same_class_rise(num_classes, gain=logit_gain(num_classes, feature_penalty=feature_penalty, scale=scale))
+    inside = weight.clamp(0, 1)
+    log_beta = 2 * math.lgamma(alpha) - math.lgamma(2 * alpha)
+    log_density = torch.special.xlogy(alpha - 1, inside) + torch.special.xlogy(alpha - 1, 1 - inside)
+    is_inside = torch.as_tensor(offset, dtype=torch.float64).abs() <= edge
+    return torch.where(is_inside, (log_density - log_beta).exp() * slope, 0.0)

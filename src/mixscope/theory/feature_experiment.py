@@ -1,0 +1,251 @@
+"""The teacher and student of random features, run many times over: mixup, its clean twin, plain training, and a switch.
+
+Everything is in closed form, so that a run has no step size and no end: times reach from 0 to infinity.
+Source: after Liu et al. 2023 (teacher, student, and the switch); sizes, clean twin and feature blends are ours.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mixscope._checks import check_at_least, check_positive
+from mixscope._random import named_generator, sample_beta
+from mixscope.theory.feature_flow import random_feature_flow, switched_parameters
+from mixscope.theory.random_features import (
+    GAIN,
+    Pairs,
+    Teacher,
+    all_pairs,
+    close_label_pairs,
+    span_teacher,
+    tanh_features,
+)
+from mixscope.theory.squared_risk import squared_risk
+
+ROUNDING = 1e-12  # of the first risk: a smaller rise is rounding
+RISE = 1.05  # ours: the last risk of a U is above this multiple of the smallest
+
+
+@dataclass(frozen=True)
+class FeatureSetting:
+    """Sizes and laws of one experiment. The defaults are ours.
+
+    Attributes:
+        num_examples: N, at least 2. Blends are all N^2 ordered pairs.
+        input_dim: D0, at least 1; inputs are standard normal.
+        num_features: D, at least 1.
+        gain: Of the features' tanh, positive.
+        alpha: Weights are Beta(alpha, alpha), positive. 1 is uniform.
+        fixed_weight: In [0, 1]: this weight for all pairs instead of the law.
+        label_bandwidth: Positive, in standard deviations of the labels: draw N partners per example by the closeness
+            of their labels instead of all pairs; None for all pairs.
+        start_spread: Standard deviation of the entries of theta_0, at least 0.
+        num_test: Test examples, at least 1.
+    """
+
+    num_examples: int = 20
+    input_dim: int = 10
+    num_features: int = 100
+    gain: float = GAIN
+    alpha: float = 1.0
+    fixed_weight: float | None = None
+    label_bandwidth: float | None = None
+    start_spread: float = 0.0
+    num_test: int = 5000
+
+    def __post_init__(self) -> None:
+        check_at_least(2, num_examples=self.num_examples)
+        check_at_least(1, input_dim=self.input_dim, num_features=self.num_features, num_test=self.num_test)
+        check_positive(gain=self.gain, alpha=self.alpha)
+        check_at_least(0, start_spread=self.start_spread)
+        if self.fixed_weight is not None and not 0 <= self.fixed_weight <= 1:
+            raise ValueError(f"fixed_weight must lie in [0, 1], got {self.fixed_weight}")
+        if self.label_bandwidth is not None:
+            check_positive(label_bandwidth=self.label_bandwidth)
+
+
+@dataclass(frozen=True)
+class RiskCurves:
+    """Test risks over time, one row per repetition.
+
+    Attributes:
+        times: (T,) float64, rising from 0 to infinity.
+        risks: (S, T) float64, in the labels' squared unit; lower is better.
+    """
+
+    times: Tensor
+    risks: Tensor
+
+    @property
+    def end(self) -> Tensor:
+        """(S,) float64: risk at the last time."""
+        return self.risks[:, -1]
+
+    @property
+    def smallest(self) -> Tensor:
+        """(S,) float64: smallest risk over time."""
+        return self.risks.min(dim=1).values
+
+    @property
+    def best_times(self) -> Tensor:
+        """(S,) float64: when it is reached."""
+        return self.times[self.risks.argmin(dim=1)]
+
+    @property
+    def rises(self) -> Tensor:
+        """(S,) float64, at least 1: last risk over smallest. Rounding alone where the risk falls to 0."""
+        return self.end / self.smallest
+
+    @property
+    def is_u_shaped(self) -> Tensor:
+        """(S,) bool: the risk falls, then rises by more than 5%."""
+        falls = self.smallest < self.risks[:, 0]
+        return falls & (self.end > RISE * self.smallest + ROUNDING * self.risks[:, 0])
+
+
+@dataclass(frozen=True)
+class FeatureExperiment:
+    """What `random_feature_experiment` returns: S repetitions at T times.
+
+    Attributes:
+        setting: What was run.
+        mixup: Training on blends with blended labels.
+        clean: Training on the same blends with the labels the teacher gives them.
+        plain: Training on the examples.
+        feature_blends: Training on blends of features, with blended labels.
+        switched: Risk when training goes from blends to the examples at the time, and then on for ever.
+        distances: (S, T) float64, |theta_t - theta*| of mixup, theta* the end of `clean` from 0.
+        clean_distances: (S, T) float64, the same of `clean`: never rises.
+        label_noise: (S,) float64, standard deviation of blended minus true label over the blends.
+        clean_risks: (S,) float64, R*, risk of theta*.
+    """
+
+    setting: FeatureSetting
+    mixup: RiskCurves
+    clean: RiskCurves
+    plain: RiskCurves
+    feature_blends: RiskCurves
+    switched: RiskCurves
+    distances: Tensor
+    clean_distances: Tensor
+    label_noise: Tensor
+    clean_risks: Tensor
+
+
+def default_times() -> Tensor:
+    """Return 0, forty times per decade from 0.1 to 1e10, and infinity, (442,) float64, for a learning rate of 1."""
+    middle = torch.logspace(-1, 10, 11 * 40, dtype=torch.float64)
+    return torch.cat([middle.new_zeros(1), middle, middle.new_full((1,), torch.inf)])
+
+
+def random_feature_experiment(
+    setting: FeatureSetting = FeatureSetting(),
+    *,
+    draw_teacher: Callable[..., Teacher] = span_teacher,
+    num_repetitions: int = 20,
+    times: Tensor | None = None,
+    generator: torch.Generator,
+) -> FeatureExperiment:
+    """Train a student on random features with and without mixup, for all times, over fresh draws of everything.
+
+    With a teacher in the span of the features (`span_teacher`) the clean twin reaches risk 0, and a U of the mixup
+    curve is the labels' doing. With a teacher outside it (`two_layer_teacher`) the clean twin has a U as well: then a
+    U of the test risk alone does not show label noise.
+
+    Every draw has its own stream: settings that differ in one size share what they can, and compare in pairs.
+
+    Args:
+        setting: Sizes and laws.
+        draw_teacher: Called as draw_teacher(features, generator=...): `span_teacher`, `two_layer_teacher`, or yours.
+        num_repetitions: S, at least 1.
+        times: (T,) float, at least 0 and rising, for a learning rate of 1; None: `default_times`.
+        generator: A CPU generator.
+
+    Returns:
+        Risks and distances, in seconds for the default setting.
+
+    Raises:
+        ValueError: If there is no repetition, or times are not a rising row of numbers of at least 0.
+
+    Example:
+        >>> experiment = random_feature_experiment(num_repetitions=3, generator=torch.Generator().manual_seed(0))
+        >>> experiment.mixup.is_u_shaped.tolist(), experiment.clean.is_u_shaped.tolist()
+        ([True, True, True], [False, False, False])
+    """
+    check_at_least(1, num_repetitions=num_repetitions)
+    moments = default_times() if times is None else torch.as_tensor(times, dtype=torch.float64)
+    if moments.ndim != 1 or not len(moments) or not bool((moments.diff() > 0).all()) or not float(moments[0]) >= 0:
+        raise ValueError(f"times must be rising numbers of at least 0, got {times}")
+    seeds = torch.randint(2**62, (num_repetitions,), generator=generator).tolist()
+    runs = [_run(setting, draw_teacher, moments, seed) for seed in seeds]
+    mixup, clean, plain, feature_blends, switched, distances, clean_distances, label_noise, clean_risks = (
+        torch.stack(column) for column in zip(*runs, strict=True)
+    )
+    return FeatureExperiment(
+        setting=setting,
+        mixup=RiskCurves(moments, mixup),
+        clean=RiskCurves(moments, clean),
+        plain=RiskCurves(moments, plain),
+        feature_blends=RiskCurves(moments, feature_blends),
+        switched=RiskCurves(moments, switched),
+        distances=distances,
+        clean_distances=clean_distances,
+        label_noise=label_noise,
+        clean_risks=clean_risks,
+    )
+
+
+def _run(setting: FeatureSetting, draw_teacher: Callable[..., Teacher], times: Tensor, seed: int) -> tuple[Tensor, ...]:
+    """Return the columns of `FeatureExperiment` for one repetition."""
+
+    def stream(purpose: str) -> torch.Generator:
+        return named_generator(seed, f"random features: {purpose}")
+
+    features = tanh_features(setting.input_dim, setting.num_features, gain=setting.gain, generator=stream("features"))
+    teacher = draw_teacher(features, generator=stream("teacher"))
+    inputs = _normal(setting.num_examples, setting.input_dim, generator=stream("inputs"))
+    labels = teacher(inputs)
+    pairs = _draw_pairs(setting, labels, weights=stream("weights"), partners=stream("partners"))
+    test_inputs = _normal(setting.num_test, setting.input_dim, generator=stream("test"))
+    risk = squared_risk(features(test_inputs), teacher(test_inputs))
+    start = setting.start_spread * _normal(1, setting.num_features, generator=stream("start"))[0]
+
+    blends, blend_labels = pairs.blend(inputs), pairs.blend(labels)
+    true_labels = teacher(blends)
+    mixup = random_feature_flow(features(blends), blend_labels, start=start).value
+    clean = mixup.with_targets(true_labels)
+    plain = random_feature_flow(features(inputs), labels, start=start).value
+    feature_blends = random_feature_flow(pairs.blend(features(inputs)), blend_labels, start=start).value
+
+    star = clean.limit @ clean.modes
+    paths = {"mixup": mixup.at(times), "clean": clean.at(times)}
+    return (
+        risk.of(paths["mixup"]),
+        risk.of(paths["clean"]),
+        risk.of(plain.at(times)),
+        risk.of(feature_blends.at(times)),
+        risk.of(switched_parameters(mixup, plain, switch_times=times)),
+        (paths["mixup"] - star).norm(dim=1),
+        (paths["clean"] - star).norm(dim=1),
+        (blend_labels - true_labels).std(correction=0),
+        risk.of(star),
+    )
+
+
+def _draw_pairs(
+    setting: FeatureSetting, labels: Tensor, *, weights: torch.Generator, partners: torch.Generator
+) -> Pairs:
+    num_pairs = setting.num_examples**2
+    if setting.fixed_weight is None:
+        shares = sample_beta(setting.alpha, num_pairs, generator=weights)
+    else:
+        shares = torch.full((num_pairs,), setting.fixed_weight, dtype=torch.float64)
+    if setting.label_bandwidth is None:
+        return all_pairs(shares)
+    return close_label_pairs(labels, shares, bandwidth=setting.label_bandwidth, generator=partners)
+
+
+def _normal(rows: int, columns: int, *, generator: torch.Generator) -> Tensor:
+    return torch.randn(rows, columns, dtype=torch.float64, generator=generator)

@@ -1,0 +1,176 @@
+"""The joint optimum of classifier and features under mixing: how long the classifier is, and when it vanishes.
+
+The model, over all ordered pairs of K balanced classes and the law of the weight w:
+minimise E[cross-entropy(W h, w e_i + (1 - w) e_j) + (feature penalty / 2) |h|^2] + (classifier penalty / 2) |W|_F^2
+over the classifier W (K, D) and one free feature h per blend. With D at least K - 1 the classifier of every global
+minimiser is a simplex equiangular tight frame; proof in outline: the problem is convex in the logits plus a nuclear
+norm, strictly convex where the classifier's rows sum to zero, so that its solution shares the symmetry of the classes.
+Source: the unconstrained model of Fisher et al. 2024, section 3; the joint optimum is derived and tested here.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from scipy.optimize import brentq
+from torch import Tensor
+
+from mixscope._checks import check_at_least, check_positive
+from mixscope.theory.mixed_features import same_class_rise
+from mixscope.theory.soft_labels import solve_rises
+from mixscope.theory.solution import Solution, solved
+from mixscope.theory.weight_law import WeightLaw
+
+TOLERANCE = 1e-10  # relative, of the balance between the two penalties
+LOG_GAIN_END = 690.0  # exp of it still fits a float64
+
+
+@dataclass(frozen=True)
+class JointScale:
+    """The joint optimum of classifier and features.
+
+    Attributes:
+        scale: Length m of the classifier's rows; 0 where it has collapsed.
+        gain: a of `logit_gain` at that scale, in nats; 0 where collapsed.
+        is_collapsed: Whether W = 0 is the only optimum: the product of the penalties is at or above the threshold.
+        threshold: `etf_threshold`.
+        same_class: Logit of an unblended example's class above the others, in nats.
+        same_class_probability: Its probability; 1 / K where collapsed.
+        classifier_energy: classifier penalty * |W|_F^2.
+        feature_energy: feature penalty * E|h|^2; equal to classifier_energy at the optimum.
+        objective: The value of the whole problem, in nats; lower is better.
+    """
+
+    scale: float
+    gain: float
+    is_collapsed: bool
+    threshold: float
+    same_class: float
+    same_class_probability: float
+    classifier_energy: float
+    feature_energy: float
+    objective: float
+
+
+def etf_threshold(num_classes: int, law: WeightLaw) -> float:
+    """Return the product of the two penalties at and above which the classifier collapses to zero.
+
+    E[w^2 + (1 - w)^2] / K: the only curvature of the loss at W = 0 that the penalties have to beat. Mixing lowers it,
+    from 1 / K without mixing to 2 / (3 K) for uniform weights and 1 / (2 K) for even blends.
+
+    Source: Fisher et al. 2024, unconstrained model; derived.
+
+    Args:
+        num_classes: K, at least 2.
+        law: Of the mixing weight.
+
+    Returns:
+        In (0, 1/2].
+
+    Raises:
+        ValueError: If num_classes is below 2.
+
+    Example:
+        >>> from mixscope.theory.weight_law import BetaLaw
+        >>> round(etf_threshold(10, BetaLaw(1.0)), 6)
+        0.066667
+    """
+    check_at_least(2, num_classes=num_classes)
+    return law.mean_square / num_classes
+
+
+def classifier_scale(
+    num_classes: int, *, classifier_penalty: float, feature_penalty: float, law: WeightLaw
+) -> Solution[JointScale]:
+    """Solve for the length of the classifier's rows at the joint optimum of classifier and features.
+
+    Both penalties carry the same energy, classifier penalty |W|^2 = feature penalty E|h|^2; with the gain a this is
+    E|y - p|^2 = (K - 1) classifier penalty * feature penalty, whose left side falls with a from K - 1 times the
+    threshold to 0. The gain, and with it every logit, depends on the product of the penalties alone.
+
+    Source: Fisher et al. 2024, unconstrained model; derived.
+
+    Args:
+        num_classes: K, at least 2.
+        classifier_penalty: Factor of |W|_F^2 / 2, positive.
+        feature_penalty: Factor of E|h|^2 / 2, positive.
+        law: Of the mixing weight, `BetaLaw` or `FiniteLaw`.
+
+    Returns:
+        The optimum. The residual is the difference of the two energies relative to the larger; tolerance 1e-10.
+
+    Raises:
+        ValueError: If num_classes is below 2, or a penalty is not positive and finite.
+
+    Example:
+        >>> from mixscope.theory.weight_law import BetaLaw
+        >>> solution = classifier_scale(10, classifier_penalty=5e-4, feature_penalty=5e-4, law=BetaLaw(1.0))
+        >>> round(solution.value.scale, 5), round(solution.value.same_class, 4)
+        (1.67002, 8.8525)
+    """
+    threshold = etf_threshold(num_classes, law)
+    check_positive(classifier_penalty=classifier_penalty, feature_penalty=feature_penalty)
+    product = classifier_penalty * feature_penalty
+    check_positive(product_of_penalties=product)
+    if product >= threshold:
+        zero = JointScale(0.0, 0.0, True, threshold, 0.0, 1 / num_classes, 0.0, 0.0, math.log(num_classes))
+        return Solution(zero, residual=0.0, iterations=0, is_converged=True)
+
+    def imbalance(log_gain: float) -> float:
+        squared_error = mean_blend(num_classes, law, gain=math.exp(log_gain))[0]
+        return math.log(squared_error) - math.log((num_classes - 1) * product)
+
+    low, high = -1.0, 1.0
+    while imbalance(low) < 0 and low > -LOG_GAIN_END:
+        low *= 2
+    while imbalance(high) > 0 and high < LOG_GAIN_END:
+        high *= 2
+    if imbalance(low) <= 0:  # within rounding of the threshold
+        log_gain, steps = low, 0
+    else:
+        log_gain, details = brentq(imbalance, low, high, xtol=1e-14, rtol=1e-15, full_output=True)
+        steps = details.iterations
+
+    gain = math.exp(log_gain)
+    squared_error, cross_entropy = mean_blend(num_classes, law, gain=gain)
+    square = gain * feature_penalty * (num_classes - 1) / num_classes
+    classifier_energy = classifier_penalty * num_classes * square
+    # |h|^2 = |z|^2 (K - 1) / (m^2 K) and |z| = a |y - p|.
+    feature_energy = feature_penalty * gain * gain * squared_error * (num_classes - 1) / (square * num_classes)
+    rise = same_class_rise(num_classes, gain=gain)
+    value = JointScale(
+        scale=math.sqrt(square),
+        gain=gain,
+        is_collapsed=False,
+        threshold=threshold,
+        same_class=rise,
+        same_class_probability=1 / (1 + (num_classes - 1) * math.exp(-rise)),
+        classifier_energy=classifier_energy,
+        feature_energy=feature_energy,
+        objective=cross_entropy + (classifier_energy + feature_energy) / 2,
+    )
+    residual = abs(classifier_energy - feature_energy) / max(classifier_energy, feature_energy)
+    return solved(value, residual=residual, iterations=steps, tolerance=TOLERANCE, solver="classifier_scale")
+
+
+def mean_blend(num_classes: int, law: WeightLaw, *, gain: float) -> tuple[float, float]:
+    """Return E|y - p|^2 and the mean cross-entropy of optimal blends over all ordered pairs, same-class ones too."""
+    weights, masses = law.nodes(gain=gain, num_classes=num_classes)
+    # The last entry is the unblended example, which every same-class pair equals.
+    weights = torch.cat([weights, weights.new_ones(1)])
+    masses = torch.cat([masses * (1 - 1 / num_classes), masses.new_full((1,), 1 / num_classes)])
+    values = torch.stack([weights, 1 - weights], dim=-1)
+    base = values.amin(dim=-1) if num_classes == 2 else torch.zeros_like(weights)
+    ones = torch.ones(2, dtype=torch.float64)
+    rises, log_scale, _ = solve_rises(
+        gain * (values - base[:, None]), counts=ones, base=gain * num_classes * base, num_classes=num_classes
+    )
+    total = rises.sum(dim=-1)
+    # Logits sum to zero: |z|^2 = sum of x^2 - (sum of x)^2 / K; divided by a before squaring, nothing overflows.
+    squared_error = ((rises / gain).square().sum(dim=-1) - (total / gain).square() / num_classes) @ masses
+    return float(squared_error), float(_cross_entropy(values, rises, log_scale, gain=gain) @ masses)
+
+
+def _cross_entropy(values: Tensor, rises: Tensor, log_scale: Tensor, *, gain: float) -> Tensor:
+    """Return -sum y log(p), with log(p) = x + log(t / a)."""
+    return -(values * (rises + log_scale[:, None] - math.log(gain))).sum(dim=-1)

@@ -1,0 +1,223 @@
+"""The label noise of mixup: the label a blend is given against the label it would have by nature.
+
+f(x) is the true distribution of the label at x. Mixup gives the blend X~ = w X + (1 - w) X' a label from
+p = w f(X) + (1 - w) f(X'), where nature would draw from q = f(X~). Labels drawn from p and q, however coupled, differ
+with probability at least their total variation distance; independent ones differ more often; a coupling that attains
+it exists. The most probable labels, argmax p and argmax q, do not obey: they may agree where the distance is large.
+Source: after Liu et al. 2023, Theorem 5.1; stated for drawn labels, where it holds; derived here.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mixscope._checks import check_at_least, check_finite, check_ndim
+from mixscope.theory.blended_regression import row_weights
+from mixscope.theory.gaussian_classes import GaussianClasses
+from mixscope.theory.mixed_features import checked_weights
+
+ROUNDING = 1e-12  # of a distance between two distributions that are equal
+SUM_TOLERANCE = 1e-4  # of a row of probabilities: float32 rounding with room
+
+
+@dataclass(frozen=True)
+class LabelNoise:
+    """How wrong the labels of M blends are.
+
+    Attributes:
+        given: (M, K) float64, p, distribution of the label that mixup gives.
+        true: (M, K) float64, q, distribution that the blend itself has.
+        total_variation: (M,) float64 in [0, 1], sum_k |p_k - q_k| / 2: the least probability that labels drawn from
+            both differ, over all couplings.
+        largest_gap: (M,) float64, max_k |p_k - q_k|, at most total_variation; equal to it for two or three classes.
+        independent_rate: (M,) float64 in [0, 1], 1 - sum_k p_k q_k: the probability that independent labels differ.
+        argmax_differs: (M,) bool: whether the most probable labels differ; ties go to the first class.
+    """
+
+    given: Tensor
+    true: Tensor
+    total_variation: Tensor
+    largest_gap: Tensor
+    independent_rate: Tensor
+    argmax_differs: Tensor
+
+    @property
+    def argmax_fails(self) -> Tensor:
+        """(M,) bool: the most probable labels differ less often (0 or 1 for a given blend) than the distance asks."""
+        return self.argmax_differs.to(torch.float64) < self.total_variation - ROUNDING
+
+
+@dataclass(frozen=True)
+class LabelNoiseCurve:
+    """Means over blends at L weights.
+
+    Attributes:
+        weights: (L,) float64, w.
+        total_variation: (L,) float64, mean distance: what drawn labels cannot go below.
+        independent_rate: (L,) float64, mean probability that independently drawn labels differ.
+        argmax_rate: (L,) float64, share of blends whose most probable labels differ.
+        argmax_failures: (L,) float64, share of blends for which that is below the distance.
+    """
+
+    weights: Tensor
+    total_variation: Tensor
+    independent_rate: Tensor
+    argmax_rate: Tensor
+    argmax_failures: Tensor
+
+
+def label_noise(
+    posteriors: Tensor, partner_posteriors: Tensor, blend_posteriors: Tensor, *, mixing_weight: Tensor | float
+) -> LabelNoise:
+    """Compare the labels that mixup gives with the labels that the blends have.
+
+    Args:
+        posteriors: (M, K) float, f(X): rows at least 0 that sum to 1 within 1e-4 and are divided by their sum.
+            One-hot rows for certain labels.
+        partner_posteriors: (M, K) float, f(X').
+        blend_posteriors: (M, K) float, f(X~).
+        mixing_weight: w of X in [0, 1], a number or (M,) float.
+
+    Raises:
+        ValueError: If shapes differ, there are fewer than two classes, rows are no distributions, or a weight is
+            outside [0, 1].
+
+    Example:
+        >>> rows = torch.eye(3)  # certain labels: of classes 0 and 1, and the blend lies in class 2, or in class 0
+        >>> noise = label_noise(rows[[0, 0]], rows[[1, 1]], rows[[2, 0]], mixing_weight=0.75)
+        >>> noise.total_variation.tolist(), noise.argmax_differs.tolist()
+        ([1.0, 0.25], [True, False])
+    """
+    own = _checked_rows(posteriors=posteriors)
+    partner = _checked_rows(partner_posteriors=partner_posteriors).to(own.device)
+    true = _checked_rows(blend_posteriors=blend_posteriors).to(own.device)
+    if not own.shape == partner.shape == true.shape:
+        shapes = " and ".join(str(tuple(rows.shape)) for rows in (own, partner, true))
+        raise ValueError(f"posteriors, partner_posteriors and blend_posteriors must have the same shape, got {shapes}")
+    weights = row_weights(mixing_weight, own)
+    given = torch.lerp(partner, own, weights[:, None])
+    gaps = (given - true).abs()
+    return LabelNoise(
+        given=given,
+        true=true,
+        total_variation=gaps.sum(dim=1) / 2,
+        largest_gap=gaps.max(dim=1).values,
+        independent_rate=1 - (given * true).sum(dim=1),
+        argmax_differs=given.argmax(dim=1) != true.argmax(dim=1),
+    )
+
+
+def gaussian_label_noise(
+    classes: GaussianClasses, inputs: Tensor, partners: Tensor, *, mixing_weight: Tensor | float
+) -> LabelNoise:
+    """Return the label noise of blends of given inputs, with the exact posterior of Gaussian classes.
+
+    Args:
+        classes: The world.
+        inputs: (M, D0) float, X.
+        partners: (M, D0) float, X'.
+        mixing_weight: w of X in [0, 1], a number or (M,) float.
+
+    Raises:
+        ValueError: If shapes do not fit, a value is not finite, or a weight is outside [0, 1].
+
+    Example:
+        >>> from mixscope.theory.gaussian_classes import round_classes
+        >>> classes = round_classes(torch.tensor([[-1.0], [1.0]]), spread=1.0)
+        >>> noise = gaussian_label_noise(classes, torch.tensor([[-1.0]]), torch.tensor([[1.0]]), mixing_weight=0.75)
+        >>> [round(float(row[0, 0]), 4) for row in (noise.given, noise.true)]  # 1 / (1 + e^-1) is the steeper way
+        [0.6904, 0.7311]
+    """
+    if inputs.shape != partners.shape:
+        raise ValueError(
+            f"inputs and partners must have the same shape, got {tuple(inputs.shape)} and {tuple(partners.shape)}"
+        )
+    own, partner = inputs.to(torch.float64), partners.to(inputs.device, torch.float64)
+    weights = row_weights(mixing_weight, own)
+    blends = torch.lerp(partner, own, weights[:, None])
+    return label_noise(
+        classes.posterior(own), classes.posterior(partner), classes.posterior(blends), mixing_weight=weights
+    )
+
+
+def label_noise_curve(
+    classes: GaussianClasses, *, mixing_weights: Tensor, num_pairs: int, generator: torch.Generator
+) -> LabelNoiseCurve:
+    """Return the mean label noise of random pairs at each weight, on the same pairs.
+
+    Args:
+        classes: The world.
+        mixing_weights: (L,) float in [0, 1].
+        num_pairs: M, at least 1.
+        generator: A CPU generator.
+
+    Raises:
+        ValueError: If there is no pair or a weight is outside [0, 1].
+
+    Example:
+        >>> from mixscope.theory.gaussian_classes import class_triangle
+        >>> weights, generator = torch.tensor([0.1, 0.5]), torch.Generator().manual_seed(0)
+        >>> curve = label_noise_curve(
+        ...     class_triangle(2.0), mixing_weights=weights, num_pairs=1000, generator=generator
+        ... )
+        >>> bool((curve.argmax_rate < curve.total_variation).all())
+        True
+    """
+    check_ndim(1, mixing_weights=mixing_weights)
+    weights = checked_weights(mixing_weights)
+    inputs, _ = classes.sample(num_pairs, generator=generator)
+    partners, _ = classes.sample(num_pairs, generator=generator)
+    rows = []
+    for weight in weights.tolist():
+        noise = gaussian_label_noise(classes, inputs, partners, mixing_weight=weight)
+        columns = (noise.total_variation, noise.independent_rate, noise.argmax_differs, noise.argmax_fails)
+        rows.append(torch.stack([column.to(torch.float64).mean() for column in columns]))
+    means = torch.stack(rows, dim=1) if rows else weights.new_zeros(4, 0)
+    return LabelNoiseCurve(weights, *means)
+
+
+def one_hot_variation(first: Tensor, second: Tensor, true: Tensor, *, mixing_weight: Tensor | float) -> Tensor:
+    """Return the total variation distance for certain labels: of the members, and of the blend.
+
+    1 - w [true = first] - (1 - w) [true = second]: 1 where the blend has intruded on a third class; 1 - w or w where it
+    lies in the class of one of two different members; 0 where all three are the same.
+
+    Args:
+        first: (M,) integers, classes of X.
+        second: (M,) integers, classes of X'.
+        true: (M,) integers, classes of X~.
+        mixing_weight: w in [0, 1], a number or (M,) float.
+
+    Returns:
+        (M,) float64 in [0, 1].
+
+    Raises:
+        ValueError: If shapes differ or a weight is outside [0, 1].
+
+    Example:
+        >>> first, second, true = torch.tensor([[0, 0, 0, 0], [1, 1, 1, 0], [2, 0, 1, 0]])
+        >>> one_hot_variation(first, second, true, mixing_weight=0.75).tolist()
+        [1.0, 0.25, 0.75, 0.0]
+    """
+    if first.ndim != 1 or not first.shape == second.shape == true.shape:
+        shapes = " and ".join(str(tuple(labels.shape)) for labels in (first, second, true))
+        raise ValueError(f"first, second and true must have the same shape (M,), got {shapes}")
+    weights = row_weights(mixing_weight, first)
+    return 1 - (weights * (true == first) + (1 - weights) * (true == second))
+
+
+def _checked_rows(**tensors: Tensor) -> Tensor:
+    ((name, rows),) = tensors.items()
+    check_ndim(2, **tensors)
+    check_finite(**tensors)
+    check_at_least(2, num_classes=rows.shape[1])
+    values = rows.detach().to(torch.float64)
+    sums = values.sum(dim=1, keepdim=True)
+    low, off = (float(part.max()) if len(rows) else 0.0 for part in (-values, (sums - 1).abs()))
+    if low > 0 or off > SUM_TOLERANCE:
+        raise ValueError(
+            f"{name} must have rows at least 0 that sum to 1 within {SUM_TOLERANCE:g}, got a smallest entry of "
+            f"{-low:g} and a row that is off by {off:.2g}"
+        )
+    return values / sums

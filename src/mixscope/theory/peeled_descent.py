@@ -1,0 +1,67 @@
+"""Plain gradient descent on the layer-peeled model: the slow way, for comparison. Source: Ji et al. 2022, section 4."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from mixscope._checks import check_positive
+from mixscope.theory.peeled_loss import stack, stacked_loss
+from mixscope.theory.peeled_point import PeeledPoint
+from mixscope.theory.peeled_record import FlowRecord, record_path
+from mixscope.theory.solution import Solution, solved
+
+
+def layer_peeled_descent(
+    start: PeeledPoint, *, learning_rate: float, record_steps: Sequence[int]
+) -> Solution[FlowRecord]:
+    """Run plain gradient descent on the summed cross-entropy: the comparison for `layer_peeled_flow`.
+
+    Time is learning_rate times steps. Slow by nature: the geometry changes with the logarithm of the steps.
+    Source: Ji et al. 2022, section 4; their step size is not known, 0.1 is stable for tens of examples.
+
+    Args:
+        start: Where descent begins.
+        learning_rate: Positive.
+        record_steps: After how many steps to record, increasing, each at least 1.
+
+    Returns:
+        The records. The residual is the largest `conserved_drift`, 0 for the flow itself: how far the path is from the
+        flow's conservation law. Descent that overflows stops early with `is_converged` False.
+
+    Raises:
+        ValueError: If learning_rate is not positive and finite, record_steps is empty, not increasing or below 1, or
+            descent overflows before the first record.
+
+    Example:
+        >>> import torch
+        >>> from mixscope.theory.peeled_point import gaussian_start
+        >>> start = gaussian_start([2, 2, 2], dim=4, generator=torch.Generator().manual_seed(0))
+        >>> record = layer_peeled_descent(start, learning_rate=0.1, record_steps=[10, 1000]).value
+        >>> bool(record.nc3_duality[1] < record.nc3_duality[0])
+        True
+    """
+    check_positive(learning_rate=learning_rate)
+    marks = list(record_steps)
+    if not marks or marks[0] < 1 or any(after <= before for before, after in pairwise(marks)):
+        raise ValueError(f"record_steps must be increasing and at least 1, got {marks}")
+    loss, stacked = stacked_loss(start), stack(start)
+    states, log_losses, taken = [], [], 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        log_loss, descent = loss.descent(stacked)
+        for mark in marks:
+            for _ in range(mark - taken):
+                stacked = stacked + (learning_rate * math.exp(min(log_loss, 700.0))) * descent
+                log_loss, descent = loss.descent(stacked)
+            taken = mark
+            if not math.isfinite(log_loss):
+                break
+            states.append(stacked)
+            log_losses.append(log_loss)
+    if not states:
+        raise ValueError(f"learning_rate must be small enough not to overflow by step {taken}, got {learning_rate}")
+    log_times = [math.log(learning_rate * mark) for mark in marks[: len(states)]]
+    record = record_path(states, start=start, log_times=log_times, log_losses=log_losses)
+    residual = float(record.conserved_drift.max()) if len(states) == len(marks) else math.nan
+    return solved(record, residual=residual, iterations=taken, tolerance=math.inf, solver="layer_peeled_descent")

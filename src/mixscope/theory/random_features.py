@@ -1,0 +1,179 @@
+"""The toy of fixed random features: tanh features, teachers, and how examples and labels are blended for it.
+
+Inputs are standard normal; a fixed first layer phi turns them into D features; only the layer on top is trained. A
+teacher in the span of phi can be met exactly, so that every error left is the labels' doing; one outside cannot.
+Source: after the random-feature least squares of Liu et al. 2023; the sizes and laws here are ours.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mixscope._checks import check_at_least, check_finite, check_ndim, check_positive
+
+GAIN = 3.0  # Ours: tanh well into its bends, so that blends and labels do not fit linearly.
+WIDTH = 10  # Ours: hidden units of the teacher outside the span.
+
+Teacher = Callable[[Tensor], Tensor]  # (N, D0) float64 inputs -> (N,) float64 labels
+
+
+@dataclass(frozen=True)
+class TanhFeatures:
+    """phi(x) = tanh(x A) / sqrt(D), with a fixed matrix A. |phi(x)|^2 is at most 1.
+
+    Attributes:
+        matrix: (D0, D) float64, A.
+    """
+
+    matrix: Tensor
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Return (N, D) float64 features of (N, D0) inputs."""
+        return torch.tanh(inputs.to(torch.float64) @ self.matrix) / math.sqrt(self.matrix.shape[1])
+
+
+@dataclass(frozen=True)
+class SpanTeacher:
+    """Labels in the span of the features, phi(x) theta: a student on the same features can meet them exactly.
+
+    Attributes:
+        features: phi.
+        coefficients: (D,) float64, theta.
+    """
+
+    features: TanhFeatures
+    coefficients: Tensor
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Return (N,) float64 labels of (N, D0) inputs."""
+        return self.features(inputs) @ self.coefficients
+
+
+def tanh_features(input_dim: int, num_features: int, *, gain: float = GAIN, generator: torch.Generator) -> TanhFeatures:
+    """Draw features whose arguments are gain times a standard normal number for standard normal inputs.
+
+    Args:
+        input_dim: D0, at least 1.
+        num_features: D, at least 1.
+        gain: Positive; towards 0 the features become linear, towards infinity signs.
+        generator: A CPU generator.
+
+    Raises:
+        ValueError: If a size is below 1 or the gain not positive and finite.
+
+    Example:
+        >>> features = tanh_features(10, 100, generator=torch.Generator().manual_seed(0))
+        >>> features(torch.zeros(2, 10)).shape
+        torch.Size([2, 100])
+    """
+    check_at_least(1, input_dim=input_dim, num_features=num_features)
+    check_positive(gain=gain)
+    matrix = torch.randn(input_dim, num_features, dtype=torch.float64, generator=generator)
+    return TanhFeatures(matrix * (gain / math.sqrt(input_dim)))
+
+
+def span_teacher(features: TanhFeatures, *, generator: torch.Generator) -> SpanTeacher:
+    """Draw a teacher in the span of the features, with standard normal coefficients: labels of variance below 1.
+
+    Args:
+        features: phi, of the student too.
+        generator: A CPU generator.
+    """
+    num_features = features.matrix.shape[1]
+    return SpanTeacher(features, torch.randn(num_features, dtype=torch.float64, generator=generator))
+
+
+def two_layer_teacher(features: TanhFeatures, *, generator: torch.Generator) -> SpanTeacher:
+    """Draw a teacher outside the span: ten tanh units of its own, at gain 3, with standard normal coefficients.
+
+    Args:
+        features: phi of the student; only its input dimension is used.
+        generator: A CPU generator.
+    """
+    return span_teacher(tanh_features(len(features.matrix), WIDTH, generator=generator), generator=generator)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Who is blended with whom: M ordered pairs and the weights of their first members.
+
+    Attributes:
+        first: (M,) int64.
+        second: (M,) int64.
+        weights: (M,) float64 in [0, 1].
+    """
+
+    first: Tensor
+    second: Tensor
+    weights: Tensor
+
+    def blend(self, values: Tensor) -> Tensor:
+        """Return (M, ...) weights * values[first] + (1 - weights) * values[second], exact for equal members."""
+        weights = self.weights.view(-1, *[1] * (values.ndim - 1))
+        return torch.lerp(values[self.second], values[self.first], weights)
+
+
+def all_pairs(weights: Tensor) -> Pairs:
+    """Return all N^2 ordered pairs of N examples, an example with itself among them.
+
+    Args:
+        weights: (N^2,) float in [0, 1], one per pair.
+
+    Raises:
+        ValueError: If the number of weights is no square, or one is outside [0, 1].
+
+    Example:
+        >>> pairs = all_pairs(torch.tensor([1.0, 0.25, 0.5, 1.0]))
+        >>> pairs.blend(torch.tensor([0.0, 4.0], dtype=torch.float64)).tolist()
+        [0.0, 3.0, 2.0, 4.0]
+    """
+    check_ndim(1, weights=weights)
+    check_finite(weights=weights)
+    shares = weights.detach().to(torch.float64)
+    low, high = (float(end) for end in torch.aminmax(shares)) if len(shares) else (0.0, 1.0)
+    if not 0 <= low <= high <= 1:
+        raise ValueError(f"weights must lie in [0, 1], got values from {low} to {high}")
+    num_examples = math.isqrt(len(shares))
+    if num_examples**2 != len(shares) or not num_examples:
+        raise ValueError(f"weights must be one for each of N^2 pairs, got {len(shares)}")
+    order = torch.arange(num_examples, device=shares.device)
+    return Pairs(order.repeat_interleave(num_examples), order.repeat(num_examples), shares)
+
+
+def close_label_pairs(labels: Tensor, weights: Tensor, *, bandwidth: float, generator: torch.Generator) -> Pairs:
+    """Draw N partners for each of N examples, more often where the labels are close.
+
+    Partner j of i has probability in proportion to exp(-(y_i - y_j)^2 / (2 b^2)), b = bandwidth times the labels'
+    standard deviation. Source: C-Mixup, Yao et al. 2022; its bandwidth is absolute.
+
+    Args:
+        labels: (N,) float.
+        weights: (N^2,) float in [0, 1].
+        bandwidth: In standard deviations of the labels, positive; infinitely wide is uniform.
+        generator: A CPU generator.
+
+    Raises:
+        ValueError: If shapes do not fit, a value is not finite, or the bandwidth is not positive and finite.
+
+    Example:
+        >>> labels, weights = torch.tensor([0.0, 0.1, 9.0, 9.1]), torch.full((16,), 0.5)
+        >>> pairs = close_label_pairs(labels, weights, bandwidth=0.1, generator=torch.Generator().manual_seed(0))
+        >>> float((labels[pairs.first] - labels[pairs.second]).abs().max()) < 1
+        True
+    """
+    check_ndim(1, labels=labels)
+    check_positive(bandwidth=bandwidth)
+    check_finite(labels=labels)
+    pairs = all_pairs(weights)
+    if len(pairs.first) != len(labels) ** 2:
+        expected = math.isqrt(len(pairs.first))
+        raise ValueError(f"labels must be {expected} for {len(pairs.first)} weights, got {len(labels)}")
+    values = labels.to(torch.float64)
+    # Equal labels: every partner is as close as any other.
+    width = bandwidth * values.std(correction=0).clamp(min=torch.finfo(torch.float64).tiny)
+    shares = torch.exp(-(((values[:, None] - values) / width) ** 2) / 2)
+    partners = torch.multinomial(shares.cpu(), len(values), replacement=True, generator=generator)
+    return Pairs(pairs.first, partners.flatten().to(pairs.first.device), pairs.weights)

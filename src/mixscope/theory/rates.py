@@ -1,0 +1,153 @@
+"""Power laws measured along a path: the exponent, with an interval, beside the one that theory predicts."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from scipy.stats import t as student
+from torch import Tensor
+
+from mixscope._checks import check_finite, check_ndim, check_positive, check_same_length
+from mixscope.theory.peeled_record import FlowRecord
+
+NUM_BLOCKS = 5
+CONFIDENCE = 0.95
+
+# Exponents of log t on the layer-peeled flow from a generic start with D > K - 1. The conserved W^T W - H H^T leaves
+# the centred geometry at 1 / rho^2 ~ 1 / log t and the frozen mean classifier leaves W itself at 1 / rho; the scatter
+# within the plane of the class means is of second order. Source: Ji et al. 2022 (-1); the rest derived.
+PREDICTED_RATES = {
+    "nc1_trace": -1.0,
+    "nc1_pinv": -3.0,
+    "nc2_equinorm_means": -1.0,
+    "nc2_equinorm_weights": -1.0,
+    "nc2_equinorm_weights_uncentered": -0.5,
+    "nc2_equiangular_means": -1.0,
+    "nc2_equiangular_weights": -1.0,
+    "nc2_equiangular_weights_uncentered": -0.5,
+    "nc3_duality": -1.0,
+    "nc3_duality_uncentered": -0.5,
+}
+# These two are series in 1 / rho; all others in 1 / rho^2 ~ 1 / log t.
+HALF_POWER_SERIES = {"nc2_equinorm_weights_uncentered", "nc2_equiangular_weights_uncentered"}
+
+
+@dataclass(frozen=True)
+class RateEstimate:
+    """An exponent p of value ~ position^p.
+
+    Attributes:
+        exponent: The least-squares slope of log value on log position.
+        standard_error: By leaving out one of five consecutive blocks at a time. On a smooth curve it says how far the
+            curve is from the law, not how noisy it is.
+        low: Lower end of the 95 % interval (Student's t, four degrees of freedom).
+        high: Upper end.
+        num_points: Points used.
+    """
+
+    exponent: float
+    standard_error: float
+    low: float
+    high: float
+    num_points: int
+
+
+def power_law_rate(positions: Tensor, values: Tensor) -> RateEstimate:
+    """Fit log value = a + p log position.
+
+    Args:
+        positions: (T,) float, positive and increasing, T at least 10.
+        values: (T,) float, positive.
+
+    Raises:
+        ValueError: If lengths differ, there are fewer than ten points, positions do not increase, or a number is not
+            positive and finite.
+
+    Example:
+        >>> positions = torch.linspace(1, 10, 20, dtype=torch.float64)
+        >>> rate = power_law_rate(positions, 3 * positions**-2)
+        >>> round(rate.exponent, 12), rate.num_points
+        (-2.0, 20)
+    """
+    positions, values = _checked(positions, values)
+    return _jackknife(torch.stack([torch.ones_like(positions), positions.log()], dim=1), values)
+
+
+def limiting_rate(positions: Tensor, values: Tensor, *, correction: float = 1.0) -> RateEstimate:
+    """Fit log value = a + p log position + b / position^correction: the exponent at infinity.
+
+    The centred metrics of the flow are powers of rho^2 = (log t + c) / gamma, whose slope against log t reaches its
+    limit as 1 / log t; lengths and angles of the uncentred classifier are series in 1 / rho and reach it as
+    (log t)^(-1/2). This fit takes the first such term off instead of waiting. Source: derived.
+
+    Args:
+        positions: (T,) float, positive and increasing, T at least 10.
+        values: (T,) float, positive.
+        correction: Power of 1 / position of the first correction, positive.
+
+    Raises:
+        ValueError: As for `power_law_rate`, or if correction is not positive and finite.
+
+    Example:
+        >>> positions = torch.linspace(10, 100, 20, dtype=torch.float64)
+        >>> [round(fit(positions, 1 / (positions + 1)).exponent, 2) for fit in (power_law_rate, limiting_rate)]
+        [-0.97, -1.0]
+    """
+    check_positive(correction=correction)
+    positions, values = _checked(positions, values)
+    scale = float(positions[0])  # keeps the columns of one size
+    return _jackknife(
+        torch.stack([torch.ones_like(positions), positions.log(), (scale / positions) ** correction], dim=1), values
+    )
+
+
+def collapse_rates(record: FlowRecord, *, first_log_time: float) -> dict[str, RateEstimate]:
+    """Measure the exponent of log t of every metric in `PREDICTED_RATES`, by `limiting_rate`.
+
+    Args:
+        record: Of the flow or of gradient descent.
+        first_log_time: Only records from here on are used, at least ten of them; positive.
+
+    Returns:
+        Metric to estimate, in the order of `PREDICTED_RATES`.
+
+    Raises:
+        ValueError: If fewer than ten records are left, their times are not positive, or a metric is not positive there
+            (it has reached rounding, or there is only one example per class).
+    """
+    is_used = record.log_times >= first_log_time
+    times = record.log_times[is_used]
+    return {
+        name: limiting_rate(times, getattr(record, name)[is_used], correction=0.5 if name in HALF_POWER_SERIES else 1.0)
+        for name in PREDICTED_RATES
+    }
+
+
+def _checked(positions: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    check_ndim(1, positions=positions, values=values)
+    check_same_length(positions=positions, values=values)
+    check_finite(positions=positions, values=values)
+    if len(positions) < 2 * NUM_BLOCKS:
+        raise ValueError(f"positions must be at least {2 * NUM_BLOCKS} points, got {len(positions)}")
+    for name, numbers in (("positions", positions), ("values", values)):
+        if not bool((numbers > 0).all()):
+            raise ValueError(f"{name} must be positive, got {float(numbers.min())}")
+    if not bool((positions.diff() > 0).all()):
+        raise ValueError("positions must increase, got some that do not")
+    return positions.to(torch.float64), values.to(torch.float64)
+
+
+def _jackknife(columns: Tensor, values: Tensor) -> RateEstimate:
+    """Fit log values on the columns; the error of the second coefficient from leaving out blocks."""
+    logs = values.log()[:, None]
+
+    def exponent(is_kept: Tensor) -> Tensor:
+        return torch.linalg.lstsq(columns[is_kept], logs[is_kept], driver="gelsd").solution[1, 0]
+
+    everything = torch.ones(len(values), dtype=torch.bool)
+    fitted = float(exponent(everything))
+    blocks = torch.arange(len(values)) * NUM_BLOCKS // len(values)
+    left_out = torch.stack([exponent(blocks != block) for block in range(NUM_BLOCKS)])
+    error = math.sqrt((NUM_BLOCKS - 1) * float(left_out.var(correction=0)))
+    reach = float(student.ppf((1 + CONFIDENCE) / 2, NUM_BLOCKS - 1)) * error
+    return RateEstimate(fitted, error, fitted - reach, fitted + reach, len(values))

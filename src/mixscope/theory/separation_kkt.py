@@ -1,0 +1,173 @@
+"""How far a point is from the first- and second-order conditions of the separation problem, and a numerical solver."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.optimize import minimize, nnls
+from torch import Tensor
+
+from mixscope._checks import check_at_least
+from mixscope.theory.peeled_loss import Array, peeled_margins
+from mixscope.theory.peeled_point import PeeledPoint, check_class_counts, gaussian_start, scaled
+from mixscope.theory.solution import Solution, solved
+
+SOLVER_TOLERANCE = 1e-6  # relative; the quadratic programs of the solver end near 1e-8
+MAX_SOLVER_STEPS = 1000
+
+
+@dataclass(frozen=True)
+class KktReport:
+    """The first-order conditions of the separation problem at a point that was scaled to smallest margin 1.
+
+    Attributes:
+        value: |W|^2 / 2 + |H|^2 / 2 of the scaled point, at least `separation_optimum`'s.
+        residual: sqrt(stationarity^2 + complementarity^2), at least 0; 0 at a KKT point.
+        stationarity: |theta - sum of multipliers times constraint gradients| / |theta|.
+        complementarity: |multiplier * (margin over class j - 1)| over all constraints, divided by |theta|.
+        multipliers: (N, K) float64, at least 0: of the constraint of class j on each example; 0 for its own class.
+        curvature: 2 - 2 sigma_1, sigma_1 the largest singular value of the multipliers' matrix: when negative, and D
+            exceeds the rank of W, the quadratic form of the problem's Lagrangian along a direction that moves no
+            margin to first order. 0 at neural collapse, which has sigma_1 = 1.
+    """
+
+    value: float
+    residual: float
+    stationarity: float
+    complementarity: float
+    multipliers: Tensor
+    curvature: float
+
+
+def separation_kkt(point: PeeledPoint) -> KktReport:
+    """Measure how far the direction of a point is from a KKT point of the separation problem.
+
+    The multipliers are those of least residual, stationarity and complementarity together, by nonnegative least
+    squares; so no constraint has to be called active. Source: Ji et al. 2022, section 3; measured as here by choice.
+
+    Args:
+        point: A point that classifies every example.
+
+    Raises:
+        ValueError: If the smallest margin is not positive.
+
+    Example:
+        >>> from mixscope.theory.separation import square_point
+        >>> report = separation_kkt(square_point(1, dim=3))
+        >>> round(report.value, 6), report.residual < 1e-12, round(report.curvature, 6)
+        (4.0, True, -2.0)
+    """
+    smallest = float(peeled_margins(point).min())
+    if not smallest > 0:
+        raise ValueError(f"point must classify every example, got a smallest margin of {smallest:.3g}")
+    point = scaled(point, squared_norm=point.squared_norm / smallest)
+    gradients, gaps, places = _constraints(point)
+    norm = math.sqrt(point.squared_norm)
+    theta = torch.cat([point.head_weight, point.features]).flatten()
+    system = torch.cat([gradients.T, torch.diag(gaps - 1)]).numpy() / norm
+    target = torch.cat([theta, torch.zeros_like(gaps)]).numpy() / norm
+    found, residual = nnls(system, target, maxiter=30 * len(gaps))
+    solution = torch.from_numpy(found)
+    multipliers = torch.zeros(len(point.labels), point.num_classes, dtype=torch.float64)
+    multipliers[places] = solution
+    matrix = -multipliers
+    matrix[torch.arange(len(matrix)), point.labels] = multipliers.sum(dim=1)
+    return KktReport(
+        value=point.squared_norm / 2,
+        residual=float(residual),
+        stationarity=float((theta - gradients.T @ solution).norm()) / norm,
+        complementarity=float((solution * (gaps - 1)).norm()) / norm,
+        multipliers=multipliers,
+        curvature=2 - 2 * float(torch.linalg.matrix_norm(matrix, ord=2)),
+    )
+
+
+def solve_separation(
+    class_counts: Sequence[int], *, dim: int, num_starts: int = 4, generator: torch.Generator
+) -> Solution[PeeledPoint]:
+    """Solve the separation problem numerically, by sequential quadratic programming from random starts.
+
+    For small problems: the independent check of `separation_optimum`, and the only answer where D is below K - 1 and
+    neural collapse has no room.
+
+    Args:
+        class_counts: Examples of each class, K at least 2 of them, each at least 1.
+        dim: D, at least 1.
+        num_starts: Gaussian starts; the best end is returned. At least 1.
+        generator: A CPU generator.
+
+    Returns:
+        The best point, scaled to smallest margin 1. The residual is the KKT residual of `separation_kkt`; tolerance
+        1e-6. It certifies a stationary point, not a global optimum.
+
+    Raises:
+        ValueError: If an argument is out of its range, or no start reaches a point that classifies every example.
+    """
+    check_class_counts(class_counts)
+    check_at_least(1, dim=dim, num_starts=num_starts)
+    best, steps = None, 0
+    for _ in range(num_starts):
+        start = gaussian_start(class_counts, dim=dim, generator=generator)
+        found, taken = _quadratic_programs(start)
+        steps += taken
+        smallest = float(peeled_margins(found).min())
+        if smallest > 0:
+            feasible = scaled(found, squared_norm=found.squared_norm / smallest)
+            best = feasible if best is None or feasible.squared_norm < best.squared_norm else best
+    if best is None:
+        raise ValueError(f"dim must leave room to separate {len(class_counts)} classes, got {dim}: no start did")
+    residual = separation_kkt(best).residual
+    return solved(best, residual=residual, iterations=steps, tolerance=SOLVER_TOLERANCE, solver="solve_separation")
+
+
+def _constraints(point: PeeledPoint) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+    """Return the gradients (M, (K + N) D) and values (M,) of all (w_y - w_j) . h_i, and where they lie in (N, K)."""
+    num_classes, dim = point.head_weight.shape
+    others = torch.nn.functional.one_hot(point.labels, num_classes) == 0
+    examples, rivals = others.nonzero(as_tuple=True)
+    own = point.labels[examples]
+    rows = torch.arange(len(examples))
+    gradients = torch.zeros(len(examples), num_classes + len(point.labels), dim, dtype=torch.float64)
+    gradients[rows, own] = point.features[examples]
+    gradients[rows, rivals] = -point.features[examples]
+    differences = point.head_weight[own] - point.head_weight[rivals]
+    gradients[rows, num_classes + examples] = differences
+    gaps = (differences * point.features[examples]).sum(dim=1)
+    return gradients.flatten(1), gaps, (examples, rivals)
+
+
+def _quadratic_programs(start: PeeledPoint) -> tuple[PeeledPoint, int]:
+    """Run SLSQP from a start; return where it ended and its steps."""
+    num_classes, dim = start.head_weight.shape
+
+    def at(flat: Array) -> PeeledPoint:
+        stacked = torch.from_numpy(np.array(flat)).view(-1, dim)
+        return PeeledPoint(stacked[:num_classes], stacked[num_classes:], start.labels)
+
+    def value(flat: Array) -> float:
+        return 0.5 * float(flat @ flat)
+
+    def value_slope(flat: Array) -> Array:
+        return flat
+
+    def slack(flat: Array) -> Array:
+        return _constraints(at(flat))[1].numpy() - 1
+
+    def slack_slope(flat: Array) -> Array:
+        return _constraints(at(flat))[0].numpy()
+
+    constraints: Any = {"type": "ineq", "fun": slack, "jac": slack_slope}
+    result = minimize(
+        value,
+        torch.cat([start.head_weight, start.features]).flatten().numpy(),
+        jac=value_slope,
+        method="SLSQP",
+        constraints=constraints,
+        options={"maxiter": MAX_SOLVER_STEPS, "ftol": 1e-15},
+    )
+    if not np.isfinite(result.x).all():
+        return start, int(result.nit)
+    return at(result.x), int(result.nit)

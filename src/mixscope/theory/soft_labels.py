@@ -1,0 +1,224 @@
+"""The optimal logits of a free feature under a simplex classifier, for any soft label: one scalar equation per label.
+
+The classifier is a simplex equiangular tight frame of K rows of length m. The feature that minimises
+cross-entropy + (feature penalty / 2) |h|^2 has logits z = a (y - p) with p = softmax(z) and the logit gain
+a = m^2 K / ((K - 1) * feature penalty); h = W^T (y - p) / feature penalty.
+Source: the unconstrained model of Fisher et al. 2024, section 3; solved here.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mixscope._checks import check_at_least, check_finite, check_positive
+from mixscope.theory.roots import SMALL_STEP, increasing_root
+from mixscope.theory.solution import Solution, solved
+
+TOLERANCE = 1e-12  # relative; rounding alone leaves about 1e-14
+SUM_TOLERANCE = 1e-4  # of a label; float16 rounds to 1e-3 of a share, float32 to 1e-7
+MAX_INNER_STEPS = 60
+
+
+@dataclass(frozen=True)
+class SoftLabelLogits:
+    """The optimal logits for soft labels, by distinct label value. Over the K classes of a label they sum to zero.
+
+    The feature is h = (K - 1) / (m^2 K) times the sum over all classes of logit times classifier row.
+
+    Attributes:
+        logits: (..., R) float64, of the classes with each label value, in nats.
+        base_logit: (...) float64, of the classes with the smallest value (0 where classes are left over).
+        rises: (..., R) float64, logits minus base_logit, at least 0 and accurate also where tiny.
+        probabilities: (..., R) float64, of one class with each label value.
+        base_probability: (...) float64, of one class with the smallest value.
+        log_kappa: (...) float64; p_c = W_0(kappa exp(a y_c)) / a with Lambert's W.
+    """
+
+    logits: Tensor
+    base_logit: Tensor
+    rises: Tensor
+    probabilities: Tensor
+    base_probability: Tensor
+    log_kappa: Tensor
+
+
+def logit_gain(num_classes: int, *, feature_penalty: float, scale: float) -> float:
+    """Return a = m^2 K / ((K - 1) * feature penalty), by which the optimal logits exceed the errors: z = a (y - p).
+
+    The geometry depends on scale and penalty through it alone.
+
+    Args:
+        num_classes: K, at least 2.
+        feature_penalty: Factor of |h|^2 / 2, positive.
+        scale: Length m of the classifier's rows, positive.
+
+    Returns:
+        Nats, positive.
+
+    Raises:
+        ValueError: If num_classes is below 2, or a value is not positive and finite.
+
+    Example:
+        >>> round(logit_gain(3, feature_penalty=0.1, scale=1.0), 12)
+        15.0
+    """
+    check_at_least(2, num_classes=num_classes)
+    check_positive(feature_penalty=feature_penalty, scale=scale)
+    gain = scale * scale / feature_penalty * num_classes / (num_classes - 1)
+    check_positive(logit_gain=gain)
+    return gain
+
+
+def soft_label_logits(
+    label_values: Tensor, *, counts: Tensor | None = None, num_classes: int, gain: float
+) -> Solution[SoftLabelLogits]:
+    """Solve z = a (y - softmax(z)) for soft labels, given by their distinct values.
+
+    With t = a p_base the rise x of a class over the smallest label value solves x + t expm1(x) = a (y - y_base), and
+    K t = a K y_base + sum of all rises: one increasing equation in log(t). No difference of nearly equal numbers is
+    ever taken, so the answer keeps its digits for any gain.
+
+    Source: Fisher et al. 2024, unconstrained model; derived (kappa and Lambert's W are the same equation).
+
+    Args:
+        label_values: (..., R) float, at least 0: a dense label has R = K; the label of P blended classes R = P.
+        counts: Broadcasts to (..., R): how many classes have each value; left out, one each. The classes that are left
+            over have the label 0. A smoothed label of K classes is the two values with counts 1 and K - 1.
+        num_classes: K, at least 2.
+        gain: a of `logit_gain`, positive.
+
+    Returns:
+        The logits. The residual is the largest over classes of |z - a y + a p| / (|z| + a y + a p), the equation's
+        error relative to its own terms, with p computed afresh from z; tolerance 1e-12. Labels are normalised.
+
+    Raises:
+        ValueError: If a value is negative or not finite, labels do not sum to 1, counts are below 1 or sum to more
+            than K, num_classes is below 2, or the gain is not positive and finite.
+
+    Example:
+        >>> solution = soft_label_logits(torch.tensor([[0.5, 0.3, 0.2]]), num_classes=1000, gain=50.0)
+        >>> [round(float(logit), 4) for logit in solution.value.logits[0]], solution.is_converged
+        ([6.8665, 6.1493, 5.4778], True)
+    """
+    values, counts = _checked_labels(label_values, counts, num_classes=num_classes)
+    check_positive(gain=gain)
+    is_dense = counts.sum(dim=-1) == num_classes
+    base = torch.where(is_dense, values.amin(dim=-1), 0.0)
+    rises, log_scale, steps = solve_rises(
+        gain * (values - base[..., None]), counts=counts, base=gain * num_classes * base, num_classes=num_classes
+    )
+    base_logit = -(counts * rises).sum(dim=-1) / num_classes
+    log_kappa = log_scale + log_scale.exp() - gain * base
+    log_base_probability = log_scale - math.log(gain)
+    value = SoftLabelLogits(
+        logits=rises + base_logit[..., None],
+        base_logit=base_logit,
+        rises=rises,
+        probabilities=(rises + log_base_probability[..., None]).exp(),
+        base_probability=log_base_probability.exp(),
+        log_kappa=log_kappa,
+    )
+    residual = stationarity_residual(values, rises, counts=counts, num_classes=num_classes, gain=gain)
+    return solved(value, residual=residual, iterations=steps, tolerance=TOLERANCE, solver="soft_label_logits")
+
+
+def solve_rises(offsets: Tensor, *, counts: Tensor, base: Tensor, num_classes: int) -> tuple[Tensor, Tensor, int]:
+    """Solve K t = base + sum_r counts x_r with x_r + t expm1(x_r) = offsets_r for many labels at once.
+
+    Args:
+        offsets: (..., R) float64, at least 0: a (y - y_base).
+        counts: Broadcasts to (..., R).
+        base: (...) float64, at least 0: a K y_base; positive where all offsets are 0.
+        num_classes: K.
+
+    Returns:
+        The rises x (..., R), log(t) (...), and the number of Newton steps.
+    """
+    log_classes = math.log(num_classes)
+    state = {"point": torch.full_like(base, math.inf), "rises": torch.full_like(offsets, math.inf)}
+
+    def excess(point: Tensor) -> tuple[Tensor, Tensor]:
+        scale = point.exp()[..., None]
+        rises = _rise(offsets, scale, state["rises"])
+        state["rises"] = rises
+        total = base + (counts * rises).sum(dim=-1)
+        # t expm1(x) = offset - x, without the digits that the difference would lose.
+        grown = scale * rises.expm1()
+        slope = 1 + (counts * grown / (1 + scale + grown)).sum(dim=-1) / total
+        return point + log_classes - total.log(), slope
+
+    # Every rise is at most its offset, so t is at most gain / K; and the larger t, the smaller the rises.
+    high = (base + (counts * offsets).sum(dim=-1)).log() - log_classes
+    low = high - excess(high)[0]
+    point, steps = increasing_root(excess, low=low, high=high, start=low)
+    return _rise(offsets, point.exp()[..., None], state["rises"]), point, steps
+
+
+def rise_slopes(
+    rises: Tensor, log_scale: Tensor, *, offset_slopes: Tensor, base_slope: Tensor, counts: Tensor, num_classes: int
+) -> Tensor:
+    """Return (..., R), how the rises of `solve_rises` change when its offsets and base change at the given rates."""
+    scale = log_scale.exp()[..., None]
+    grown = rises.expm1()
+    stiffness = 1 + scale * (1 + grown)
+    rate = (base_slope + (counts * offset_slopes / stiffness).sum(dim=-1)) / (
+        num_classes + (counts * grown / stiffness).sum(dim=-1)
+    )
+    return (offset_slopes - rate[..., None] * grown) / stiffness
+
+
+def stationarity_residual(values: Tensor, rises: Tensor, *, counts: Tensor, num_classes: int, gain: float) -> float:
+    """Return the largest |z - a y + a p| / (|z| + a y + a p) over all classes, p = softmax(z) computed from z.
+
+    Relative to the size of its own terms, each class by itself: a class without a label is held to a relative
+    error of its probability, however small that is.
+    """
+    left_over = num_classes - counts.sum(dim=-1)
+    base_logit = -(counts * rises).sum(dim=-1) / num_classes
+    partition = left_over + (counts * rises.exp()).sum(dim=-1)
+    terms = (rises + base_logit[..., None], gain * values, gain * (rises.exp() / partition[..., None]))
+    worst = ((terms[0] - terms[1] + terms[2]).abs() / (terms[0].abs() + terms[1] + terms[2])).amax(dim=-1)
+    rest = gain / partition
+    worst_rest = torch.where(left_over > 0, (base_logit + rest).abs() / (base_logit.abs() + rest), 0.0)
+    both = torch.maximum(worst, worst_rest)
+    return float(both.max()) if both.numel() else 0.0
+
+
+def _rise(offsets: Tensor, scale: Tensor, guess: Tensor) -> Tensor:
+    """Solve x + t expm1(x) = b by Halley's steps from a guess, held below the two bounds that the terms give."""
+    upper = torch.minimum(offsets / (1 + scale), (offsets / scale).log1p())
+    rises = torch.minimum(guess, upper)
+    for _ in range(MAX_INNER_STEPS):
+        grown = scale * rises.expm1()
+        curvature = grown + scale
+        slope = 1 + curvature
+        newton = (rises + grown - offsets) / slope
+        step = newton / (1 - 0.5 * newton * (curvature / slope))
+        following = torch.minimum((rises - step).clamp(min=0.0), upper)
+        is_settled = bool(((following - rises).abs() <= SMALL_STEP * following).all())
+        rises = following
+        if is_settled:
+            break
+    return rises
+
+
+def _checked_labels(label_values: Tensor, counts: Tensor | None, *, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Return the normalised labels and their counts in float64, broadcast to one shape."""
+    check_at_least(2, num_classes=num_classes)
+    check_finite(label_values=label_values)
+    if label_values.ndim < 1 or label_values.shape[-1] < 1:
+        raise ValueError(f"label_values must have a last dimension of values, got shape {tuple(label_values.shape)}")
+    values = label_values.detach().to(torch.float64)
+    counts = torch.ones((), dtype=torch.float64, device=values.device) if counts is None else counts.to(values)
+    values, counts = torch.broadcast_tensors(values, counts)
+    if bool((values < 0).any()):
+        raise ValueError(f"label_values must be at least 0, got {float(values.min())}")
+    if not bool((counts >= 1).all()) or bool((counts.sum(dim=-1) > num_classes).any()):
+        raise ValueError(f"counts must be at least 1 and sum to at most num_classes = {num_classes}, got {counts}")
+    total = (counts * values).sum(dim=-1, keepdim=True)
+    if bool(((total - 1).abs() > SUM_TOLERANCE).any()):
+        worst = float((total - 1).abs().max())
+        raise ValueError(f"label_values must sum to 1 over the classes, got labels that are off by {worst:.2g}")
+    return values / total, counts

@@ -1,0 +1,51 @@
+"""What every solver returns: the value, how far off it is, and whether it converged."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Value = TypeVar("Value")
+
+
+class NotConvergedWarning(UserWarning):
+    """A solver stopped before its tolerance; the solution it returned says why."""
+
+
+@dataclass(frozen=True)
+class Solution(Generic[Value]):
+    """The answer of a solver, with its certificate.
+
+    Attributes:
+        value: The best value found.
+        residual: How far the value is from satisfying its equation, at least 0; the solver says in which norm.
+        iterations: Steps taken.
+        is_converged: Whether the residual is within the solver's tolerance.
+        reason: Why not, in one line; empty when it converged.
+    """
+
+    value: Value
+    residual: float
+    iterations: int
+    is_converged: bool
+    reason: str = ""
+
+
+def solved(value: Value, *, residual: float, iterations: int, tolerance: float, solver: str) -> Solution[Value]:
+    """Return a solution that says whether its residual is within the tolerance, and warn once if it is not.
+
+    Args:
+        value: The best value found.
+        residual: How far off it is.
+        iterations: Steps taken.
+        tolerance: The largest residual that counts as converged (NaN never does).
+        solver: The name that a warning gives.
+
+    Example:
+        >>> solved(2.0, residual=1e-15, iterations=3, tolerance=1e-12, solver="square root").is_converged
+        True
+    """
+    if residual <= tolerance:
+        return Solution(value, residual, iterations, True)
+    reason = f"the residual {residual:.3g} is above the tolerance {tolerance:.3g} after {iterations} steps"
+    warnings.warn(f"{solver} did not converge: {reason}", NotConvergedWarning, stacklevel=3)
+    return Solution(value, residual, iterations, False, reason)

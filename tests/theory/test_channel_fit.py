@@ -1,0 +1,208 @@
+"""Theory fitted to measured channels: parameters recovered, noise averaged out, and no answer where there is none."""
+
+import math
+
+import pytest
+import torch
+from scipy.optimize import minimize_scalar
+
+from mixscope.metrics.overlay import CurveFamily, theory_residual
+from mixscope.theory.channel_curves import LOG_GAIN_RANGE, line_curve, mixup_curve, mixup_points
+from mixscope.theory.channel_fit import fit_mixup_channel, fit_mixup_shape
+from mixscope.theory.channel_lengths import fit_scale_and_penalty
+from mixscope.theory.channel_lines import fit_squared_loss_line, fit_unmixed_line
+from mixscope.theory.mixed_features import mixup_features, same_class_rise, squared_loss_features
+from mixscope.theory.solution import NotConvergedWarning
+
+
+def uniform(count: int, *, seed: int = 0) -> torch.Tensor:
+    return torch.rand(count, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def noise(count: int, *, size: float, seed: int = 1) -> torch.Tensor:
+    return size * torch.randn(2, count, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 10, 1000])
+@pytest.mark.parametrize("gain", [0.5, 50.0, 1e4])
+@pytest.mark.parametrize("count", [3, 600])
+def test_the_gain_of_exact_curves_is_recovered(num_classes: int, gain: float, count: int) -> None:
+    weights = uniform(count)
+    x1, x2 = mixup_curve(num_classes)(weights, math.log(gain))
+    solution = fit_mixup_channel(x1, x2, weights, num_classes=num_classes)
+    assert solution.is_converged
+    assert solution.value.gain == pytest.approx(gain, rel=1e-9)
+    assert solution.value.relative_residual < 1e-10
+    assert solution.value.unit == 1
+    assert solution.value.same_class == pytest.approx(same_class_rise(num_classes, gain=gain), rel=1e-9)
+    shape = fit_mixup_shape(0.4 * x1, 0.4 * x2, weights, num_classes=num_classes)
+    assert shape.value.gain == pytest.approx(gain, rel=1e-5)  # at small gains unit and gain nearly trade
+    assert shape.value.unit == pytest.approx(0.4, rel=1e-5)
+
+
+def test_the_fit_is_the_least_squares_minimum_of_a_generic_minimiser() -> None:
+    weights = uniform(700)
+    points = torch.stack(mixup_curve(10)(weights, math.log(3e3))) + noise(700, size=1.0)
+    fit = fit_mixup_channel(*points, weights, num_classes=10).value
+
+    def squares(log_gain: float) -> float:
+        return float((points - torch.stack(mixup_curve(10)(weights, log_gain))).square().sum())
+
+    direct = minimize_scalar(squares, bounds=(2, 15), method="bounded", options={"xatol": 1e-10})
+    assert math.log(fit.gain) == pytest.approx(direct.x, abs=1e-6)  # half the digits of a minimum's value
+    assert fit.relative_residual == pytest.approx(math.sqrt(direct.fun / float(points.square().sum())), rel=1e-9)
+
+
+def test_the_hook_of_the_metrics_finds_the_same_curve() -> None:
+    weights = uniform(300)
+    points = torch.stack(mixup_curve(10)(weights, math.log(3e3))) + noise(300, size=0.5)
+    ours = fit_mixup_channel(*points, weights, num_classes=10).value
+    family = CurveFamily(mixup_curve(10), start={"log_gain": 5.0}, bounds={"log_gain": LOG_GAIN_RANGE})
+    theirs = theory_residual(*points, weights, family)
+    assert theirs.is_converged
+    assert theirs.parameters["log_gain"] == pytest.approx(math.log(ours.gain), abs=1e-6)  # numerical derivatives
+    assert theirs.relative_residual == pytest.approx(ours.relative_residual, rel=1e-9)
+    line = theory_residual(*points, weights, CurveFamily(line_curve(10), start={"same_class": 1.0}))
+    unmixed = fit_unmixed_line(*points, weights, num_classes=10).value
+    assert line.parameters["same_class"] == pytest.approx(unmixed.same_class, rel=1e-6)
+    assert line.relative_residual == pytest.approx(unmixed.relative_residual, rel=1e-9)
+
+
+def test_noise_is_averaged_out() -> None:
+    weights = uniform(20_000)
+    points = torch.stack(mixup_curve(10)(weights, math.log(1e4))) + noise(20_000, size=2.0)
+    fit = fit_mixup_channel(*points, weights, num_classes=10).value
+    # d(x1 + x2) / d log(a) is about 2, so the error of log(a) is about 2 / sqrt(2 * 20000) = 0.01
+    assert math.log(fit.gain) == pytest.approx(math.log(1e4), abs=0.05)
+    total = float(torch.stack(mixup_curve(10)(weights, math.log(1e4))).square().sum()) + 2 * 20_000 * 4
+    assert fit.relative_residual == pytest.approx(math.sqrt(2 * 20_000 * 4 / total), rel=0.02)
+
+
+def test_the_curve_is_given_on_a_grid() -> None:
+    weights = uniform(50)
+    x1, x2 = mixup_curve(5)(weights, math.log(200.0))
+    fit = fit_mixup_channel(x1, x2, weights, num_classes=5).value
+    assert fit.curve_weights.tolist() == pytest.approx([i / 100 for i in range(101)], abs=1e-15)
+    expected = mixup_features(5, fit.curve_weights, feature_penalty=5 / (4 * 200.0), scale=1.0).value
+    torch.testing.assert_close(fit.curve_x1, expected.x1, rtol=1e-8, atol=1e-12)
+    torch.testing.assert_close(fit.curve_x2, expected.x2, rtol=1e-8, atol=1e-12)
+
+
+def test_order_and_exchange_of_the_points_do_not_matter() -> None:
+    weights = uniform(1500)
+    points = torch.stack(mixup_curve(10)(weights, math.log(500.0))) + noise(1500, size=0.7)
+    plain = fit_mixup_channel(*points, weights, num_classes=10).value
+    order = torch.randperm(1500, generator=torch.Generator().manual_seed(3))
+    shuffled = fit_mixup_channel(*points[:, order], weights[order], num_classes=10).value
+    exchanged = fit_mixup_channel(points[1], points[0], 1 - weights, num_classes=10).value
+    assert shuffled.gain == pytest.approx(plain.gain, rel=1e-11)
+    assert exchanged.gain == pytest.approx(plain.gain, rel=1e-11)
+
+
+def test_float32_measurements_are_taken() -> None:
+    weights = uniform(40)
+    x1, x2 = mixup_curve(10)(weights, math.log(500.0))
+    fit = fit_mixup_channel(x1.float(), x2.float().requires_grad_(), weights.float(), num_classes=10).value
+    assert fit.gain == pytest.approx(500.0, rel=1e-5)
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 10])
+def test_slopes_of_the_curve_are_its_difference_quotients(num_classes: int) -> None:
+    weights = torch.tensor([0.0, 0.1, 0.5, 0.8, 1.0], dtype=torch.float64)
+    slopes = mixup_points(weights, 4.0, num_classes)[1]
+    quotient = (mixup_points(weights, 4.0005, num_classes)[0] - mixup_points(weights, 3.9995, num_classes)[0]) / 1e-3
+    torch.testing.assert_close(slopes, quotient, rtol=1e-6, atol=1e-9)
+
+
+def test_data_that_ask_for_no_gain_come_back_unconverged() -> None:
+    weights = uniform(100)
+    with pytest.warns(NotConvergedWarning, match="the data do not bound the gain: 1e-06 is the best in"):
+        solution = fit_mixup_channel(-weights, weights - 1, weights, num_classes=10)
+    assert not solution.is_converged
+    assert solution.reason == "the data do not bound the gain: 1e-06 is the best in [1e-06, 1e+15]"
+    assert solution.value.relative_residual == pytest.approx(1.0, abs=1e-5)
+    with pytest.warns(NotConvergedWarning):
+        line = fit_mixup_shape(weights, 1 - weights, weights, num_classes=10)  # a line has no shape to tell a gain by
+    assert not line.is_converged
+    assert line.value.relative_residual < 1e-5
+    with pytest.warns(NotConvergedWarning):
+        falling = fit_mixup_shape(-weights, weights - 1, weights, num_classes=10)
+    assert falling.value.unit == 0
+
+
+def test_two_classes_and_even_blends_tell_nothing() -> None:
+    even = torch.full((3,), 0.5)
+    with pytest.warns(NotConvergedWarning):
+        assert not fit_mixup_channel(even, -even, even, num_classes=2).is_converged
+    assert fit_unmixed_line(even, -even, even, num_classes=2).value.same_class == 0
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 10])
+@pytest.mark.parametrize("penalty", [5.0, 0.1])
+def test_the_squared_loss_line_gives_its_penalty_back(num_classes: int, penalty: float) -> None:
+    weights = uniform(30)
+    value = squared_loss_features(num_classes, weights, feature_penalty=penalty, scale=1.3).value
+    solution = fit_squared_loss_line(value.x1, value.x2, weights, num_classes=num_classes)
+    assert solution.is_converged
+    assert solution.value.gain == pytest.approx(value.gain, rel=1e-11)
+    assert solution.value.feature_penalty(scale=1.3) == pytest.approx(penalty, rel=1e-11)
+    assert solution.value.relative_residual < 1e-14
+    full = squared_loss_features(num_classes, solution.value.curve_weights, feature_penalty=penalty, scale=1.3).value
+    torch.testing.assert_close(solution.value.curve_x1, full.x1, rtol=0, atol=1e-14)
+
+
+def test_lines_too_steep_or_falling_have_no_penalty() -> None:
+    weights = uniform(5)
+    steep = fit_squared_loss_line(2 * weights, 2 * (1 - weights), weights, num_classes=4).value
+    assert steep.gain == math.inf
+    assert steep.feature_penalty(scale=1.0) == 0
+    assert steep.same_class == pytest.approx(2.0, rel=1e-14)
+    falling = fit_squared_loss_line(-weights, weights - 1, weights, num_classes=4).value
+    assert falling.gain == 0
+    assert falling.feature_penalty(scale=1.0) == math.inf
+    assert fit_unmixed_line(-weights, weights - 1, weights, num_classes=4).value.gain == 0
+
+
+@pytest.mark.parametrize("num_classes", [2, 10])
+def test_the_unmixed_line_ends_at_the_unblended_features(num_classes: int) -> None:
+    features = mixup_features(num_classes, torch.tensor([0.0, 1.0]), feature_penalty=1e-3, scale=1.0).value
+    fit = fit_unmixed_line(features.x1, features.x2, features.weights, num_classes=num_classes).value
+    assert fit.gain == pytest.approx(features.gain, rel=1e-11)
+    assert fit.same_class == pytest.approx(features.same_class, rel=1e-13)
+    assert fit.relative_residual < 1e-14
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 10])
+@pytest.mark.parametrize(("scale", "penalty"), [(0.7, 1e-2), (2.5, 1e-3)])
+def test_lengths_tell_the_scale_and_with_it_the_penalty(num_classes: int, scale: float, penalty: float) -> None:
+    weights = uniform(60)
+    value = mixup_features(num_classes, weights, feature_penalty=penalty, scale=scale).value
+    solution = fit_scale_and_penalty(value.x1, value.x2, value.lengths, weights, num_classes=num_classes)
+    assert solution.is_converged
+    assert solution.value.scale == pytest.approx(scale, rel=1e-9)
+    assert solution.value.feature_penalty == pytest.approx(penalty, rel=1e-9)
+    assert solution.value.length_residual < 1e-9
+    doubled = fit_scale_and_penalty(value.x1, value.x2, 2 * value.lengths, weights, num_classes=num_classes).value
+    assert doubled.scale == pytest.approx(scale / 2, rel=1e-9)
+
+
+def test_bad_input_is_named() -> None:
+    ones = torch.ones(3)
+    with pytest.raises(ValueError, match="x1 and x2 and weights must have the same length, got 3 and 2 and 3"):
+        fit_mixup_channel(ones, ones[:2], ones, num_classes=3)
+    with pytest.raises(ValueError, match=r"x1 must have 1 dimensions, got shape \(1, 3\)"):
+        fit_mixup_shape(ones[None], ones, ones, num_classes=3)
+    with pytest.raises(ValueError, match="x2 must be finite, got 3 NaN"):
+        fit_squared_loss_line(ones, ones * math.nan, ones, num_classes=3)
+    with pytest.raises(ValueError, match=r"mixing_weight must lie in \[0, 1\], got values from 2.0 to 2.0"):
+        fit_unmixed_line(ones, ones, 2 * ones, num_classes=3)
+    with pytest.raises(ValueError, match="x1 and x2 must hold a value that is not 0, got 3 points"):
+        fit_mixup_channel(0 * ones, 0 * ones, ones, num_classes=3)
+    with pytest.raises(ValueError, match="x1 and x2 must hold a value that is not 0, got 0 points"):
+        fit_mixup_channel(ones[:0], ones[:0], ones[:0], num_classes=3)
+    with pytest.raises(ValueError, match="num_classes must be at least 2, got 1"):
+        fit_mixup_channel(ones, ones, ones, num_classes=1)
+    with pytest.raises(ValueError, match=r"lengths must be at least 0 and not all 0, got from -1.0 to -1.0"):
+        fit_scale_and_penalty(ones, ones, -ones, 0.9 * ones, num_classes=3)
+    with pytest.raises(ValueError, match="scale must be positive and finite, got 0"):
+        fit_unmixed_line(ones, ones, ones, num_classes=3).value.feature_penalty(scale=0)
