@@ -133,3 +133,32 @@ def test_files_are_described_from_the_root_and_names_stay(monkeypatch, data, mod
 
 def test_the_command_line_offers_every_scheme_of_the_catalogue():
     assert set(get_args(get_type_hints(MixingOptions)["mixing"])) == set(SCHEMES)
+
+
+@pytest.mark.parametrize("mixing_off", [None, 0, 7, "auto"])
+def test_when_mixing_ends_comes_back_from_a_description(mixing_off):
+    options = TrainOptions(training=Recipe(mixing_off=mixing_off))
+    written = json.loads(json.dumps(options_to_dict(options)))
+    assert options_from_dict(TrainOptions, written) == options
+
+
+def test_an_unknown_word_for_when_mixing_ends_is_refused():
+    with pytest.raises(UserError, match="the description's mixing_off must be <class 'int'>, got 'soon'"):
+        options_from_dict(Recipe, {"mixing_off": "soon"})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mixing": MixingOptions(mixing="none")}, "mixing-off auto must go with a scheme that mixes, got mixing none"),
+        ({"loss": "squared-error"}, "mixing-off auto must go with loss cross-entropy, got squared-error"),
+    ],
+)
+def test_mixing_ends_by_itself_only_where_there_is_a_floor_to_watch(options, message):
+    recipe = Recipe(mixing_off="auto", loss=options.pop("loss", "cross-entropy"))
+    with pytest.raises(UserError, match=message):
+        TrainOptions(training=recipe, **options)
+
+
+def test_a_method_whose_mixing_ends_by_itself_is_named_so():
+    assert method_label(TrainOptions(training=Recipe(mixing_off="auto"))) == "mixup, off automatically"

@@ -4,20 +4,26 @@ from synthetic_runs import synthetic_run, synthetic_runs
 
 from mixscope.report.groups import group_runs
 from mixscope.report.page import render_report
-from mixscope.report.tables import channel_table, collapse_rows, option_rows, repeat_command
+from mixscope.report.tables import channel_table, number_rows, option_rows, repeat_command
 
 
-def test_collapse_numbers_without_a_curve_are_in_a_table_with_the_catalogue_s_titles():
+def test_numbers_are_listed_with_the_catalogue_s_titles_for_every_method():
     changes = {"nc/nc2_etf_means": 1.1e-16, "nc/nc3_alignment": 0.25}
-    for run in (synthetic_run(kind="measure", epochs=[0], **changes), synthetic_run(epochs=[10], **changes)):
-        rows = {row.title: row.cells[0].text for row in collapse_rows(group_runs([run]))}
+    for run in (synthetic_run(kind="measure", epochs=[0], **changes), synthetic_run(epochs=[0, 10], **changes)):
+        rows = {row.title: row.cells[0].text for row in number_rows(group_runs([run]), "nc/")}
         assert rows["NC2: class means against a simplex"] == "0"
         assert rows["NC3: angle between classifier and class mean"] == "0.25"
         assert len(rows) == sum(key.startswith("nc/") for key in run.metrics[-1])
         assert "NC3: angle between classifier and class mean" in render_report([run], title="A title")
-    assert collapse_rows(group_runs([synthetic_run(epochs=[0, 10])])) == []
-    both = collapse_rows(group_runs([synthetic_run("erm", epochs=[0, 10]), synthetic_run(kind="measure", epochs=[0])]))
-    assert all(len(row.cells) == 2 for row in both)
+    runs = [synthetic_run("erm", epochs=[0, 10]), synthetic_run(kind="measure", epochs=[0])]
+    assert all(len(row.cells) == 2 for row in number_rows(group_runs(runs), "nc/"))
+    assert number_rows(group_runs(runs), "nowhere/") == []
+
+
+def test_numbers_beside_curves_are_folded_away_and_numbers_without_curves_are_open():
+    fold = "numbers after the last epoch</summary>"
+    assert fold in render_report([synthetic_run(epochs=[0, 10])], title="A title")
+    assert fold not in render_report([synthetic_run(kind="measure", epochs=[0], has_pictures=False)], title="A title")
 
 
 def test_two_classes_have_no_order_columns_but_a_note():

@@ -47,7 +47,7 @@ def test_another_seed_gives_other_weights():
 
 
 def naive_losses(scheme, *, epochs, mixing_off=None):
-    """Train with plain torch, one line of the definition after another; return each epoch's loss, accuracy and gap."""
+    """Train with plain torch, one line of the definition after another: loss, accuracy, floor of every epoch."""
     training = make_training(scheme)
     net, batches = training.model, training.batches
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
@@ -68,7 +68,7 @@ def naive_losses(scheme, *, epochs, mixing_off=None):
             floor -= sum(float(share * share.log()) for share in targets.flatten() if share > 0)
             hits += sum(float(targets[i, int(logits[i].argmax())]) for i in range(len(inputs)))
             count += len(inputs)
-        results.append((total / count, hits / count, (total - floor) / count))
+        results.append((total / count, hits / count, floor / count))
     return results
 
 
@@ -78,9 +78,10 @@ def naive_losses(scheme, *, epochs, mixing_off=None):
 def test_losses_and_accuracies_agree_with_a_plain_loop(scheme, mixing_off):
     summaries, _ = train(scheme, schedule="constant", mixing_off=mixing_off)
     expected = naive_losses(scheme, epochs=4, mixing_off=mixing_off)
-    for summary, (loss, accuracy, gap) in zip(summaries, expected, strict=True):
+    for summary, (loss, accuracy, floor) in zip(summaries, expected, strict=True):
         assert summary.loss == pytest.approx(loss, rel=2e-5)  # float32 through 20 steps: seen 1e-6
-        assert summary.loss_floor_gap == pytest.approx(gap, rel=5e-5)
+        assert summary.loss_floor == pytest.approx(floor, abs=1e-6)  # float32 entropies
+        assert summary.blend_entropy == summary.loss_floor
         assert summary.accuracy_blends == pytest.approx(accuracy, abs=1e-6)
         assert summary.mixing_on == (scheme != "none" and (mixing_off is None or summary.epoch <= mixing_off))
     assert [s.step for s in summaries] == [5, 10, 15, 20]
@@ -205,13 +206,14 @@ def test_long_gradients_are_scaled_down():
 
 
 @pytest.mark.parametrize("loss", ["cross-entropy", "squared-error"])
-def test_the_gap_to_the_floor_counts_smoothed_labels_and_is_the_whole_squared_error(loss):
+def test_the_floor_of_the_loss_counts_smoothed_labels_and_is_zero_for_the_squared_error(loss):
     smoothing = 0.1 if loss == "cross-entropy" else 0.0
     summaries, _ = train("none", loss=loss, label_smoothing=smoothing)
     # a hard label of 10 classes smoothed by 0.1: one share of 0.91, nine of 0.01
     entropy = -(0.91 * math.log(0.91) + 9 * 0.01 * math.log(0.01)) if smoothing else 0.0
     for summary in summaries:
-        assert summary.loss - summary.loss_floor_gap == pytest.approx(entropy, abs=1e-6)  # float32 entropies
+        assert summary.blend_entropy == 0
+        assert summary.loss_floor == pytest.approx(entropy, abs=1e-6)  # float32 entropies
 
 
 class StopAfter:

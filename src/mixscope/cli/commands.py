@@ -253,6 +253,10 @@ def _print_summary(console: Console, folder: Path) -> None:
     run = read_run(folder)
     rows = [[key, format_number(value)] for key, value in run.metrics[-1].items() if not key.startswith("linearity/")]
     print_table(console, f"{run.method} on {run.record['data']['name']}", ["quantity", "value"], rows)
+    if "mixing_off_after" in run.record:
+        epoch = run.record["mixing_off_after"]
+        when = "in no epoch" if epoch is None else f"after epoch {epoch}"
+        console.print(f"the over-training monitor ended mixing {when}", highlight=False)
     layers = run.pictures.get("linearity", [])
     if layers:
         columns = ["site", "nonlinearity", "floor", "angle_degrees", "relative_defect"]

@@ -21,6 +21,7 @@ from mixscope.data.images import ImageData
 from mixscope.experiment.devices import build_accelerator
 from mixscope.experiment.options import DataOptions, MixingOptions, TrainOptions
 from mixscope.experiment.probe import Probe, build_probe
+from mixscope.experiment.switching import MonitoredSwitchOff
 from mixscope.mixing.catalogue import MixingScheme
 from mixscope.mixing.hidden import ManifoldMixup
 from mixscope.mixing.pixel import Mixup, NoMixing
@@ -195,6 +196,7 @@ def build_bench(options: TrainOptions, *, folder: Path, tracker: str | None, obs
         num_classes=data.num_classes,
         seed=options.seed,
         accelerator=accelerator,
+        switch_off=MonitoredSwitchOff() if recipe.mixing_off == "auto" else None,
     )
     probe = build_probe(
         data,

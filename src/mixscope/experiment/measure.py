@@ -1,28 +1,22 @@
 """Measure one network on one set of images: every number of a metrics line and every picture of a report."""
 
-import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from mixscope._errors import UserError
 from mixscope._random import named_generator
-from mixscope.capturing import Captured, capture
-from mixscope.experiment.probe import Batch, Probe
-from mixscope.metrics.calibration import CalibrationBins, brier_score, negative_log_likelihood_from_logits
-from mixscope.metrics.channels import classifier_coordinates, mixed_feature_geometry
-from mixscope.metrics.collapse import nearest_class_mean_mismatch, neural_collapse
-from mixscope.metrics.linearity import NonlinearityReport, nonlinearity
-from mixscope.metrics.statistics import ClassStatistics
+from mixscope.capturing import capture
+from mixscope.experiment.overlay import MIXUP, Expectation, draw_expectation
+from mixscope.experiment.probe import Probe
+from mixscope.measuring import BlendedFeatures, NetworkMeasurement, examine_network, linearity_values, measure_linearity
+from mixscope.metrics.calibration import Reliability
+from mixscope.metrics.channels import classifier_coordinates
 from mixscope.mixing.pixel import Mixup
 from mixscope.simplex import project_to_classifier_plane, spans_plane
 
 PICTURED_PAIRS = 400  # points of a scatter plot: enough to see the shape, few enough for a phone
-
-UNDEFINED = NonlinearityReport(*[math.nan] * len(fields(NonlinearityReport)))
 
 
 @dataclass(frozen=True)
@@ -34,7 +28,13 @@ class Measurement:
 
 
 def measure(
-    model: nn.Module, probe: Probe, *, head: str, sites: tuple[str, ...], draw_plane: bool = True
+    model: nn.Module,
+    probe: Probe,
+    *,
+    head: str,
+    sites: tuple[str, ...],
+    expectation: Expectation = MIXUP,
+    draw_pictures: bool = True,
 ) -> Measurement:
     """Measure everything the bench knows about a network.
 
@@ -43,7 +43,9 @@ def measure(
         probe: The images.
         head: Module name of its linear classifier, whose input is the last-layer feature.
         sites: Modules whose linearity is measured, early to late.
-        draw_plane: Whether to add the picture of three classes' blends, which has no numbers.
+        expectation: What theory expects of it.
+        draw_pictures: Whether to add what takes longer: the picture of three classes' blends, and theory's curve fitted
+            to the blends of all classes, with "channels/theory_residual".
 
     Raises:
         UserError: If the network's outputs do not fit the images' classes.
@@ -52,119 +54,81 @@ def measure(
     classifier = model.get_submodule(head)
     if not isinstance(classifier, nn.Linear) or classifier.out_features != probe.num_classes:
         raise UserError(f"head {head!r} must be a linear layer with {probe.num_classes} outputs, got {classifier}")
-    # What is captured comes to the CPU, so the classifier does too.
-    weight = classifier.weight.detach().cpu().double()
-    bias = None if classifier.bias is None else classifier.bias.detach().cpu().double()
-    feature_site = f"{head}:input"
-
-    train = capture(model, probe.train, sites=(feature_site,))
-    features = train.features[feature_site]
-    statistics = ClassStatistics(probe.num_classes, features.shape[1])
-    statistics.update(features, train.labels)
-    collapse = neural_collapse(statistics, weight, bias)
-    mismatch = nearest_class_mean_mismatch(features, statistics.means, weight, bias)
-    values = {f"nc/{name}": value for name, value in collapse.as_dict().items() if value is not None}
-    values["nc/nc4_mismatch"] = mismatch
-    values["train/accuracy_clean"] = _accuracy(train.logits, train.labels)
-    values["train/loss_clean"] = negative_log_likelihood_from_logits(train.logits, train.labels)
-
-    bins = CalibrationBins()
-    values |= _measure_test(model, probe, bins)
-    channels, pairs = _measure_channels(model, probe, feature_site, class_means=statistics.means, weight=weight)
-    values |= channels
-    layers = _measure_linearity(model, probe, sites)
-    for layer in layers:
-        site = layer["site"]
-        values |= {f"linearity/{site}/{name}": number for name, number in layer.items() if name != "site"}
-    pictures: dict[str, Any] = {"reliability": _reliability(bins), "linearity": layers, "pairs": pairs}
-    if draw_plane and probe.plane_classes and spans_plane(weight[list(probe.plane_classes)]):
-        pictures["plane"] = _draw_plane(model, probe, feature_site, weight=weight)
+    weight = classifier.weight.detach().double()
+    seen = examine_network(
+        model,
+        head=head,
+        train_batches=probe.train,
+        test_batches=probe.test,
+        pair_batches=probe.pairs,
+        generator=named_generator(probe.split_seed, "channel-weights"),
+    )
+    # Draws of its own, so that the blends of the one do not depend on the number of the other.
+    layers = measure_linearity(
+        model,
+        probe.held_out,
+        sites=sites,
+        mixing=Mixup(alpha=probe.linearity_alpha, per_example=True),
+        generator=named_generator(probe.split_seed, "linearity-weights"),
+    )
+    assert seen.reliability is not None
+    assert seen.blends is not None
+    values = seen.values | linearity_values(layers)
+    pairs, curve = _draw_pairs(seen, seen.blends, weight, expectation if draw_pictures else None)
+    if curve is not None:
+        values["channels/theory_residual"] = curve["residual"]
+    pictures: dict[str, Any] = {
+        "reliability": _draw_reliability(seen.reliability, seen.values),
+        "linearity": [{"site": site, **asdict(report)} for site, report in layers.items()],
+        "pairs": pairs,
+    }
+    if draw_pictures and probe.plane_classes and spans_plane(weight[list(probe.plane_classes)]):
+        pictures["plane"] = _draw_plane(model, probe, f"{head}:input", weight=weight.cpu())
     return Measurement(values=values, pictures=pictures)
 
 
-def _accuracy(logits: Tensor, labels: Tensor) -> float:
-    return float((logits.argmax(dim=1) == labels).double().mean())
-
-
-def _measure_test(model: nn.Module, probe: Probe, bins: CalibrationBins) -> dict[str, float]:
-    test = capture(model, probe.test, sites=())
-    probabilities = torch.softmax(test.logits.double(), dim=1)
-    bins.update(probabilities, test.labels)
-    accuracy = _accuracy(test.logits, test.labels)
-    return {
-        "test/accuracy": accuracy,
-        "test/error": 1 - accuracy,
-        "test/loss": negative_log_likelihood_from_logits(test.logits, test.labels),
-        "test/brier": brier_score(probabilities, test.labels),
-        "test/ece": bins.expected_calibration_error,
-        "test/signed_gap": bins.signed_gap,
-        "test/mean_confidence": bins.mean_confidence,
-    }
-
-
-@dataclass(frozen=True)
-class _Blended:
-    """Blends captured at some sites, and the real examples they are made of.
-
-    `weights` (N,) is the first member's share, `labels` (N, 2) are the members' classes.
-    """
-
-    mixed: Captured
-    clean: Captured
-    members: Tensor
-    weights: Tensor
-    labels: Tensor
-
-    def at(self, site: str) -> tuple[Tensor, Tensor]:
-        """Return the (N, D) features of the blends and the (N, 2, D) features of their members."""
-        return self.mixed.features[site], self.clean.features[site][self.members]
-
-
-def _blend_and_capture(
-    model: nn.Module, probe: Probe, batches: Sequence[Batch], sites: tuple[str, ...], *, alpha: float, purpose: str
-) -> _Blended:
-    generator = named_generator(probe.split_seed, purpose)
-    scheme = Mixup(alpha=alpha, per_example=True)
-    mixed = capture(model, batches, sites=sites, mixing=scheme, generator=generator)
-    clean = capture(model, batches, sites=sites)
-    assert mixed.mixture is not None
-    members = mixed.mixture.members
-    return _Blended(mixed, clean, members, mixed.mixture.weights[:, 0], clean.labels[members])
-
-
-def _measure_channels(
-    model: nn.Module, probe: Probe, site: str, *, class_means: Tensor, weight: Tensor
-) -> tuple[dict[str, float], dict[str, Any]]:
-    """Blend pairs of training images of all classes and look at their last-layer features."""
-    blended = _blend_and_capture(model, probe, probe.pairs, (site,), alpha=1.0, purpose="channel-weights")
-    mixed, members = blended.at(site)
-    report = mixed_feature_geometry(mixed, members, blended.weights, blended.labels, class_means, weight)
+def _draw_pairs(
+    seen: NetworkMeasurement, blends: BlendedFeatures, weight: Tensor, expectation: Expectation | None
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Return where blends of two training images lie on the classifiers of their classes, and theory's curve."""
+    labels, shares = blends.labels, blends.weights[:, 0]
+    first, second = classifier_coordinates(blends.mixed.double() - seen.class_means.mean(dim=0), weight, labels)
+    same = labels[:, 0] == labels[:, 1]
     some = slice(0, PICTURED_PAIRS)
-    labels = blended.labels[some]
-    first, second = classifier_coordinates(mixed[some].double() - class_means.mean(dim=0), weight, labels)
-    pairs = {
-        "weight": _rounded(blended.weights[some]),
-        "x1": _rounded(first),
-        "x2": _rounded(second),
-        "same": (labels[:, 0] == labels[:, 1]).tolist(),
+    pairs: dict[str, Any] = {
+        "weight": _rounded(shares[some]),
+        "x1": _rounded(first[some]),
+        "x2": _rounded(second[some]),
+        "same": same[some].tolist(),
     }
-    return {f"channels/{item.name}": getattr(report, item.name) for item in fields(report)}, pairs
+    if expectation is None:
+        return pairs, None
+    points = (part[~same].double().cpu() for part in (first, second, shares))
+    curve = draw_expectation(expectation, *points, num_classes=len(weight))
+    return pairs | ({} if curve is None else {"theory": curve}), curve
 
 
 def _draw_plane(model: nn.Module, probe: Probe, site: str, *, weight: Tensor) -> dict[str, Any]:
     """Blend images of three classes among themselves and project their features on the plane of their classifiers."""
     first, second, third = probe.plane_classes
-    blended = _blend_and_capture(model, probe, probe.plane, (site,), alpha=1.0, purpose="plane-weights")
-    points = project_to_classifier_plane(blended.at(site)[0].double(), weight, classes=(first, second, third))
+    blended = capture(
+        model,
+        probe.plane,
+        sites=(site,),
+        mixing=Mixup(alpha=1.0, per_example=True),
+        generator=named_generator(probe.split_seed, "plane-weights"),
+    )
+    assert blended.mixture is not None
+    points = project_to_classifier_plane(blended.features[site].double(), weight, classes=(first, second, third))
     corners = project_to_classifier_plane(weight[[first, second, third]], weight, classes=(first, second, third))
-    labels = blended.labels
+    labels, weights = blended.labels[blended.mixture.members], blended.mixture.weights[:, 0]
     same = labels[:, 0] == labels[:, 1]
 
     def cloud(chosen: Tensor) -> dict[str, Any]:
         return {
             "x": _rounded(points[chosen, 0]),
             "y": _rounded(points[chosen, 1]),
-            "weight": _rounded(blended.weights[chosen]),
+            "weight": _rounded(weights[chosen]),
             "first": labels[chosen, 0].tolist(),
             "second": labels[chosen, 1].tolist(),
         }
@@ -178,29 +142,14 @@ def _draw_plane(model: nn.Module, probe: Probe, site: str, *, weight: Tensor) ->
     }
 
 
-def _measure_linearity(model: nn.Module, probe: Probe, sites: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Blend pairs of test images and ask at every site how far the features are from blends of features."""
-    alpha = probe.linearity_alpha
-    blended = _blend_and_capture(model, probe, probe.held_out, sites, alpha=alpha, purpose="linearity-weights")
-    weights = torch.stack([blended.weights, 1 - blended.weights], dim=1)
-    layers: list[dict[str, Any]] = []
-    for site in sites:
-        mixed, members = blended.at(site)
-        # A dead layer gives zeros, which have no direction: its numbers are undefined, and the run goes on.
-        is_dead = not (mixed.any(dim=1).all() and members.any(dim=2).all())
-        report = UNDEFINED if is_dead else nonlinearity(mixed, members, weights)
-        layers.append({"site": site, **asdict(report)})
-    return layers
-
-
-def _reliability(bins: CalibrationBins) -> dict[str, Any]:
+def _draw_reliability(reliability: Reliability, values: dict[str, float]) -> dict[str, Any]:
     return {
-        "edges": bins.edges.tolist(),
-        "count": bins.counts.tolist(),
-        "confidence": bins.bin_confidence.tolist(),
-        "accuracy": bins.bin_accuracy.tolist(),
-        "ece": bins.expected_calibration_error,
-        "signed_gap": bins.signed_gap,
+        "edges": reliability.edges.tolist(),
+        "count": reliability.counts.tolist(),
+        "confidence": reliability.confidence.tolist(),
+        "accuracy": reliability.accuracy.tolist(),
+        "ece": values["test/ece"],
+        "signed_gap": values["test/signed_gap"],
     }
 
 

@@ -137,6 +137,11 @@ class TrainOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name.replace('_', '-')} must be at least 1, got {value}")
+        if self.training.mixing_off == "auto":
+            if self.mixing.mixing == "none":
+                raise UserError("mixing-off auto must go with a scheme that mixes, got mixing none")
+            if self.training.loss != "cross-entropy":
+                raise UserError(f"mixing-off auto must go with loss cross-entropy, got {self.training.loss}")
 
 
 def options_to_dict(options: Any) -> dict[str, Any]:

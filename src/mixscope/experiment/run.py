@@ -13,6 +13,8 @@ from mixscope.experiment.describe import describe_images, describe_machine, desc
 from mixscope.experiment.labels import method_label
 from mixscope.experiment.measure import Measurement, measure
 from mixscope.experiment.options import TrainOptions, options_from_dict, options_to_dict
+from mixscope.experiment.overlay import expectation_of
+from mixscope.metrics.monitor import BLEND_ENTROPY, FLOOR_GAP
 from mixscope.records.store import (
     METRICS_FILE,
     PICTURES_FILE,
@@ -179,7 +181,7 @@ class _Recorder:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / RECORD_FILE, self.record | {"status": "running"})
         if not epoch:
-            self._measure({"epoch": 0, "step": 0}, draw_plane=False)
+            self._measure({"epoch": 0, "step": 0}, draw_pictures=False)
             self._save_state()
 
     def epoch_done(self, summary: EpochSummary) -> None:
@@ -187,11 +189,13 @@ class _Recorder:
         num_epochs = self.bench.options.training.epochs
         values = asdict(summary)
         values["train/loss"], accuracy = values.pop("loss"), values.pop("accuracy_blends")
+        values[FLOOR_GAP] = max(0.0, values["train/loss"] - values.pop("loss_floor"))
+        values[BLEND_ENTROPY] = values.pop("blend_entropy")
         if summary.mixing_on:  # without blends it would be a second name for accuracy on clean images
             values["train/accuracy_blends"] = accuracy
         is_last = summary.epoch == num_epochs
         if is_last or summary.epoch % self.every == 0:
-            measurement = self._measure(values, draw_plane=is_last)
+            measurement = self._measure(values, draw_pictures=is_last)
             if is_last:
                 write_json(self.folder / PICTURES_FILE, {"epoch": summary.epoch, **measurement.pictures}, indent=None)
                 save_weights(self.folder / "checkpoints" / WEIGHTS_FILE, self.bench.model)
@@ -204,6 +208,8 @@ class _Recorder:
         """Say in run.json how the run ended, if it ever began."""
         if (self.folder / RECORD_FILE).exists():
             self.record |= {"status": status, "message": message, "wall_seconds": self._seconds()}
+            if self.bench.options.training.mixing_off == "auto":
+                self.record["mixing_off_after"] = self.bench.training.mixing_off
             write_json(self.folder / RECORD_FILE, self.record)
 
     def _save_state(self) -> None:
@@ -214,10 +220,17 @@ class _Recorder:
         self.saved = time.perf_counter()
         self.saving_seconds = self.saved - began
 
-    def _measure(self, values: dict[str, Any], *, draw_plane: bool) -> Measurement:
+    def _measure(self, values: dict[str, Any], *, draw_pictures: bool) -> Measurement:
         """Measure the network, add the numbers to `values`, and append them to the records."""
         bench = self.bench
-        measurement = measure(bench.model, bench.probe, head=bench.head, sites=bench.sites, draw_plane=draw_plane)
+        measurement = measure(
+            bench.model,
+            bench.probe,
+            head=bench.head,
+            sites=bench.sites,
+            expectation=expectation_of(bench.options),
+            draw_pictures=draw_pictures,
+        )
         values |= {"wall_seconds": round(self._seconds(), 3), **measurement.values}
         append_metrics(self.folder, values)
         numbers = {key: value for key, value in values.items() if isinstance(value, (int, float))}

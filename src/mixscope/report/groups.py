@@ -167,6 +167,15 @@ class Method:
         return None
 
     @cached_property
+    def monitored_epochs(self) -> tuple[int | None, ...]:
+        """Where the over-training monitor ended mixing: after which epoch, of each run; None where it never did.
+
+        Empty where it was not asked.
+        """
+        records = [run.record for run in self.runs if "mixing_off_after" in run.record]
+        return tuple(epoch if isinstance(epoch := record["mixing_off_after"], int) else None for record in records)
+
+    @cached_property
     def never_mixed(self) -> bool:
         """Whether the runs were trained, and mixing was off in every epoch (plain training)."""
         states = [

@@ -108,6 +108,8 @@ def reliability_figure(picture: Picture, *, index: int) -> Figure:
 def pairs_figure(picture: Picture, *, index: int) -> Figure | None:
     """Draw x1 and x2 against the weight for blends of two classes, with their means in ten bins of the weight.
 
+    Where the picture holds theory's curve, it is dotted.
+
     Returns:
         The figure, or None if the picture holds no pair of two classes.
     """
@@ -154,6 +156,19 @@ def pairs_figure(picture: Picture, *, index: int) -> Figure | None:
                 "name": name,
             }
         )
+    if theory := picture.get("theory"):
+        for name, colour in (("x1", method_colour(index)), ("x2", MUTED)):
+            traces.append(
+                {
+                    "type": "scatter",
+                    "x": theory["weight"],
+                    "y": [linear_number(value) for value in theory[name]],
+                    "mode": "lines",
+                    "line": {"color": colour, "width": 1.8, "dash": "dot"},
+                    "hoverinfo": "skip",
+                    "name": f"{name}, theory",
+                }
+            )
     x_axis = axis("weight of the first example", range=[0, 1], dtick=0.25, gridcolor=GRID)
     return {
         "data": traces,

@@ -12,8 +12,10 @@ from mixscope.report.pictures import (
     reliability_figure,
 )
 from mixscope.report.plane import plane_figure
-from mixscope.report.tables import channel_table, collapse_rows
-from mixscope.report.words import number_words
+from mixscope.report.tables import channel_table, number_rows
+from mixscope.report.words import number_words, range_words
+
+CALIBRATION_KEYS = ("test/ece", "test/mce", "test/classwise", "test/signed", "test/mean", "test/brier", "test/loss")
 
 
 def build_sections(methods: Sequence[Method]) -> list[Section]:
@@ -43,11 +45,14 @@ def course_section(methods: Sequence[Method]) -> Section:
             methods,
             ("train/accuracy_blends", "Training accuracy on blends", "%", True, False, None),
             ("train/accuracy_clean", "Training accuracy on clean images", "%", True, False, None),
+            ("train/loss_floor_gap", "Training loss above its floor", "nats", False, True, None),
         ),
     )
     notes = []
     for method in methods:
-        if method.switched_off is not None:
+        if method.monitored_epochs:
+            notes.append(_monitored_words(method))
+        elif method.switched_off is not None:
             last, first = method.switched_off
             when = f"after epoch {last}" if first == last + 1 else f"between epochs {last} and {first}"
             notes.append(f"{method.name}: mixing was switched off {when}.")
@@ -120,7 +125,12 @@ def collapse_section(methods: Sequence[Method]) -> Section:
             "compare methods within a panel, never two panels."
         )
     return Section(
-        "collapse", "Do the classes collapse?", text, panels, has_epochs=bool(panels), rows=collapse_rows(methods)
+        "collapse",
+        "Do the classes collapse?",
+        text,
+        panels,
+        has_epochs=bool(panels),
+        rows=number_rows(methods, "nc/", "nc_test/"),
     )
 
 
@@ -156,6 +166,7 @@ def reliability_section(methods: Sequence[Method]) -> Section:
         "little. The signed gap tells which way the error goes, which the ECE does not.",
         panels,
         has_epochs=any(panel.method is None for panel in panels),
+        rows=number_rows(methods, *CALIBRATION_KEYS) if panels else [],
     )
 
 
@@ -203,7 +214,8 @@ def channels_section(methods: Sequence[Method]) -> Section:
             ("channels/logit_slope", "Slope of x1 − x2 on log(w/(1 − w))", "slope", False, False, 1.0),
         )
     )
-    notes = [
+    notes = _theory_notes(methods)
+    notes += [
         "Cross-entropy with mixup: an amplification in (1, 2), tending to 2 as the penalty on the features "
         "vanishes, and a logit slope tending to 1. Squared loss: features stay on the straight line, an "
         "amplification of 1."
@@ -218,12 +230,38 @@ def channels_section(methods: Sequence[Method]) -> Section:
         "How do the channels run?",
         "For blends of two classes, x1 and x2 are the logits of the two classes above the mean of the others, "
         "against the weight of the first. In a channel both stay high in the middle; on a straight line they cross "
-        "halfway down. The axes' scales differ between panels.",
+        "halfway down. Dotted: the curve that theory expects, fitted. The axes' scales differ between panels.",
         panels,
         has_epochs=any(panel.method is None for panel in panels),
         table=channel_table(methods),
         notes=notes,
     )
+
+
+def _theory_notes(methods: Sequence[Method]) -> list[str]:
+    """Say which curve was fitted to each method's blends, and how far off it is."""
+    notes = []
+    for method in methods:
+        run, spread = pictured_run(method, "pairs"), method.final("channels/theory_residual")
+        theory = (run.pictures["pairs"].get("theory") if run else None) or {}
+        if spread is not None and theory.get("name"):
+            distance = range_words(spread, ".2f") or number_words(spread.mean, ".2f")
+            notes.append(
+                f"{method.name}: dotted is the {theory['name']}. Root-mean-square distance of the blends from the "
+                f"fitted curve, over their length: {distance}."
+            )
+    return notes
+
+
+def _monitored_words(method: Method) -> str:
+    """Say after which epochs the over-training monitor ended mixing."""
+    ended = sorted(epoch for epoch in method.monitored_epochs if epoch is not None)
+    never = len(method.monitored_epochs) - len(ended)
+    words = f"{method.name}: the over-training monitor, which goes by the training loss alone, ended mixing "
+    if not ended:
+        return words + "in no run: the loss on blends never came close enough to its floor."
+    span = f"after epoch {ended[0]}" if ended[0] == ended[-1] else f"between epochs {ended[0]} and {ended[-1]}"
+    return words + span + (f"; in {never} of {len(method.monitored_epochs)} runs it did not." if never else ".")
 
 
 def _of_run(method: Method, seed: int | None, epoch: object) -> str:

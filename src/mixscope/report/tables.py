@@ -128,22 +128,19 @@ def channel_table(methods: Sequence[Method]) -> Table | None:
     return Table(columns, [expected, *rows])
 
 
-def collapse_rows(methods: Sequence[Method]) -> list[NumberRow]:
-    """Return the neural collapse numbers that were measured, in the catalogue's order, with what each of them means.
+def number_rows(methods: Sequence[Method], *groups: str) -> list[NumberRow]:
+    """Return the final numbers of some groups of keys, in the catalogue's order, with what each of them means.
 
-    Returns:
-        Empty where every method that has such numbers has them at two epochs or more, so that curves show them.
+    Args:
+        methods: One cell each.
+        groups: What keys begin with, for example "nc/". A number that no method has is left out.
     """
-    entries = [entry for entry in CATALOGUE if entry.key.startswith("nc/")]
-    if not any(
-        method.final(entry.key) and len(method.curve(entry.key).epochs) < 2 for method in methods for entry in entries
-    ):
-        return []
     rows = [
         NumberRow(
             entry.title, f"{entry.symbol}. {entry.note}", [_near_zero(method.final(entry.key)) for method in methods]
         )
-        for entry in entries
+        for entry in CATALOGUE
+        if entry.key.startswith(groups)
     ]
     return [row for row in rows if any(cell.text != MISSING for cell in row.cells)]
 

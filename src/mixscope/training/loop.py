@@ -21,6 +21,7 @@ from mixscope.training.objective import (
     build_optimizer,
     build_schedule,
     has_convolutions,
+    mean_entropy,
     smooth_targets,
 )
 from mixscope.training.recipe import Recipe
@@ -85,8 +86,9 @@ class EpochSummary:
         learning_rate: At the epoch's last step.
         mixing_on: Whether anything was mixed: false for plain training, and after mixing is switched off.
         loss: Mean objective over the epoch's examples, as trained on (blends, smoothed labels).
-        loss_floor_gap: How far the loss is above the lowest it could be on the labels that were drawn, at least 0: for
-            cross-entropy the loss minus the labels' mean entropy, for the squared error the loss itself.
+        loss_floor: The lowest the loss could be on the labels as trained on: for cross-entropy their mean entropy, for
+            the squared error 0.
+        blend_entropy: Mean entropy of the blended labels before smoothing, in nats; 0 where nothing is mixed.
         accuracy_blends: Mean weight of the predicted class in the blended label, in [0, 1]; equal to plain accuracy
             where nothing is mixed. It is not the accuracy on real examples.
     """
@@ -96,7 +98,8 @@ class EpochSummary:
     learning_rate: float
     mixing_on: bool
     loss: float
-    loss_floor_gap: float
+    loss_floor: float
+    blend_entropy: float
     accuracy_blends: float
 
 
@@ -201,6 +204,7 @@ class Training:
         loss_function = LOSSES[recipe.loss]
         losses: list[Tensor] = []
         floors: list[Tensor] = []
+        entropies: list[Tensor] = []
         hits: list[Tensor] = []
         rates: list[float] = []
         num_examples = 0
@@ -226,6 +230,7 @@ class Training:
             self._schedule.step()
             losses.append(loss.detach() * (share * len(all_inputs)))
             floors.append(LOSS_FLOORS[recipe.loss](aims) * (share * len(all_inputs)))
+            entropies.append(mean_entropy(targets) * (share * len(all_inputs)))
             hits.append(targets.gather(1, logits.detach().argmax(dim=1, keepdim=True)).sum() * (share > 0))
             num_examples += len(all_inputs)
             if (step + 1) % CHECK_EVERY == 0:
@@ -233,19 +238,20 @@ class Training:
         self._check_losses(losses, rates, epoch=epoch)
         self._check_weights(rates, epoch=epoch)
         # `share` made each process's loss count as its rows times the number of processes.
-        sums = torch.stack([torch.stack(parts).cpu().double().sum() for parts in (losses, floors, hits)])
+        sums = torch.stack([torch.stack(parts).cpu().double().sum() for parts in (losses, floors, entropies, hits)])
         if accelerator.num_processes > 1:
             sums = accelerator.reduce(sums.to(accelerator.device), reduction="sum")
-        loss_sum, floor_sum, hit_sum = sums.tolist()
-        loss_mean, floor_mean = (total / (accelerator.num_processes * num_examples) for total in (loss_sum, floor_sum))
+        *totals, num_hits = sums.tolist()
+        loss, floor, entropy = (total / (accelerator.num_processes * num_examples) for total in totals)
         return EpochSummary(
             epoch=epoch,
             step=epoch * len(self.batches),
             learning_rate=rates[-1],
             mixing_on=not isinstance(scheme, NoMixing),
-            loss=loss_mean,
-            loss_floor_gap=max(0.0, loss_mean - floor_mean),
-            accuracy_blends=hit_sum / num_examples,
+            loss=loss,
+            loss_floor=floor,
+            blend_entropy=entropy,
+            accuracy_blends=num_hits / num_examples,
         )
 
     def _draw(
