@@ -11,7 +11,7 @@ from mixscope.theory.peeled_descent import layer_peeled_descent
 from mixscope.theory.peeled_loss import stack, stacked_loss
 from mixscope.theory.peeled_point import gaussian_start
 from mixscope.theory.separation import separation_optimum
-from mixscope.theory.separation_kkt import solve_separation
+from mixscope.theory.separation_conditions import solve_separation
 
 
 def seeded():

@@ -9,8 +9,8 @@ from scipy.integrate import solve_ivp
 from mixscope.theory.feature_experiment import random_feature_experiment
 from mixscope.theory.feature_flow import random_feature_flow
 from mixscope.theory.gaussian_classes import class_triangle
-from mixscope.theory.label_noise import label_noise_curve
-from mixscope.theory.squared_risk import squared_risk
+from mixscope.theory.noisy_labels import label_noise_curve
+from mixscope.theory.population_risk import squared_risk
 
 NUM_TIMES = 1000
 NUM_EXPONENTIALS = 10  # of the 1,000 that the naive route takes; their time is multiplied up

@@ -2,7 +2,18 @@ import json
 import math
 import re
 
-from mixscope.report.document import Chapter, Exhibit, Listing, Series, exhibit_figure, render_document, write_document
+import pytest
+
+from mixscope.report.document import (
+    Chapter,
+    Exhibit,
+    Listing,
+    Series,
+    exhibit_figure,
+    exhibit_key,
+    render_document,
+    write_document,
+)
 
 CURVE = Series("<b>bold</b>", x=[1.0, 2.0], y=[3.0, math.nan], low=[2.0, 2.0], high=[4.0, 4.0])
 POINTS = Series("measured", x=[1.0], y=[3.5], is_marked=True)
@@ -33,15 +44,56 @@ def test_figures_are_embedded_with_gaps_where_there_is_no_number():
     assert 'id="first-one"' in page
 
 
-def test_axes_are_logarithmic_where_asked_and_one_line_needs_no_legend():
+def test_axes_are_logarithmic_where_asked_and_one_line_needs_no_key():
     assert exhibit_figure(EXHIBIT)["layout"]["xaxis"]["type"] == "log"
     assert "type" not in exhibit_figure(EXHIBIT)["layout"]["yaxis"]
-    assert exhibit_figure(EXHIBIT)["layout"]["showlegend"]
-    alone = Exhibit("alone", "t", [POINTS], "x", "y")
-    assert not exhibit_figure(alone)["layout"]["showlegend"]
+    alone = Chapter("one", "One", "Text.", [Exhibit("alone", "t", [POINTS], "x", "y")])
+    assert 'class="legend"' in render_document([CHAPTER], title="t", lead="l")
+    assert 'class="legend"' not in render_document([alone], title="t", lead="l")
 
 
 def test_a_page_without_figures_carries_no_plotting_library(tmp_path):
     path = tmp_path / "deep" / "page.html"
     write_document(path, [Chapter("words", "Words", "Only words.")], title="t", lead="l")
     assert path.stat().st_size < 100_000
+
+
+def test_a_reference_is_grey_and_dotted_and_the_second_of_a_pair_dashed():
+    level = Series("limit", x=[1.0, 2.0], y=[1.0, 1.0], is_reference=True)
+    second = Series("second", x=[1.0, 2.0], y=[2.0, 3.0], colour=0, is_dashed=True)
+    lines = exhibit_figure(Exhibit("two", "t", [level, second], "x", "y"))["data"]
+    assert lines[0]["line"]["dash"] == "dot"
+    assert lines[0]["line"]["color"] != lines[1]["line"]["color"]
+    assert lines[1]["line"]["dash"] == "dash"
+
+
+def test_the_key_names_every_line_by_its_look_and_hides_it_alone():
+    level = Series("limit", x=[1.0], y=[1.0], is_reference=True)
+    key = exhibit_key(Exhibit("two", "t", [CURVE, POINTS, level], "x", "y"))
+    assert [entry.stroke for entry in key] == ["", "points", "dotted"]
+    assert [entry.colour for entry in key] == ["c0", "c1", "reference"]
+    page = render_document([CHAPTER], title="t", lead="l")
+    groups = re.findall(r'<button[^>]* data-method="([^"$]+)"', page)
+    embedded = json.loads(re.search(r'id="figures">(.*?)</script>', page, re.DOTALL).group(1))
+    assert set(groups) == {line["legendgroup"] for line in embedded["figures"]["first-one"]["data"]}
+    assert len(groups) == 2
+    assert "&lt;b&gt;bold&lt;/b&gt;</button>" in page
+
+
+def test_ranges_are_in_the_data_s_units_and_many_decades_are_powers_of_ten():
+    tiny = Series("tiny", x=[1.0, 10.0], y=[1e-9, 1.0])
+    layout = exhibit_figure(Exhibit("r", "t", [tiny], "x", "y", log_x=True, log_y=True, x_range=(1.0, 100.0)))["layout"]
+    assert layout["xaxis"]["range"] == [0.0, 2.0]
+    assert layout["xaxis"]["tickformat"] == "~g"
+    assert "tickformat" not in layout["yaxis"]
+    plain = exhibit_figure(Exhibit("r", "t", [tiny], "x", "y", y_range=(0, 2)))["layout"]
+    assert plain["yaxis"]["range"] == [0, 2]
+    linear = exhibit_figure(Exhibit("r", "t", [tiny], "x", "y"))["layout"]
+    assert not {"dtick", "type", "range"} & set(linear["yaxis"])  # only a logarithmic axis counts decades
+
+
+@pytest.mark.parametrize("name", ["one", "first-one", "figures", "theme"])
+def test_a_name_that_is_taken_is_refused(name):
+    other = Chapter("other", "Other", "Text.", [Exhibit(name, "t", [POINTS], "x", "y")])
+    with pytest.raises(ValueError, match=re.escape(f"must be unique, and none of figures and theme, got ['{name}']")):
+        render_document([CHAPTER, other], title="t", lead="l")

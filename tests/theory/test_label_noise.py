@@ -10,7 +10,7 @@ from mixscope._random import sample_dirichlet
 from mixscope.theory.blended_regression import convex_noise_floor, mixup_noise
 from mixscope.theory.drawn_labels import coupled_labels, independent_labels
 from mixscope.theory.gaussian_classes import GaussianClasses, class_triangle, round_classes
-from mixscope.theory.label_noise import (
+from mixscope.theory.noisy_labels import (
     LabelNoise,
     gaussian_label_noise,
     label_noise,

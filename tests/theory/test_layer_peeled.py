@@ -12,7 +12,7 @@ from mixscope.theory.peeled_point import PeeledPoint, gaussian_start, scaled, sy
 from mixscope.theory.peeled_sphere import sphere_report
 from mixscope.theory.rates import HALF_POWER_SERIES, PREDICTED_RATES, collapse_rates, power_law_rate
 from mixscope.theory.separation import separation_point, square_point
-from mixscope.theory.separation_kkt import separation_kkt
+from mixscope.theory.separation_conditions import separation_kkt
 from mixscope.theory.solution import NotConvergedWarning
 
 CENTERED = [name for name, rate in PREDICTED_RATES.items() if rate == -1]

@@ -12,7 +12,7 @@ from mixscope.theory.separation import (
     separation_point,
     square_point,
 )
-from mixscope.theory.separation_kkt import separation_kkt, solve_separation
+from mixscope.theory.separation_conditions import separation_kkt, solve_separation
 
 
 def seeded(seed=0):

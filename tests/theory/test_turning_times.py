@@ -8,9 +8,9 @@ from torch import Tensor
 
 from mixscope._random import sample_beta
 from mixscope.theory.feature_flow import FeatureFlow, random_feature_flow
+from mixscope.theory.population_risk import SquaredRisk, squared_risk
 from mixscope.theory.random_features import all_pairs, span_teacher, tanh_features, two_layer_teacher
-from mixscope.theory.squared_risk import SquaredRisk, squared_risk
-from mixscope.theory.turning_times import risk_bound, turning_times
+from mixscope.theory.turning import risk_bound, turning_times
 
 TIMES = torch.cat([torch.zeros(1, dtype=torch.float64), torch.logspace(-3, 9, 241, dtype=torch.float64)])
 

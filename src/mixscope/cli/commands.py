@@ -29,7 +29,7 @@ class Command(Protocol):
 
 @dataclass(frozen=True)
 class Demo:
-    """Train ERM, mixup, and mixup switched off early on 200 real digits, and write one page about it."""
+    """Train ERM, mixup, and mixup that ends by itself on 200 real digits, and write one page about it."""
 
     out: Path = RUNS / "demo"
     """Folder of the page and the runs; runs of an earlier demonstration in it are replaced."""

@@ -12,11 +12,13 @@ import tyro
 
 from mixscope._errors import UserError
 from mixscope.cli.commands import Command, Data, Demo, Measure, Report, Train
+from mixscope.cli.theory import Theory
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "demo": Demo,
     "train": Train,
     "measure": Measure,
+    "theory": Theory,
     "report": Report,
     "data": Data,
 }

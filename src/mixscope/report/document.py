@@ -254,8 +254,9 @@ def _axis(
     shown = [value for row in values for value in row if math.isfinite(value)] if ends is None else list(ends)
     ratio = value_ratio(shown)
     options: dict[str, Any] = log_axis(ratio) if is_log else {}
-    if ratio >= MANY_DECADES:
-        options.pop("tickformat", None)  # powers of ten
+    if is_log and ratio >= MANY_DECADES:
+        options.pop("tickformat", None)  # powers of ten, about six of them
+        options["dtick"] = max(1, round(math.log10(ratio) / 6))
     if ends is not None:
         options["range"] = [math.log10(end) for end in ends] if is_log else list(ends)
     return axis(title, **options)

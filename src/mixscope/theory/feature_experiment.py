@@ -13,6 +13,7 @@ from torch import Tensor
 from mixscope._checks import check_at_least, check_positive
 from mixscope._random import named_generator, sample_beta
 from mixscope.theory.feature_flow import random_feature_flow, switched_parameters
+from mixscope.theory.population_risk import squared_risk
 from mixscope.theory.random_features import (
     GAIN,
     Pairs,
@@ -22,7 +23,6 @@ from mixscope.theory.random_features import (
     span_teacher,
     tanh_features,
 )
-from mixscope.theory.squared_risk import squared_risk
 
 ROUNDING = 1e-12  # of the first risk: a smaller rise is rounding
 RISE = 1.05  # ours: the last risk of a U is above this multiple of the smallest

@@ -1,0 +1,134 @@
+"""Chapters on one draw of the random-feature model: when each direction turns, and a bound on the risk."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mixscope._random import named_generator, sample_beta
+from mixscope.experiment.theory_page import number
+from mixscope.report.document import Chapter, Exhibit, Listing, Series
+from mixscope.theory.feature_experiment import FeatureSetting
+from mixscope.theory.feature_flow import FeatureFlow, random_feature_flow
+from mixscope.theory.population_risk import SquaredRisk, squared_risk
+from mixscope.theory.random_features import all_pairs, span_teacher, tanh_features
+from mixscope.theory.turning import TurningTimes, risk_bound, turning_times
+
+BOUND_TIMES = torch.logspace(-1, 8, 181, dtype=torch.float64)
+FEATURE_BOUND = 1.0  # |phi|^2 of tanh features
+SHOWN_TIMES = (1e-2, 1e6)  # of the turning times in the figure
+
+
+@dataclass(frozen=True)
+class FeatureDraw:
+    """One draw of everything.
+
+    Attributes:
+        flow: Training on blends with blended labels.
+        clean_labels: (M,) float64, the labels the teacher gives the blends.
+        risk: The population's squared error.
+    """
+
+    flow: FeatureFlow
+    clean_labels: Tensor
+    risk: SquaredRisk
+
+
+def draw_features(setting: FeatureSetting) -> FeatureDraw:
+    """Draw teacher, examples and blends, always the same for a setting."""
+
+    def stream(purpose: str) -> torch.Generator:
+        return named_generator(0, f"theory page: {purpose}")
+
+    features = tanh_features(setting.input_dim, setting.num_features, generator=stream("features"))
+    teacher = span_teacher(features, generator=stream("teacher"))
+    sizes = (setting.num_examples, setting.input_dim), (setting.num_test, setting.input_dim)
+    inputs, test_inputs = (
+        torch.randn(*size, dtype=torch.float64, generator=stream(purpose))
+        for size, purpose in zip(sizes, ("inputs", "test"), strict=True)
+    )
+    pairs = all_pairs(sample_beta(setting.alpha, setting.num_examples**2, generator=stream("weights")))
+    blends = pairs.blend(inputs)
+    flow = random_feature_flow(features(blends), pairs.blend(teacher(inputs))).value
+    return FeatureDraw(flow, teacher(blends), squared_risk(features(test_inputs), teacher(test_inputs)))
+
+
+def modes_chapter(setting: FeatureSetting) -> Chapter:
+    """Return the chapter on the turning time of every direction."""
+    draw = draw_features(setting)
+    times = turning_times(draw.flow, draw.clean_labels)
+    turns = times.is_turning
+    exhibit = Exhibit(
+        "turning",
+        "When the error along each direction is smallest",
+        [
+            Series("exactly", times.curvatures[turns].tolist(), times.exact[turns].tolist(), is_marked=True),
+            Series("by the bound", times.curvatures.tolist(), times.bound.tolist(), is_marked=True),
+            Series("1 / μ", times.curvatures.tolist(), (1 / times.curvatures).tolist(), is_reference=True),
+        ],
+        x_title="curvature μ of the direction",
+        y_title="time of its smallest error",
+        log_x=True,
+        log_y=True,
+        is_wide=True,
+        y_range=SHOWN_TIMES,
+    )
+    text = (
+        f"Along each of the {len(turns)} directions that the blends span, the error follows its own clock, 1 / μ. Look "
+        "for points that rise to the left: directions in which blends vary little are learned late and turn late. "
+        f"{int(turns.sum())} of them turn (what is to be learned and what the wrong labels add have opposite signs); "
+        "the risk turns because their errors and those that only grow outweigh the ones still falling."
+    )
+    notes = ["One draw. Derived from the closed form (after Liu et al. 2023, Lemma 5.1 and Theorem 5.2)."]
+    return Chapter("modes", "Every direction has its own time", text, [exhibit], _mode_listing(times), notes)
+
+
+def _mode_listing(times: TurningTimes) -> Listing:
+    grows = (~times.is_turning) & (times.exact == 0)
+    falls = (~times.is_turning) & (times.exact == math.inf)
+    rows = [
+        [name, str(int(chosen.sum())), number(float(times.noises[chosen].square().sum()), digits=3)]
+        for name, chosen in (("falls, then rises", times.is_turning), ("only grows", grows), ("only falls", falls))
+    ]
+    return Listing(["squared error along a direction", "directions", "error they end with"], rows)
+
+
+def bound_chapter(setting: FeatureSetting) -> Chapter:
+    """Return the chapter on the bound on the risk, and how loose it is."""
+    draw = draw_features(setting)
+    star = draw.flow.with_targets(draw.clean_labels)
+    clean_risk = float(draw.risk.of(star.end))
+    bound = risk_bound(
+        draw.flow, draw.clean_labels, times=BOUND_TIMES, feature_bound=FEATURE_BOUND, clean_risk=clean_risk
+    )
+    excess = draw.risk.of(draw.flow.at(BOUND_TIMES)) - clean_risk
+    times = BOUND_TIMES.tolist()
+    curves = {"true": excess, "bound": bound.total, "bound that knows the noise": bound.known_noise}
+    exhibit = Exhibit(
+        "risk-bound",
+        "Risk above that of θ*, and its bound",
+        [Series(name, times, values.tolist()) for name, values in curves.items()],
+        x_title="time (learning rate × steps)",
+        y_title="squared error",
+        log_x=True,
+        log_y=True,
+        is_wide=True,
+    )
+    columns = ["curve", "smallest at time", "at the end"]
+    rows = [
+        [name, number(times[int(values.argmin())], digits=3), number(float(values[-1]), digits=3)]
+        for name, values in (
+            ("true", excess),
+            ("bound", bound.total),
+            ("bound that knows the noise", bound.known_noise),
+        )
+    ]
+    ratio = float((bound.total / excess.clamp(min=1e-300)).quantile(0.5))
+    text = (
+        "Look for a bound that is never below the true curve and far above it, by a factor of "
+        f"{number(ratio, digits=2)} in the median over these times. It has the right shape, a fall and a rise, and "
+        "cannot be used to choose when to stop: the noise of the least visible directions swamps it."
+    )
+    notes = ["One draw. After Liu et al. 2023, Theorem 5.2; derived here, constants included."]
+    return Chapter("bound", "The bound, and how loose it is", text, [exhibit], Listing(columns, rows), notes)
