@@ -82,8 +82,8 @@ def test_every_public_name_is_there():
     import mixscope
 
     for name in mixscope.__all__:
-        assert getattr(mixscope, name).__name__ == name
-    assert set(mixscope.__all__) == set(mixscope._HOME_OF)
+        assert getattr(mixscope, name).__name__.removeprefix("mixscope.") == name
+    assert set(mixscope.__all__) == {*mixscope._HOME_OF, *mixscope._ROOMS}
     assert set(mixscope.__all__) <= set(dir(mixscope))
     with pytest.raises(AttributeError, match="module 'mixscope' has no attribute 'mixpu'"):
         mixscope.mixpu  # noqa: B018

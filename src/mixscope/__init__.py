@@ -7,12 +7,37 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mixscope.capturing import Captured, capture
+    from mixscope import measuring, theory
+    from mixscope.capturing import Captured, capture, capture_batches
+    from mixscope.loss_floor import loss_floor_gap, mixup_loss_floor, soft_target_entropy
+    from mixscope.measuring import (
+        measure_calibration,
+        measure_channels,
+        measure_collapse,
+        measure_linearity,
+        measure_network,
+    )
     from mixscope.metrics.calibration import CalibrationBins, expected_calibration_error
+    from mixscope.metrics.calibration_intervals import calibration_intervals
+    from mixscope.metrics.calibration_report import CalibrationReport, calibration_after_temperature, calibration_report
     from mixscope.metrics.channels import ChannelReport, mixed_feature_geometry
+    from mixscope.metrics.classwise_calibration import ClasswiseCalibration
     from mixscope.metrics.collapse import CollapseReport, neural_collapse
-    from mixscope.metrics.linearity import NonlinearityReport, nonlinearity
+    from mixscope.metrics.curves import end_minus_best, turning_epoch
+    from mixscope.metrics.gradients import gradient_norm
+    from mixscope.metrics.held_out import CollapseOnTest, collapse_on_test
+    from mixscope.metrics.intrusion import intrusion_rate
+    from mixscope.metrics.landscape import loss_plane, loss_slice
+    from mixscope.metrics.linearity import NonlinearityMeter, NonlinearityReport, nonlinearity
+    from mixscope.metrics.moments import ClassMoments
+    from mixscope.metrics.monitor import OvertrainingMonitor
+    from mixscope.metrics.nearest_mean import NearestMeanCounts
+    from mixscope.metrics.overlay import CurveFamily, theory_residual
+    from mixscope.metrics.sharpness import sharpness
     from mixscope.metrics.statistics import ClassStatistics
+    from mixscope.metrics.temperature import fit_temperature
+    from mixscope.metrics.turn_rules import FloorGapRule, ValidationRule
+    from mixscope.mixing.fixed import FixedWeights
     from mixscope.mixing.hidden import ManifoldMixup
     from mixscope.mixing.pixel import Mixup, NoMixing
     from mixscope.mixing.region import CutMix
@@ -22,12 +47,36 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "mixscope.capturing": ("Captured", "capture"),
+    "mixscope.capturing": ("Captured", "capture", "capture_batches"),
+    "mixscope.loss_floor": ("loss_floor_gap", "mixup_loss_floor", "soft_target_entropy"),
+    "mixscope.measuring": (
+        "measure_calibration",
+        "measure_channels",
+        "measure_collapse",
+        "measure_linearity",
+        "measure_network",
+    ),
     "mixscope.metrics.calibration": ("CalibrationBins", "expected_calibration_error"),
+    "mixscope.metrics.calibration_intervals": ("calibration_intervals",),
+    "mixscope.metrics.calibration_report": ("CalibrationReport", "calibration_after_temperature", "calibration_report"),
     "mixscope.metrics.channels": ("ChannelReport", "mixed_feature_geometry"),
+    "mixscope.metrics.classwise_calibration": ("ClasswiseCalibration",),
     "mixscope.metrics.collapse": ("CollapseReport", "neural_collapse"),
-    "mixscope.metrics.linearity": ("NonlinearityReport", "nonlinearity"),
+    "mixscope.metrics.curves": ("end_minus_best", "turning_epoch"),
+    "mixscope.metrics.gradients": ("gradient_norm",),
+    "mixscope.metrics.held_out": ("CollapseOnTest", "collapse_on_test"),
+    "mixscope.metrics.intrusion": ("intrusion_rate",),
+    "mixscope.metrics.landscape": ("loss_plane", "loss_slice"),
+    "mixscope.metrics.linearity": ("NonlinearityMeter", "NonlinearityReport", "nonlinearity"),
+    "mixscope.metrics.moments": ("ClassMoments",),
+    "mixscope.metrics.monitor": ("OvertrainingMonitor",),
+    "mixscope.metrics.nearest_mean": ("NearestMeanCounts",),
+    "mixscope.metrics.overlay": ("CurveFamily", "theory_residual"),
+    "mixscope.metrics.sharpness": ("sharpness",),
     "mixscope.metrics.statistics": ("ClassStatistics",),
+    "mixscope.metrics.temperature": ("fit_temperature",),
+    "mixscope.metrics.turn_rules": ("FloorGapRule", "ValidationRule"),
+    "mixscope.mixing.fixed": ("FixedWeights",),
     "mixscope.mixing.hidden": ("ManifoldMixup",),
     "mixscope.mixing.pixel": ("Mixup", "NoMixing"),
     "mixscope.mixing.region": ("CutMix",),
@@ -35,35 +84,73 @@ _HOMES = {
     "mixscope.simplex": ("project_to_classifier_plane", "simplex_etf"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_ROOMS = ("measuring", "theory")
 
 __all__ = [
     "CalibrationBins",
+    "CalibrationReport",
     "Captured",
     "ChannelReport",
+    "ClassMoments",
     "ClassStatistics",
+    "ClasswiseCalibration",
+    "CollapseOnTest",
     "CollapseReport",
+    "CurveFamily",
     "CutMix",
+    "FixedWeights",
+    "FloorGapRule",
     "ManifoldMixup",
     "Mixture",
     "Mixup",
+    "NearestMeanCounts",
     "NoMixing",
+    "NonlinearityMeter",
     "NonlinearityReport",
+    "OvertrainingMonitor",
+    "ValidationRule",
     "blend",
     "blend_targets",
+    "calibration_after_temperature",
+    "calibration_intervals",
+    "calibration_report",
     "capture",
+    "capture_batches",
+    "collapse_on_test",
+    "end_minus_best",
     "expected_calibration_error",
+    "fit_temperature",
+    "gradient_norm",
+    "intrusion_rate",
+    "loss_floor_gap",
+    "loss_plane",
+    "loss_slice",
+    "measure_calibration",
+    "measure_channels",
+    "measure_collapse",
+    "measure_linearity",
+    "measure_network",
+    "measuring",
     "mixed_feature_geometry",
+    "mixup_loss_floor",
     "neural_collapse",
     "nonlinearity",
     "project_to_classifier_plane",
+    "sharpness",
     "simplex_etf",
     "soft_cross_entropy",
+    "soft_target_entropy",
+    "theory",
+    "theory_residual",
+    "turning_epoch",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME_OF:
         return getattr(import_module(_HOME_OF[name]), name)
+    if name in _ROOMS:
+        return import_module(f"mixscope.{name}")
     raise AttributeError(f"module 'mixscope' has no attribute {name!r}")
 
 

@@ -140,7 +140,7 @@ def test_the_demonstration_writes_one_page_over_its_runs_and_can_be_run_again(tm
         done = mixscope("demo", "--out", "demo", "--seeds", "1", "--epochs", "4", cwd=tmp_path)
         assert f"page: {tmp_path / 'demo' / 'report.html'}" in done.stdout
     names = sorted(path.name for path in (tmp_path / "demo").iterdir())
-    assert names == ["erm-seed0", "mixup-off-seed0", "mixup-seed0", "report.html"]
+    assert names == ["erm-seed0", "mixup-auto-seed0", "mixup-seed0", "report.html"]
 
 
 def test_reports_compare_runs_given_one_by_one_or_by_their_folder(trained):
@@ -526,3 +526,19 @@ def test_weights_whose_logits_overflow_are_named(tmp_path):
     done = mixscope("measure", "model.py:own", "--weights", "w.pt", "--head", "3", "--out", "m", cwd=tmp_path, expect=2)
     assert "must give finite logits" in done.stderr
     assert not (tmp_path / "m").exists()
+
+
+def test_mixing_ends_by_itself_and_the_records_and_the_page_say_when(tmp_path):
+    options = ["--test-size", "1597", "--epochs", "120", "--schedule", "constant", "--weight-decay", "1e-4"]
+    more = ["--alpha", "4", "--mixing-off", "auto", "--measure-every", "60", "--out", "run"]
+    done = mixscope("train", *QUICK, *options, *more, cwd=tmp_path)
+    run = read_run(tmp_path / "run")
+    ended = run.record["mixing_off_after"]
+    assert 20 < ended < 110  # seen 56
+    assert [row.get("mixing_on") for row in run.metrics] == [None, ended >= 60, False]
+    assert run.metrics[-1]["train/blend_entropy"] == 0
+    assert f"ended mixing after epoch {ended}" in (tmp_path / "run" / "report.html").read_text()
+    assert f"ended mixing after epoch {ended}" in done.stdout
+    # theory's curve, fitted to the network's blends at the end
+    assert 0 < run.metrics[-1]["channels/theory_residual"] < 1
+    assert run.pictures["pairs"]["theory"]["name"] == "unconstrained model, mixup"

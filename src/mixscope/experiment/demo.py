@@ -1,4 +1,6 @@
-"""The demonstration: ERM, mixup, and mixup switched off early, on 200 real digits, long enough to over-train."""
+"""The demonstration: ERM, mixup, and mixup that ends by itself, on 200 real digits, long enough to over-train."""
+
+from typing import Literal
 
 from mixscope.experiment.options import DataOptions, MixingOptions, TrainOptions
 from mixscope.training.recipe import Recipe
@@ -7,7 +9,6 @@ NUM_TRAIN, NUM_DIGITS = 200, 1797
 # With two hidden layers of 256, SGD 0.05, momentum 0.9, batches of 50 and weight decay 1e-4, 200 digits show mixup's
 # over-training within minutes.
 EPOCHS = 1000
-OFF_AFTER = 0.15  # share of the epochs after which the third method stops mixing
 
 
 def demo_runs(*, num_seeds: int, epochs: int) -> dict[str, TrainOptions]:
@@ -17,13 +18,16 @@ def demo_runs(*, num_seeds: int, epochs: int) -> dict[str, TrainOptions]:
         num_seeds: Seeds of every method, counted from 0.
         epochs: Epochs of every run.
     """
-    off_after = max(1, round(OFF_AFTER * epochs))
-    methods = {"erm": ("none", None), "mixup": ("mixup", None), "mixup-off": ("mixup", off_after)}
+    methods: dict[str, tuple[Literal["none", "mixup"], Literal["auto"] | None]] = {
+        "erm": ("none", None),
+        "mixup": ("mixup", None),
+        "mixup-auto": ("mixup", "auto"),
+    }
     return {
         f"{name}-seed{seed}": TrainOptions(
             data=DataOptions(data="digits", test_size=NUM_DIGITS - NUM_TRAIN),
             model="mlp",
-            mixing=MixingOptions(mixing="none" if scheme == "none" else "mixup"),
+            mixing=MixingOptions(mixing=scheme),
             training=Recipe(
                 epochs=epochs,
                 batch_size=50,
