@@ -94,6 +94,19 @@ def test_test_means_that_moved_show_although_each_set_is_collapsed() -> None:
     assert found.mean_shift == pytest.approx(6 / between)
 
 
+def test_training_means_that_coincide_are_undefined_not_collapsed() -> None:
+    constant = torch.ones(6, 2, dtype=torch.float64)
+    labels = torch.arange(6) % 3
+    train = statistics_of(constant, labels, 3)
+    found = collapse_on_test(train, statistics_of(constant + normal(6, 2), labels, 3))
+    assert found.nc1_trace == math.inf
+    assert found.nc1_cdnv == math.inf
+    assert found.own_nc1_trace == math.inf
+    assert found.mean_shift == math.inf
+    assert math.isnan(found.nc1_pinv)
+    assert math.isnan(collapse_on_test(train, train).nc1_trace)  # a constant network: 0 / 0
+
+
 def test_what_does_not_fit_is_named() -> None:
     train = statistics_of(*example(200, num_classes=4, dim=6, seed=0), 4)
     with pytest.raises(ValueError, match=r"test must have the num_classes and dim of train, \(4, 6\), got \(4, 5\)"):

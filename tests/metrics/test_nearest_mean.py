@@ -67,6 +67,22 @@ def test_the_callers_precision_settings_change_no_decision() -> None:
     assert all(torch.equal(a, b) for a, b in zip(plain, found, strict=True))
 
 
+@pytest.mark.parametrize("made_inside", [True, False])
+def test_counts_cross_the_border_of_inference_mode_both_ways(made_inside: bool) -> None:
+    features, means, head = normal(60, 3).float(), normal(4, 3, seed=1), normal(4, 3, seed=2)
+    labels = torch.arange(60) % 4
+    expected = NearestMeanCounts(means, head)
+    expected.update(features, labels)
+    with torch.inference_mode(made_inside):
+        counts = NearestMeanCounts(means.clone(), head.clone())
+        counts.update(features[:20].clone(), labels[:20])
+    with torch.inference_mode(not made_inside):
+        counts.update(features[20:], labels[20:])
+        nearest, chosen = counts.decide(features)
+    nearest[0], chosen[0] = 0, 0  # results belong to the caller, who may change them anywhere
+    assert (counts.mismatch, counts.accuracy) == (expected.mismatch, expected.accuracy)
+
+
 def test_logits_at_hand_are_taken_as_the_classifiers_word() -> None:
     features, means, head = normal(50, 3), normal(4, 3, seed=1), normal(4, 3, seed=2)
     labels = torch.arange(50) % 4

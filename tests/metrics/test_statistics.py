@@ -1,6 +1,7 @@
 import copy
 import math
 import pickle
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -209,6 +210,30 @@ def test_a_class_that_moves_away_from_its_first_example_costs_no_digits(dtype: t
     torch.testing.assert_close(statistics.within, within, rtol=0, atol=rtol * float(within.max()))
 
 
+@pytest.mark.parametrize("num_classes", [4, 5000])  # most classes are seen, few are
+@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-10), (torch.float32, 1e-6)])
+@pytest.mark.parametrize("batch_size", [100, 9999, 30000])
+def test_classes_that_leave_their_first_example_keep_their_digits_over_many_blocks(
+    num_classes: int, dtype: torch.dtype, rtol: float, batch_size: int
+) -> None:
+    # Class 0 is the bulk. Class 1 starts with an outlier and then grows fast, class 2 slowly, class 3 comes last.
+    labels = torch.zeros(30000, dtype=torch.int64)
+    labels[[5, *range(20000, 29000)]] = 1
+    labels[9::3000] = 2
+    labels[29500:] = 3
+    features = normal(30000, DIM) + 10 * normal(4, DIM, seed=1)[labels]
+    features[5] += 300
+    features[9] -= 300
+    features = features.to(dtype)
+    found = filled(features, labels, batch_size=batch_size, num_classes=num_classes)
+    counts, means, within, scatter = naive_statistics(features, labels, 4)
+    assert torch.equal(found.counts[:4], counts)
+    spread = float((scatter / counts).max().sqrt())  # the outliers are part of it
+    torch.testing.assert_close(found.means[:4], means, rtol=0, atol=rtol * spread)
+    torch.testing.assert_close(found.within, within, rtol=0, atol=rtol * float(within.max()))
+    torch.testing.assert_close(found.scatter[:4], scatter, rtol=rtol, atol=0)
+
+
 def test_reading_between_batches_changes_nothing() -> None:
     features, labels = normal(300, DIM) + 50, uneven_labels(300)
     expected = filled(features, labels, batch_size=300)
@@ -262,6 +287,25 @@ def test_the_callers_precision_settings_neither_matter_nor_change() -> None:
     found.update(features, labels)  # what was made in inference mode can be changed outside
     plain.update(features, labels)
     assert torch.equal(found.within, plain.within)
+
+
+@pytest.mark.parametrize("made_inside", [True, False])
+@pytest.mark.parametrize("remake", [lambda s: s, lambda s: type(s).from_state(s.state()), copy.deepcopy])
+def test_statistics_cross_the_border_of_inference_mode_both_ways(
+    made_inside: bool, remake: Callable[[ClassStatistics], ClassStatistics]
+) -> None:
+    features, labels = normal(3000, DIM).float(), uneven_labels(3000)
+    expected = filled(features, labels, batch_size=3000)
+    with torch.inference_mode(made_inside):
+        statistics = remake(filled(features[:1200], labels[:1200], batch_size=500))
+    with torch.inference_mode(not made_inside):
+        statistics.update(features[1200:2600], labels[1200:2600])
+        statistics.merge(filled(features[2600:2700], labels[2600:2700], batch_size=50))
+        assert statistics.num_examples == 2700
+    with torch.inference_mode(made_inside):
+        rest = features[2700:].clone()
+    statistics.update(rest, labels[2700:])
+    assert_same(statistics, expected, rtol=1e-6)
 
 
 def test_a_hundred_thousand_classes_cost_what_is_present() -> None:

@@ -1,7 +1,8 @@
 """Counts, means and scatter of every class in one pass: what is gathered about shifts is settled when it is read."""
 
 from collections.abc import Mapping
-from typing import Self
+from functools import partial
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -12,7 +13,6 @@ from mixscope.metrics.processes import is_distributed, total_over_processes
 from mixscope.metrics.products import NoProducts
 from mixscope.metrics.shifted_sums import CLASSES_AT_ONCE, ShiftedSums
 
-CHUNK_NUMBERS = 2**18  # numbers of a batch that are worked on at once: residuals that fit a cache, small temporaries
 # A batch of this length in all (the root of its sum of squares) has float32 squares that neither overflow nor vanish;
 # other batches are computed in float64, whose squares are finite up to the limit.
 FLOAT32_RANGE = (1e-7, 1e15)
@@ -57,7 +57,7 @@ class ClassSums:
     @property
     def counts(self) -> Tensor:
         """(K,) float64, examples of each class seen so far."""
-        return self._counts if self._open is None else self._counts + self._open.counts
+        return self._counts if self._open is None else self._counts + self._open.complete(self._products)
 
     @property
     def means(self) -> Tensor:
@@ -117,16 +117,13 @@ class ClassSums:
         if len(features) == 0:
             return
         device = self._means.device
-        with full_precision(device):
-            values = features.detach()
-            wide, product = self._types(values)
-            values, labels = values.to(device), labels.to(device).long()
-            if self._open is None or (self._open.wide, self._open.product) != (wide, product):
-                self._settle()
+        values = features.detach()
+        wide, product = self._types(values)
+        if self._open is None or (self._open.wide, self._open.product) != (wide, product):
+            self._settle()
+            with full_precision(device):
                 self._open = ShiftedSums(self.num_classes, self.dim, wide=wide, product=product, device=device)
-            rows = max(64, CHUNK_NUMBERS // self.dim)
-            for part, part_labels in zip(values.split(rows), labels.split(rows), strict=True):
-                self._open.add(part, part_labels, self._products)
+        self._open.add(values.to(device), labels.to(device), self._products)
 
     def merge(self, other: Self) -> None:
         """Add everything another instance has seen (another device, process or file). `other` is left as it was.
@@ -196,7 +193,8 @@ class ClassSums:
         if len(shape) != 2:
             raise ValueError(f"state must hold means of shape (K, D), got {sorted(state)} with means of shape {shape}")
         instance = cls(*shape, device=device, product_dtype=product_dtype)
-        instance._means = instance._means.contiguous()
+        with full_precision(instance._means.device):
+            instance._means = instance._means.contiguous()
         own = instance._tensors()
         if set(own) != set(state):
             raise ValueError(f"state must hold {', '.join(own)}, got {', '.join(sorted(state))}")
@@ -208,6 +206,11 @@ class ClassSums:
         if (instance._counts < 0).any():
             raise ValueError(f"counts must be at least 0, got {float(instance._counts.min())}")
         return instance
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle by `state`."""
+        rebuild = partial(type(self).from_state, device=self._means.device, product_dtype=self.product_dtype)
+        return rebuild, (self.state(),)
 
     def _start_products(self) -> NoProducts:
         """Return what keeps the products of residuals."""

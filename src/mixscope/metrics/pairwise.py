@@ -44,17 +44,23 @@ def compare_means(variances: Tensor, means: Tensor) -> MeanPairs:
     lengths = torch.linalg.vector_norm(means, dim=1)
     squares = lengths.square()
     ratios, deviations, largest = (means.new_zeros(()) for _ in range(3))
-    for rows, columns, diagonal in _tiles(len(means)):
+    for rows, columns in _tiles(len(means)):
         products = means[rows] @ means[columns].T
         sizes = squares[rows, None] + squares[columns]
         distances = torch.sub(sizes, products, alpha=2)
-        first, second = torch.nonzero((distances <= sizes.mul_(CLOSE)).triu_(diagonal), as_tuple=True)
-        for i, j in zip(first.split(PAIRS_AT_ONCE), second.split(PAIRS_AT_ONCE), strict=True):
-            distances[i, j] = (means[rows][i] - means[columns][j]).square().sum(dim=1)
-        ratios += torch.add(variances[rows, None], variances[columns], out=sizes).div_(distances).triu_(diagonal).sum()
-        mean, highest = _angle_deviations(products, lengths, rows, columns, diagonal)
-        deviations += mean
-        largest = torch.maximum(largest, highest)
+        if rows.start == columns.start:
+            square = distances[:, : len(products)]
+            square += torch.full_like(square, math.inf).tril_()  # no pairs: infinitely far apart
+        if not distances.min() > CLOSE * sizes.max():
+            first, second = torch.nonzero(distances <= sizes.mul_(CLOSE), as_tuple=True)
+            for i, j in zip(first.split(PAIRS_AT_ONCE), second.split(PAIRS_AT_ONCE), strict=True):
+                distances[i, j] = (means[rows][i] - means[columns][j]).square().sum(dim=1)
+        torch.add(variances[rows, None], variances[columns], out=sizes)
+        ratios += sizes.div_(distances).sum()
+        angles = _angle_deviations(products, lengths, rows, columns)
+        deviations += torch.linalg.vector_norm(angles, ord=1)
+        # Over all pairs it is never negative, as |sum of unit rows|^2 is not: zeros off the pairs do no harm.
+        largest = torch.maximum(largest, angles.max())
     num_pairs = len(means) * (len(means) - 1) / 2
     return MeanPairs(float(ratios / (2 * num_pairs)), float(deviations / num_pairs), float(largest))
 
@@ -77,14 +83,15 @@ def angle_deviations(rows: Tensor, *, lengths: Tensor, mean: Tensor, centered: T
     scale = centered_lengths.max() + mean_square.sqrt()
     is_safe = bool(lengths.min() > SAFE_LENGTH * scale)
     total, total_centered = centered.new_zeros(()), centered.new_zeros(())
-    for upper, lower, diagonal in _tiles(len(centered)):
+    for upper, lower in _tiles(len(centered)):
         products = centered[upper] @ centered[lower].T
         if is_safe:
             with_mean = (products + along[upper, None]).add_(along[lower] + mean_square)
         else:
             with_mean = rows[upper].to(torch.float64) @ rows[lower].to(torch.float64).T
-        total += _angle_deviations(with_mean, lengths, upper, lower, diagonal)[0]
-        total_centered += _angle_deviations(products, centered_lengths, upper, lower, diagonal)[0]
+        total += torch.linalg.vector_norm(_angle_deviations(with_mean, lengths, upper, lower), ord=1)
+        deviations = _angle_deviations(products, centered_lengths, upper, lower)
+        total_centered += torch.linalg.vector_norm(deviations, ord=1)
     num_pairs = len(centered) * (len(centered) - 1) / 2
     return float(total / num_pairs), float(total_centered / num_pairs)
 
@@ -108,20 +115,19 @@ def squared_row_distance(left: Tensor, right: Tensor) -> float:
 def angle_deviation(rows: Tensor, *, lengths: Tensor) -> float:
     """Return the mean over pairs of |cos + 1/(K-1)| of rows, (K, D) float64; `lengths` are theirs."""
     total = rows.new_zeros(())
-    for upper, lower, diagonal in _tiles(len(rows)):
-        total += _angle_deviations(rows[upper] @ rows[lower].T, lengths, upper, lower, diagonal)[0]
+    for upper, lower in _tiles(len(rows)):
+        deviations = _angle_deviations(rows[upper] @ rows[lower].T, lengths, upper, lower)
+        total += torch.linalg.vector_norm(deviations, ord=1)
     return float(total / (len(rows) * (len(rows) - 1) / 2))
 
 
-def _angle_deviations(
-    products: Tensor, lengths: Tensor, rows: slice, columns: slice, diagonal: int
-) -> tuple[Tensor, Tensor]:
-    """Turn a tile of inner products into the sum of |cos + 1/(K-1)| over its pairs and the largest cos + 1/(K-1)."""
-    cosines = products.div_(lengths[rows, None]).div_(lengths[columns])
-    # The largest over all pairs is never negative, as |sum of unit rows|^2 is not: zeros off the pairs do no harm.
-    deviations = cosines.add_(1 / (len(lengths) - 1)).triu_(diagonal)
-    largest = deviations.max()
-    return deviations.abs_().sum(), largest
+def _angle_deviations(products: Tensor, lengths: Tensor, rows: slice, columns: slice) -> Tensor:
+    """Turn a tile of inner products, in place, into cos + 1/(K-1) of its pairs; zeros elsewhere."""
+    scales = 1 / lengths
+    deviations = products.mul_(scales[rows, None]).mul_(scales[columns]).add_(1 / (len(lengths) - 1))
+    if rows.start == columns.start:
+        deviations[:, : len(products)].triu_(1)
+    return deviations
 
 
 def distance_to_simplex(left: Tensor, right: Tensor, *, squared_norm: Tensor) -> float:
@@ -140,7 +146,7 @@ def distance_to_simplex(left: Tensor, right: Tensor, *, squared_norm: Tensor) ->
         In [0, 2]; NaN where P is 0.
     """
     num_classes = len(left)
-    inner = torch.linalg.vecdot(left, right).sum() - left.sum(dim=0) @ right.sum(dim=0) / num_classes
+    inner = _inner(left, right) - left.sum(dim=0) @ right.sum(dim=0) / num_classes
     cosine = float(inner / (squared_norm * (num_classes - 1)).sqrt())
     if not cosine > NEAR_SIMPLEX:
         return math.sqrt(max(0.0, 2 - 2 * cosine)) if cosine == cosine else math.nan
@@ -163,13 +169,16 @@ def smaller_gram(rows: Tensor) -> Tensor:
 def squared_product_norm(left: Tensor, right: Tensor, *, left_gram: Tensor, right_gram: Tensor) -> Tensor:
     """Return |left right^T|_F^2 of two (K, D) matrices, given their smaller Gram matrices."""
     if len(left) > left.shape[1]:
-        return torch.linalg.vecdot(left_gram.flatten(), right_gram.flatten())
+        return _inner(left_gram, right_gram)
     return (left @ right.T).square_().sum()
 
 
-def _tiles(num_rows: int) -> Iterator[tuple[slice, slice, int]]:
-    """Yield the rows and columns of tiles that cover the pairs i < j, and the diagonal where a tile's pairs begin."""
+def _inner(left: Tensor, right: Tensor) -> Tensor:
+    return torch.dot(left.reshape(-1), right.reshape(-1))
+
+
+def _tiles(num_rows: int) -> Iterator[tuple[slice, slice]]:
+    """Yield the rows and columns of tiles that cover i < j; where both start alike, i >= j comes with them."""
     for top in range(0, num_rows, TILE_ROWS):
         for left in range(top, num_rows, TILE_COLUMNS):
-            rows, columns = slice(top, top + TILE_ROWS), slice(left, left + TILE_COLUMNS)
-            yield rows, columns, top - left + 1
+            yield slice(top, top + TILE_ROWS), slice(left, left + TILE_COLUMNS)

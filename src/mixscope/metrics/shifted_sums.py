@@ -1,27 +1,30 @@
 """Sums of the features of every class about a fixed point per class; means and scatter follow in closed form.
 
-Each class gets a shift when first seen, its mean in that batch. A batch then costs one subtraction and sums of the
-residuals. The shift is a number of the features' own type, so the residual of a row is rounded once, at its own size.
-A shift that turns out to lie outside its class (the first example was an outlier) is moved, exactly, before anything
-cancels.
+Rows are gathered into blocks. Each class gets a shift when first seen, its mean in that block; a block then costs one
+subtraction and sums of the residuals. The shift is a number of the features' own type, so the residual of a row is
+rounded once, at its own size. A shift that turns out to lie outside its class (the first example was an outlier) is
+moved, exactly, before anything cancels.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from mixscope.metrics.precision import full_precision
 from mixscope.metrics.products import NoProducts
 
+BLOCK_NUMBERS = 2**19  # of a block of rows: residuals that fit a cache, and calls that are worth their overhead
+BLOCK_ROWS = (64, 2048)  # at least, at most
+NUMBERS_AT_ONCE = 2**17  # of rows whose shifts are looked up at once
 CLASSES_AT_ONCE = 512  # classes that are settled at once
-# Residuals are summed in their own precision until there are so many rows, so many per class, or a batch with so many
-# per class present; then the sums go to float64.
-PENDING_ROWS = 8192
-PENDING_ROWS_PER_CLASS = 16
-CROWDED_ROWS = 64
+# Residuals are summed in their own precision until there are so many of one class, or as many in all as before; then
+# the sums go to float64.
+PENDING_ROWS_OF_CLASS = 64
 NORM_COLUMNS = 4096  # squares added up in the residuals' own precision
-# A class may be looked at when its count has grown this much since the last look, and must be before it has grown to
-# `LARGEST_GROWTH`, at which float32 keeps six digits about the worst of shifts. A shift is moved when more than this
-# share of the scatter about it is the distance to the mean; one example as the shift gives a half, which stays.
-GROWTH = 4
+# A shift is looked at when sums go to float64, and before its class has grown this much since the last look: about the
+# worst of shifts float32 then keeps six digits. It is moved when more than this share of the scatter about it is the
+# distance to the mean; one example as the shift gives a half, which stays.
 LARGEST_GROWTH = 8
 LARGEST_DRIFT = 0.6
 
@@ -43,35 +46,44 @@ class ShiftedSums:
         """
         self.wide = wide
         self.product = product
-        self.counts = torch.zeros(num_classes, dtype=torch.float64, device=device)
+        num_rows = min(max(BLOCK_NUMBERS // dim, BLOCK_ROWS[0]), BLOCK_ROWS[1])
+        self._block = torch.empty(num_rows, dim, dtype=wide, device=device)
+        self._block_labels = torch.empty(num_rows, dtype=torch.int64, device=device)
+        self._num_waiting = 0  # rows of the block
+        self._rows_at_once = max(NUMBERS_AT_ONCE // dim, 1)
+        self._counts = torch.zeros(num_classes, dtype=torch.float64, device=device)
+        self._looked_at = torch.zeros_like(self._counts)  # count at the last look
         self._shifts = torch.zeros(num_classes, dim, dtype=wide, device=device)
-        self._looked_at = torch.zeros(num_classes, dtype=torch.float64, device=device)  # count at the last look
         self._sums = torch.zeros(num_classes, dim, dtype=torch.float64, device=device)
-        self._squares = torch.zeros(num_classes, dtype=torch.float64, device=device)
+        self._squares = torch.zeros_like(self._counts)
         is_float64 = product is torch.float64
         self._pending = self._sums if is_float64 else torch.zeros_like(self._shifts, dtype=product)
-        self._pending_classes: list[Tensor] = []
         self._num_pending = 0
+        self._num_flushed = 0
 
     def add(self, values: Tensor, labels: Tensor, products: NoProducts) -> None:
-        """Add checked rows, (rows, D), and their products."""
-        present, position, counts = labels.unique(return_inverse=True, return_counts=True)
-        after = self.counts[present] + counts
-        self._place_shifts(values, present, position, after, products)
-        residuals = self._shifts.index_select(0, labels)
-        torch.sub(values.to(self.wide), residuals, out=residuals)
-        residuals = residuals.to(self.product)
-        squares = _squared_lengths(residuals)
-        self.counts[present] = after
-        self._squares.index_add_(0, labels, squares)
-        self._pending.index_add_(0, labels, residuals)
-        if self._pending is not self._sums:
-            self._pending_classes.append(present)
-            self._num_pending += labels.shape[0]
-            limit = min(PENDING_ROWS, PENDING_ROWS_PER_CLASS * len(self.counts))
-            if self._num_pending >= limit or len(labels) >= CROWDED_ROWS * len(counts):
-                self._flush()
-        products.multiply(residuals)
+        """Add checked rows, (rows, D), and their products; less than a block waits for more."""
+        start = 0
+        while start < len(values):
+            stop = min(len(values), start + len(self._block) - self._num_waiting)
+            part, part_labels = values[start:stop], labels[start:stop]
+            if len(part) == len(self._block):
+                self._add_block(part, part_labels, products)
+            else:
+                waiting = slice(self._num_waiting, self._num_waiting + len(part))
+                self._block[waiting], self._block_labels[waiting] = part, part_labels
+                self._num_waiting = waiting.stop
+                if self._num_waiting == len(self._block):
+                    self.complete(products)
+            start = stop
+
+    def complete(self, products: NoProducts) -> Tensor:
+        """Add the rows that wait; return the (K,) float64 counts."""
+        if self._num_waiting:
+            rows = slice(self._num_waiting)
+            self._num_waiting = 0
+            self._add_block(self._block[rows], self._block_labels[rows], products)
+        return self._counts
 
     def settle(self, products: NoProducts) -> tuple[Tensor, Tensor, Tensor]:
         """Turn sums and products about the shifts, in place, into those about the means. Nothing can be added after.
@@ -79,78 +91,113 @@ class ShiftedSums:
         Returns:
             (K,) counts, (K, D) means, zeros where the count is 0, and (K,) scatter, float64.
         """
-        self._flush()
-        self._pending = self._sums
-        for classes in torch.nonzero(self.counts > 0).flatten().split(CLASSES_AT_ONCE):
-            counts = self.counts[classes]
-            steps = self._sums[classes].div_(counts[:, None])
-            weighted = steps * -counts[:, None]
-            products.add_outer(weighted, steps)
-            self._squares[classes] += torch.linalg.vecdot(weighted, steps)
-            self._sums[classes] = steps.add_(self._shifts[classes])
-        return self.counts, self._sums, self._squares.clamp_(min=0)
-
-    def _flush(self) -> None:
-        if not self._num_pending:
-            return
-        if len(self.counts) <= self._num_pending:
+        self.complete(products)
+        del self._block
+        if self._pending is not self._sums:
             self._sums += self._pending
-            self._pending.zero_()
-        else:  # the classes seen set the cost, not their number
-            for seen in torch.cat(self._pending_classes).unique().split(CLASSES_AT_ONCE):
-                self._sums.index_add_(0, seen, self._pending[seen].to(torch.float64))
-                self._pending.index_fill_(0, seen, 0)
-        self._pending_classes.clear()
+        self._pending = self._sums
+        for classes in self._groups(self._counts > 0):
+            counts = self._counts[classes].clamp(min=1)
+            steps = self._sums[classes].div_(counts[:, None])
+            products.add_outer(steps * -counts[:, None], steps)
+            self._squares[classes] -= counts * _squared_lengths(steps)
+            self._sums[classes] = steps.add_(self._shifts[classes])
+        return self._counts, self._sums, self._squares.clamp_(min=0)
+
+    def _add_block(self, values: Tensor, labels: Tensor, products: NoProducts) -> None:
+        """Add a block, which may be the one of the rows that waited: it is overwritten by the residuals."""
+        with full_precision(values.device):
+            labels = labels.long()
+            after = self._counts.index_add(0, labels, torch.ones_like(labels, dtype=torch.float64))
+            self._place_shifts(values, labels, after, products)
+            residuals = self._block[: len(values)]
+            for rows in _pieces(len(values), self._rows_at_once):
+                torch.sub(values[rows], self._shifts.index_select(0, labels[rows]), out=residuals[rows])
+            residuals = residuals.to(self.product)
+            self._squares.index_add_(0, labels, _squared_lengths(residuals))
+            self._pending.index_add_(0, labels, residuals)
+            products.multiply(residuals)
+            self._counts = after
+            self._num_pending += len(values)
+            is_crowded = float((after - self._looked_at).max()) >= PENDING_ROWS_OF_CLASS
+            if is_crowded or self._num_pending >= self._num_flushed:
+                self._flush(products)
+
+    def _flush(self, products: NoProducts) -> None:
+        """Move pending sums to float64, and shifts onto the means of classes from which they have drifted."""
+        seen = self._counts > self._looked_at
+        self._looked_at.copy_(self._counts)
+        # A class that came in the last block only may stay pending: its shift is its mean.
+        for classes in self._groups(seen):
+            sums, counts = self._take_pending(classes), self._counts[classes]
+            has_drifted = _squared_lengths(sums) > LARGEST_DRIFT * counts * self._squares[classes]
+            if has_drifted.any():
+                drifted = torch.arange(len(self._counts), device=sums.device)[classes][has_drifted]
+                self._move_shifts(drifted, sums[has_drifted], counts[has_drifted], products)
+        self._num_flushed += self._num_pending
         self._num_pending = 0
 
-    def _place_shifts(
-        self, values: Tensor, present: Tensor, position: Tensor, after: Tensor, products: NoProducts
-    ) -> None:
-        """Give new classes a shift, and move those of grown ones that lie too far from their class."""
-        growth = after / self._looked_at[present]
-        largest = float(growth.max())
-        # Looking costs more in calls than in numbers: many classes at once, or those that must be looked at.
-        if largest < GROWTH or (largest < LARGEST_GROWTH and float(growth.median()) < GROWTH):
-            return
-        grown = torch.nonzero(growth >= GROWTH).flatten()
-        slot = torch.full_like(present, -1)
-        slot[grown] = torch.arange(len(grown), device=slot.device)
-        slot = slot[position]
-        rows = torch.nonzero(slot >= 0).flatten()
-        self._move_shifts(values[rows].to(torch.float64), slot[rows], present[grown], after[grown], products)
+    def _groups(self, chosen: Tensor) -> Sequence[Tensor | slice]:
+        """Split the classes chosen, (K,) bool, into groups; where they are most classes, into slices of all: views."""
+        classes = torch.nonzero(chosen).flatten()
+        if 2 * len(classes) > len(chosen):
+            return _pieces(len(chosen), CLASSES_AT_ONCE)
+        return classes.split(CLASSES_AT_ONCE)
 
-    def _move_shifts(self, values: Tensor, slot: Tensor, classes: Tensor, after: Tensor, products: NoProducts) -> None:
-        """Move the shifts of classes that are new or lie too far from their mean, these rows included."""
-        is_new = self._looked_at[classes] == 0
-        self._looked_at[classes] = after
-        total = torch.zeros(len(classes), values.shape[1], dtype=torch.float64, device=values.device)
-        if is_new.all():
-            total.index_add_(0, slot, values)
-            self._shifts[classes] = total.div_(after[:, None]).to(self.wide)
-            return
-        old, before, sums = self._shifts[classes].to(torch.float64), self.counts[classes], self._sums[classes]
+    def _take_pending(self, classes: Tensor | slice) -> Tensor:
+        """Move the pending sums of these classes to float64; return their sums, (classes, D)."""
+        sums = self._sums[classes]
         if self._pending is not self._sums:
-            sums = sums + self._pending[classes]
-        offsets = values.sub_(old[slot])
-        total.index_add_(0, slot, offsets).add_(sums)
-        squares = self._squares[classes].index_add(0, slot, torch.linalg.vecdot(offsets, offsets))
-        moves = is_new | (torch.linalg.vecdot(total, total) > LARGEST_DRIFT * after * squares)
-        if not moves.any():
+            sums += self._pending[classes]
+            if isinstance(classes, Tensor):  # else it is a view
+                self._sums[classes] = sums
+            self._pending[classes] = 0
+        return sums
+
+    def _place_shifts(self, values: Tensor, labels: Tensor, after: Tensor, products: NoProducts) -> None:
+        """Put shifts of classes that are new or grow much onto their means, these rows included."""
+        is_due = (after >= LARGEST_GROWTH * self._looked_at).logical_and_(after > self._counts)
+        if not is_due.any():
             return
-        classes, before, old, sums = classes[moves], before[moves, None], old[moves], sums[moves]
-        shifts = (old + total[moves] / after[moves, None]).to(self.wide)
-        steps = shifts.to(torch.float64) - old
-        self._shifts[classes] = shifts
-        if not before.any():
-            return
+        classes = torch.nonzero(is_due).flatten()
+        self._looked_at[classes] = after[classes]
+        slot = (is_due.cumsum(dim=0) - 1)[labels]
+        all_new = not self._counts[classes].any()
+        shifts = None if all_new else self._shifts[classes].to(torch.float64)
+        total = self._sums.new_zeros(len(classes), self._sums.shape[1]) if all_new else self._take_pending(classes)
+        for rows in torch.nonzero(is_due[labels]).flatten().split(self._rows_at_once):
+            offsets = values[rows].to(torch.float64)
+            if shifts is not None:
+                offsets -= shifts[slot[rows]]
+            total.index_add_(0, slot[rows], offsets)
+        if all_new:
+            self._shifts[classes] = total.div_(after[classes, None]).to(self.wide)
+        else:
+            self._move_shifts(classes, total, after[classes], products)
+
+    def _move_shifts(self, classes: Tensor, total: Tensor, after: Tensor, products: NoProducts) -> None:
+        """Put shifts onto the means of classes without pending sums.
+
+        Args:
+            classes: (R,) int64.
+            total: (R, D) float64, sums about the shifts, which may count rows that are still to come.
+            after: (R,) float64, number of rows in them.
+            products: What was summed up about the shifts, corrected.
+        """
+        shifts, before, sums = self._shifts[classes].to(torch.float64), self._counts[classes, None], self._sums[classes]
+        self._shifts[classes] = total.div(after[:, None]).add_(shifts).to(self.wide)
         # With r the residuals about the old shift, s their sum and d the step:
         # sum (r - d)(r - d)^T = sum r r^T - s d^T - d s^T + n d d^T = sum r r^T + a d^T + d a^T, a = n d / 2 - s.
         # A new class has n = 0 and s = 0.
+        steps = self._shifts[classes] - shifts
         halves = before * steps / 2 - sums
         products.add_outer(torch.cat([halves, steps]), torch.cat([steps, halves]))
         self._squares[classes] += 2 * torch.linalg.vecdot(halves, steps)
-        self._pending[classes] = 0
         self._sums[classes] = sums - before * steps
+
+
+def _pieces(num: int, size: int) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, num, size)]
 
 
 def _squared_lengths(rows: Tensor) -> Tensor:
