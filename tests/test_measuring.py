@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mixscope.capturing import capture
 from mixscope.measuring import (
+    PredictionMeter,
     capture_blends,
     examine_network,
     look_at,
@@ -142,6 +143,26 @@ def test_calibration_is_that_of_all_logits_at_once() -> None:
     assert torch.equal(look_at(net, data, head=HEAD).reliability.counts, bins.counts)
 
 
+@pytest.mark.parametrize(
+    ("logits", "labels", "message"),
+    [
+        (torch.zeros(2, 4), torch.tensor([0, 1]), "must have 3 classes, got 4"),
+        (torch.zeros(2, 3), torch.tensor([0, 3]), r"labels must lie in \[0, 3\)"),
+        (torch.full((2, 3), math.nan), torch.tensor([0, 1]), "logits must be finite"),
+        (torch.zeros(2), torch.tensor([0, 1]), "logits must have 2 dimensions"),
+    ],
+)
+def test_a_batch_of_logits_that_is_refused_leaves_no_trace(logits: Tensor, labels: Tensor, message: str) -> None:
+    meter = PredictionMeter()
+    with pytest.raises(ValueError, match="must be finite"):
+        meter.update(torch.full((2, 5), math.nan), torch.tensor([0, 1]))  # nor does it settle the number of classes
+    meter.update(torch.eye(3), torch.tensor([0, 1, 1]))
+    before = meter.report()
+    with pytest.raises(ValueError, match=message):
+        meter.update(logits, labels)
+    assert meter.report() == before
+
+
 @pytest.mark.parametrize("num_points", [2, 3])
 def test_linearity_is_that_of_all_features_at_once(num_points: int) -> None:
     net, data = Net(), batches(9, 9, 6)
@@ -186,6 +207,9 @@ def test_an_in_place_layer_after_a_site_does_not_change_what_is_measured() -> No
     net, data = Net(), batches(9)
     reports = measure_linearity(net, data, sites=("1", "2"), mixing=Mixup(), generator=generator())
     assert reports["1"].relative_defect < 1e-6 < reports["2"].relative_defect
+    blends = capture_blends(net, data, site="1", mixing=Mixup(), generator=generator())
+    assert float(blends.mixed.min()) < 0  # "2" sets them to 0 in place
+    assert float(blends.members.min()) < 0
 
 
 def test_channels_are_those_of_features_captured_apart() -> None:

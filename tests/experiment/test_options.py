@@ -111,7 +111,7 @@ def test_methods_are_named_by_what_sets_them_apart(mixing, recipe, label):
 def test_the_demonstration_compares_three_methods_on_the_same_200_digits():
     runs = demo_runs(num_seeds=3, epochs=100)
     assert len(runs) == 9
-    assert {method_label(options) for options in runs.values()} == {"ERM", "mixup", "mixup, off after 15"}
+    assert {method_label(options) for options in runs.values()} == {"ERM", "mixup", "mixup, off automatically"}
     assert len({options.data for options in runs.values()}) == 1
     assert {options.seed for options in runs.values()} == {0, 1, 2}
 

@@ -80,6 +80,15 @@ def test_smoothing_finds_the_turn_that_noise_hides() -> None:
     assert end_minus_best(u_curves(6, 200, turn=200, noise=0.15), generator=stream(), window=31).value < 0.05
 
 
+@pytest.mark.parametrize(("window", "first"), [(1, 3), (2, 4), (3, 4), (5, 5)])
+def test_the_first_of_equally_low_epochs_is_the_turn(window: int, first: int) -> None:
+    # Test errors are shares of few images: plateaus are common, and rounding must not choose among their epochs.
+    curves = torch.tensor([[0.3, 0.7] + [0.1] * 12, [0.4, 0.9] + [0.3] * 12, [1.0, 0.8] + [0.7] * 12]).double()
+    for rows in (curves, curves[:1]):
+        turn = turning_epoch(rows, generator=stream(), window=window, num_resamples=50)
+        assert (turn.value, turn.low, turn.high) == (first, first, first)
+
+
 def test_scale_shift_and_order_of_the_seeds_do_what_they_must() -> None:
     curves = u_curves()
     plain = end_minus_best(curves, generator=stream(3))

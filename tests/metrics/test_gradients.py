@@ -68,6 +68,17 @@ def test_network_is_left_as_it_was() -> None:
     assert model[4].weight.grad is None
 
 
+def test_batches_made_in_inference_mode_are_taken_too() -> None:
+    inputs, targets = blends()
+    model = network()
+    expected = gradient_norm(model, [(inputs, targets)], loss=soft_cross_entropy)
+    with torch.inference_mode():  # a Lightning validation loop, for example
+        made_there = [(inputs * 1, targets * 1)]
+        found = gradient_norm(model, made_there, loss=soft_cross_entropy)
+    assert made_there[0][0].is_inference()
+    assert found == expected
+
+
 def test_gradient_at_a_minimum_is_zero() -> None:
     inputs = torch.randn(30, 4, dtype=torch.float64, generator=stream(3))
     outputs = torch.randn(30, 2, dtype=torch.float64, generator=stream(4))

@@ -220,6 +220,10 @@ def call(**changes):
             {"real_inputs": torch.zeros(1, 3), "real_labels": torch.tensor([0]), "members": torch.zeros(2, 2).long()},
             "excluded must leave every query an example, got all 1 left out",
         ),
+        (
+            {"mixed": torch.full((2, 3), 1e200, dtype=torch.float64)},
+            "queries and examples must have squares that float64 can hold, got an overflow",
+        ),
     ],
 )
 def test_bad_input_is_named(changes, message: str) -> None:

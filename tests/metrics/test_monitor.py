@@ -64,7 +64,8 @@ def test_a_network_that_stays_far_above_the_floor_is_never_told_to_stop() -> Non
 def test_plain_training_has_no_floor_to_come_close_to() -> None:
     monitor = OvertrainingMonitor()
     for epoch in range(1, 100):
-        assert not monitor.update(epoch, {GAP: 0.0, ENTROPY: 0.0}).has_turned
+        # What rounding may make of loss - entropy: below half of a floor of 0, but no floor is there.
+        assert not monitor.update(epoch, {GAP: -1e-17, ENTROPY: 0.0}).has_turned
 
 
 def test_too_few_values_say_nothing() -> None:
@@ -165,6 +166,23 @@ def test_bad_values_are_named_and_change_nothing(epoch: int, values: dict[str, f
     before = monitor.state()
     with pytest.raises(ValueError, match=message):
         monitor.update(epoch, values)
+    assert monitor.state() == before
+
+
+def test_a_rule_that_raises_leaves_the_monitor_as_it_was() -> None:
+    class Choosy:
+        needs = (LOSS,)
+
+        def judge(self, epochs, values):
+            if values[LOSS][-1] < 0:
+                raise ValueError("loss must be at least 0")
+            return FloorGapRule().judge(epochs[:0], {})
+
+    monitor = OvertrainingMonitor(Choosy())
+    monitor.update(1, {LOSS: 1.0})
+    before = monitor.state()
+    with pytest.raises(ValueError, match="loss must be at least 0"):
+        monitor.update(2, {LOSS: -1.0})
     assert monitor.state() == before
 
 

@@ -14,6 +14,7 @@ from mixscope.measuring import BlendedFeatures, NetworkMeasurement, examine_netw
 from mixscope.metrics.calibration import Reliability
 from mixscope.metrics.channels import classifier_coordinates
 from mixscope.mixing.pixel import Mixup
+from mixscope.mixture import INPUT_SUFFIX
 from mixscope.simplex import project_to_classifier_plane, spans_plane
 
 PICTURED_PAIRS = 400  # points of a scatter plot: enough to see the shape, few enough for a phone
@@ -83,7 +84,7 @@ def measure(
         "pairs": pairs,
     }
     if draw_pictures and probe.plane_classes and spans_plane(weight[list(probe.plane_classes)]):
-        pictures["plane"] = _draw_plane(model, probe, f"{head}:input", weight=weight.cpu())
+        pictures["plane"] = _draw_plane(model, probe, f"{head}{INPUT_SUFFIX}", weight=weight.cpu())
     return Measurement(values=values, pictures=pictures)
 
 

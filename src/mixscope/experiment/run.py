@@ -187,9 +187,9 @@ class _Recorder:
     def epoch_done(self, summary: EpochSummary) -> None:
         """Record an epoch, measure if it is due, and keep a checkpoint where that costs little."""
         num_epochs = self.bench.options.training.epochs
-        values = asdict(summary)
+        values = asdict(summary) | {FLOOR_GAP: summary.floor_gap}
+        del values["loss_floor"]
         values["train/loss"], accuracy = values.pop("loss"), values.pop("accuracy_blends")
-        values[FLOOR_GAP] = max(0.0, values["train/loss"] - values.pop("loss_floor"))
         values[BLEND_ENTROPY] = values.pop("blend_entropy")
         if summary.mixing_on:  # without blends it would be a second name for accuracy on clean images
             values["train/accuracy_blends"] = accuracy

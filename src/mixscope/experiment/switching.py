@@ -17,8 +17,7 @@ class MonitoredSwitchOff:
 
     def observe(self, summary: EpochSummary) -> bool:
         """Take in an epoch that was mixed; return whether it was the last one."""
-        gap = max(0.0, summary.loss - summary.loss_floor)  # rounding can leave it just below 0
-        values = {FLOOR_GAP: gap, BLEND_ENTROPY: summary.blend_entropy}
+        values = {FLOOR_GAP: summary.floor_gap, BLEND_ENTROPY: summary.blend_entropy}
         return self.monitor.update(summary.epoch, values).has_turned
 
     def state(self) -> dict[str, Any]:

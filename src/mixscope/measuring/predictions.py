@@ -10,7 +10,7 @@ from mixscope.metrics.calibration import CalibrationBins, Reliability
 from mixscope.metrics.calibration_report import CalibrationReport
 from mixscope.metrics.classwise_calibration import ClasswiseCalibration
 from mixscope.metrics.equal_mass import equal_mass_reliability, error_of_reliability
-from mixscope.metrics.predictions import top_label
+from mixscope.metrics.predictions import check_shapes, top_label
 from mixscope.metrics.scores import ProperScores
 
 
@@ -28,7 +28,7 @@ class PredictionMeter:
         self._correct: list[Tensor] = []
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch.
+        """Add a batch. When it raises, nothing has changed.
 
         Args:
             logits: (B, K) float, finite; K the same in every batch.
@@ -37,11 +37,12 @@ class PredictionMeter:
         Raises:
             ValueError: If logits are not finite floats, or labels do not fit. On a GPU it is raised by `report`.
         """
+        check_shapes(labels, logits=logits)
+        classwise = ClasswiseCalibration(logits.shape[1]) if self._classwise is None else self._classwise
+        classwise.update_logits(logits, labels)  # first: it alone also refuses another K
+        self._classwise = classwise
         self._bins.update_logits(logits, labels)
         self._scores.update_logits(logits, labels)
-        if self._classwise is None:
-            self._classwise = ClasswiseCalibration(logits.shape[1])
-        self._classwise.update_logits(logits, labels)
         confidence, prediction = top_label(logits.detach())
         self._confidences.append(confidence)
         self._correct.append(prediction == labels.to(prediction.device))

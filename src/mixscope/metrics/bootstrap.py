@@ -122,7 +122,7 @@ def bootstrap_interval(
     data = values.detach().to("cpu", torch.float64)
     num = len(data)
     value = _checked(statistic(data[None]), 1)
-    size = max(1, BLOCK_DRAWS // data.numel())
+    size = max(1, BLOCK_DRAWS // max(1, data.numel()))
     parts = []
     for start in range(0, num_resamples, size):
         rows = min(size, num_resamples - start)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mixscope._checks import check_at_least, check_finite, check_ndim
@@ -15,6 +16,8 @@ from mixscope.metrics.bootstrap import (
     reflected_interval,
     resampled_means,
 )
+
+TIE = 1e-12  # of the largest value: closer ones are equal, as test errors often are, but for the rounding of means
 
 
 def end_minus_best(
@@ -98,8 +101,8 @@ def turning_epoch(
     if len(numbers) != smooth.shape[1] or not (numbers[1:] > numbers[:-1]).all():
         raise ValueError(f"epochs must be {smooth.shape[1]} increasing numbers, got {numbers.tolist()}")
     means = resampled_means(smooth, generator=generator, num_resamples=num_resamples)
-    turns = numbers.to(torch.float64)[means.argmin(dim=1)]
-    value = float(numbers[smooth.mean(dim=0).argmin()])
+    turns = numbers.to(torch.float64)[_first_lowest(means)]
+    value = float(numbers[_first_lowest(smooth.mean(dim=0))])
     return percentile_interval(value, turns, level=level, num_samples=len(curves))
 
 
@@ -115,11 +118,14 @@ def running_mean(curves: Tensor, *, window: int) -> Tensor:
     """
     check_at_least(1, window=window)
     values = curves.detach().to("cpu", torch.float64)
-    sums = torch.cat([values.new_zeros(len(values), 1), values.cumsum(dim=1)], dim=1)
-    places = torch.arange(values.shape[1])
-    first = (places - window // 2).clamp(min=0)
-    end = (places + (window + 1) // 2).clamp(max=values.shape[1])
-    return (sums[:, end] - sums[:, first]) / (end - first)
+    pooled = F.avg_pool1d(values[:, None], window, stride=1, padding=window // 2, count_include_pad=False)
+    return pooled[:, 0, : values.shape[1]]
+
+
+def _first_lowest(means: Tensor) -> Tensor:
+    """Return the first place of the lowest value along the last dimension, whatever rounding makes of equal ones."""
+    slack = TIE * means.abs().amax(dim=-1, keepdim=True)
+    return (means <= means.amin(dim=-1, keepdim=True) + slack).to(torch.uint8).argmax(dim=-1)
 
 
 def _smoothed(curves: Tensor, *, window: int) -> Tensor:

@@ -46,7 +46,9 @@ def gradient_norm(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *,
     num_examples = 0
     with evaluation_mode(model), torch.inference_mode(False), torch.enable_grad():
         sums = [torch.zeros_like(parameter, dtype=torch.float64) for parameter in parameters]
-        for inputs, targets in batches:
+        for batch in batches:
+            # Tensors made in inference mode cannot be saved for a gradient; their copies can.
+            inputs, targets = (part.clone() if part.is_inference() else part for part in batch)
             value = loss(model(inputs), targets)
             if value.ndim != 0 or not torch.isfinite(value):
                 raise ValueError(f"loss must be a finite scalar, got {value.detach().flatten()[:4].tolist()}")

@@ -116,7 +116,7 @@ def nearest_examples(queries: Tensor, examples: Tensor, *, excluded: Tensor | No
         (M,) int64 in [0, N); the first of equally near ones.
 
     Raises:
-        ValueError: If all examples are excluded for a query.
+        ValueError: If all examples are excluded for a query, or a squared distance overflows.
 
     Example:
         >>> nearest_examples(torch.tensor([[0.9], [5.0]]), torch.tensor([[0.0], [1.0], [4.0]])).tolist()
@@ -138,6 +138,8 @@ def nearest_examples(queries: Tensor, examples: Tensor, *, excluded: Tensor | No
             distances.scatter_(1, excluded[rows], torch.inf)
         smallest = distances.amin(dim=1, keepdim=True)
         if torch.isinf(smallest).any():
+            if not torch.isfinite(own + squares.max()).all():
+                raise ValueError("queries and examples must have squares that float64 can hold, got an overflow")
             raise ValueError(f"excluded must leave every query an example, got all {len(points)} left out for one")
         error = unit * (own.sqrt() + squares.max().sqrt()).square()
         query, candidate = (distances <= smallest + 2 * error).nonzero(as_tuple=True)
@@ -199,7 +201,7 @@ def _check(
     check_ndim(2, member_labels=member_labels, weights=weights)
     check_same_length(mixed=mixed, member_labels=member_labels, weights=weights)
     check_same_length(real_inputs=real_inputs, real_labels=real_labels)
-    check_at_least(1, blends=len(mixed), real_inputs=len(real_inputs))
+    check_at_least(1, mixed=len(mixed), real_inputs=len(real_inputs))
     if mixed.shape[1] != real_inputs.shape[1] or not (mixed.is_floating_point() and real_inputs.is_floating_point()):
         raise ValueError(
             f"mixed and real_inputs must be float of the same size per example, got {mixed.dtype} of "

@@ -92,10 +92,10 @@ class OvertrainingMonitor:
                 raise ValueError(f"values[{name!r}] must be finite, got {number}")
         if self._epochs and epoch <= self._epochs[-1]:
             raise ValueError(f"epoch must be larger than the last one, {self._epochs[-1]}, got {epoch}")
-        self._epochs.append(int(epoch))
-        for name, number in numbers.items():
-            self._values[name].append(number)
-        judgement = self.rule.judge(self._epochs, self._values)
+        epochs = [*self._epochs, int(epoch)]
+        past = {name: [*self._values[name], number] for name, number in numbers.items()}
+        judgement = self.rule.judge(epochs, past)  # a rule of the caller's own may raise
+        self._epochs, self._values = epochs, past
         if judgement.has_turned and self._turned_epoch is None:
             self._turned_epoch = int(epoch)
         return Verdict(

@@ -47,7 +47,7 @@ def sharpness(
 
     Args:
         model: Left as it was, bit for bit, also after an exception.
-        evaluate: The loss of the network as it stands; it must not change it and draw nothing at random.
+        evaluate: The loss of the network as it stands; it must not change it, and must draw nothing at random.
         generator: A CPU generator, for the directions.
         radius: r, positive, in units of the length of each filter.
         num_directions: R, at least 2.

@@ -102,6 +102,11 @@ class EpochSummary:
     blend_entropy: float
     accuracy_blends: float
 
+    @property
+    def floor_gap(self) -> float:
+        """How far the loss is above its floor, at least 0: rounding can leave it just below."""
+        return max(0.0, self.loss - self.loss_floor)
+
 
 class Training:
     """A network in training: iterate over `epochs()`; between epochs `state()` is all it takes to go on elsewhere.
