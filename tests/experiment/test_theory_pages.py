@@ -160,6 +160,7 @@ def run_main(monkeypatch, *words):
 
 
 def test_the_command_prints_tables_and_writes_the_page(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("COLUMNS", "200")  # narrower, and headings break
     page = tmp_path / "deep" / "noise.html"
     run_main(monkeypatch, "label-noise", "--num-pairs", "500", "--radius", "3", "--out", str(page))
     said = capsys.readouterr().out
