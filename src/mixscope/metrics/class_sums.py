@@ -37,7 +37,7 @@ class ClassSums:
             dim: D, at least 1.
             device: Where the numbers are kept and updated; it must know float64.
             product_dtype: Type in which residuals are formed, squared and multiplied, torch.float32 or torch.float64.
-                Default: the type of the features, at least float32. What is added up over batches is float64 anyway.
+                Default: that of float32 and float64 features, float64 for half precision. Sums are float64 anyway.
 
         Raises:
             ValueError: If num_classes or dim is below 1, or product_dtype is another type.
@@ -222,7 +222,8 @@ class ClassSums:
     def _types(self, values: Tensor) -> tuple[torch.dtype, torch.dtype]:
         """Return the types of shifts and of residuals that suit these values; raise if there is none."""
         wide = torch.promote_types(values.dtype, torch.float32)
-        product = self.product_dtype or wide
+        # Half-precision features take few values: the roundings of their float32 products lean one way and add up.
+        product = self.product_dtype or (wide if values.dtype is wide else torch.float64)
         types = torch.promote_types(wide, product), product
         length = float(torch.linalg.vector_norm(values, dtype=wide))  # one look: NaN, infinities and the range
         if FLOAT32_RANGE[0] < length < FLOAT32_RANGE[1]:
