@@ -407,7 +407,7 @@ def test_mixing_that_cannot_be_captured_is_named() -> None:
 def test_batches_that_do_not_fit_are_named() -> None:
     net = small_net()
     inputs, labels = batches(3)[0]
-    with pytest.raises(ValueError, match="batches must hold at least one batch, got none"):
+    with pytest.raises(ValueError, match="batches must hold at least one example, got none"):
         capture(net, [])
     with pytest.raises(ValueError, match=r"labels must have one entry per input \(3\), got 2"):
         capture(net, [(inputs, labels[:2])])
@@ -419,3 +419,29 @@ def test_batches_that_do_not_fit_are_named() -> None:
         ValueError, match="the features of site '0' must have the same width in every batch, got 4 and 16"
     ):
         capture(pooled, sites=("0",), batches=sizes)
+
+
+@pytest.mark.parametrize(
+    ("batch", "found"),
+    [
+        (torch.zeros(2, 3), "a Tensor"),
+        ({"inputs": torch.zeros(2, 3)}, "a dict"),
+        ((torch.zeros(2, 3), torch.zeros(2), torch.zeros(2)), "a tuple of Tensor, Tensor, Tensor"),
+        (([torch.zeros(2, 3)], torch.zeros(2)), "a tuple of list, Tensor"),
+    ],
+)
+def test_a_batch_that_is_no_pair_is_named(batch, found):
+    with pytest.raises(ValueError, match=f"batches must be pairs of inputs and labels, two tensors, got {found}"):
+        capture(torch.nn.Linear(3, 2), [batch])
+
+
+def test_batches_without_examples_are_empty():
+    empty = (torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64))
+    with pytest.raises(ValueError, match="batches must hold at least one example, got none"):
+        capture(torch.nn.Linear(3, 2), [empty, empty])
+
+
+def test_a_misspelt_input_of_a_module_that_exists_is_answered_with_both_of_its_sites():
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2))
+    with pytest.raises(ValueError, match=r"got '0:inputs' \(did you mean 0 or 0:input\?\)"):
+        capture(model, [(torch.zeros(1, 3), torch.zeros(1, dtype=torch.int64))], sites=("0:inputs",))

@@ -1,5 +1,5 @@
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
 import pytest
@@ -376,7 +376,7 @@ def test_what_cannot_be_measured_is_named() -> None:
             "head '1' must turn one row of 32 features per example into",
         ),
         (lambda: measure_collapse(tokens, data, head="0"), "head '0' must turn one row of 4 features per example into"),
-        (lambda: measure_collapse(net, [], head=HEAD), "batches must hold at least one batch, got none"),
+        (lambda: measure_collapse(net, [], head=HEAD), "batches must hold at least one example, got none"),
         (lambda: measure_collapse(net, batches(2), head=HEAD), "an example of every class, got none of 2"),
         (lambda: measure_collapse(net, data, head=HEAD, class_means=torch.zeros(K, 4)), r"must have shape \(3, 4\)"),
         (lambda: measure_calibration(nn.Identity(), data), r"the model's output must be \(9, K\) logits, got shape"),
@@ -384,7 +384,7 @@ def test_what_cannot_be_measured_is_named() -> None:
         (lambda: measure_calibration(net, [(data[0][0] * math.nan, data[0][1])]), "logits must be finite, got 27 NaN"),
         (lambda: measure_linearity(net, data, **{**options, "sites": ()}), "sites must name at least one place"),
         (lambda: measure_linearity(net, data, **{**options, "sites": ("O",)}), "sites must name modules of the model"),
-        (lambda: measure_linearity(net, [], **options), "batches must hold at least one batch, got none"),
+        (lambda: measure_linearity(net, [], **options), "batches must hold at least one example, got none"),
         (lambda: measure_linearity(net, used_up(), **options), "got a generator that is used up after once"),
         (lambda: measure_linearity(net, data, **options, feature_means={}), "feature_means must have every site, got"),
         (
@@ -418,3 +418,48 @@ def test_what_cannot_be_measured_is_named() -> None:
         with pytest.raises(ValueError, match=message):
             call()
         assert num_hooks(net) == 0
+
+
+class Ending(nn.Module):
+    """A network whose head is followed by something."""
+
+    def __init__(self, end: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.head = nn.Linear(5, K)
+        self.end = end
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.end(self.head(inputs.flatten(1)[:, :5]))
+
+
+@pytest.mark.parametrize(
+    "end",
+    [lambda z: z.softmax(1), lambda z: 10 * z, lambda z: z.roll(1, dims=1)],
+    ids=["softmax", "scaled", "permuted"],
+)
+def test_a_model_whose_output_is_not_its_head_s_is_refused(end: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    with pytest.raises(ValueError, match=r"train_batches: head 'head' must give the model's logits .* a softmax\?"):
+        measure_network(Ending(end), head="head", train_batches=batches())
+
+
+def test_a_constant_per_example_after_the_head_and_bfloat16_are_fine() -> None:
+    plain = measure_network(Ending(lambda z: z), head="head", train_batches=batches())
+    normalised = measure_network(Ending(lambda z: z.log_softmax(1)), head="head", train_batches=batches())
+    assert normalised == pytest.approx(plain, rel=1e-5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = measure_network(Ending(lambda z: z), head="head", train_batches=batches())
+    assert rounded["train/loss_clean"] == pytest.approx(plain["train/loss_clean"], rel=0.02)
+
+
+def test_a_network_s_errors_say_which_batches_are_meant() -> None:
+    net, data = Net(), batches()
+    with pytest.raises(ValueError, match=r"^test_batches: batches must hold at least one example, got none"):
+        measure_network(net, head=HEAD, train_batches=data, test_batches=[])
+    one_class = [(inputs, torch.zeros_like(labels)) for inputs, labels in data]
+    with pytest.raises(
+        ValueError, match=r"^train_batches: statistics must hold an example of every class, got none of 1"
+    ):
+        measure_network(net, head=HEAD, train_batches=one_class)
+    with pytest.raises(ValueError, match=r"head must name a module of the model, got 'fc'; its linear layers are 6"):
+        measure_network(net, head="fc", train_batches=data)

@@ -16,6 +16,7 @@ from mixscope.sites import (
     evaluation_mode,
     flat_rows,
     forward_watched,
+    measurable,
     pooled_rows,
     record_sites,
 )
@@ -145,9 +146,10 @@ def _each_batch(
     mixing: MixingScheme | None,
     generator: torch.Generator | None,
 ) -> Iterator[Captured]:
-    is_empty = True
-    for batch_inputs, labels in batches:
-        is_empty = False
+    num_examples = 0
+    for batch in batches:
+        batch_inputs, labels = pair_of(batch)
+        num_examples += len(batch_inputs)
         inputs, mixture = on_device_of(model, batch_inputs), None
         if mixing is not None and generator is not None:
             mixture = draw_for_inputs(mixing, inputs, labels, generator=generator)
@@ -161,9 +163,29 @@ def _each_batch(
 
         output = forward_watched(model, inputs, {site: _at(site, keep) for site in readers})
         check_output(output, labels, num_rows=len(inputs))
-        yield Captured(features, output.detach(), labels.to(output.device, torch.int64), mixture)
-    if is_empty:
-        raise ValueError("batches must hold at least one batch, got none")
+        logits = measurable(output.detach())
+        yield Captured(features, logits, labels.to(logits.device, torch.int64), mixture)
+    check_not_empty(num_examples)
+
+
+def pair_of(batch: Any) -> tuple[Tensor, Tensor]:
+    """Return a batch's inputs and labels.
+
+    Raises:
+        ValueError: If it is not a pair of tensors.
+    """
+    if isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch):
+        return batch[0], batch[1]
+    kind = type(batch).__name__
+    if isinstance(batch, (tuple, list)):
+        kind += f" of {', '.join(type(part).__name__ for part in batch) or 'nothing'}"
+    raise ValueError(f"batches must be pairs of inputs and labels, two tensors, got a {kind}")
+
+
+def check_not_empty(num_examples: int) -> None:
+    """Raise if batches that are used up held no example."""
+    if not num_examples:
+        raise ValueError("batches must hold at least one example, got none")
 
 
 def _at(site: str, keep: Callable[[Tensor, str], None]) -> Callable[[Tensor], None]:

@@ -43,7 +43,9 @@ def mixup_loss_floor(alpha: float, class_frequencies: Sequence[float] | Tensor, 
     """
     check_positive(alpha=alpha)
     check_at_least(1, num_points=num_points)
-    frequencies = torch.as_tensor(class_frequencies, dtype=torch.float64, device="cpu")
+    if int(num_points) != num_points:
+        raise ValueError(f"num_points must be a whole number, got {num_points}")
+    frequencies = torch.as_tensor(class_frequencies, dtype=torch.float64, device="cpu").detach()
     check_ndim(1, class_frequencies=frequencies)
     check_finite(class_frequencies=frequencies)
     if not len(frequencies) or float(frequencies.min()) < 0 or abs(float(frequencies.sum()) - 1) > SUM_TOLERANCE:

@@ -48,6 +48,8 @@ class Mixture:
         off = float((self.label_weights.sum(dim=1) - 1).abs().max()) if len(own) else 0.0
         if not off <= SUM_TOLERANCE:
             raise ValueError(f"weights must sum to 1 in every row, got rows that are off by {off:.2g}")
+        if len(own) and (low := float(self.label_weights.min())) < 0:
+            raise ValueError(f"weights must be at least 0, got {low:g}")
 
     @property
     def label_weights(self) -> Tensor:

@@ -63,6 +63,14 @@ def record_sites(model: nn.Module, sites: Sequence[str]) -> Iterator[dict[str, T
         yield recorded
 
 
+def measurable(value: Tensor) -> Tensor:
+    """Return the tensor where float64 can be computed: on its own device, or on the CPU for one that has no float64.
+
+    Apple's GPUs have none.
+    """
+    return value.cpu() if value.device.type == "mps" else value
+
+
 def forward_watched(model: nn.Module, inputs: Tensor, watchers: Mapping[str, Callable[[Tensor], None]]) -> Any:
     """Run a model once in evaluation mode, without gradients, and show what named modules see while they see it.
 
@@ -73,7 +81,8 @@ def forward_watched(model: nn.Module, inputs: Tensor, watchers: Mapping[str, Cal
     Args:
         model: Any module.
         inputs: What the model takes.
-        watchers: Site ("NAME" or "NAME:input") to a function of the tensor there. It must not change the tensor.
+        watchers: Site ("NAME" or "NAME:input") to a function of the tensor there, which is `measurable`. It must not
+            change the tensor.
 
     Returns:
         The model's output.
@@ -88,7 +97,7 @@ def forward_watched(model: nn.Module, inputs: Tensor, watchers: Mapping[str, Cal
             if site in seen:
                 raise ValueError(f"site {site!r} must run once per forward pass, got a second run")
             seen.add(site)
-            watcher(value)
+            watcher(measurable(value))
 
         return checked
 
@@ -160,7 +169,11 @@ def _find_module(modules: Mapping[str, nn.Module], site: str) -> tuple[nn.Module
     name = site.removesuffix(INPUT_SUFFIX)
     if name in modules:
         return modules[name], True
-    raise ValueError(f"sites must name modules of the model, got {site!r}{nearest(name, modules)}")
+    close = nearest(name, modules)
+    stem = name.partition(":")[0]
+    if not close and stem in modules:
+        close = f" (did you mean {stem} or {stem}{INPUT_SUFFIX}?)"
+    raise ValueError(f"sites must name modules of the model, got {site!r}{close}")
 
 
 @contextmanager

@@ -427,3 +427,10 @@ def test_a_classifier_with_a_large_common_part_keeps_its_uncentred_angles() -> N
     assert found == pytest.approx(
         naive_collapse(features, labels, head)["nc2_equiangular_weights_uncentered"], rel=1e-10
     )
+
+
+def test_statistics_without_the_scatter_matrix_are_refused_with_what_takes_them() -> None:
+    from mixscope.metrics.moments import ClassMoments
+
+    with pytest.raises(ValueError, match=r"statistics must be ClassStatistics, got ClassMoments .*class_geometry"):
+        neural_collapse(ClassMoments(2, 2), torch.eye(2))  # type: ignore[arg-type]

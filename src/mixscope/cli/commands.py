@@ -255,8 +255,8 @@ def _print_summary(console: Console, folder: Path) -> None:
     print_table(console, f"{run.method} on {run.record['data']['name']}", ["quantity", "value"], rows)
     if "mixing_off_after" in run.record:
         epoch = run.record["mixing_off_after"]
-        when = "in no epoch" if epoch is None else f"after epoch {epoch}"
-        console.print(f"the over-training monitor ended mixing {when}", highlight=False)
+        what = "did not end mixing" if epoch is None else f"ended mixing after epoch {epoch}"
+        console.print(f"the over-training monitor {what}", highlight=False)
     layers = run.pictures.get("linearity", [])
     if layers:
         columns = ["site", "nonlinearity", "floor", "angle_degrees", "relative_defect"]

@@ -16,6 +16,7 @@ from mixscope.metrics.channels import classifier_coordinates
 from mixscope.mixing.pixel import Mixup
 from mixscope.mixture import INPUT_SUFFIX
 from mixscope.simplex import project_to_classifier_plane, spans_plane
+from mixscope.sites import measurable
 
 PICTURED_PAIRS = 400  # points of a scatter plot: enough to see the shape, few enough for a phone
 
@@ -55,7 +56,7 @@ def measure(
     classifier = model.get_submodule(head)
     if not isinstance(classifier, nn.Linear) or classifier.out_features != probe.num_classes:
         raise UserError(f"head {head!r} must be a linear layer with {probe.num_classes} outputs, got {classifier}")
-    weight = classifier.weight.detach().double()
+    weight = measurable(classifier.weight.detach()).double()
     seen = examine_network(
         model,
         head=head,

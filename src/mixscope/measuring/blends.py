@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mixscope.capturing import draw_for_inputs, on_device_of
+from mixscope.capturing import check_not_empty, draw_for_inputs, on_device_of, pair_of
 from mixscope.measuring.collapse import linear_head
 from mixscope.metrics.blend_sums import column_sums
 from mixscope.metrics.channels import ChannelReport, mixed_feature_geometry
@@ -14,7 +14,7 @@ from mixscope.metrics.linearity import NonlinearityMeter, NonlinearityReport
 from mixscope.mixing.catalogue import MixingScheme
 from mixscope.mixing.pixel import Mixup
 from mixscope.mixture import INPUT_SUFFIX, Mixture, blend
-from mixscope.sites import check_pooled, check_sites, flat_rows, forward_watched, pooled_rows
+from mixscope.sites import check_pooled, check_sites, flat_rows, forward_watched, measurable, pooled_rows
 
 CHANNEL_MIXING = Mixup(alpha=1.0, per_example=True)  # every weight equally often, as Fisher et al. 2024 draw blends
 
@@ -191,7 +191,7 @@ def channels_of(blends: BlendedFeatures, linear: nn.Linear, class_means: Tensor)
     if blends.members.shape[1] != 2:
         raise ValueError(f"mixing must blend two examples for the channels, got {blends.members.shape[1]}")
     return mixed_feature_geometry(
-        blends.mixed, blends.members, blends.weights[:, 0], blends.labels, class_means, linear.weight
+        blends.mixed, blends.members, blends.weights[:, 0], blends.labels, class_means, measurable(linear.weight)
     )
 
 
@@ -199,14 +199,14 @@ def _with_blends(
     model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], mixing: MixingScheme, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor, Mixture]]:
     """Yield (2B, ...) inputs, a batch and behind it its blends, the batch's labels, and the draw."""
-    is_empty = True
-    for batch_inputs, labels in batches:
-        is_empty = False
+    num_examples = 0
+    for batch in batches:
+        batch_inputs, labels = pair_of(batch)
+        num_examples += len(batch_inputs)
         inputs = on_device_of(model, batch_inputs)
         mixture = draw_for_inputs(mixing, inputs, labels, generator=generator)
         yield torch.cat([inputs, blend(inputs, mixture)]), labels, mixture
-    if is_empty:
-        raise ValueError("batches must hold at least one batch, got none")
+    check_not_empty(num_examples)
 
 
 def _mean_features(
@@ -215,8 +215,8 @@ def _mean_features(
     """Return each site's (D,) float64 mean feature."""
     sums: dict[str, Tensor] = {}
     num_examples = 0
-    for batch_inputs, _ in batches:
-        inputs = on_device_of(model, batch_inputs)
+    for batch in batches:
+        inputs = on_device_of(model, pair_of(batch)[0])
         num_examples += len(inputs)
 
         def add(value: Tensor, site: str, num_rows: int = len(inputs)) -> None:
@@ -227,8 +227,7 @@ def _mean_features(
             sums[site] = sums[site] + total if site in sums else total
 
         forward_watched(model, inputs, {site: _at(site, add) for site in readers})
-    if not num_examples:
-        raise ValueError("batches must hold at least one batch, got none")
+    check_not_empty(num_examples)
     return {site: total / num_examples for site, total in sums.items()}
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mixscope._checks import nearest
@@ -15,6 +16,10 @@ from mixscope.metrics.collapse import CollapseReport, neural_collapse
 from mixscope.metrics.nearest_mean import NearestMeanCounts
 from mixscope.metrics.statistics import ClassStatistics
 from mixscope.mixture import INPUT_SUFFIX
+from mixscope.sites import measurable
+
+MOST_NAMED = 5  # linear layers in a message, the last ones
+LOGIT_TOLERANCE = 0.05  # of the largest logit: what bfloat16 may round away, and no softmax or temperature may hide in
 
 
 @dataclass(frozen=True)
@@ -57,9 +62,11 @@ def look_at(
     """
     linear = linear_head(model, head)
     site = f"{head}{INPUT_SUFFIX}"
-    shape, device = (linear.out_features, linear.in_features), linear.weight.device
+    weight = measurable(linear.weight.detach())
+    bias = None if linear.bias is None else measurable(linear.bias.detach())
+    shape, device = (linear.out_features, linear.in_features), weight.device
     statistics, predictions = ClassStatistics(*shape, device=device), PredictionMeter()
-    known = None if class_means is None else NearestMeanCounts(class_means.to(device), linear.weight, linear.bias)
+    known = None if class_means is None else NearestMeanCounts(class_means.to(device), weight, bias)
     kept: list[tuple[Tensor, Tensor]] = []
     for batch in capture_batches(model, batches, sites=(site,)):
         features, labels = batch.features[site], batch.labels
@@ -68,6 +75,8 @@ def look_at(
                 f"head {head!r} must turn one row of {linear.in_features} features per example into the model's "
                 f"{batch.logits.shape[1]} logits, got rows of {features.shape[1]} and {linear.out_features} outputs"
             )
+        if not statistics.num_examples:
+            _check_head_gives_logits(features, batch.logits, weight, bias, head=head)
         statistics.update(features, labels)
         predictions.update(batch.logits, labels)
         if known is None:
@@ -75,10 +84,25 @@ def look_at(
         else:
             known.update(features, labels)
     if known is None:
-        known = NearestMeanCounts(statistics.means, linear.weight, linear.bias)
+        known = NearestMeanCounts(statistics.means, weight, bias)
         for features, labels in kept:
             known.update(features, labels)
     return Look(statistics, known, predictions.report(), predictions.reliability)
+
+
+def _check_head_gives_logits(
+    features: Tensor, logits: Tensor, weight: Tensor, bias: Tensor | None, *, head: str
+) -> None:
+    """Raise unless the head's outputs are the model's, up to a constant per row, which no probability notices."""
+    outputs = F.linear(features.double(), weight.double(), None if bias is None else bias.double())
+    expected = outputs - outputs.mean(dim=1, keepdim=True)
+    found = logits.double() - logits.double().mean(dim=1, keepdim=True)
+    size, off = float(expected.abs().max()), float((expected - found).abs().max())
+    if off > LOGIT_TOLERANCE * size:
+        raise ValueError(
+            f"head {head!r} must give the model's logits (the model may add a constant per example), got outputs that "
+            f"are off by up to {off:.3g} where logits go up to {size:.3g}: does something follow the head, a softmax?"
+        )
 
 
 def measure_collapse(
@@ -126,7 +150,9 @@ def linear_head(model: nn.Module, head: str) -> nn.Linear:
     """
     modules = {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
     if head not in modules:
-        raise ValueError(f"head must name a module of the model, got {head!r}{nearest(head, modules)}")
+        linear = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
+        close = nearest(head, modules) or f"; its linear layers are {', '.join(linear[-MOST_NAMED:]) or 'none'}"
+        raise ValueError(f"head must name a module of the model, got {head!r}{close}")
     module = modules[head]
     if not isinstance(module, nn.Linear):
         raise ValueError(

@@ -1,6 +1,7 @@
 """Everything about one network in one call, keyed as in the metrics' catalogue."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 import torch
@@ -93,13 +94,16 @@ def examine_network(
         given = "sites alone" if sites else "linearity_batches alone"
         raise ValueError(f"sites and linearity_batches must be given together, got {given}")
     linear = linear_head(model, head)
-    train = look_at(model, train_batches, head=head, class_means=class_means)
+    with _named("train_batches"):
+        train = look_at(model, train_batches, head=head, class_means=class_means)
+        collapse = collapse_of(train, linear)
     means = train.statistics.means
-    values = _prefixed("nc", collapse_of(train, linear).as_dict())
+    values = _prefixed("nc", collapse.as_dict())
     values |= {"train/accuracy_clean": train.predictions.accuracy, "train/loss_clean": train.predictions.nll}
     reliability, blends, linearity = None, None, {}
     if test_batches is not None:
-        test = look_at(model, test_batches, head=head, class_means=means)
+        with _named("test_batches"):
+            test = look_at(model, test_batches, head=head, class_means=means)
         reliability = test.reliability
         values |= calibration_values(test.predictions)
         values |= _prefixed("nc_test", collapse_on_test(train.statistics, test.statistics).as_dict())
@@ -107,17 +111,19 @@ def examine_network(
         values["nc_test/nearest_mean_accuracy"] = test.nearest_mean.accuracy
     if pair_batches is not None and generator is not None:
         site = f"{head}{INPUT_SUFFIX}"
-        blends = capture_blends(model, pair_batches, site=site, mixing=pair_mixing, generator=generator)
+        with _named("pair_batches"):
+            blends = capture_blends(model, pair_batches, site=site, mixing=pair_mixing, generator=generator)
         values |= _prefixed("channels", asdict(channels_of(blends, linear, means)))
     if linearity_batches is not None and generator is not None:
-        linearity = measure_linearity(
-            model,
-            linearity_batches,
-            sites=sites,
-            mixing=linearity_mixing,
-            generator=generator,
-            average_pooled=average_pooled,
-        )
+        with _named("linearity_batches"):
+            linearity = measure_linearity(
+                model,
+                linearity_batches,
+                sites=sites,
+                mixing=linearity_mixing,
+                generator=generator,
+                average_pooled=average_pooled,
+            )
         values |= linearity_values(linearity)
     return NetworkMeasurement(values, means, reliability, blends, linearity)
 
@@ -162,6 +168,15 @@ def measure_network(
         linearity_mixing=linearity_mixing,
         class_means=class_means,
     ).values
+
+
+@contextmanager
+def _named(argument: str) -> Iterator[None]:
+    """Say which of several batches an error is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{argument}: {error}") from error
 
 
 def calibration_values(report: CalibrationReport) -> dict[str, float]:

@@ -34,7 +34,8 @@ class ChannelReport:
         deviation_same_middle: The same, same class, middle.
         deviation_different_middle: The same, different classes, middle.
         alignment_same: mean cos(h, w_i), same class, in [-1, 1]; theory: 1.
-        alignment_channel: mean cos(h, w_i + w_j), different classes, middle, in [-1, 1]; theory: tends to 1.
+        alignment_channel: mean cos(h, w_i + w_j), different classes, middle, in [-1, 1]; theory: tends to 1. NaN with
+            two classes, where w_i + w_j is 0.
         logit_slope: Least-squares slope of x1 - x2 on log(w / (1 - w)), different classes; theory: tends to 1.
         logit_correlation: Their correlation, in [-1, 1].
         order_low: mean (x1 + x2) / 2, different classes, min(w, 1 - w) < 0.1.

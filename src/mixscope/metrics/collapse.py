@@ -110,6 +110,11 @@ def neural_collapse(
         >>> round(report.nc1_pinv, 6), round(report.nc1_trace, 6), round(report.nc3_duality, 6)
         (0.125, 0.5, 0.0)
     """
+    if not isinstance(statistics, ClassStatistics):
+        raise ValueError(
+            f"statistics must be ClassStatistics, got {type(statistics).__name__} (without the D x D scatter, "
+            "class_geometry and head_geometry give what there is)"
+        )
     check_head(head_weight, head_bias, shape=tuple(statistics.means.shape))
     check_every_class(statistics)
     participation = _participation(statistics)  # first, so that its matrix is gone when the others come

@@ -26,7 +26,7 @@ class NonlinearityReport:
         angular: mean 2 r (1 - cos phi), in [0, 4]; for each blend radial + angular = nonlinearity^2.
         angle_degrees: mean phi, in [0, 180]; a blend with r = 0 has no angle and is left out.
         relative_defect: mean |f(mix) - sum_p weights_p f(x_p)| / mean |f(x) - mean f|, the latter over all members,
-            each as often as it is one. At least 0 and exactly 0 for an affine layer.
+            each as often as it is one. At least 0 and exactly 0 for an affine layer; NaN where all features are alike.
         left_out: Share of the blends, in [0, 1], of which f(mix) or a member's feature has length 0 (a dead ReLU) and
             so no direction. The five numbers above `relative_defect` leave them out, and are NaN where no blend is
             left; `relative_defect` counts them. Low is good.

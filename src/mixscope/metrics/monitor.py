@@ -90,6 +90,8 @@ class OvertrainingMonitor:
         for name, number in numbers.items():
             if not math.isfinite(number):
                 raise ValueError(f"values[{name!r}] must be finite, got {number}")
+        if int(epoch) != epoch:
+            raise ValueError(f"epoch must be a whole number, got {epoch}")
         if self._epochs and epoch <= self._epochs[-1]:
             raise ValueError(f"epoch must be larger than the last one, {self._epochs[-1]}, got {epoch}")
         epochs = [*self._epochs, int(epoch)]
