@@ -103,10 +103,17 @@ class MixscopeCallback(Callback):
         if epoch % self.every and epoch != trainer.max_epochs:
             return
         values: dict[str, float] = {}
+        cause: ValueError | None = None
         if trainer.is_global_zero:
-            with isolate_rng():
-                values = self._measure(trainer, pl_module)
-        values = trainer.strategy.broadcast(values)
+            try:
+                with isolate_rng():
+                    values = self._measure(trainer, pl_module)
+            except ValueError as error:
+                cause = error
+        # An error too goes to every process: one that raised alone would leave the others waiting.
+        values, problem = trainer.strategy.broadcast((values, "" if cause is None else str(cause)))
+        if problem:
+            raise ValueError(problem) from cause
         self.history.append({"epoch": epoch, **values})
         # Every process logs the same number, so their mean is that number.
         pl_module.log_dict(values, batch_size=1, sync_dist=True)
