@@ -12,7 +12,7 @@ from mixscope.mixture import blend
 from mixscope.models.catalogue import build_model
 
 HEAD, SITES = "head", ("layer1", "layer2", "layer3", "layer4", "pool", "head")
-BATCH, PAIR_BATCH = 500, 64
+BATCH, PAIR_BATCH, NUM_MANY = 500, 64, 2000
 SCHEME = Mixup(alpha=0.5, per_example=True)
 NOTES = (
     "eval mode, no gradients; batches of 500 images, pairs in batches of 64 that go through with their 64 blends",
@@ -93,11 +93,11 @@ def cases(model, epoch, few, many):
     }
     if many:
         known_of_many = feature_means(model, many)
-        chosen["linearity of 10,000 pairs, means given"] = (
+        chosen["linearity of 2,000 pairs, means given"] = (
             lambda: forward_pairs(model, many),
             lambda: linearity(many, feature_means=known_of_many),
         )
-        chosen["linearity of 10,000 pairs, layer4 to head, means given"] = (
+        chosen["linearity of 2,000 pairs, layer4 to head, means given"] = (
             lambda: forward_pairs(model, many),
             lambda: measure_linearity(
                 model,
@@ -139,12 +139,12 @@ def measure(chosen, repetitions):
 
 def main():
     arguments = parse_arguments(__doc__)
-    repetitions, num_images = (3, 1000) if arguments.quick else (9, 10_000)
+    repetitions, num_images = (3, 1000) if arguments.quick else (4, 10_000)
     generator = torch.Generator().manual_seed(0)
     model = build_model("convnet", num_classes=10, image_shape=(3, 32, 32), seed=0)
     epoch = make_batches(num_images, BATCH, generator)
     few = make_batches(256, PAIR_BATCH, generator)
-    many = [] if arguments.quick else make_batches(num_images, PAIR_BATCH, generator)
+    many = [] if arguments.quick else make_batches(NUM_MANY, PAIR_BATCH, generator)
     results = []
     for threads in (1, torch.get_num_threads()):
         torch.set_num_threads(threads)

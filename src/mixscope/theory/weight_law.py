@@ -69,7 +69,7 @@ class BetaLaw:
 
         Returns:
             Weights in [0, 1/2] and masses that sum to 1, each (Q,) float64. Relative error of the mean of |z|^2
-            below 1e-12 for alpha from 1e-3 to 1e4 and gains up to 1e12.
+            below 1e-12 for alpha from 1e-3 to 100 and gains up to 1e12.
         """
         # Var(w) = 1 / (4 (2 alpha + 1)) and dw = d logit / 4 in the middle.
         spread = 2 / math.sqrt(2 * self.alpha + 1)
