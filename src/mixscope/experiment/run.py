@@ -28,7 +28,8 @@ from mixscope.records.store import (
 )
 from mixscope.report.page import write_report
 from mixscope.training.checkpoint import STATE_FILE, WEIGHTS_FILE, load_state, save_state, save_weights
-from mixscope.training.loop import EpochSummary, NonFiniteLossError
+from mixscope.training.loop import NonFiniteLossError
+from mixscope.training.summary import EpochSummary
 
 CHECKPOINT_SHARE = 0.02  # of the time may go into writing checkpoints
 NUM_MEASUREMENTS = 20  # over a run, where the options name no interval

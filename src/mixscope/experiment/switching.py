@@ -3,7 +3,7 @@
 from typing import Any
 
 from mixscope.metrics.monitor import BLEND_ENTROPY, FLOOR_GAP, OvertrainingMonitor
-from mixscope.training.loop import EpochSummary
+from mixscope.training.summary import EpochSummary
 
 
 class MonitoredSwitchOff:

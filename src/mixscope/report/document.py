@@ -3,16 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from mixscope._files import atomic_file
 from mixscope.report.axes import log_axis, plot_number, value_ratio
 from mixscope.report.figures import Figure
-from mixscope.report.page import embed_json
+from mixscope.report.rendering import render_page, write_page
 from mixscope.report.style import (
-    DARK,
     METHOD_COLOURS,
     MUTED,
     axis,
@@ -128,8 +125,7 @@ def write_document(path: Path, chapters: Sequence[Chapter], *, title: str, lead:
         ValueError: If a chapter or a figure has the name of another.
     """
     page = render_document(chapters, title=title, lead=lead, facts=facts)
-    with atomic_file(path) as file:
-        file.write(page.encode("utf-8", errors="replace"))
+    write_page(path, page)
 
 
 def render_document(chapters: Sequence[Chapter], *, title: str, lead: str, facts: str = "") -> str:
@@ -138,33 +134,18 @@ def render_document(chapters: Sequence[Chapter], *, title: str, lead: str, facts
     Raises:
         ValueError: If a chapter or a figure has the name of another, which would be drawn in its place.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
-
     _check_names(chapters)
-    templates = resources.files("mixscope.report") / "templates"
-    environment = Environment(
-        loader=PackageLoader("mixscope.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     figures = {exhibit.name: exhibit_figure(exhibit) for chapter in chapters for exhibit in chapter.exhibits}
-    return environment.get_template("document.html.j2").render(
-        title=title,
-        lead=lead,
-        facts=facts,
-        chapters=chapters,
-        figures=figures,
-        keys={exhibit.name: exhibit_key(exhibit) for chapter in chapters for exhibit in chapter.exhibits},
-        colours=METHOD_COLOURS,
-        style=Markup((templates / "page.css").read_text(encoding="utf-8")),
-        script=Markup((templates / "page.js").read_text(encoding="utf-8")),
-        plotly=Markup(get_plotlyjs() if figures else ""),
-        embedded=Markup(embed_json({"figures": figures, "dark": DARK})),
-    )
+    values = {
+        "title": title,
+        "lead": lead,
+        "facts": facts,
+        "chapters": chapters,
+        "figures": figures,
+        "keys": {exhibit.name: exhibit_key(exhibit) for chapter in chapters for exhibit in chapter.exhibits},
+        "colours": METHOD_COLOURS,
+    }
+    return render_page("document.html.j2", figures, values)
 
 
 def _check_names(chapters: Sequence[Chapter]) -> None:

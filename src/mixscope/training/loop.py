@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -25,6 +25,7 @@ from mixscope.training.objective import (
     smooth_targets,
 )
 from mixscope.training.recipe import Recipe
+from mixscope.training.summary import EpochSummary, SwitchOff
 
 CHECK_EVERY = 50  # steps between looks at the loss, each of which waits for the device
 
@@ -38,22 +39,6 @@ class Batches(Protocol):
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (B, C, H, W) float inputs and (B,) int64 labels."""
-        ...
-
-
-class SwitchOff(Protocol):
-    """Decides, from what training sees, after which epoch mixing stops; the same in every process."""
-
-    def observe(self, summary: "EpochSummary") -> bool:
-        """Take in an epoch that was mixed; return whether it was the last one."""
-        ...
-
-    def state(self) -> dict[str, Any]:
-        """Return all that it remembers, as plain values."""
-        ...
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
         ...
 
 
@@ -74,38 +59,6 @@ class _Network(nn.Module):
 
     def forward(self, inputs: Tensor) -> Any:
         return self.model(inputs)
-
-
-@dataclass(frozen=True)
-class EpochSummary:
-    """What one epoch of training saw.
-
-    Attributes:
-        epoch: Counted from 1.
-        step: Optimizer steps taken since the start of training.
-        learning_rate: At the epoch's last step.
-        mixing_on: Whether anything was mixed: false for plain training, and after mixing is switched off.
-        loss: Mean objective over the epoch's examples, as trained on (blends, smoothed labels).
-        loss_floor: The lowest the loss could be on the labels as trained on: for cross-entropy their mean entropy, for
-            the squared error 0.
-        blend_entropy: Mean entropy of the blended labels before smoothing, in nats; 0 where nothing is mixed.
-        accuracy_blends: Mean weight of the predicted class in the blended label, in [0, 1]; equal to plain accuracy
-            where nothing is mixed. It is not the accuracy on real examples.
-    """
-
-    epoch: int
-    step: int
-    learning_rate: float
-    mixing_on: bool
-    loss: float
-    loss_floor: float
-    blend_entropy: float
-    accuracy_blends: float
-
-    @property
-    def floor_gap(self) -> float:
-        """How far the loss is above its floor, at least 0: rounding can leave it just below."""
-        return max(0.0, self.loss - self.loss_floor)
 
 
 class Training:
