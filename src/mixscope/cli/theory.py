@@ -113,6 +113,6 @@ class Theory:
         write_theory_page(out, page)
         console = make_console()
         for title, listing in page.tables:
-            print_table(console, title, listing.columns, listing.rows)
+            print_table(console, title, listing.columns, listing.words)
         console.print(f"computed in {time.perf_counter() - began:.1f} s", highlight=False)
         console.print(f"page: {out.resolve()}", soft_wrap=True, highlight=False)

@@ -1,10 +1,10 @@
 """A self-contained page of chapters: sentences, figures, tables. For what is not a set of runs, theory for example."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mixscope.report.axes import log_axis, plot_number, value_ratio
 from mixscope.report.figures import Figure
@@ -83,11 +83,42 @@ class Exhibit:
 
 
 @dataclass(frozen=True)
+class Cell:
+    """A cell of a table with more than one line of words.
+
+    Attributes:
+        text: What it says.
+        note: Small, beneath.
+        badge: Colours the text, a word of its own: "good" green, "bad" red, "open" grey.
+        folded: (term, words) pairs that unfold when asked for.
+        fold: What is pressed to unfold them; where something is folded.
+    """
+
+    text: str
+    note: str = ""
+    badge: Literal["", "good", "bad", "open"] = ""
+    folded: Sequence[tuple[str, str]] = ()
+    fold: str = ""
+
+
+@dataclass(frozen=True)
 class Listing:
-    """A table of words: a heading for every column, and rows as long; the first column names the row."""
+    """A table of words.
+
+    Attributes:
+        columns: A heading for every column.
+        rows: As long as the columns; the first cell names the row.
+        heads: Row number -> what stands above it over the whole width, about all rows until the next head.
+    """
 
     columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[str | Cell]]
+    heads: Mapping[int, Cell] = field(default_factory=dict)
+
+    @property
+    def words(self) -> list[list[str]]:
+        """What the cells say, without their notes: for a terminal."""
+        return [[cell.text if isinstance(cell, Cell) else cell for cell in row] for row in self.rows]
 
 
 @dataclass(frozen=True)

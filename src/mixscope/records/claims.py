@@ -1,0 +1,283 @@
+"""Claims written before a run, and what the runs say of them: held, not held or undecided."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from mixscope.records.numbers import exact_text, number_text
+from mixscope.records.samples import Sample, paired, paired_ratio
+from mixscope.records.store import finite_or_none
+
+__all__ = [
+    "Claim",
+    "Group",
+    "Judgement",
+    "Sample",
+    "Verdict",
+    "check_keys",
+    "judge",
+    "judgement_from_dict",
+    "judgement_to_dict",
+    "paired",
+    "paired_ratio",
+    "student_interval",
+]
+
+Verdict = Literal["held", "not held", "undecided"]
+Group = Literal["paper", "derived", "control"]
+
+LEVEL = 0.95  # of the interval; a claim true at its limit is then wrongly "held" in at most 2.5 % of all cases
+MIN_SEEDS = 3  # two values give an interval 6 times as wide as three (Student's t: 12.7 against 4.3 standard errors)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence that runs can refute.
+
+    Attributes:
+        key: Unique, for example "fisher2024.7a".
+        group: "paper", its own claim; "derived", a fact derived here; "control", a negative control.
+        statement: What is claimed, in one sentence.
+        source: For example "Fisher et al. 2024, abstract", or "derived".
+        measured: Which quantity, on what, averaged over what.
+        refuted_by: What would refute it.
+        low: The quantity must be at least this; None: no lower limit. One of the two is given.
+        high: It must be at most this; None: no upper limit.
+        unit: Of the quantity and both limits, for example "percentage points" or "nats"; "" where it has none.
+        is_exact: Whether every single value must lie in the range (numerics, identities). Otherwise the claim is about
+            the mean over seeds.
+
+    Raises:
+        ValueError: If there is no key or no limit, a limit is not finite, low is above high, or the group is unknown.
+    """
+
+    key: str
+    group: Group
+    statement: str
+    source: str
+    measured: str
+    refuted_by: str
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+    is_exact: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.key:
+            raise ValueError("key must name the claim, got ''")
+        if self.group not in get_args(Group):
+            raise ValueError(f"group of {self.key} must be one of {', '.join(get_args(Group))}, got {self.group!r}")
+        if self.low is None and self.high is None:
+            raise ValueError(f"low or high of {self.key} must be given, or nothing could refute it")
+        for name, limit in (("low", self.low), ("high", self.high)):
+            if limit is not None and not math.isfinite(limit):
+                raise ValueError(f"{name} of {self.key} must be finite, or None for no limit, got {limit}")
+        if self.low is not None and self.high is not None:
+            if self.low > self.high:
+                raise ValueError(f"low of {self.key} must be at most high, got {self.low} and {self.high}")
+            if self.low == self.high and not self.is_exact:
+                raise ValueError(
+                    f"low of {self.key} must be below high, got {self.low} twice: an interval fits in no point"
+                )
+
+    @property
+    def limits(self) -> tuple[float, ...]:
+        """The limits that are given, the lower first."""
+        return tuple(limit for limit in (self.low, self.high) if limit is not None)
+
+    def margin(self, value: float) -> float:
+        """Return the distance from `value` to the nearer limit: above 0 inside, below 0 outside, 0 on a limit."""
+        below = math.inf if self.low is None else value - self.low
+        above = math.inf if self.high is None else self.high - value
+        return min(below, above)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the runs of one setting say of a claim.
+
+    Attributes:
+        claim: What was claimed.
+        setting: What was run, for example "digits, MLP".
+        verdict: "held", "not held" or "undecided".
+        reason: Why it is undecided and which runs were left out, in one sentence; "" if there is nothing to say.
+        num: Finite values that the numbers below are from.
+        mean: Their mean; None without any.
+        low: Lower end of Student's 95% interval of the mean; of an exact claim the lowest value. None where there is
+            no such number: with a single value.
+        high: The upper end, or the highest value.
+        worst: The value of an exact claim that lies furthest out, or nearest to a limit; None of a statistical one.
+        effect_size: Cohen's d. Paired: mean over standard deviation of the differences (d_z), or of the ratios less 1.
+            Unpaired: distance of the mean from the nearer limit over the standard deviation, above 0 inside the range.
+            None without spread, below two values, and of exact claims. Source: Cohen 1988.
+        sample: What it was judged by.
+    """
+
+    claim: Claim
+    setting: str
+    verdict: Verdict
+    reason: str
+    num: int
+    mean: float | None
+    low: float | None
+    high: float | None
+    worst: float | None
+    effect_size: float | None
+    sample: Sample
+
+
+def judge(
+    claim: Claim, sample: Sample, *, setting: str, min_seeds: int = MIN_SEEDS, is_statistics_judged: bool = True
+) -> Judgement:
+    """Hold a claim against what was measured.
+
+    An exact claim is not held if any value lies outside the range, and held if all were found and lie inside. A
+    statistical one is held if the 95% interval of the mean lies inside the range, not held if it lies wholly outside,
+    and undecided if it crosses a limit. A missing run or a value that is not finite leaves undecided what no other
+    value refutes; a run that was left out is named in the reason.
+
+    Args:
+        claim: What is claimed.
+        sample: What was measured; one value per independent run.
+        setting: What was run, in words.
+        min_seeds: Values that a statistical verdict takes, at least 2.
+        is_statistics_judged: False where runs are too small for it (the smoke scale): statistical claims stay
+            undecided, exact ones are judged.
+
+    Returns:
+        The verdict with the numbers of the finite values, whatever it is.
+
+    Raises:
+        ValueError: If `min_seeds` is below 2.
+
+    Example:
+        >>> claim = Claim("demo.1", "paper", "Mixup stretches.", "derived", "amplification", "below 1.4", low=1.4)
+        >>> seeds = Sample({"seed 0": 1.81, "seed 1": 1.88, "seed 2": 1.86})
+        >>> judgement = judge(claim, seeds, setting="digits")
+        >>> judgement.verdict, round(judgement.low, 2), round(judgement.high, 2)
+        ('held', 1.76, 1.94)
+    """
+    if min_seeds < 2:
+        raise ValueError(f"min_seeds must be at least 2, one value has no interval, got {min_seeds}")
+    values = [float(value) for value in sample.values.values() if math.isfinite(value)]
+    mean = statistics.mean(values) if values else None
+    low: float | None
+    high: float | None
+    if claim.is_exact:
+        low, high = (min(values), max(values)) if values else (None, None)
+        worst = min(values, key=claim.margin) if values else None
+        verdict, reason = _judge_exact(claim, sample)
+    else:
+        low, high = student_interval(values) if len(values) > 1 else (None, None)
+        worst = None
+        doubts = _doubts(sample, min_values=min_seeds if is_statistics_judged else 1)
+        if not is_statistics_judged:
+            doubts.insert(0, "the smoke scale does not judge statistics")
+        verdict, reason = _judge_interval(claim, low, high, doubts)
+    left_out = [f"{name} is left out ({why})" for name, why in sample.excluded.items()]
+    return Judgement(
+        claim=claim,
+        setting=setting,
+        verdict=verdict,
+        reason="; ".join([*([reason] if reason else []), *left_out]),
+        num=len(values),
+        mean=mean,
+        low=low,
+        high=high,
+        worst=worst,
+        effect_size=None if claim.is_exact else _effect_size(claim, sample, values),
+        sample=sample,
+    )
+
+
+def student_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return Student's 95% interval of the mean of independent values; without spread it is the value itself.
+
+    Args:
+        values: At least two finite numbers.
+
+    Raises:
+        ValueError: If there are fewer.
+    """
+    if len(values) < 2:
+        raise ValueError(f"values must be at least 2 for an interval, got {len(values)}")
+    from scipy.special import stdtrit
+
+    mean = statistics.mean(values)  # exact sums: equal values have their own mean, and no spread
+    half = stdtrit(len(values) - 1, (1 + LEVEL) / 2) * statistics.stdev(values) / math.sqrt(len(values))
+    return float(mean - half), float(mean + half)
+
+
+def check_keys(claims: Sequence[Claim]) -> None:
+    """Raise unless every claim has a key of its own.
+
+    Raises:
+        ValueError: If two claims share one.
+    """
+    keys = [claim.key for claim in claims]
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        raise ValueError(f"keys of claims must be unique, got twice: {twice}")
+
+
+def judgement_to_dict(judgement: Judgement) -> dict[str, Any]:
+    """Return a judgement as JSON can hold it; NaN and infinities become None."""
+    sample = judgement.sample
+    return finite_or_none(
+        {
+            **{name: value for name, value in vars(judgement).items() if name not in ("claim", "sample")},
+            "claim": asdict(judgement.claim),
+            "sample": {**vars(sample), "values": dict(sample.values), "excluded": dict(sample.excluded)},
+        }
+    )
+
+
+def judgement_from_dict(value: Mapping[str, Any]) -> Judgement:
+    """Return the judgement that `judgement_to_dict` wrote; a value without a number is NaN again."""
+    sample = dict(value["sample"])
+    sample["values"] = {name: math.nan if number is None else number for name, number in sample["values"].items()}
+    sample["missing"] = tuple(sample["missing"])
+    return Judgement(**{**value, "claim": Claim(**value["claim"]), "sample": Sample(**sample)})
+
+
+def _judge_exact(claim: Claim, sample: Sample) -> tuple[Verdict, str]:
+    is_refuted = any(claim.margin(value) < 0 for value in sample.values.values())  # NaN is on neither side
+    doubts = _doubts(sample, min_values=1)
+    return "not held" if is_refuted else "undecided" if doubts else "held", "; ".join(doubts)
+
+
+def _judge_interval(claim: Claim, low: float | None, high: float | None, doubts: Sequence[str]) -> tuple[Verdict, str]:
+    if doubts or low is None or high is None:
+        return "undecided", "; ".join(doubts)
+    if claim.margin(low) >= 0 and claim.margin(high) >= 0:
+        return "held", ""
+    if (claim.low is not None and high < claim.low) or (claim.high is not None and low > claim.high):
+        return "not held", ""
+    crossed = [limit for limit in claim.limits if low <= limit <= high]
+    ends = f"[{number_text(low, apart_from=crossed)}, {number_text(high, apart_from=crossed)}]"
+    limits = " and ".join(exact_text(limit) for limit in crossed)
+    return "undecided", f"the interval {ends} crosses the limit{'s' if len(crossed) > 1 else ''} {limits}"
+
+
+def _doubts(sample: Sample, *, min_values: int) -> list[str]:
+    """Say what keeps a sample from a verdict: values that are not there, or are no numbers."""
+    odd = {name: value for name, value in sample.values.items() if not math.isfinite(value)}
+    doubts = [f"{name} is {'not a number' if math.isnan(value) else 'infinite'}" for name, value in odd.items()]
+    if sample.missing:
+        doubts.append(f"{', '.join(sample.missing)} {'is' if len(sample.missing) == 1 else 'are'} missing")
+    num = len(sample.values) - len(odd)
+    if not sample.values:
+        doubts.insert(0, "there is no value")
+    elif num < min_values and min_values > 1:
+        doubts.insert(0, f"{num} value{'' if num == 1 else 's'} of the {min_values} that a verdict takes")
+    return doubts
+
+
+def _effect_size(claim: Claim, sample: Sample, values: Sequence[float]) -> float | None:
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    if not spread:
+        return None
+    mean = statistics.mean(values)
+    return (mean - (1 if sample.is_ratio else 0) if sample.is_paired else claim.margin(mean)) / spread

@@ -1,0 +1,80 @@
+"""Numbers in words: few digits, and never so few that a number seems to lie on the other side of a limit."""
+
+import math
+from collections.abc import Sequence
+
+DIGITS = 3
+SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+
+
+def number_text(value: float, *, apart_from: Sequence[float] = ()) -> str:
+    """Return a number in three significant digits, or in as many more as tell it from `apart_from`.
+
+    Args:
+        value: Any number; "not a number" and "infinite" are written so.
+        apart_from: Numbers that the text must not read as, unless the value equals them.
+
+    Example:
+        >>> number_text(0.02996), number_text(0.02996, apart_from=[0.03])
+        ('0.03', '0.02996')
+        >>> number_text(-12345.6), number_text(2.5e-7), number_text(1e-10)
+        ('−12,300', '2.5·10⁻⁷', '10⁻¹⁰')
+    """
+    if not math.isfinite(value):
+        return "not a number" if math.isnan(value) else "infinite" if value > 0 else "−infinite"
+    for digits in range(DIGITS, 18):
+        text = f"{value:.{digits}g}"
+        if all(value == other or float(text) != other for other in apart_from):
+            break
+    return _written(text, digits)
+
+
+def interval_text(mean: float, low: float, high: float, *, apart_from: Sequence[float] = ()) -> str:
+    """Return 'mean [low, high]' with as many decimals everywhere as give the largest three significant digits.
+
+    Args:
+        mean: A finite number.
+        low: The lower end of its interval, finite.
+        high: The upper end, finite.
+        apart_from: Numbers that no text must read as; see `number_text`. Each number then has its own digits.
+
+    Example:
+        >>> interval_text(10.98, 9.03, 12.93), interval_text(0.2, -1e-9, 0.4)
+        ('11.0 [9.0, 12.9]', '0.2 [−10⁻⁹, 0.4]')
+    """
+    values = (mean + 0.0, low + 0.0, high + 0.0)  # -0.0 is 0
+    largest = max(map(abs, values))
+    decimals = DIGITS - 1 - math.floor(math.log10(largest)) if largest else 0
+    texts = [f"{value:.{max(decimals, 0)}f}" for value in values]
+    if (
+        largest >= 1e3
+        or 0 < largest < 1e-3
+        or any(
+            (value and not float(text)) or any(value != other and float(text) == other for other in apart_from)
+            for value, text in zip(values, texts, strict=True)
+        )
+    ):
+        texts = [number_text(value, apart_from=apart_from) for value in values]
+    first, second, third = (text.replace("-", "−") for text in texts)
+    return f"{first} [{second}, {third}]"
+
+
+def exact_text(value: float) -> str:
+    """Return a number as it was written down, a limit for example.
+
+    Example:
+        >>> exact_text(1.4), exact_text(1e-6), exact_text(0.0)
+        ('1.4', '10⁻⁶', '0')
+    """
+    return _written(f"{value:.15g}", 15)
+
+
+def _written(text: str, digits: int) -> str:
+    """Write what Python's g format made: powers of ten as such, thousands apart, a proper minus."""
+    mantissa, _, exponent = text.partition("e")
+    if 0 <= int(exponent or 0) < 6:
+        text = f"{float(text):,.0f}" if exponent else f"{float(text):,.{digits}g}"
+    else:
+        power = f"10{str(int(exponent)).translate(SUPERSCRIPTS)}"
+        text = f"{mantissa}·{power}" if mantissa not in ("1", "-1") else mantissa.replace("1", power)
+    return "0" if text == "-0" else text.replace("-", "−")

@@ -1,0 +1,125 @@
+"""The claims of studies with their verdicts as GitHub-flavoured Markdown: a page of the docs, tables of the README."""
+
+import re
+from collections.abc import Sequence
+from typing import get_args
+
+from mixscope.records.claims import Judgement, Verdict
+from mixscope.report.verdicts import (
+    HEADINGS,
+    KINDS,
+    RULES,
+    StudySummary,
+    basis_words,
+    by_claim,
+    by_group,
+    count_words,
+    expected_words,
+    made_words,
+    measured_words,
+    verdict_counts,
+)
+
+
+def study_markdown(summary: StudySummary) -> str:
+    """Return the text of docs/papers/KEY.md: citation, what was run, every claim with its verdict, limits."""
+    parts = [
+        f"# {escape(summary.title)}",
+        escape(summary.citation),
+        f"Run: {escape(made_words(summary))}.",
+        *map(escape, summary.notes),
+        f"**{count_words(summary.judgements)}.** {escape(RULES)}",
+    ]
+    for group, chosen in by_group(summary.judgements).items():
+        rows = [row for together in by_claim(chosen) for row in _rows(together)]
+        parts += [
+            f"## {HEADINGS[group]}",
+            f"{count_words(chosen)}.",
+            table(["claim", "setting", "expected", "measured", "verdict"], rows),
+        ]
+    if summary.judgements:
+        parts += ["## How each is measured, and what would refute it", _explanations(summary.judgements)]
+    parts += ["## Departures from the paper", _bullets(summary.deviations, "None are noted.")]
+    parts += ["## Not known of the paper's own runs", _bullets(summary.unknown, "Nothing is noted.")]
+    return "\n\n".join(parts) + "\n"
+
+
+def overview_counts(summaries: Sequence[StudySummary]) -> str:
+    """Return a table with one row per study: how many claims came to each verdict, and at what scale."""
+    rows = [
+        [escape(summary.title), *map(str, verdict_counts(summary.judgements).values()), escape(summary.scale)]
+        for summary in summaries
+    ]
+    return table(["study", *get_args(Verdict), "scale"], rows) + "\n"
+
+
+def overview_table(summaries: Sequence[StudySummary]) -> str:
+    """Return every claim of every study, one row per claim: what was expected, our number and the verdict."""
+    parts = []
+    for summary in summaries:
+        rows = []
+        for chosen in by_group(summary.judgements).values():
+            for together in by_claim(chosen):
+                claim = together[0].claim
+                results = "<br>".join(
+                    f"{escape(judgement.setting)}: {escape(measured_words(judgement))}, {_verdict(judgement)}"
+                    for judgement in together
+                )
+                rows.append([escape(claim.statement), KINDS[claim.group], escape(expected_words(claim)), results])
+        parts.append(f"**{escape(summary.title)}**: {count_words(summary.judgements)} ({escape(made_words(summary))}).")
+        parts += map(escape, summary.notes)
+        if rows:
+            parts.append(table(["claim", "whose", "expected", "measured"], rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table of cells that are Markdown already, of one line each and with pipes escaped."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def escape(text: str) -> str:
+    r"""Return words as Markdown that shows just them, on one line.
+
+    Example:
+        >>> print(escape("|h| < 2 *really*"), escape("a_b [1, 2]"), escape("# no\nhead"))
+        \|h\| \< 2 \*really\* a_b [1, 2] \# no head
+    """
+    text = re.sub(r"[\\`*<|~$&]", r"\\\g<0>", " ".join(text.split()))
+    text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)  # inside a word an underscore is one
+    text = re.sub(r"\](?=[(\[:])", r"\\]", text)  # closes no link
+    text = re.sub(r"^(?=[#>+\-])", r"\\", text)  # starts no heading, quotation or list
+    return re.sub(r"^(\d+)(?=[.)] )", r"\1\\", text)
+
+
+def _rows(together: Sequence[Judgement]) -> list[list[str]]:
+    """Return one row per setting; the claim stands in the first."""
+    claim = together[0].claim
+    name = f"{escape(claim.statement)} ({escape(claim.key)})"
+    rows = []
+    for place, judgement in enumerate(together):
+        basis, reason = escape(basis_words(judgement)), escape(judgement.reason)
+        measured = escape(measured_words(judgement)) + (f"<br>{basis}" if basis else "")
+        verdict = _verdict(judgement) + (f": {reason}" if reason else "")
+        first = "" if place else name
+        rows.append([first, escape(judgement.setting), escape(expected_words(claim)), measured, verdict])
+    return rows
+
+
+def _verdict(judgement: Judgement) -> str:
+    return judgement.verdict if judgement.verdict == "undecided" else f"**{judgement.verdict}**"
+
+
+def _explanations(judgements: Sequence[Judgement]) -> str:
+    claims = [together[0].claim for together in by_claim(judgements)]
+    return "\n".join(
+        f"- **{escape(claim.key)}** ({escape(claim.source)}): {escape(claim.statement)}  \n"
+        f"  Measured: {escape(claim.measured)}  \n"
+        f"  Refuted by: {escape(claim.refuted_by)}"
+        for claim in claims
+    )
+
+
+def _bullets(sentences: Sequence[str], none: str) -> str:
+    return "\n".join(f"- {escape(sentence)}" for sentence in sentences) or none

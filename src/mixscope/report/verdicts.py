@@ -1,0 +1,230 @@
+"""The claims of a study with their verdicts: in words, and as chapters of a page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from mixscope.records.claims import Claim, Group, Judgement, Verdict
+from mixscope.records.numbers import exact_text, interval_text, number_text
+from mixscope.report.document import Cell, Chapter, Listing
+from mixscope.report.options import MISSING
+
+HEADINGS: Mapping[Group, str] = {
+    "paper": "The paper's own claims",
+    "derived": "Facts derived here",
+    "control": "Negative controls",
+}
+KINDS: Mapping[Group, str] = {
+    "paper": "the paper's own claim",
+    "derived": "derived here",
+    "control": "negative control",
+}
+BADGES: Mapping[Verdict, Literal["good", "bad", "open"]] = {"held": "good", "not held": "bad", "undecided": "open"}
+COLUMNS = ("setting", "expected", "measured", "verdict")
+RULES = (
+    "A claim is held if the 95% interval of the mean over seeds lies inside the expected range, not held if it lies "
+    "wholly outside, and undecided if it crosses a limit; an exact one is held if every single value lies inside."
+)
+
+
+@dataclass(frozen=True)
+class StudySummary:
+    """What there is to say of a study at one scale.
+
+    Attributes:
+        key: As on the command line.
+        title: A few words.
+        citation: Authors, title, venue.
+        scale: "smoke", "small", "medium" or "paper".
+        environment: Versions, machine and commit, as `describe_environment` gives them.
+        seconds: What the runs took, all together.
+        judgements: Of every claim on every setting, in the order in which they are shown.
+        deviations: Where the runs depart from the paper's, one sentence each.
+        unknown: Settings of the paper that are not known, one phrase each.
+        notes: What else a reader must know, for example "Medium has not been run."
+        date: When it was run, for example "2024-05-17".
+    """
+
+    key: str
+    title: str
+    citation: str
+    scale: str
+    environment: Mapping[str, Any]
+    seconds: float
+    judgements: Sequence[Judgement]
+    deviations: Sequence[str] = ()
+    unknown: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    date: str = ""
+
+
+def expected_words(claim: Claim) -> str:
+    """Return the range of a claim in words.
+
+    Example:
+        >>> expected_words(Claim("a.1", "paper", "s", "s", "m", "r", low=0.85, high=1.1))
+        '0.85 to 1.1'
+        >>> expected_words(Claim("a.2", "derived", "s", "s", "m", "r", high=1e-6, unit="nats", is_exact=True))
+        'every value at most 10⁻⁶ nats'
+    """
+    if claim.low is None or claim.high is None:
+        words = f"{'at most' if claim.low is None else 'at least'} {exact_text(claim.limits[0])}"
+    elif claim.low == claim.high:
+        words = f"exactly {exact_text(claim.low)}"
+    else:
+        words = f"{exact_text(claim.low)} to {exact_text(claim.high)}"
+    return f"{'every value ' if claim.is_exact else ''}{words}{f' {claim.unit}' if claim.unit else ''}"
+
+
+def measured_words(judgement: Judgement) -> str:
+    """Return '1.85 [1.76, 1.94]': the mean with its interval, or the worst value of an exact claim."""
+    limits = judgement.claim.limits
+    if judgement.worst is not None:
+        return f"{number_text(judgement.worst, apart_from=limits)}{'' if judgement.num == 1 else ', the worst'}"
+    if judgement.mean is None:
+        return MISSING
+    if judgement.low is None or judgement.high is None:
+        return number_text(judgement.mean, apart_from=limits)
+    return interval_text(judgement.mean, judgement.low, judgement.high, apart_from=limits)
+
+
+def basis_words(judgement: Judgement) -> str:
+    """Return 'n = 5, paired, d = 2.1': how many values, whether methods were compared seed by seed, the effect."""
+    if not judgement.num:
+        return ""
+    words = [f"n = {judgement.num}"]
+    if judgement.sample.is_paired:
+        words.append("paired ratios" if judgement.sample.is_ratio else "paired")
+    if judgement.effect_size is not None:
+        words.append(f"d = {number_text(judgement.effect_size)}")
+    return ", ".join(words)
+
+
+def count_words(judgements: Sequence[Judgement]) -> str:
+    """Return '14 held, 2 not held, 3 undecided'."""
+    counts = verdict_counts(judgements)
+    return ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+
+
+def verdict_counts(judgements: Sequence[Judgement]) -> dict[Verdict, int]:
+    """Return how many judgements came to each verdict, zeros included."""
+    verdicts: tuple[Verdict, ...] = get_args(Verdict)
+    return {verdict: sum(judgement.verdict == verdict for judgement in judgements) for verdict in verdicts}
+
+
+def made_words(summary: StudySummary) -> str:
+    """Return in one line at what scale a study was run, when, for how long, on what and from which commit."""
+    environment = summary.environment
+    cores, threads, commit = (environment.get(key) for key in ("num_cores", "num_threads", "commit"))
+    parts = [
+        f"{summary.scale} scale",
+        summary.date,
+        duration_words(summary.seconds),
+        str(environment.get("accelerator") or environment.get("processor") or ""),
+        f"{cores} core{'' if cores == 1 else 's'}" if cores else "",
+        f"{threads} thread{'' if threads == 1 else 's'}" if threads else "",
+        *(f"{name} {environment[name]}" for name in ("mixscope", "torch") if environment.get(name)),
+        f"commit {commit[:10]}{' with changes' if commit.endswith('+') else ''}" if commit else "commit not known",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def duration_words(seconds: float) -> str:
+    """Return '40 s', '12 min' or '3.5 h'.
+
+    Example:
+        >>> duration_words(40.2), duration_words(725), duration_words(12600)
+        ('40 s', '12 min', '3.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def by_claim(judgements: Sequence[Judgement]) -> list[list[Judgement]]:
+    """Return the judgements of every claim together, in the order in which claims first appear."""
+    claims: dict[str, list[Judgement]] = {}
+    for judgement in judgements:
+        claims.setdefault(judgement.claim.key, []).append(judgement)
+    return list(claims.values())
+
+
+def by_group(judgements: Sequence[Judgement]) -> dict[Group, list[Judgement]]:
+    """Return the judgements of every group that has any: the paper's own claims, derived facts, negative controls."""
+    groups = {group: [judgement for judgement in judgements if judgement.claim.group == group] for group in HEADINGS}
+    return {group: chosen for group, chosen in groups.items() if chosen}
+
+
+def verdict_listing(judgements: Sequence[Judgement]) -> Listing:
+    """Return a table: every claim above its settings, each with what was measured and the verdict."""
+    rows: list[list[str | Cell]] = []
+    heads = {}
+    for together in by_claim(judgements):
+        heads[len(rows)] = _claim_cell(together[0].claim)
+        rows += [_row(judgement) for judgement in together]
+    return Listing(COLUMNS, rows, heads)
+
+
+def claims_chapters(summary: StudySummary) -> list[Chapter]:
+    """Return one chapter for every group of a study's claims."""
+    chapters: list[Chapter] = []
+    for group, chosen in by_group(summary.judgements).items():
+        text = f"{count_words(chosen)}.{'' if chapters else f' {RULES}'}"
+        chapters.append(Chapter(f"claims-{group}", HEADINGS[group], text, listing=verdict_listing(chosen)))
+    return chapters
+
+
+def limits_chapter(summary: StudySummary) -> Chapter:
+    """Return the chapter of what limits a study: departures from the paper, what is not known of it, notes."""
+    notes = [
+        *summary.deviations,
+        *(f"Not known of the paper's own runs: {phrase}." for phrase in summary.unknown),
+        *summary.notes,
+    ]
+    text = "Where the runs depart from the paper's, and what is not known." if notes else "No departures are noted."
+    return Chapter("limits", "Departures and limits", text, notes=notes)
+
+
+def overview_chapters(summaries: Sequence[StudySummary]) -> list[Chapter]:
+    """Return the chapters of the page over all studies: the counts, then every claim of every study.
+
+    Raises:
+        ValueError: If two summaries have the same key.
+    """
+    keys = [summary.key for summary in summaries]
+    if len(set(keys)) < len(keys):
+        raise ValueError(f"summaries must be of different studies, got {keys}")
+    rows = [
+        [summary.title, *map(str, verdict_counts(summary.judgements).values()), summary.scale] for summary in summaries
+    ]
+    counts = Chapter("counts", "In short", RULES, listing=Listing(["study", *get_args(Verdict), "scale"], rows))
+    return [counts, *(_overview_chapter(summary) for summary in summaries)]
+
+
+def _overview_chapter(summary: StudySummary) -> Chapter:
+    ordered = [judgement for chosen in by_group(summary.judgements).values() for judgement in chosen]
+    return Chapter(
+        f"claims-{summary.key}",
+        summary.title,
+        f"{summary.citation} {count_words(ordered)}.",
+        listing=verdict_listing(ordered) if ordered else None,
+        notes=[f"Run: {made_words(summary)}.", *summary.notes],
+    )
+
+
+def _claim_cell(claim: Claim) -> Cell:
+    origin = KINDS[claim.group] + ("" if claim.source == "derived" else f" ({claim.source})")
+    return Cell(
+        claim.statement,
+        folded=[("measured", claim.measured), ("refuted by", claim.refuted_by), ("name", claim.key)],
+        fold=f"{origin}: how it is measured, what would refute it",
+    )
+
+
+def _row(judgement: Judgement) -> list[str | Cell]:
+    return [
+        judgement.setting,
+        expected_words(judgement.claim),
+        Cell(measured_words(judgement), basis_words(judgement)),
+        Cell(judgement.verdict, judgement.reason, badge=BADGES[judgement.verdict]),
+    ]
