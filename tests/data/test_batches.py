@@ -163,3 +163,14 @@ def test_images_and_labels_that_do_not_fit_are_refused():
 def test_negative_padding_is_refused():
     with pytest.raises(ValueError, match=r"^crop_padding must be at least 0, got -1$"):
         Augmentation(-1)
+
+
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS, ids=str)
+@pytest.mark.parametrize("start", [0, 2, 4, 5])
+def test_an_epoch_begun_in_the_middle_gives_the_batches_of_a_whole_one(start, augmentation):
+    source = batches(augmentation=augmentation)
+    whole, part = list(source.epoch(3)), list(source.epoch(3, start=start))
+    assert len(part) == len(whole) - start
+    for (inputs, labels), (expected, of) in zip(part, whole[start:], strict=True):
+        assert torch.equal(inputs, expected)
+        assert torch.equal(labels, of)

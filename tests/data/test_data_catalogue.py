@@ -307,3 +307,30 @@ def test_labels_too_large_for_int64_are_named_as_they_are(tmp_path):
     np.savez(tmp_path / "x.npz", train_images=images, train_labels=labels, test_images=images, test_labels=labels)
     with pytest.raises(UserError, match=r"train_labels must be 0 to K - 1, got 9223372036854775813"):
         load_data(tmp_path / "x.npz")
+
+
+def test_an_archive_of_images_stands_in_for_files_that_are_nowhere(tmp_path):
+    folder = tmp_path / "data" / "cifar10"
+    folder.mkdir(parents=True)
+    files = {
+        f"{part}/class{label}/0.png": png((label, 0, 0), size=(32, 32))
+        for part in ("train", "test")
+        for label in range(10)
+    }
+    write_zip(folder / "cifar10_png.zip", files)
+    data = load_data("cifar10", data_dir=tmp_path / "data")
+    assert data.train_labels.tolist() == list(range(10))
+    assert data.notes.endswith("not the original files: pixels may differ")
+    status = next(status for status in data_status(tmp_path / "data") if status.name == "cifar10")
+    assert status.found == folder / "cifar10_png.zip"
+
+
+def test_an_archive_with_other_classes_does_not_stand_in(tmp_path):
+    folder = tmp_path / "data" / "cifar10"
+    folder.mkdir(parents=True)
+    image = png((1, 2, 3))
+    write_zip(
+        folder / "cifar10_png.zip", {f"{part}/{label}/0.png": image for part in ("train", "test") for label in "ab"}
+    )
+    with pytest.raises(UserError, match="must hold 10 classes, got 2"):
+        load_data("cifar10", data_dir=tmp_path / "data")

@@ -57,9 +57,9 @@ GOOD = idx_bytes(np.arange(10))
         ("x", GOOD[:-1], "idx file is cut off: header says 18 bytes, got 17"),
         ("x", GOOD[:6], "idx file is cut off: header says 8 bytes, got 6"),
         ("x", GOOD + b"!", "idx file has trailing data: header says 18 bytes, got 19"),
-        ("x.gz", gzip.compress(GOOD)[:-5], "damaged or incomplete gzip file"),
-        ("x.gz", gzip.compress(GOOD)[:15], "damaged or incomplete gzip file"),
-        ("x.gz", gzip.compress(GOOD) + b"trailing", "damaged or incomplete gzip file"),
+        ("x.gz", gzip.compress(GOOD, mtime=0)[:-5], "damaged or incomplete gzip file"),
+        ("x.gz", gzip.compress(GOOD, mtime=0)[:15], "damaged or incomplete gzip file"),
+        ("x.gz", gzip.compress(GOOD, mtime=0) + b"trailing", "damaged or incomplete gzip file"),
         ("x.gz", b"no gzip at all", "damaged or incomplete gzip file"),
     ],
 )
@@ -93,7 +93,7 @@ def test_idx_labels_out_of_range_name_the_file_of_labels(tmp_path, gzipped):
     write_idx_set(tmp_path, gzipped=gzipped)
     content = idx_bytes(np.arange(10) + 1)
     path = tmp_path / (f"{IDX_NAMES[3]}.gz" if gzipped else IDX_NAMES[3])
-    path.write_bytes(gzip.compress(content) if gzipped else content)
+    path.write_bytes(gzip.compress(content, mtime=0) if gzipped else content)
     with pytest.raises(UserError, match=rf"^{path}: labels must lie in \[0, 10\), got 10$"):
         read_idx_folder(tmp_path, NAMES)
 

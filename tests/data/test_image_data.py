@@ -57,6 +57,26 @@ def test_a_subset_is_balanced_keeps_image_and_label_together_and_leaves_the_test
         assert data.train_labels[row] == label
 
 
+def test_a_subset_of_the_test_images_is_balanced_and_leaves_the_training_part():
+    data = small_data()
+    data = ImageData(
+        data.name,
+        data.train_images,
+        data.train_labels,
+        data.train_images,
+        data.train_labels,
+        data.class_names,
+        data.notes,
+    )
+    subset = data.test_subset(6, generator=torch.Generator().manual_seed(1))
+    assert torch.bincount(subset.test_labels).tolist() == [2, 2, 2]
+    assert torch.equal(subset.train_images, data.train_images)
+    assert subset.notes == "drawn; 6 of 12 test images, balanced"
+    for image, label in zip(subset.test_images, subset.test_labels, strict=True):
+        row = (data.test_images == image).flatten(1).all(dim=1).nonzero().item()
+        assert data.test_labels[row] == label
+
+
 def test_a_subset_larger_than_a_class_says_which_class():
     with pytest.raises(UserError, match=r"^subset size 15 needs 5 examples of class 0, which has 4$"):
         small_data().subset(15, generator=torch.Generator())

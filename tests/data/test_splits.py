@@ -3,7 +3,7 @@ import torch
 from sklearn.model_selection import train_test_split
 
 from mixscope._errors import UserError
-from mixscope.data.splits import balanced_subset, stratified_split
+from mixscope.data.splits import balanced_subset, stratified_split, unlabelled_rows
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -81,3 +81,35 @@ def test_a_balanced_subset_is_the_same_for_the_same_seed_and_another_for_another
     first, again, other = (balanced_subset(UNEVEN, 30, 3, seeded(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def choose_unlabelled(labelled, *, size=None, is_disjoint=False, seed=0):
+    options = {"size": size, "num_classes": 3, "is_disjoint": is_disjoint, "generator": seeded(seed)}
+    return unlabelled_rows(UNEVEN, labelled, **options)
+
+
+def test_unlabelled_images_are_all_images_or_all_but_the_labelled_ones():
+    labelled = balanced_subset(UNEVEN, 30, 3, seeded())
+    assert torch.equal(choose_unlabelled(labelled), torch.arange(100))
+    others = choose_unlabelled(labelled, is_disjoint=True)
+    assert sorted([*others.tolist(), *labelled.tolist()]) == list(range(100))
+
+
+@pytest.mark.parametrize("is_disjoint", [False, True])
+def test_a_part_of_the_unlabelled_images_is_balanced_seeded_and_disjoint_where_said(is_disjoint):
+    labelled = balanced_subset(UNEVEN, 9, 3, seeded())
+    first, again, other = (
+        choose_unlabelled(labelled, size=24, is_disjoint=is_disjoint, seed=seed) for seed in (1, 1, 2)
+    )
+    assert torch.bincount(UNEVEN[first]).tolist() == [8, 8, 8]
+    assert len(set(first.tolist())) == 24
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    overlap = set(first.tolist()) & set(labelled.tolist())
+    assert (not overlap) if is_disjoint else True
+
+
+def test_where_every_image_is_labelled_nothing_is_left_to_be_disjoint():
+    message = "unlabelled images must be left beside the labelled ones, got 100 of 100"
+    with pytest.raises(UserError, match=message):
+        choose_unlabelled(torch.arange(100), is_disjoint=True)

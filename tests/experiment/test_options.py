@@ -12,6 +12,7 @@ from mixscope.experiment.demo import demo_runs
 from mixscope.experiment.labels import method_label
 from mixscope.experiment.options import (
     AugmentationOptions,
+    ConsistencyOptions,
     DataOptions,
     MeasureOptions,
     MixingOptions,
@@ -23,12 +24,14 @@ from mixscope.mixing.catalogue import SCHEMES
 from mixscope.training.recipe import Recipe
 
 EVERYTHING = TrainOptions(
-    data=DataOptions(data="mnist", data_dir=Path("/data"), subset=100),
+    data=DataOptions(data="mnist", data_dir=Path("/data"), subset=100, test_subset=50, label_noise=0.2),
     augmentation=AugmentationOptions(crop_padding=4, flip=True),
     model="convnet",
     head="fc",
+    classifier="fixed-etf",
     mixing=MixingOptions(mixing="manifold-mixup", alpha=0.5, mixing_sites=("input", "layer1")),
     training=Recipe(epochs=3, learning_rate=0.2, milestones=(0.5,), mixing_off=2, max_gradient_norm=1.0, compile=True),
+    consistency=ConsistencyOptions(consistency_points=3, consistency_teacher="ema", unlabelled_disjoint=True),
     measuring=MeasureOptions(sites=("layer1", "head")),
     measure_every=2,
     seed=7,
@@ -65,6 +68,8 @@ def test_a_damaged_description_is_refused(change, message):
     [
         (DataOptions, {"test_size": 0}, "test-size must be positive, got 0"),
         (DataOptions, {"subset": 0}, "subset must be at least 1, got 0"),
+        (DataOptions, {"test_subset": 0}, "test-subset must be at least 1, got 0"),
+        (DataOptions, {"label_noise": 1.0}, r"label-noise must be in \[0, 1\), got 1.0"),
         (AugmentationOptions, {"crop_padding": -1}, "crop-padding must be at least 0, got -1"),
         (MixingOptions, {"alpha": 0.0}, "alpha must be positive, got 0.0"),
         (MixingOptions, {"num_points": 1}, "num-points must be at least 2, got 1"),
@@ -73,9 +78,39 @@ def test_a_damaged_description_is_refused(change, message):
             {"mixing": "cutmix", "num_points": 3},
             "num-points must go with mixing mixup, got mixing cutmix",
         ),
-        (MixingOptions, {"mixing": "none", "alpha": 1.0}, "alpha must go with mixing mixup, cutmix, manifold-mixup"),
+        (MixingOptions, {"mixing": "none", "alpha": 1.0}, "alpha must go with mixing mixup, label-mixup, cut"),
         (MixingOptions, {"mixing_sites": ("a",)}, "mixing-sites must go with mixing manifold-mixup, got mixing mixup"),
         (MixingOptions, {"mixing": "cutmix", "per_example": True}, "per-example must go with mixing mixup"),
+        (ConsistencyOptions, {"consistency_points": 1}, "consistency-points must be 0 or at least 2, got 1"),
+        (ConsistencyOptions, {"consistency_alpha": 0.0}, "consistency-alpha must be positive, got 0.0"),
+        (
+            ConsistencyOptions,
+            {"consistency_points": 2, "consistency_weight": -1.0},
+            "consistency-weight must be at least",
+        ),
+        (
+            ConsistencyOptions,
+            {"consistency_points": 2, "consistency_ramp": 2.0},
+            r"consistency-ramp must be in \[0, 1\]",
+        ),
+        (ConsistencyOptions, {"consistency_points": 2, "consistency_decay": 1.0}, r"decay must be in \[0, 1\), got 1"),
+        (ConsistencyOptions, {"consistency_points": 2, "consistency_batch": 0}, "consistency-batch must be at least 1"),
+        (ConsistencyOptions, {"consistency_points": 2, "unlabelled": 0}, "unlabelled must be at least 1, got 0"),
+        (
+            ConsistencyOptions,
+            {"consistency_points": 2, "consistency_decay": 0.9},
+            "consistency-decay must go with consistency-teacher ema, got same",
+        ),
+        (
+            ConsistencyOptions,
+            {"unlabelled": 100},
+            "unlabelled must go with consistency-points of at least 2, got 0",
+        ),
+        (
+            TrainOptions,
+            {"consistency": ConsistencyOptions(consistency_points=2, unlabelled_disjoint=True)},
+            "unlabelled-disjoint must go with subset: without it every training image is labelled",
+        ),
         (TrainOptions, {"threads": 0}, "threads must be at least 1, got 0"),
         (TrainOptions, {"measure_every": 0}, "measure-every must be at least 1, got 0"),
         (MeasureOptions, {"num_pairs": 1}, "num-pairs must be at least 2, got 1"),
@@ -102,10 +137,43 @@ def test_names_may_be_separated_by_commas():
         ({"num_points": 4}, {"loss": "squared-error"}, "mixup of 4 points, squared error"),
         ({"mixing": "cutmix"}, {"mixing_off": 30}, "CutMix"),  # the recipe's epochs: mixing never stops
         ({"mixing": "manifold-mixup"}, {}, "manifold mixup"),
+        ({"mixing": "label-mixup", "alpha": 0.5}, {}, "mixup of labels alone α=0.5"),
     ],
 )
 def test_methods_are_named_by_what_sets_them_apart(mixing, recipe, label):
     assert method_label(TrainOptions(mixing=MixingOptions(**mixing), training=Recipe(**recipe))) == label
+
+
+@pytest.mark.parametrize(
+    ("mixing", "options", "label"),
+    [
+        ("none", {}, "ICT[2]"),
+        ("mixup", {}, "mixup + ICT[2]"),
+        ("none", {"consistency_points": 4, "consistency_alpha": 0.1}, "ICT[4] α=0.1"),
+        ("none", {"consistency_teacher": "same-detached"}, "ICT[2], stop-gradient"),
+        ("none", {"consistency_teacher": "ema", "consistency_space": "softmax"}, "ICT[2], EMA teacher, softmax"),
+        ("none", {"consistency_teacher": "ema", "consistency_decay": 0.99}, "ICT[2], EMA teacher 0.99"),
+        ("none", {"consistency_weight": 20.0, "consistency_ramp": 0.0}, "ICT[2], weight 20, ramp 0"),
+        ("none", {"unlabelled": 500, "unlabelled_disjoint": True}, "ICT[2], 500 unlabelled, disjoint"),
+    ],
+)
+def test_unsupervised_mixing_is_named_by_what_departs_from_the_paper(mixing, options, label):
+    consistency = ConsistencyOptions(**({"consistency_points": 2} | options))
+    data = DataOptions(subset=50)
+    assert method_label(TrainOptions(data=data, mixing=MixingOptions(mixing=mixing), consistency=consistency)) == label
+
+
+def test_a_classifier_that_is_given_is_told():
+    assert method_label(TrainOptions(classifier="fixed-etf")) == "mixup, fixed classifier"
+
+
+def test_a_description_written_before_an_option_existed_means_what_it_meant():
+    values = options_to_dict(TrainOptions())
+    for name in ("classifier", "consistency"):
+        del values[name]
+    for name in ("test_subset", "label_noise"):
+        del values["data"][name]
+    assert options_from_dict(TrainOptions, values) == TrainOptions()
 
 
 def test_the_demonstration_compares_three_methods_on_the_same_200_digits():

@@ -36,7 +36,7 @@ def test_every_entry_is_complete_and_its_key_is_its_own() -> None:
 
 def test_records_keys_of_training_and_test_are_listed() -> None:
     expected = {
-        *(f"train/{name}" for name in ("loss", "loss_floor_gap", "blend_entropy", "accuracy_blends")),
+        *(f"train/{name}" for name in ("loss", "loss_floor_gap", "blend_entropy", "consistency", "accuracy_blends")),
         *(f"train/{name}" for name in ("accuracy_clean", "loss_clean")),
         *(f"test/{name}" for name in ("error", "accuracy", "loss", "brier", "signed_gap", "mean_confidence")),
         *(f"test/{name}" for name in ("ece", "ece_equal_mass", "mce", "classwise_ece")),

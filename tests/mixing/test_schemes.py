@@ -9,10 +9,10 @@ from torch import nn
 
 from mixscope._random import named_generator
 from mixscope.mixing.hidden import ManifoldMixup, blending_at
-from mixscope.mixing.pixel import Mixup, NoMixing
+from mixscope.mixing.pixel import LabelMixup, Mixup, NoMixing
 from mixscope.mixing.region import CutMix
 from mixscope.mixing.schedule import scheme_at
-from mixscope.mixture import Mixture
+from mixscope.mixture import Mixture, blend, blend_targets
 
 
 def weights_of_first_member(scheme, num_draws, size=1):
@@ -31,6 +31,17 @@ def test_weights_have_the_exact_moments_of_their_law(scheme):
     mean, second = 1 / points, (alpha + 1) / (points * (points * alpha + 1))
     assert abs(float(weights.mean()) - mean) < 5 * math.sqrt((second - mean**2) / num_draws)
     assert abs(float(weights.square().mean()) - second) < 5 * 0.5 / math.sqrt(num_draws)
+
+
+def test_label_mixup_leaves_inputs_bit_for_bit_and_gives_the_labels_that_mixup_gives():
+    inputs, labels = torch.rand(9, 1, 4, 4, generator=torch.Generator().manual_seed(0)), torch.arange(9) % 3
+    for draw in range(20):
+        mixture = LabelMixup(alpha=0.7).draw(inputs, labels, generator=named_generator(draw, "w"))
+        both = Mixup(alpha=0.7).draw(inputs, labels, generator=named_generator(draw, "w"))
+        assert torch.equal(blend(inputs, mixture), inputs)
+        ours, theirs = (blend_targets(labels, drawn, num_classes=3) for drawn in (mixture, both))
+        assert torch.equal(ours, theirs)
+        assert torch.equal(mixture.rows(slice(3, 6)).label_weights, both.weights[3:6])
 
 
 def test_per_example_weights_differ_within_a_batch_and_batch_weights_do_not():

@@ -10,6 +10,7 @@ from mixscope._errors import UserError
 from mixscope.models.catalogue import build_model
 from mixscope.models.convnet import ConvNet
 from mixscope.models.mlp import MLP
+from mixscope.models.residual_mlp import ResidualBlock, ResidualMLP
 from mixscope.models.resnet import BasicBlock
 from mixscope.models.vit import VIT_SMALL, EncoderBlock, VisionTransformer, ViTSize
 from mixscope.models.wide_resnet import PreActivationBlock, WideResNet
@@ -30,6 +31,7 @@ def draw(*shape: int) -> torch.Tensor:
     [
         ("mlp", (3072 * 256 + 256) + (256 * 256 + 256) + (256 * 10 + 10)),
         ("mlp-16x1", (3072 * 16 + 16) + (16 * 10 + 10)),
+        ("residual-mlp", (3072 * 128 + 128) + 6 * (128 * 128 + 128) + (128 * 10 + 10)),
         ("convnet", 9 * (3 * 32 + 32 * 64 + 64 * 128 + 128 * 256) + 2 * (32 + 64 + 128 + 256) + 256 * 10 + 10),
         ("resnet18", 11_173_962),
         ("resnet34", 21_282_122),
@@ -108,6 +110,22 @@ def test_convolutions_before_batch_norm_have_no_bias():
         assert [
             module.bias for module in model.modules() if isinstance(module, nn.Conv2d) and module.bias is not None
         ] == []
+
+
+def test_a_residual_block_adds_two_maps_of_leaky_activations_to_its_input():
+    block, inputs = ResidualBlock(6), draw(4, 6)
+    leaky = torch.where(inputs > 0, inputs, 0.1 * inputs)
+    hidden = leaky @ block.first.weight.T + block.first.bias
+    leaky = torch.where(hidden > 0, hidden, 0.1 * hidden)
+    expected = inputs + leaky @ block.second.weight.T + block.second.bias
+    torch.testing.assert_close(block(inputs), expected, rtol=0, atol=1e-6)  # float32
+
+
+def test_the_first_layer_of_a_residual_mlp_is_affine_and_its_sites_follow_the_blocks():
+    model = ResidualMLP(num_classes=3, image_shape=(1, 2, 3), width=8, num_blocks=2)
+    assert model.sites == ("layer0", "layer1", "layer2", "layer3", "head")
+    assert type(model.layer0) is nn.Linear
+    assert type(model.layer3) is nn.LeakyReLU
 
 
 def test_an_mlp_without_hidden_layers_is_the_linear_classifier():

@@ -76,11 +76,12 @@ class TrainingBatches:
         """Return the number of batches in one epoch."""
         return self.num_batches
 
-    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, epoch: int, *, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Iterate over one epoch.
 
         Args:
             epoch: Number of the epoch; each has its own order, crops and flips.
+            start: Number of the first batch to give, counted from 0; it is the one an epoch from its beginning has.
 
         Yields:
             (B, C, H, W) float32 inputs and (B,) int64 labels, on the device.
@@ -88,7 +89,7 @@ class TrainingBatches:
         count, device = len(self.labels), self.images.device
         order = torch.randperm(count, generator=named_generator(self.seed, "training order", epoch)).to(device)
         draw = draw_augmentation(self.augmentation, count, seed=self.seed, epoch=epoch, device=device)
-        for batch in range(self.num_batches):
+        for batch in range(start, self.num_batches):
             is_last = batch == self.num_batches - 1
             places = slice(batch * self.batch_size, count if is_last else (batch + 1) * self.batch_size)
             rows = order[places]

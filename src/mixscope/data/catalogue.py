@@ -1,7 +1,7 @@
 """One way to any data set: a name, a path, or a hub name goes in, ImageData comes out."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ from mixscope.data.download import fetch_files
 from mixscope.data.hub import PREFIX, read_hub
 from mixscope.data.image_tree import read_image_tree
 from mixscope.data.images import DecodedSet, ImageData
-from mixscope.data.locate import data_roots, existing_folder, locate
+from mixscope.data.locate import data_roots, existing_folder, locate, locate_copy
 from mixscope.data.members import ARCHIVE_SUFFIXES, is_archive
 from mixscope.data.named_sets import DIGIT_NAMES, NAMED_SETS, NamedSet
 from mixscope.data.progress import Progress
@@ -32,8 +32,9 @@ class SetStatus:
 
     Attributes:
         name: What the user writes.
-        found: The folder that has all its files; None where none has. Digits come with scikit-learn: its folder.
-        missing: Names of the files that are not there; empty where it was found.
+        found: The folder that has all its files, or else an archive of its images; None where neither is there. Digits
+            come with scikit-learn: its folder.
+        missing: Names of the original files that are not there; empty where they were found.
         num_classes: K.
         image_shape: (C, H, W).
         num_train: Training images; for digits all images, which a seeded split divides.
@@ -136,7 +137,9 @@ def data_status(data_dir: str | Path | None = None) -> tuple[SetStatus, ...]:
     )
     statuses = [digits]
     for named in NAMED_SETS.values():
-        found, missing = locate(named, data_roots(data_dir))
+        roots = data_roots(data_dir)
+        found, missing = locate(named, roots)
+        found = locate_copy(named, roots) if found is None else found
         statuses.append(
             SetStatus(
                 name=named.name,
@@ -182,6 +185,13 @@ def fetch_data(name: str, data_dir: str | Path | None = None, progress: Progress
 
 
 def _read_named(named: NamedSet, data_dir: str | Path | None, progress: Progress | None) -> DecodedSet:
+    roots = data_roots(data_dir)
+    copy = locate_copy(named, roots) if locate(named, roots)[0] is None else None
+    if copy is not None:
+        decoded = _read_path(copy, progress)
+        if len(decoded.class_names) != len(named.class_names):
+            raise UserError(f"{copy} must hold {len(named.class_names)} classes, got {len(decoded.class_names)}")
+        return replace(decoded, notes=f"{decoded.notes}, not the original files: pixels may differ")
     folder = fetch_data(named.name, data_dir, progress)
 
     def decode() -> DecodedSet:

@@ -137,6 +137,25 @@ class ImageData:
             notes=f"{self.notes}; {size} of {len(self.train_labels)} training images, balanced",
         )
 
+    def test_subset(self, size: int, *, generator: torch.Generator) -> "ImageData":
+        """Return the data with a class-balanced random part of the test images; the training part stays whole.
+
+        Args:
+            size: Test images to keep; where K does not divide it, some random classes keep one more.
+            generator: A CPU generator.
+
+        Raises:
+            UserError: If size is below K, or a class has too few images.
+        """
+        kept = balanced_subset(self.test_labels, size, self.num_classes, generator)
+        kept = kept.to(self.test_images.device)
+        return replace(
+            self,
+            test_images=self.test_images[kept],
+            test_labels=self.test_labels[kept],
+            notes=f"{self.notes}; {size} of {len(self.test_labels)} test images, balanced",
+        )
+
 
 TENSOR_NAMES = ("train_images", "train_labels", "test_images", "test_labels")
 

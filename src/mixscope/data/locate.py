@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mixscope._errors import UserError
 from mixscope.data.cache import cache_folder
+from mixscope.data.members import is_archive
 from mixscope.data.named_sets import NAMED_SETS, NamedSet
 
 DATA_VARIABLE = "MIXSCOPE_DATA"
@@ -58,6 +59,24 @@ def locate(named: NamedSet, roots: list[Path]) -> tuple[Path | None, tuple[str, 
                 return place, ()
             fewest = min(fewest, missing, key=len)
     return None, fewest
+
+
+def locate_copy(named: NamedSet, roots: list[Path]) -> Path | None:
+    """Return an archive of images that stands in for a set's own files: NAME*.tar.xz, .zip, ... in a folder of its name.
+
+    Such a copy may be encoded anew (JPEG is lossy), so it is only looked for where the files themselves are nowhere.
+
+    Args:
+        named: The set.
+        roots: Folders to look in, first one first.
+    """
+    own = {file.name for file in named.files}
+    for root in roots:
+        for folder in named.folders:
+            for path in sorted((root / folder).glob(f"{named.name}*")):
+                if path.is_file() and is_archive(path) and path.name not in own:
+                    return path
+    return None
 
 
 def _is_of_another_set(named: NamedSet, place: Path) -> bool:

@@ -89,6 +89,51 @@ def balanced_subset(labels: Tensor, size: int, num_classes: int, generator: torc
     return torch.cat(rows).sort().values
 
 
+def unlabelled_rows(
+    labels: Tensor,
+    labelled: Tensor,
+    *,
+    size: int | None,
+    num_classes: int,
+    is_disjoint: bool,
+    generator: torch.Generator,
+) -> Tensor:
+    """Choose the examples that are used without their labels, the same number of every class where not all are.
+
+    Args:
+        labels: (N,) integers in [0, num_classes).
+        labelled: (n,) int64, the rows that are used with their labels.
+        size: Examples to choose, at least num_classes; None takes all there are.
+        num_classes: K.
+        is_disjoint: Whether the labelled rows are left out. Otherwise they are among all the others.
+        generator: A CPU generator.
+
+    Returns:
+        int64 rows in increasing order, none twice.
+
+    Raises:
+        UserError: If nothing is left beside the labelled rows, or a class has too few examples for the size.
+
+    Example:
+        >>> labels, labelled = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 2])
+        >>> rows = unlabelled_rows(labels, labelled, size=None, num_classes=2, is_disjoint=True,
+        ...                        generator=torch.Generator())
+        >>> rows.tolist()
+        [1, 3]
+    """
+    is_free = torch.ones(len(labels), dtype=torch.bool)
+    if is_disjoint:
+        is_free[labelled.cpu()] = False
+    rows = is_free.nonzero()[:, 0]
+    if len(rows) == 0:
+        raise UserError(
+            f"unlabelled images must be left beside the labelled ones, got {len(labelled)} of {len(labels)}"
+        )
+    if size is None:
+        return rows
+    return rows[balanced_subset(labels.cpu()[rows], size, num_classes, generator)]
+
+
 def _test_count(test_size: float, total: int) -> int:
     """Return the number of test examples that `test_size` asks for."""
     if 0 < test_size < 1:

@@ -13,21 +13,26 @@ from torch import Tensor, nn
 
 from mixscope._checks import nearest
 from mixscope._errors import UserError
-from mixscope._random import named_generator
+from mixscope._random import derive_seed, named_generator
 from mixscope.capturing import evaluation_mode, record_sites
 from mixscope.data.batches import Augmentation, TrainingBatches
 from mixscope.data.catalogue import is_path, load_data
 from mixscope.data.images import ImageData
+from mixscope.data.label_noise import flip_labels
+from mixscope.data.splits import balanced_subset, unlabelled_rows
 from mixscope.experiment.devices import build_accelerator
-from mixscope.experiment.options import DataOptions, MixingOptions, TrainOptions
+from mixscope.experiment.options import ConsistencyOptions, DataOptions, MixingOptions, TrainOptions
 from mixscope.experiment.probe import Probe, build_probe
 from mixscope.experiment.switching import MonitoredSwitchOff
 from mixscope.mixing.catalogue import MixingScheme
+from mixscope.mixing.consistency import Consistency
 from mixscope.mixing.hidden import ManifoldMixup
-from mixscope.mixing.pixel import Mixup, NoMixing
+from mixscope.mixing.pixel import LabelMixup, Mixup, NoMixing
 from mixscope.mixing.region import CutMix
 from mixscope.mixture import INPUT_SITE, INPUT_SUFFIX
 from mixscope.models.catalogue import build_model, find_head, model_sites
+from mixscope.models.fixed_classifier import fix_classifier
+from mixscope.training.consistency_term import ConsistencyTerm
 from mixscope.training.loop import Training
 from mixscope.training.objective import has_convolutions
 
@@ -60,10 +65,16 @@ class Bench:
     sites: tuple[str, ...]
     training: Training
     probe: Probe
+    unlabelled: Tensor | None
 
 
 def prepare_images(options: DataOptions, observer: Observer) -> ImageData:
-    """Load the images that the options name, and the subset of them that is trained on."""
+    """Load the images that the options name, and the subsets of them that are trained and measured on."""
+    return choose_labelled(prepare_whole_images(options, observer), options)
+
+
+def prepare_whole_images(options: DataOptions, observer: Observer) -> ImageData:
+    """Load the images that the options name: all training images, the chosen test images, wrong labels put in."""
     data = load_data(
         options.data,
         data_dir=options.data_dir,
@@ -71,9 +82,58 @@ def prepare_images(options: DataOptions, observer: Observer) -> ImageData:
         split_seed=options.split_seed,
         progress=observer.loading,
     )
+    if options.label_noise > 0:
+        data = _with_label_noise(data, options.label_noise, split_seed=options.split_seed)
+    if options.test_subset is None:
+        return data
+    return data.test_subset(options.test_subset, generator=named_generator(options.split_seed, "test subset"))
+
+
+def choose_labelled(data: ImageData, options: DataOptions) -> ImageData:
+    """Return the data with the training images that are trained on with their labels."""
     if options.subset is None:
         return data
-    return data.subset(options.subset, generator=named_generator(options.split_seed, "subset"))
+    return data.subset(options.subset, generator=_subset_generator(options))
+
+
+def _subset_generator(options: DataOptions) -> torch.Generator:
+    return named_generator(options.split_seed, "subset")
+
+
+def choose_unlabelled(data: ImageData, options: DataOptions, consistency: ConsistencyOptions) -> Tensor | None:
+    """Return the (N, C, H, W) training images that are trained on without their labels; None where there are none."""
+    if consistency.consistency_points == 0:
+        return None
+    labels = data.train_labels
+    labelled = torch.arange(len(labels))
+    if options.subset is not None:  # the very rows that `choose_labelled` takes
+        labelled = balanced_subset(labels, options.subset, data.num_classes, _subset_generator(options))
+    if consistency.unlabelled is None and not consistency.unlabelled_disjoint:
+        return data.train_images
+    rows = unlabelled_rows(
+        labels,
+        labelled,
+        size=consistency.unlabelled,
+        num_classes=data.num_classes,
+        is_disjoint=consistency.unlabelled_disjoint,
+        generator=named_generator(options.split_seed, "unlabelled"),
+    )
+    return data.train_images[rows.to(data.train_images.device)]
+
+
+def _with_label_noise(data: ImageData, share: float, *, split_seed: int) -> ImageData:
+    """Replace a share of the labels of both parts, before any subset is chosen by them."""
+    train, test = (
+        flip_labels(
+            labels,
+            share=share,
+            num_classes=data.num_classes,
+            generator=named_generator(split_seed, "label noise", part),
+        )
+        for part, labels in enumerate((data.train_labels, data.test_labels))
+    )
+    notes = f"{data.notes}; {share:.3g} of all labels replaced by another class"
+    return replace(data, train_labels=train, test_labels=test, notes=notes)
 
 
 def anchored(options: TrainOptions) -> TrainOptions:
@@ -104,6 +164,8 @@ def build_scheme(options: MixingOptions, sites: tuple[str, ...]) -> MixingScheme
         case "mixup":
             alpha = 1.0 if options.alpha is None else options.alpha
             return Mixup(alpha=alpha, num_points=options.num_points, per_example=options.per_example)
+        case "label-mixup":
+            return LabelMixup(alpha=1.0 if options.alpha is None else options.alpha)
         case "cutmix":
             return CutMix(alpha=1.0 if options.alpha is None else options.alpha)
         case "manifold-mixup":
@@ -111,6 +173,19 @@ def build_scheme(options: MixingOptions, sites: tuple[str, ...]) -> MixingScheme
             if not options.mixing_sites and not sites:
                 raise UserError("mixing-sites must name the modules to mix at: this network does not name its sites")
             return ManifoldMixup(alpha=2.0 if options.alpha is None else options.alpha, sites=places)
+
+
+def build_consistency(options: ConsistencyOptions) -> Consistency:
+    """Return what the options ask of unlabelled images; they must ask for something."""
+    return Consistency(
+        num_points=options.consistency_points,
+        alpha=options.consistency_alpha,
+        teacher=options.consistency_teacher,
+        space=options.consistency_space,
+        peak_weight=options.consistency_weight,
+        ramp_share=options.consistency_ramp,
+        ema_decay=options.consistency_decay,
+    )
 
 
 def check_sites(model: nn.Module, sites: Sequence[str]) -> None:
@@ -161,12 +236,18 @@ def build_bench(options: TrainOptions, *, folder: Path, tracker: str | None, obs
         torch.set_num_threads(options.threads)
     accelerator = build_accelerator(options.device, recipe, tracker=tracker, folder=folder)
     with accelerator.main_process_first():  # what one process downloads and decodes, the others find in the cache
-        data = prepare_images(options.data, observer)
+        whole = prepare_whole_images(options.data, observer)
+    data = choose_labelled(whole, options.data)
+    unlabelled = choose_unlabelled(whole, options.data, options.consistency)
     model = build_model(options.model, num_classes=data.num_classes, image_shape=data.image_shape, seed=options.seed)
     head = find_head(model, options.head)
+    if options.classifier == "fixed-etf":
+        fix_classifier(model, head, generator=named_generator(options.seed, "fixed classifier"))
     own_sites = model_sites(model, head)
     sites = options.measuring.sites or own_sites
     check_sites(model, [*sites, *(site for site in options.mixing.mixing_sites if site != INPUT_SITE)])
+    if unlabelled is not None and accelerator.num_processes > 1:
+        raise UserError(f"consistency-points must be 0 where several processes train, got {accelerator.num_processes}")
     if recipe.compile and options.mixing.mixing == "manifold-mixup":
         raise UserError("compile must be off with manifold-mixup: hooks are not seen by a compiled network")
     check_forward(model, data, head=head, name=options.model)
@@ -175,18 +256,39 @@ def build_bench(options: TrainOptions, *, folder: Path, tracker: str | None, obs
         check_training_on_one(model, data, name=options.model)
     data = data.to(accelerator.device)
     channels_last = recipe.channels_last and has_convolutions(model)
-    batches = TrainingBatches(
-        data.train_images,
-        data.train_labels,
-        batch_size=recipe.batch_size,
-        mean=data.channel_mean,
-        std=data.channel_std,
-        seed=options.seed,
-        augmentation=Augmentation(options.augmentation.crop_padding, options.augmentation.flip),
-        smallest=smallest,
-        device=accelerator.device,
-        channels_last=channels_last,
-    )
+
+    def make_batches(images: Tensor, labels: Tensor, *, batch_size: int, seed: int) -> TrainingBatches:
+        return TrainingBatches(
+            images,
+            labels,
+            batch_size=batch_size,
+            mean=data.channel_mean,
+            std=data.channel_std,
+            seed=seed,
+            augmentation=Augmentation(options.augmentation.crop_padding, options.augmentation.flip),
+            smallest=smallest,
+            device=accelerator.device,
+            channels_last=channels_last,
+        )
+
+    batches = make_batches(data.train_images, data.train_labels, batch_size=recipe.batch_size, seed=options.seed)
+    auxiliary = None
+    if unlabelled is not None:
+        model.to(accelerator.device)  # before a teacher is copied from it
+        if channels_last:
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        auxiliary = ConsistencyTerm(
+            model,
+            build_consistency(options.consistency),
+            make_batches(
+                unlabelled,
+                torch.zeros(len(unlabelled), dtype=torch.int64),
+                batch_size=options.consistency.consistency_batch or recipe.batch_size,
+                seed=derive_seed(options.seed, "unlabelled"),
+            ),
+            seed=options.seed,
+            accelerator=accelerator,
+        )
     declared = own_sites if hasattr(model, "sites") else ()
     training = Training(
         model,
@@ -197,6 +299,7 @@ def build_bench(options: TrainOptions, *, folder: Path, tracker: str | None, obs
         seed=options.seed,
         accelerator=accelerator,
         switch_off=MonitoredSwitchOff() if recipe.mixing_off == "auto" else None,
+        auxiliary=auxiliary,
     )
     probe = build_probe(
         data,
@@ -206,4 +309,4 @@ def build_bench(options: TrainOptions, *, folder: Path, tracker: str | None, obs
         split_seed=options.data.split_seed,
         channels_last=channels_last,
     )
-    return Bench(options, accelerator, data, model, head, sites, training, probe)
+    return Bench(options, accelerator, data, model, head, sites, training, probe, unlabelled)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 
 from mixscope.data.images import ImageData
 from mixscope.records.record import SCHEMA, describe_environment
@@ -60,8 +60,13 @@ def describe_model(model: nn.Module, *, name: str, head: str, sites: tuple[str, 
     }
 
 
-def describe_images(data: ImageData) -> dict[str, Any]:
-    """Return the entry "data" of run.json: what the images are, and a fingerprint of their contents."""
+def describe_images(data: ImageData, *, unlabelled: Tensor | None = None) -> dict[str, Any]:
+    """Return the entry "data" of run.json: what the images are, and a fingerprint of their contents.
+
+    Args:
+        data: The images with labels.
+        unlabelled: (N, C, H, W) uint8, the images trained on without labels, where there are any.
+    """
     return {
         "name": data.name,
         "num_train": len(data.train_labels),
@@ -70,13 +75,15 @@ def describe_images(data: ImageData) -> dict[str, Any]:
         "class_names": list(data.class_names),
         "image_shape": list(data.image_shape),
         "notes": data.notes,
-        "fingerprint": _fingerprint(data),
+        **({} if unlabelled is None else {"num_unlabelled": len(unlabelled)}),
+        "fingerprint": _fingerprint(data, unlabelled),
     }
 
 
-def _fingerprint(data: ImageData) -> str:
+def _fingerprint(data: ImageData, unlabelled: Tensor | None) -> str:
     """Return the SHA-256 of the images and labels that are used."""
     digest = hashlib.sha256()
-    for tensor in (data.train_images, data.train_labels, data.test_images, data.test_labels):
+    others = () if unlabelled is None else (unlabelled,)
+    for tensor in (data.train_images, data.train_labels, data.test_images, data.test_labels, *others):
         digest.update(tensor.cpu().contiguous().numpy().data.cast("B"))
     return digest.hexdigest()

@@ -28,15 +28,23 @@ class DataOptions:
     test_size: float = 0.2
     """For sets without a test part of their own: its share, or its number of images if 1 or more."""
     split_seed: int = 0
-    """Seed of that split, of the subset, and of the pairs that are measured; not of training."""
+    """Seed of that split, of subsets, of wrong labels, and of the pairs that are measured; not of training."""
     subset: int | None = None
     """Use this many training images, the same number of each class."""
+    test_subset: int | None = None
+    """Measure on this many test images, the same number of each class."""
+    label_noise: float = 0.0
+    """Share of the labels, of training and test images alike, that are replaced by another class."""
 
     def __post_init__(self) -> None:
         if not self.test_size > 0:
             raise UserError(f"test-size must be positive, got {self.test_size}")
-        if self.subset is not None and self.subset < 1:
-            raise UserError(f"subset must be at least 1, got {self.subset}")
+        for name in ("subset", "test_subset"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name.replace('_', '-')} must be at least 1, got {value}")
+        if not 0 <= self.label_noise < 1:
+            raise UserError(f"label-noise must be in [0, 1), got {self.label_noise}")
 
 
 @dataclass(frozen=True)
@@ -57,8 +65,8 @@ class AugmentationOptions:
 class MixingOptions:
     """What is mixed."""
 
-    mixing: Literal["none", "mixup", "cutmix", "manifold-mixup"] = "mixup"
-    """none is plain training (ERM)."""
+    mixing: Literal["none", "mixup", "label-mixup", "cutmix", "manifold-mixup"] = "mixup"
+    """none is plain training (ERM); label-mixup blends labels alone."""
     alpha: float | None = None
     """Concentration of the weights' law; left out: 1, and 2 for manifold-mixup."""
     num_points: int = 2
@@ -78,10 +86,58 @@ class MixingOptions:
             ("num-points", self.num_points != 2, "mixup"),
             ("per-example", self.per_example, "mixup"),
             ("mixing-sites", bool(self.mixing_sites), "manifold-mixup"),
-            ("alpha", self.alpha is not None, "mixup, cutmix, manifold-mixup"),
+            ("alpha", self.alpha is not None, "mixup, label-mixup, cutmix, manifold-mixup"),
         ):
             if given and self.mixing not in scheme.split(", "):
                 raise UserError(f"{option} must go with mixing {scheme}, got mixing {self.mixing}")
+
+
+@dataclass(frozen=True)
+class ConsistencyOptions:
+    """Unsupervised mixing (ICT): what is asked of training images without their labels."""
+
+    consistency_points: int = 0
+    """How many unlabelled images make one blend whose output is compared; 0: none. The papers add it to mixing none."""
+    consistency_alpha: float = 0.5
+    """Concentration of its weights' law; Chaudhry et al. 2022: 0.5 on CIFAR, 0.1 on SVHN."""
+    consistency_teacher: Literal["same", "same-detached", "ema"] = "same"
+    """Whose outputs blends are compared with: the network itself, itself without gradient, or its moving average."""
+    consistency_space: Literal["logits", "softmax", "late-softmax"] = "logits"
+    """What is compared: logits, probabilities, or the softmax of blended logits (the code of Verma et al. 2019b)."""
+    consistency_weight: float = 100.0
+    """Weight of this loss after the ramp."""
+    consistency_ramp: float = 0.4
+    """Share of training over which the weight rises from 0."""
+    consistency_decay: float = 0.999
+    """ema: decay of the moving average."""
+    consistency_batch: int | None = None
+    """Unlabelled images a step; left out: batch-size."""
+    unlabelled: int | None = None
+    """Use this many unlabelled images, the same number of each class; left out: all training images."""
+    unlabelled_disjoint: bool = False
+    """Leave the labelled images (subset) out of the unlabelled ones."""
+
+    def __post_init__(self) -> None:
+        rules: list[tuple[str, bool, str]] = [
+            ("consistency_points", self.consistency_points == 0 or self.consistency_points >= 2, "0 or at least 2"),
+            ("consistency_alpha", 0 < self.consistency_alpha < float("inf"), "positive"),
+            ("consistency_weight", 0 <= self.consistency_weight < float("inf"), "at least 0"),
+            ("consistency_ramp", 0 <= self.consistency_ramp <= 1, "in [0, 1]"),
+            ("consistency_decay", 0 <= self.consistency_decay < 1, "in [0, 1)"),
+            ("consistency_batch", self.consistency_batch is None or self.consistency_batch >= 1, "at least 1"),
+            ("unlabelled", self.unlabelled is None or self.unlabelled >= 1, "at least 1"),
+        ]
+        for name, holds, rule in rules:
+            if not holds:
+                raise UserError(f"{name.replace('_', '-')} must be {rule}, got {getattr(self, name)}")
+        if self.consistency_points == 0:
+            for item in fields(self):
+                if getattr(self, item.name) != item.default:
+                    raise UserError(
+                        f"{item.name.replace('_', '-')} must go with consistency-points of at least 2, got 0"
+                    )
+        if self.consistency_decay != ConsistencyOptions.consistency_decay and self.consistency_teacher != "ema":
+            raise UserError(f"consistency-decay must go with consistency-teacher ema, got {self.consistency_teacher}")
 
 
 @dataclass(frozen=True)
@@ -114,11 +170,14 @@ class TrainOptions:
 
     data: DataOptions = field(default_factory=DataOptions)
     model: str = "mlp"
-    """mlp, convnet, resnet18, resnet34, wide-resnet-DEPTH-WIDTH, vit-b/4, vit-small, FILE.py:FACTORY or timm:NAME."""
+    """mlp, residual-mlp, convnet, resnet18, wide-resnet-28-2, vit-small (and more), FILE.py:FACTORY or timm:NAME."""
     head: str | None = None
     """Module name of the linear classifier; left out: "head", or what timm names."""
+    classifier: Literal["learned", "fixed-etf"] = "learned"
+    """fixed-etf: the classifier is set to a simplex frame, with bias 0, and not trained."""
     augmentation: AugmentationOptions = field(default_factory=AugmentationOptions)
     mixing: MixingOptions = field(default_factory=MixingOptions)
+    consistency: ConsistencyOptions = field(default_factory=ConsistencyOptions)
     training: Recipe = field(default_factory=Recipe)
     measuring: MeasureOptions = field(default_factory=MeasureOptions)
     measure_every: int | None = None
@@ -137,6 +196,8 @@ class TrainOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name.replace('_', '-')} must be at least 1, got {value}")
+        if self.consistency.unlabelled_disjoint and self.data.subset is None:
+            raise UserError("unlabelled-disjoint must go with subset: without it every training image is labelled")
         if self.training.mixing_off == "auto":
             if self.mixing.mixing == "none":
                 raise UserError("mixing-off auto must go with a scheme that mixes, got mixing none")

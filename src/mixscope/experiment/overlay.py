@@ -38,12 +38,13 @@ SQUARED = Expectation("unconstrained model, squared error: a straight line", fit
 def expectation_of(options: TrainOptions) -> Expectation:
     """Return what theory expects of a network trained like this.
 
-    Plain training never sees a blend, so theory says nothing of where it puts one: the straight line is drawn as what a
-    linear network would do. Mixing switched off later is compared with mixup all the same.
+    Plain training never sees a blend, nor does mixing of labels alone, so theory says nothing of where it puts one: the
+    straight line is drawn as what a linear network would do. Mixing switched off later is compared with mixup all the
+    same.
     """
     if options.training.loss == "squared-error":
         return SQUARED
-    if options.mixing.mixing == "none" or options.training.mixing_off == 0:
+    if options.mixing.mixing in ("none", "label-mixup") or options.training.mixing_off == 0:
         return PLAIN
     return MIXUP
 

@@ -191,6 +191,9 @@ class _Recorder:
         values = asdict(summary) | {FLOOR_GAP: summary.floor_gap}
         del values["loss_floor"]
         values["train/loss"], accuracy = values.pop("loss"), values.pop("accuracy_blends")
+        consistency = values.pop("auxiliary")
+        if consistency is not None:
+            values["train/consistency"] = consistency
         values[BLEND_ENTROPY] = values.pop("blend_entropy")
         if summary.mixing_on:  # without blends it would be a second name for accuracy on clean images
             values["train/accuracy_blends"] = accuracy
@@ -250,7 +253,7 @@ def _describe(bench: Bench, folder: Path) -> dict[str, Any]:
         name=folder.resolve().name,
         method=method_label(options),
         description=options_to_dict(options),
-        data=describe_images(bench.data),
+        data=describe_images(bench.data, unlabelled=bench.unlabelled),
         model=describe_model(bench.model, name=options.model, head=bench.head, sites=bench.sites),
         environment=describe_machine(bench.accelerator),
     )

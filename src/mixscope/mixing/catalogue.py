@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mixscope.mixing.hidden import ManifoldMixup
-from mixscope.mixing.pixel import Mixup, NoMixing
+from mixscope.mixing.pixel import LabelMixup, Mixup, NoMixing
 from mixscope.mixing.region import CutMix
 from mixscope.mixture import Mixture
 
@@ -27,6 +27,7 @@ class MixingScheme(Protocol):
 SCHEMES: Mapping[str, type[MixingScheme]] = {
     "none": NoMixing,
     "mixup": Mixup,
+    "label-mixup": LabelMixup,
     "cutmix": CutMix,
     "manifold-mixup": ManifoldMixup,
 }

@@ -1,6 +1,6 @@
-"""Schemes that blend whole inputs: none, and mixup of P points (Zhang et al. 2018; Chaudhry et al. 2022, Eq. 1)."""
+"""Schemes on whole inputs: none, mixup of P points (Zhang et al. 2018; Chaudhry et al. 2022, Eq. 1) or of labels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -89,6 +89,41 @@ class Mixup:
         """
         check_batch(inputs, labels)
         return draw_mixture(len(inputs), self, generator=generator)
+
+
+@dataclass(frozen=True)
+class LabelMixup:
+    """Leave every input as it is and blend the labels of two examples, with one weight per batch.
+
+    A control: what mixup's labels do without its inputs. Partners and weights are those that `Mixup` draws.
+
+    Attributes:
+        alpha: Concentration of Beta(alpha, alpha), positive.
+    """
+
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_positive(alpha=self.alpha)
+
+    def draw(self, inputs: Tensor, labels: Tensor, *, generator: torch.Generator) -> Mixture:
+        """Draw partners and a weight for a batch.
+
+        Args:
+            inputs: (B, ...) float; only their number is looked at.
+            labels: (B,) integers; only their form is looked at.
+            generator: A CPU generator.
+
+        Returns:
+            A mixture on the CPU whose `weights` are 1 and 0, and whose `target_weights` are drawn.
+
+        Raises:
+            ValueError: If labels are not one integer per input.
+        """
+        check_batch(inputs, labels)
+        drawn = draw_mixture(len(inputs), Mixup(alpha=self.alpha), generator=generator)
+        own = torch.tensor([[1.0, 0.0]]).expand(len(inputs), -1)
+        return replace(drawn, weights=own, target_weights=drawn.weights)
 
 
 def draw_mixture(batch_size: int, scheme: Mixup, *, site: str = INPUT_SITE, generator: torch.Generator) -> Mixture:

@@ -12,6 +12,7 @@ from mixscope.mixture import INPUT_SUFFIX
 from mixscope.models.convnet import ConvNet
 from mixscope.models.external import build_from_file, build_from_timm
 from mixscope.models.mlp import MLP
+from mixscope.models.residual_mlp import ResidualMLP
 from mixscope.models.resnet import RESNET18_BLOCKS, RESNET34_BLOCKS, ResNet
 from mixscope.models.vit import VIT_B4, VIT_SMALL, VisionTransformer
 from mixscope.models.weights import load_weights
@@ -23,6 +24,7 @@ ImageShape = tuple[int, int, int]
 
 _MODELS: dict[str, Callable[[int, ImageShape], nn.Module]] = {
     "mlp": lambda classes, shape: MLP(num_classes=classes, image_shape=shape),
+    "residual-mlp": lambda classes, shape: ResidualMLP(num_classes=classes, image_shape=shape),
     "convnet": lambda classes, shape: ConvNet(num_classes=classes, image_shape=shape),
     "resnet18": lambda classes, shape: ResNet(num_classes=classes, image_shape=shape, blocks=RESNET18_BLOCKS),
     "resnet34": lambda classes, shape: ResNet(num_classes=classes, image_shape=shape, blocks=RESNET34_BLOCKS),

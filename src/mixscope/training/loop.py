@@ -15,6 +15,7 @@ from mixscope.mixing.hidden import blending_at
 from mixscope.mixing.pixel import NoMixing
 from mixscope.mixing.schedule import scheme_at
 from mixscope.mixture import INPUT_SITE, Mixture, blend, blend_targets
+from mixscope.training.consistency_term import AuxiliaryTerm
 from mixscope.training.objective import (
     LOSS_FLOORS,
     LOSSES,
@@ -75,6 +76,7 @@ class Training:
         seed: Names all draws of mixing, with the epoch, the step and (for hidden layers) the process.
         accelerator: Device, precision and processes.
         switch_off: Decides when mixing stops where the recipe says "auto"; not asked otherwise.
+        auxiliary: A loss on other images that is added to the supervised one, in one process.
 
     Attributes:
         epoch: The epochs trained so far.
@@ -95,6 +97,7 @@ class Training:
         seed: int,
         accelerator: Accelerator,
         switch_off: SwitchOff | None = None,
+        auxiliary: AuxiliaryTerm | None = None,
     ) -> None:
         self.mixing_off = None if recipe.mixing_off == "auto" else recipe.mixing_off
         self._switch_off = switch_off if recipe.mixing_off == "auto" else None
@@ -102,6 +105,7 @@ class Training:
             raise ValueError("switch_off must be given where the recipe's mixing_off is auto, got None")
         self.model, self.batches, self.scheme, self.recipe = model, batches, scheme, recipe
         self.num_classes, self.seed, self.accelerator = num_classes, seed, accelerator
+        self.auxiliary = auxiliary
         self.epoch = 0
         model.to(accelerator.device)
         if recipe.channels_last and has_convolutions(model):
@@ -133,6 +137,7 @@ class Training:
 
     def state(self) -> dict[str, Any]:
         """Return all that changes in training, as tensors and plain values; the tensors go on changing with it."""
+        auxiliary = {} if self.auxiliary is None else {"auxiliary": self.auxiliary.state()}
         return {
             "epoch": self.epoch,
             "model": self.model.state_dict(),
@@ -140,6 +145,7 @@ class Training:
             "schedule": self._schedule.state_dict(),
             "mixing_off": self.mixing_off,
             "switch_off": {} if self._switch_off is None else self._switch_off.state(),
+            **auxiliary,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -153,6 +159,8 @@ class Training:
         self._schedule.load_state_dict(state["schedule"])
         if self._switch_off is not None:
             self._switch_off.load_state(state["switch_off"])
+        if self.auxiliary is not None:
+            self.auxiliary.load_state(state["auxiliary"])
         self.mixing_off = state["mixing_off"]
         self.epoch = state["epoch"]
 
@@ -164,8 +172,9 @@ class Training:
         floors: list[Tensor] = []
         entropies: list[Tensor] = []
         hits: list[Tensor] = []
+        auxiliary_losses: list[Tensor] = []
         rates: list[float] = []
-        num_examples = 0
+        num_examples, steps_before = 0, (epoch - 1) * len(self.batches)
         self._network.train()
         for step, (all_inputs, all_labels) in enumerate(self.batches.epoch(epoch)):
             inputs, labels, mixture, share = self._draw(scheme, all_inputs, all_labels, epoch=epoch, step=step)
@@ -179,13 +188,18 @@ class Training:
                 logits = self._network(inputs)
             aims = smooth_targets(targets, recipe.label_smoothing)
             loss = loss_function(logits, aims)
-            (loss * share if share != 1 else loss).backward()
+            objective = loss * share if share != 1 else loss
+            if self.auxiliary is not None:
+                objective = self._add_auxiliary(objective, auxiliary_losses, step=steps_before + step)
+            objective.backward()
             if recipe.max_gradient_norm is not None:
                 accelerator.clip_grad_norm_(self._network.parameters(), recipe.max_gradient_norm)
             rates.append(float(self._optimizer.param_groups[0]["lr"]))
             self._optimizer.step()
             self._optimizer.zero_grad()
             self._schedule.step()
+            if self.auxiliary is not None:
+                self.auxiliary.after_step()
             losses.append(loss.detach() * (share * len(all_inputs)))
             floors.append(LOSS_FLOORS[recipe.loss](aims) * (share * len(all_inputs)))
             entropies.append(mean_entropy(targets) * (share * len(all_inputs)))
@@ -210,7 +224,18 @@ class Training:
             loss_floor=floor,
             blend_entropy=entropy,
             accuracy_blends=num_hits / num_examples,
+            auxiliary=torch.stack(auxiliary_losses).double().mean().item() if auxiliary_losses else None,
         )
+
+    def _add_auxiliary(self, objective: Tensor, losses: list[Tensor], *, step: int) -> Tensor:
+        """Add the auxiliary loss at its weight, and its plain value to `losses`; at weight 0 nothing is run."""
+        assert self.auxiliary is not None
+        weight = self.auxiliary.weight_at(step, self.recipe.epochs * len(self.batches))
+        if weight == 0:
+            return objective
+        loss = self.auxiliary.loss(self._network, step=step)
+        losses.append(loss.detach())
+        return objective + weight * loss
 
     def _draw(
         self, scheme: MixingScheme, inputs: Tensor, labels: Tensor, *, epoch: int, step: int

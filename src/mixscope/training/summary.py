@@ -19,6 +19,8 @@ class EpochSummary:
         blend_entropy: Mean entropy of the blended labels before smoothing, in nats; 0 where nothing is mixed.
         accuracy_blends: Mean weight of the predicted class in the blended label, in [0, 1]; equal to plain accuracy
             where nothing is mixed. It is not the accuracy on real examples.
+        auxiliary: Mean over the epoch's steps of the auxiliary loss before its weight, the steps of weight 0 left out;
+            None where there is none. It is not part of `loss`.
     """
 
     epoch: int
@@ -29,6 +31,7 @@ class EpochSummary:
     loss_floor: float
     blend_entropy: float
     accuracy_blends: float
+    auxiliary: float | None = None
 
     @property
     def floor_gap(self) -> float:

@@ -1,0 +1,118 @@
+"""Runs that ended in nothing: a network that answers the same whatever its input, told by measured numbers."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from mixscope._checks import check_at_least, check_finite, check_ndim, check_positive
+
+SPREAD_LIMIT = 0.05  # Defined here. Seen on digits: below 1e-3 in collapsed networks, 0.45 in fresh, 0.87 in trained.
+CHANCE_LEVEL = 1e-3  # Defined here: how often guessing may pass for more than guessing.
+
+
+def output_spread(logits: Tensor) -> float:
+    """Measure how much the directions of outputs differ between examples.
+
+    sqrt(mean |u - mean u|^2) over examples, u = z / |z| the direction of the logits z (0 where all are 0). Directions
+    rather than logits: a network that has collapsed may still give the size of its one answer by the image, and sizes
+    can grow without bound.
+
+    Args:
+        logits: (N, K) float, of unblended examples of all classes. Computed in float64.
+
+    Returns:
+        In [0, 1]: 0 where all outputs point the same way, and with it to one class; 1 where directions cancel.
+
+    Raises:
+        ValueError: If logits are not two-dimensional, have no row, or are not finite.
+
+    Example:
+        >>> one_way, both_ways = torch.tensor([[3.0, 4.0], [6.0, 8.0]]), torch.tensor([[3.0, 4.0], [-3.0, -4.0]])
+        >>> output_spread(one_way), output_spread(both_ways)
+        (0.0, 1.0)
+    """
+    check_ndim(2, logits=logits)
+    check_at_least(1, examples=len(logits))
+    check_finite(logits=logits)
+    directions = torch.nn.functional.normalize(logits.detach().to(torch.float64), dim=1, eps=1e-300)
+    return float((directions - directions.mean(dim=0)).square().sum(dim=1).mean().sqrt())
+
+
+def spread_from_floor(floor: float, *, alpha: float) -> float:
+    """Estimate the spread of a layer's outputs from the recorded floor of its non-linearity.
+
+    The floor is the mean of 1 - |v|, v the blend of two outputs of length 1 with weights w and 1 - w, and
+    1 - |v|^2 = 2 w (1 - w)(1 - cos). While outputs nearly agree the floor is E[w (1 - w)] E[1 - cos], in which
+    E[w (1 - w)] = alpha / (2 (2 alpha + 1)) and E[1 - cos] is the square of the spread.
+
+    Args:
+        floor: "linearity/HEAD/floor", in [0, 1].
+        alpha: Concentration of the weights of the measured pairs.
+
+    Returns:
+        In [0, 1]; right to first order where it is small, and large where it is not.
+
+    Raises:
+        ValueError: If floor is below 0 (rounding to -1e-6 aside), or alpha is not positive.
+
+    Example:
+        >>> round(spread_from_floor(1.25e-05, alpha=0.5), 6)
+        0.01
+    """
+    check_at_least(-1e-6, floor=floor)
+    check_positive(alpha=alpha)
+    return math.sqrt(min(1.0, max(0.0, floor) * 2 * (2 * alpha + 1) / alpha))
+
+
+def chance_accuracy(num_examples: int, *, largest_share: float) -> float:
+    """Return the accuracy that guessing the most frequent class passes with probability at most 1e-3 (binomial).
+
+    Args:
+        num_examples: N, at least 1.
+        largest_share: Share of the most frequent class, in (0, 1]; 1 / K where classes are balanced.
+
+    Returns:
+        In [0, 1].
+
+    Raises:
+        ValueError: If an argument is out of its range.
+
+    Example:
+        >>> chance_accuracy(1000, largest_share=0.1)
+        0.13
+    """
+    from scipy.stats import binom
+
+    check_at_least(1, num_examples=num_examples)
+    if not 0 < largest_share <= 1:
+        raise ValueError(f"largest_share must be in (0, 1], got {largest_share}")
+    return float(binom.isf(CHANCE_LEVEL, num_examples, largest_share)) / num_examples
+
+
+def is_constant_classifier(*, accuracy: float, num_examples: int, largest_share: float, spread: float) -> bool:
+    """Say whether a network has collapsed to a constant: it answers the same whatever its input.
+
+    Both must hold: the accuracy is no better than guessing, and outputs point in one direction. An untrained or wrongly
+    trained network is at chance with outputs that differ; one whose logits share a large common part has outputs that
+    hardly differ, and is right.
+
+    Args:
+        accuracy: On num_examples examples, in [0, 1].
+        num_examples: N, at least 1.
+        largest_share: Share of the most frequent class among them, in (0, 1].
+        spread: Of the logits, from `output_spread` or `spread_from_floor`.
+
+    Returns:
+        Whether the accuracy is at most `chance_accuracy` and the spread at most 0.05. A NaN is no constant.
+
+    Raises:
+        ValueError: If num_examples or largest_share is out of its range.
+
+    Example:
+        >>> is_constant_classifier(accuracy=0.104, num_examples=600, largest_share=0.1, spread=1e-4)
+        True
+        >>> is_constant_classifier(accuracy=0.104, num_examples=600, largest_share=0.1, spread=0.7)
+        False
+    """
+    return accuracy <= chance_accuracy(num_examples, largest_share=largest_share) and spread <= SPREAD_LIMIT

@@ -1,0 +1,152 @@
+"""The consistency loss on unlabelled images as a part of training: its batches, its teacher, and what it remembers."""
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from mixscope._random import named_generator
+from mixscope.mixing.consistency import Consistency
+from mixscope.mixture import blend
+
+
+class AuxiliaryTerm(Protocol):
+    """A loss that is added to the supervised one; it never looks at the labelled batch."""
+
+    def weight_at(self, step: int, num_steps: int) -> float:
+        """Return its weight at a step counted from 0; at 0 the loss is not asked for."""
+        ...
+
+    def loss(self, network: Callable[[Tensor], Tensor], *, step: int) -> Tensor:
+        """Return the loss of the network at a step, before its weight; `network` is the one in training."""
+        ...
+
+    def after_step(self) -> None:
+        """Take notice that the weights have changed."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Return all that it remembers, as tensors and plain values."""
+        ...
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        ...
+
+
+class UnlabelledBatches(Protocol):
+    """Batches whose labels nobody looks at; like `Batches` of the loop, and able to begin in the middle of an epoch."""
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        ...
+
+    def epoch(self, epoch: int, *, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (B, C, H, W) float inputs and (B,) labels, from batch number `start` on."""
+        ...
+
+
+class ConsistencyTerm:
+    """Unsupervised mixing of K points beside supervised training.
+
+    The images of a step and their mixture are functions of the seed and the step alone: the pool is gone through again
+    and again, in a new order each time, whatever an epoch of the labelled images is. The blends and, with the network
+    as its own teacher, their members go through the network in training mode, so batch norm's running statistics see
+    them, as in the code of Verma et al. 2019b.
+
+    The moving-average teacher starts as a copy of the network. After step t, counted from 1, its parameters move
+    towards the network's with decay min(1 - 1/(t + 1), ema_decay), as there; its buffers are copied (there they are
+    not, but neither are they read). It runs in training mode, as there: batch norm by the batch's own statistics.
+
+    Args:
+        model: The network in training, on its device.
+        consistency: What is asked.
+        batches: The unlabelled images, on the same device.
+        seed: Names the draws, with the step.
+        accelerator: Its precision is the teacher's.
+
+    Raises:
+        ValueError: If several processes train: their batches would be blended among the rows of one.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        consistency: Consistency,
+        batches: UnlabelledBatches,
+        *,
+        seed: int,
+        accelerator: Accelerator,
+    ) -> None:
+        if accelerator.num_processes > 1:
+            raise ValueError(f"consistency must be trained in one process, got {accelerator.num_processes}")
+        self.consistency, self.batches = consistency, batches
+        self._model, self._seed, self._accelerator = model, seed, accelerator
+        self._teacher = copy.deepcopy(model).requires_grad_(False).train() if consistency.teacher == "ema" else None
+        self._num_steps = 0
+        self._next_step = -1  # whose batch the open iterator gives next; none is open
+        self._open: Iterator[tuple[Tensor, Tensor]] = iter(())
+
+    def weight_at(self, step: int, num_steps: int) -> float:
+        """Return the weight of the loss at a step counted from 0."""
+        return self.consistency.weight_at(step, num_steps)
+
+    def loss(self, network: Callable[[Tensor], Tensor], *, step: int) -> Tensor:
+        """Return how far the network is from consistent on the unlabelled images of a step; a scalar, at least 0."""
+        images = self._images(step)
+        generator = named_generator(self._seed, "consistency", step)
+        mixture = self.consistency.draw(len(images), generator=generator).to(images.device)
+        outputs = network(blend(images, mixture))
+        return self.consistency.loss(outputs, self._teach(network, images), mixture)
+
+    def after_step(self) -> None:
+        """Move the teacher towards the network."""
+        self._num_steps += 1
+        if self._teacher is None:
+            return
+        decay = min(1 - 1 / (self._num_steps + 1), self.consistency.ema_decay)
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self._teacher.parameters()), list(self._model.parameters()), 1 - decay)
+            for ours, theirs in zip(self._teacher.buffers(), self._model.buffers(), strict=True):
+                ours.copy_(theirs)
+
+    def state(self) -> dict[str, Any]:
+        """Return the number of steps, and the teacher where there is one."""
+        return {"steps": self._num_steps, "teacher": None if self._teacher is None else self._teacher.state_dict()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state.
+
+        Raises:
+            KeyError, RuntimeError, ValueError: If it is not one of the same network and teacher.
+        """
+        if (state["teacher"] is None) != (self._teacher is None):
+            raise ValueError(f"the state must be one of a run with consistency-teacher {self.consistency.teacher}")
+        if self._teacher is not None:
+            self._teacher.load_state_dict(state["teacher"])
+        self._num_steps = state["steps"]
+
+    def _images(self, step: int) -> Tensor:
+        """Return the unlabelled images of a step; consecutive steps share one pass over the pool."""
+        pass_number, place = divmod(step, len(self.batches))
+        if step != self._next_step or place == 0:
+            self._open = self.batches.epoch(pass_number, start=place)
+        self._next_step = step + 1
+        return next(self._open)[0]
+
+    def _teach(self, network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+        """Return the logits for the images themselves that the network's blends are compared with."""
+        match self.consistency.teacher:
+            case "same":
+                return network(images)
+            case "same-detached":
+                with torch.no_grad():
+                    return network(images)
+            case "ema":
+                assert self._teacher is not None
+                with torch.no_grad(), self._accelerator.autocast():
+                    outputs: Tensor = self._teacher(images)
+                    return outputs
