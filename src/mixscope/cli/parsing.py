@@ -12,6 +12,7 @@ import tyro
 
 from mixscope._errors import UserError
 from mixscope.cli.commands import Command, Data, Demo, Measure, Report, Train
+from mixscope.cli.reproduce import Reproduce
 from mixscope.cli.theory import Theory
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -19,6 +20,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "train": Train,
     "measure": Measure,
     "theory": Theory,
+    "reproduce": Reproduce,
     "report": Report,
     "data": Data,
 }

@@ -6,7 +6,13 @@ each of them and is as it was in between. Nothing is averaged over batches: ever
 
 from mixscope.measuring.blends import BlendedFeatures, capture_blends, measure_channels, measure_linearity
 from mixscope.measuring.collapse import Look, linear_head, look_at, measure_collapse
-from mixscope.measuring.network import NetworkMeasurement, examine_network, linearity_values, measure_network
+from mixscope.measuring.network import (
+    NetworkMeasurement,
+    calibration_values,
+    examine_network,
+    linearity_values,
+    measure_network,
+)
 from mixscope.measuring.predictions import PredictionMeter, measure_calibration
 
 __all__ = [
@@ -14,6 +20,7 @@ __all__ = [
     "Look",
     "NetworkMeasurement",
     "PredictionMeter",
+    "calibration_values",
     "capture_blends",
     "examine_network",
     "linear_head",

@@ -1,0 +1,134 @@
+"""The command `reproduce`: run a study at a scale, judge its claims, write its pages."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rich.console import Console
+from tyro.conf import Positional
+
+from mixscope._errors import UserError
+from mixscope._files import check_writable
+from mixscope.cli.display import make_console, print_table
+from mixscope.papers.names import STUDY_KEYS, Scale, StudyKey
+
+if TYPE_CHECKING:
+    from mixscope.papers.runner import Progress
+    from mixscope.papers.study import Study
+    from mixscope.papers.trial import Trial
+    from mixscope.report.verdicts import StudySummary
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """Check what papers found: run a study, judge every claim, and write a page on it.
+
+    Runs that are finished are not done again: after Ctrl-C the same command goes on.
+    """
+
+    study: Positional[StudyKey | Literal["all"]]
+    """A paper, beyond (mixup with automatic switch-off against all else), or all of them."""
+    scale: Scale = "smoke"
+    """smoke: exact claims only, a minute; small: two CPU cores, up to 45 minutes a study; medium: a GPU, up to 30;
+    paper: the published setting as far as it is known."""
+    seeds: int | None = None
+    """Seeds of every method; left out: the scale's own."""
+    out: Path | None = None
+    """Folder of the records and pages; left out: runs/reproduce-SCALE."""
+    jobs: int | None = None
+    """Runs side by side, each with one thread; left out: as many as there are cores, and 1 where there is a GPU."""
+    data_dir: Path | None = None
+    """Folder with local copies of the image sets; looked at before MIXSCOPE_DATA and the cache."""
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "jobs"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name} must be at least 1, got {value}")
+
+    def run(self) -> None:
+        """Run what is not done yet, judge, write."""
+        folder = self.out or Path("runs") / f"reproduce-{self.scale}"
+        check_writable(folder)
+        if self.data_dir is not None:
+            if not self.data_dir.is_dir():
+                raise UserError(f"data-dir must be a folder, got {self.data_dir}")
+            os.environ["MIXSCOPE_DATA"] = str(self.data_dir.absolute())  # the processes that train inherit it
+        from mixscope.papers.catalogue import load_study
+        from mixscope.papers.publish import RECORDS, summarise, write_overview, write_study
+        from mixscope.papers.results import read_results
+        from mixscope.papers.study import check_study
+
+        console = make_console()
+        studies = [load_study(key) for key in (STUDY_KEYS if self.study == "all" else (self.study,))]
+        trials = {study.key: check_study(study, study.trials(self.scale, self.seeds)) for study in studies}
+        errors = self._run_trials([trial for part in trials.values() for trial in part], folder / RECORDS, console)
+        summaries = []
+        for study in studies:
+            results = read_results(trials[study.key], folder / RECORDS)
+            summaries.append(summarise(study, results, scale=self.scale))
+            page = write_study(study, results, summaries[-1], folder)
+            _print_verdicts(console, study, summaries[-1])
+            console.print(f"page: {page.resolve()}", soft_wrap=True, highlight=False)
+        if len(studies) > 1:
+            page = write_overview(summaries, folder)
+            console.print(f"overview: {page.resolve()}", soft_wrap=True, highlight=False)
+        if self.scale == "smoke":
+            console.print("smoke judges exact claims only; --scale small judges all of them", highlight=False)
+        if errors:
+            raise UserError(
+                f"{len(errors)} kinds of runs could not be done and their claims are undecided: {errors[0]}"
+            )
+
+    def _run_trials(self, trials: list["Trial"], folder: Path, console: Console) -> list[str]:
+        """Run what has no record; return why runs could not be done, each reason once."""
+        import torch
+
+        from mixscope.papers.runner import pending, run_pending
+
+        waiting = pending(trials, folder)
+        num_all = len({trial.digest for trial in trials})
+        jobs = self.jobs or (1 if torch.cuda.is_available() else max(1, min(os.cpu_count() or 1, len(waiting))))
+        console.print(f"{num_all} runs, {num_all - len(waiting)} of them done; {jobs} at a time", highlight=False)
+        errors: dict[str, None] = {}
+        began, done = time.perf_counter(), 0
+
+        def tell(progress: "Progress") -> None:
+            nonlocal done
+            done = progress.num_done
+            if progress.error:
+                errors[progress.error] = None
+                words = "could not be done"
+            else:
+                words = f"{progress.wall_seconds:.0f} s"
+            place = f"{progress.num_done}/{progress.num_trials}"
+            minutes = (time.perf_counter() - began) / 60
+            console.print(f"{place}  {progress.trial.name}  {words}  ({minutes:.1f} min)", highlight=False)
+
+        try:
+            run_pending(waiting, folder, num_jobs=jobs, tell=tell)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"interrupted with {done} of {len(waiting)} runs done; the same command goes on"
+            ) from None
+        return list(errors)
+
+
+def _print_verdicts(console: Console, study: "Study", summary: "StudySummary") -> None:
+    from mixscope.report.verdicts import basis_words, count_words, expected_words, measured_words
+
+    rows = [
+        [
+            judgement.claim.key,
+            judgement.setting,
+            expected_words(judgement.claim),
+            measured_words(judgement),
+            basis_words(judgement),
+            judgement.verdict,
+        ]
+        for judgement in summary.judgements
+    ]
+    columns = ["claim", "setting", "expected", "measured", "basis", "verdict"]
+    print_table(console, f"{study.title}: {count_words(summary.judgements)}", columns, rows)

@@ -1,0 +1,1 @@
+"""Four papers' findings, checked: each study holds its claims, its runs, its figures and its deviations."""

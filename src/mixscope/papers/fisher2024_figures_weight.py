@@ -1,0 +1,209 @@
+"""Figures for Fisher et al. 2024 by the weight of a blend: how far out, how far across, how densely, beside theory."""
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+
+from mixscope.papers.figures import exhibit_name
+from mixscope.papers.fisher2024_figures import COLOURS, NAMES, clean_settings
+from mixscope.papers.fisher2024_runs import ALL, ERM, FIXED, LABELS, MANIFOLD, MIXUP, SQUARED
+from mixscope.papers.results import Results
+from mixscope.papers.trial import Outcome
+from mixscope.records.claims import student_interval
+from mixscope.records.numbers import interval_text, number_text
+from mixscope.report.document import Chapter, Exhibit, Listing, Series
+
+SMALLER_WEIGHTS = [0.05, 0.15, 0.25, 0.35, 0.45]  # middles of the bins
+LOG_ODDS = [-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0]
+PLACES = [-0.9, -0.7, -0.5, -0.3, -0.1, 0.1, 0.3, 0.5, 0.7, 0.9]  # across the channel
+QUANTILE = 0.9
+LOGISTIC_END = math.log(19.0)  # its 90% quantile of the absolute value
+
+Curve = Callable[[Outcome], list[float]]  # of one run, at the places of an exhibit
+
+
+def mean_series(name: str, x: Sequence[float], rows: Sequence[Sequence[float]], *, colour: int) -> Series:
+    """Return the mean over seeds with Student's 95% interval; a seed without a value somewhere is left out there.
+
+    Args:
+        name: In the legend.
+        x: Places.
+        rows: For each seed the values at the places.
+        colour: Place among the colours.
+    """
+    means, lows, highs = [], [], []
+    for column in zip(*rows, strict=True):
+        finite = [value for value in column if math.isfinite(value)]
+        mean = statistics.mean(finite) if finite else math.nan
+        low, high = student_interval(finite) if len(finite) > 1 else (mean, mean)
+        means.append(mean)
+        lows.append(low)
+        highs.append(high)
+    return Series(name, x, means, low=lows, high=highs, colour=colour)
+
+
+def weight_chapter(results: Results) -> Chapter:
+    """Return the chapter on where blends lie by their weight."""
+    nats = (ERM, MIXUP, MANIFOLD, FIXED, LABELS)
+    exhibits = []
+    for setting in clean_settings(results):
+        exhibits += [
+            _exhibit(results, setting, ALL, SMALLER_WEIGHTS, _same_class, "same class", "coordinate / its mean"),
+            _exhibit(
+                results, setting, ALL, SMALLER_WEIGHTS, _height, "two classes, height", "height / same-class mean"
+            ),
+            _exhibit(results, setting, nats, LOG_ODDS, _offset, "two classes, across", "x1 − x2, nats"),
+        ]
+    text = (
+        "Means over seeds with 95% intervals. Blends within a class should lie equally far out whatever the weight. "
+        "The height of blends of two classes, (x1 + x2) / 2 over that of same-class blends, should rise with the "
+        "smaller weight under mixup, above the line between the two classes at 1/2, on which squared error should "
+        "stay. Across the channel, x1 − x2 should follow the log-odds of the weight with slope near 1; without mixup "
+        "it should be far steeper."
+    )
+    return Chapter("weights", "By the weight of the blend", text, [found for found in exhibits if found.series])
+
+
+def density_chapter(results: Results) -> Chapter:
+    """Return the chapter on how densely blends of two classes lie across the channel."""
+    exhibits = [
+        _exhibit(results, setting, (ERM, MIXUP, SQUARED, LABELS), PLACES, _density, "density", "density")
+        for setting in clean_settings(results)
+    ]
+    text = (
+        "Blends of two classes by their place across the channel, x1 − x2 over the 90% quantile of its size, weights "
+        "spread evenly. Look for mixup's crowd in the middle, on the decision boundary, where the dotted line of the "
+        "theory for small penalties has its top as well; without mixup few blends stay there."
+    )
+    return Chapter("density", "Density across the channel", text, [found for found in exhibits if found.series])
+
+
+def theory_chapter(results: Results) -> Chapter:
+    """Return the chapter on the optimum of the unconstrained model, fitted to what was measured."""
+    exhibits, rows = [], []
+    for setting in clean_settings(results):
+        for method in (found for found in results.methods(setting) if found != ERM):
+            outcome = results.of(setting, method).get("seed 0")
+            if outcome is not None and not outcome.problem and "theory" in outcome.pictures.get("pairs", {}):
+                exhibits.append(_overlay(outcome, setting, method))
+            gains = results.sample(setting, method, _log_gain).values.values()
+            residuals = results.sample(setting, method, "channels/theory_residual").values.values()
+            rows.append([f"{NAMES[method]}, {setting}", mean_text(gains, math.exp), mean_text(residuals)])
+    text = (
+        "Coordinates of blends of two classes against the weight of the first (seed 0), with the curves of the "
+        "unconstrained model whose one number, the gain a, is fitted; squared error has a straight line. Look at how "
+        "well one number does for hundreds of blends, and whether a fixed simplex classifier is closer to theory."
+    )
+    columns = ["method, setting", "gain a, geometric mean over seeds", "relative residual, mean over seeds"]
+    note = "Residual: root-mean-square distance from the curve over the points' root-mean-square length; 95% intervals."
+    return Chapter("theory", "Theory laid over it", text, exhibits, Listing(columns, rows), [note])
+
+
+def _exhibit(
+    results: Results, setting: str, methods: Sequence[str], x: list[float], curve: Curve, what: str, y_title: str
+) -> Exhibit:
+    series = []
+    for method in methods:
+        runs = [run for run in results.of(setting, method).values() if not run.problem and "pairs" in run.pictures]
+        if runs:
+            series.append(mean_series(NAMES[method], x, [curve(run) for run in runs], colour=COLOURS[method]))
+    references: dict[Curve, tuple[str, list[float]]] = {
+        _height: ("line between the classes", [0.5] * len(x)),
+        _offset: ("slope 1", x),
+        _density: ("theory, small penalties", [_logistic_density(place) for place in x]),
+    }
+    if series and curve in references:
+        name, y = references[curve]
+        series.append(Series(name, x, y, is_reference=True))
+    titles: dict[Curve, str] = {_offset: "log-odds of the weight", _density: "place across the channel"}
+    return Exhibit(
+        exhibit_name("weights", setting, what),
+        f"{setting}: {what}",
+        series,
+        x_title=titles.get(curve, "smaller weight of the blend"),
+        y_title=y_title,
+    )
+
+
+def _same_class(run: Outcome) -> list[float]:
+    """Return same-class blends' mean coordinate in bins of the smaller weight, over that of all of them."""
+    pairs = run.pictures["pairs"]
+    found = [
+        (min(w, 1 - w), x1) for w, x1, same in zip(pairs["weight"], pairs["x1"], pairs["same"], strict=True) if same
+    ]
+    middle = statistics.mean(x1 for _, x1 in found) if found else math.nan
+    return [mean / middle for mean in _binned(found, SMALLER_WEIGHTS)]
+
+
+def _height(run: Outcome) -> list[float]:
+    """Return the mean height of blends of two classes in bins of the smaller weight, over that of same-class blends."""
+    pairs = run.pictures["pairs"]
+    same = [x1 for x1, is_same in zip(pairs["x1"], pairs["same"], strict=True) if is_same]
+    middle = statistics.mean(same) if same else math.nan
+    found = [(min(w, 1 - w), (x1 + x2) / 2) for w, x1, x2 in _of_two_classes(run)]
+    return [mean / middle for mean in _binned(found, SMALLER_WEIGHTS)]
+
+
+def _offset(run: Outcome) -> list[float]:
+    """Return the mean of x1 - x2 in bins of the log-odds; each blend counts in both orders of its two examples."""
+    inside = [(math.log(w / (1 - w)), x1 - x2) for w, x1, x2 in _of_two_classes(run) if 0 < w < 1]
+    return _binned(inside + [(-logit, -across) for logit, across in inside], LOG_ODDS)
+
+
+def _density(run: Outcome) -> list[float]:
+    """Return the density across the channel in units of its 90% quantile, the tails beyond it not drawn."""
+    across = [x1 - x2 for _, x1, x2 in _of_two_classes(run)]
+    end = sorted(abs(value) for value in across)[int(QUANTILE * (len(across) - 1))]
+    width = PLACES[1] - PLACES[0]
+    both = [sign * value / end for value in across for sign in (-1, 1)]
+    return [sum(abs(value - place) <= width / 2 for value in both) / len(both) / width for place in PLACES]
+
+
+def _logistic_density(place: float) -> float:
+    """Return the standard logistic density in units of its 90% quantile."""
+    return LOGISTIC_END / (2 * math.cosh(place * LOGISTIC_END / 2)) ** 2
+
+
+def _of_two_classes(run: Outcome) -> list[tuple[float, float, float]]:
+    pairs = run.pictures["pairs"]
+    rows = zip(pairs["weight"], pairs["x1"], pairs["x2"], pairs["same"], strict=True)
+    return [(w, x1, x2) for w, x1, x2, same in rows if not same]
+
+
+def _binned(points: Sequence[tuple[float, float]], middles: Sequence[float]) -> list[float]:
+    """Return the mean of the values whose place is nearest to each middle; NaN where there is none."""
+    width = middles[1] - middles[0]
+    found = [[value for place, value in points if abs(place - middle) <= width / 2] for middle in middles]
+    return [statistics.mean(values) if values else math.nan for values in found]
+
+
+def _overlay(outcome: Outcome, setting: str, method: str) -> Exhibit:
+    theory, points = outcome.pictures["pairs"]["theory"], _of_two_classes(outcome)
+    weights = [w for w, _, _ in points]
+    gain = "" if theory["gain"] is None else f"gain {number_text(theory['gain'])}, "
+    series = [
+        Series("x1 measured", weights, [x1 for _, x1, _ in points], is_marked=True, colour=0),
+        Series("x2 measured", weights, [x2 for _, _, x2 in points], is_marked=True, colour=1),
+        Series(f"x1: {theory['name']}", theory["weight"], theory["x1"], colour=0),
+        Series("x2", theory["weight"], theory["x2"], colour=1),
+    ]
+    return Exhibit(
+        exhibit_name("theory", setting, method),
+        f"{NAMES[method]}, {setting}: {gain}residual {number_text(theory['residual'])}",
+        series,
+        x_title="weight of the first class",
+        y_title="coordinate",
+    )
+
+
+def _log_gain(outcome: Outcome) -> float:
+    gain = outcome.pictures["pairs"].get("theory", {}).get("gain")
+    return math.nan if gain is None else math.log(gain)
+
+
+def mean_text(values: Iterable[float], back: Callable[[float], float] = float) -> str:
+    """Return a mean with its 95% interval, taken before `back` turns them into what is told."""
+    finite = [value for value in values if math.isfinite(value)]
+    if len(finite) < 2:
+        return number_text(back(finite[0])) if finite else "–"
+    return interval_text(back(statistics.mean(finite)), *map(back, student_interval(finite)))

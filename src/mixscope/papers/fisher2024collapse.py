@@ -1,0 +1,81 @@
+"""Fisher et al. 2024: what mixup does to the last layer, checked on small networks and on their model.
+
+Read on in this order: the claims (`fisher2024_claims_channel`, `_confidence`, `_theory`, `_controls`), written before
+any run; the runs (`fisher2024_runs`) and the checks of theory (`fisher2024_theory`); the figures (`fisher2024_figures`,
+`_weight`, `_runs`).
+"""
+
+from mixscope.papers import (
+    fisher2024_claims_channel,
+    fisher2024_claims_confidence,
+    fisher2024_claims_controls,
+    fisher2024_claims_theory,
+)
+from mixscope.papers.fisher2024_figures import plane_chapters
+from mixscope.papers.fisher2024_figures_runs import calibration_chapter, confidence_chapter, layers_chapter
+from mixscope.papers.fisher2024_figures_weight import density_chapter, theory_chapter, weight_chapter
+from mixscope.papers.fisher2024_runs import trials
+from mixscope.papers.results import Results
+from mixscope.papers.study import Study
+from mixscope.report.document import Chapter
+
+
+def chapters(results: Results) -> list[Chapter]:
+    """Return the figures, those for which nothing was run left out."""
+    found = [
+        *plane_chapters(results),
+        weight_chapter(results),
+        theory_chapter(results),
+        density_chapter(results),
+        layers_chapter(results),
+        calibration_chapter(results),
+        confidence_chapter(results),
+    ]
+    return [chapter for chapter in found if chapter.exhibits or chapter.listing]
+
+
+STUDY = Study(
+    key="fisher2024",
+    title="Mixup's influence on neural collapse",
+    citation=(
+        "Quinn LeBlanc Fisher, Haoming Meng, Vardan Papyan: Pushing Boundaries: Mixup's Influence on Neural Collapse. "
+        "ICLR 2024, arXiv 2402.06171."
+    ),
+    checks=(
+        *fisher2024_claims_channel.CHECKS,
+        *fisher2024_claims_confidence.CHECKS,
+        *fisher2024_claims_theory.CHECKS,
+        *fisher2024_claims_controls.CHECKS,
+    ),
+    trials=trials,
+    chapters=chapters,
+    deviations=(
+        "The full text was not at hand: claims are from its abstract and reviews, or marked as recalled or derived.",
+        "The small scale trains an MLP on 1,000 digits (Adam, cosine, 300 epochs) and a four-layer convnet on 4,000 "
+        "images of Fashion-MNIST and CIFAR-10 (SGD, cosine, 20 epochs), the medium one WideResNet-28-2 on 10,000 and "
+        "ResNet-18 on 20,000 images; the paper trains WideResNet-40-10 and ViT-B/4 on all images.",
+        "Only the paper scale augments images; its pictures and numbers are of unaugmented images all the same.",
+        "On digits mixup draws a weight for each image, on images one for each batch; manifold and label mixup always "
+        "draw one for each batch.",
+        "Manifold mixup draws its weight from the same uniform law as mixup, not from its authors' Beta(2, 2), so that "
+        "only the place of mixing differs.",
+        "The fixed classifier is a simplex frame with rows of length 1; the length in the paper is not known.",
+        "Numbers are measured in evaluation mode, pictures in both modes; the paper's pictures are in training mode.",
+        "Pictures show 150 blends with a weight each; the published plotting code draws one weight for each batch.",
+        "Wrong labels are a fifth of all, each replaced by another class, in training and test images alike; the paper "
+        "has no such setting.",
+        "Squared error is half the squared distance of the logits to the label; its calibration is not judged.",
+        "CIFAR-10 may be a copy with JPEG losses; accuracies then need not equal published ones.",
+    ),
+    unknown=(
+        "learning rates, weight decay, batch sizes, numbers of epochs and of seeds of the paper's own runs (those of a "
+        "third-party replication stand in: SGD 0.1, momentum 0.9, weight decay 1e-4, batches of 128, 500 epochs, rate "
+        "divided by 10 at 0.3, 0.5 and 0.9 of training)",
+        "which of SGD, Adam and AdamW goes with which network (AdamW 0.001 with weight decay 0.05 is ours for ViT-B/4)",
+        "the law of the mixing weight (uniform, as in the replication)",
+        "the augmentation (crops padded by 4 and flips, as in the replication)",
+        "the numbers of the paper's tables 1 and 2, on accuracy and calibration",
+        "the constants and the wording of Theorem 3.1",
+        "with how many bins the calibration error was computed (15 here)",
+    ),
+)

@@ -1,0 +1,264 @@
+"""What the studies read off a network beside the bench's own measurement, each by name."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mixscope._random import named_generator
+from mixscope.capturing import capture_batches
+from mixscope.experiment.bench import Bench
+from mixscope.measuring import capture_blends, measure_linearity
+from mixscope.metrics.channels import classifier_coordinates
+from mixscope.metrics.gradients import gradient_norm
+from mixscope.metrics.sharpness import sharpness
+from mixscope.mixing.catalogue import MixingScheme
+from mixscope.mixing.pixel import Mixup, NoMixing
+from mixscope.mixture import INPUT_SUFFIX, blend, blend_targets
+from mixscope.simplex import project_to_classifier_plane, spans_plane
+from mixscope.sites import measurable, record_sites
+from mixscope.training.objective import LOSSES
+
+PLANE_POINTS = 150  # blends of a picture
+GRADIENT_DRAWS = 5
+WEIGHT_BINS = 5  # of the weight of same-class blends
+QUANTILE = 0.9  # of the distance across the channel: what lies further out is left to the tails
+LINEARITY_ALPHAS = (0.1, 0.5, 1.0)  # Chaudhry et al. 2022 train with 0.1 on SVHN and 0.5 on CIFAR; 1 is even weights
+LINEARITY_NUMBERS = ("nonlinearity", "floor", "angle_degrees", "relative_defect")
+EVEN = Mixup(alpha=1.0, per_example=True)  # every weight equally often, as Fisher et al. 2024 draw blends
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an instrument gives: numbers, and for some a picture as plain JSON values."""
+
+    values: Mapping[str, float]
+    picture: Mapping[str, Any] | None = None
+
+
+Instrument = Callable[[int], Reading]  # of the epoch
+
+
+def confidence(bench: Bench) -> Instrument:
+    """Mean confidence on test images that are classified right, and on those that are not (NaN without any)."""
+
+    def read(epoch: int) -> Reading:
+        confidences, correct = [], []
+        for batch in capture_batches(bench.model, bench.probe.test):
+            top = batch.logits.double().softmax(dim=1).max(dim=1)
+            confidences.append(top.values)
+            correct.append(top.indices == batch.labels.to(top.indices.device))
+        values, is_right = torch.cat(confidences), torch.cat(correct)
+        return Reading(
+            {
+                "test/confidence_right": float(values[is_right].mean()),
+                "test/confidence_wrong": float(values[~is_right].mean()),
+            }
+        )
+
+    return read
+
+
+def channel(bench: Bench) -> Instrument:
+    """How same-class blends lie along their classifier by weight, and how densely others fill the channel's middle.
+
+    "channels/spread_same": over `WEIGHT_BINS` bins of the weight, the standard deviation of the mean coordinate of
+    same-class blends on their class over its mean; 0 where it does not depend on the weight.
+    "channels/spread_different" is the same for the height (x1 + x2) / 2 of other blends. "channels/middle_density": the
+    share of different-class blends in the middle third of the way across (|x1 - x2| below a third of its 90% quantile)
+    over a third of 0.9: 1 where blends are spread evenly, above where they gather on the boundary, below where they
+    stay with the classes.
+    """
+    probe, site = bench.probe, f"{bench.head}{INPUT_SUFFIX}"
+
+    def read(epoch: int) -> Reading:
+        blends = capture_blends(
+            bench.model,
+            probe.pairs,
+            site=site,
+            mixing=EVEN,
+            generator=named_generator(probe.split_seed, "channel-weights"),
+        )
+        linear = bench.model.get_submodule(bench.head)
+        assert isinstance(linear, nn.Linear)
+        weight = measurable(linear.weight.detach()).double()
+        middle = _middle(blends.members[:, 0], blends.labels[:, 0])
+        first, second = classifier_coordinates(blends.mixed.double() - middle, weight, blends.labels)
+        same = blends.labels[:, 0] == blends.labels[:, 1]
+        smaller = torch.minimum(blends.weights[:, 0], blends.weights[:, 1])
+        across = (first - second)[~same].abs()
+        near = float((across < torch.quantile(across, QUANTILE) / 3).double().mean())
+        return Reading(
+            {
+                "channels/spread_same": _spread(first[same], smaller[same]),
+                "channels/spread_different": _spread((first + second)[~same] / 2, smaller[~same]),
+                "channels/middle_density": near / (QUANTILE / 3),
+            }
+        )
+
+    return read
+
+
+def objective_gradient(bench: Bench) -> Instrument:
+    """Length of the gradient of the objective trained on, over all training images.
+
+    Under mixup each image is in `GRADIENT_DRAWS` blends with weights of their own, the same at every epoch.
+    """
+    recipe, probe, mixing = bench.options.training, bench.probe, bench.options.mixing
+    scheme: MixingScheme = NoMixing()
+    if mixing.mixing != "none":
+        scheme = Mixup(alpha=1.0 if mixing.alpha is None else mixing.alpha, per_example=True)
+    generator = named_generator(probe.split_seed, "gradient-blends")
+    batches: list[tuple[Tensor, Tensor]] = []
+    for _ in range(1 if mixing.mixing == "none" else GRADIENT_DRAWS):
+        for inputs, labels in probe.train:
+            mixture = scheme.draw(inputs, labels, generator=generator).to(inputs.device)
+            targets = blend_targets(labels.to(inputs.device), mixture, num_classes=probe.num_classes)
+            batches.append((blend(inputs, mixture), targets))
+
+    def read(epoch: int) -> Reading:
+        norm = gradient_norm(bench.model, batches, loss=LOSSES[recipe.loss])
+        return Reading({"train/objective_gradient_norm": norm})
+
+    return read
+
+
+def flatness(bench: Bench) -> Instrument:
+    """Filter-normalised sharpness of the loss on the clean training images."""
+    batches = [(inputs, labels) for inputs, labels in bench.probe.train]
+
+    def loss(model: nn.Module) -> float:
+        total, num = 0.0, 0
+        with torch.no_grad():
+            for inputs, labels in batches:
+                value = nn.functional.cross_entropy(model(inputs), labels.to(inputs.device), reduction="sum")
+                total, num = total + float(value), num + len(inputs)
+        return total / num
+
+    def read(epoch: int) -> Reading:
+        generator = named_generator(bench.probe.split_seed, "sharpness")
+        return Reading({"train/sharpness": sharpness(bench.model, loss, generator=generator).increase.value})
+
+    return read
+
+
+def classifier_mean(bench: Bench) -> Instrument:
+    """How far the mean of the classifier's rows has moved since the start, over its length at the start."""
+    linear = bench.model.get_submodule(bench.head)
+    assert isinstance(linear, nn.Linear)
+    start = linear.weight.detach().double().mean(dim=0)
+
+    def read(epoch: int) -> Reading:
+        moved = linear.weight.detach().double().mean(dim=0) - start
+        return Reading({"nc/classifier_mean_drift": float(moved.norm() / start.norm())})
+
+    return read
+
+
+def planes(bench: Bench) -> Instrument:
+    """Blends of three classes on the plane of their classifiers, in training mode and in evaluation mode.
+
+    Training mode is what Fisher et al. 2024 plot: batch norm then uses the statistics of the blends themselves.
+    """
+    probe, site = bench.probe, f"{bench.head}{INPUT_SUFFIX}"
+
+    def read(epoch: int) -> Reading:
+        linear = bench.model.get_submodule(bench.head)
+        assert isinstance(linear, nn.Linear)
+        weight = measurable(linear.weight.detach()).double().cpu()
+        rows = list(probe.plane_classes)
+        if not rows or not spans_plane(weight[rows]):
+            return Reading({})
+        first, second, third = rows
+        inputs = torch.cat([inputs for inputs, _ in probe.plane])[:PLANE_POINTS]
+        labels = torch.cat([labels for _, labels in probe.plane])[:PLANE_POINTS].cpu()
+        mixture = EVEN.draw(inputs, labels, generator=named_generator(probe.split_seed, "plane-weights"))
+        blended = blend(inputs, mixture.to(inputs.device))
+        picture: dict[str, Any] = {"classes": [probe.class_names[row] for row in rows]}
+        for mode, features in _in_both_modes(bench.model, blended, site):
+            points = project_to_classifier_plane(features.double().cpu(), weight, classes=(first, second, third))
+            picture[mode] = {"x": _four_digits(points[:, 0]), "y": _four_digits(points[:, 1])}
+        corners = project_to_classifier_plane(weight[rows], weight, classes=(first, second, third))
+        picture["classifiers"] = {"x": _four_digits(corners[:, 0]), "y": _four_digits(corners[:, 1])}
+        picture["weight"] = _four_digits(mixture.weights[:, 0])
+        pair = labels[mixture.members]
+        picture["same"] = (pair[:, 0] == pair[:, 1]).tolist()
+        return Reading({}, picture)
+
+    return read
+
+
+def linearity(bench: Bench) -> Instrument:
+    """How linear each site is on blends of two test images, whose weights are drawn by several laws.
+
+    "linearity/alpha=A/SITE/NAME" on the same pairs: every NAME of `LINEARITY_NUMBERS` with the run's own A, and the
+    nonlinearity alone with those of `LINEARITY_ALPHAS`.
+    """
+    probe = bench.probe
+    alphas = sorted({*LINEARITY_ALPHAS, probe.linearity_alpha})
+
+    def read(epoch: int) -> Reading:
+        values = {}
+        for alpha in alphas:
+            reports = measure_linearity(
+                bench.model,
+                probe.held_out,
+                sites=bench.sites,
+                mixing=Mixup(alpha=alpha, per_example=True),
+                generator=named_generator(probe.split_seed, "linearity-weights"),
+            )
+            names = LINEARITY_NUMBERS if alpha == probe.linearity_alpha else LINEARITY_NUMBERS[:1]
+            for site, report in reports.items():
+                for name in names:
+                    values[f"linearity/alpha={alpha:g}/{site}/{name}"] = float(getattr(report, name))
+        return Reading(values)
+
+    return read
+
+
+INSTRUMENTS: dict[str, Callable[[Bench], Instrument]] = {
+    "confidence": confidence,
+    "channel": channel,
+    "objective-gradient": objective_gradient,
+    "flatness": flatness,
+    "classifier-mean": classifier_mean,
+    "planes": planes,
+    "linearity": linearity,
+}
+
+
+def _in_both_modes(model: nn.Module, inputs: Tensor, site: str) -> Iterator[tuple[str, Tensor]]:
+    """Yield the site's features in evaluation mode and in training mode; the network is left as it was."""
+    modes = {module: module.training for module in model.modules()}
+    buffers = [buffer.clone() for buffer in model.buffers()]
+    try:
+        for name, is_training in (("eval", False), ("train", True)):
+            model.train(is_training)
+            with torch.no_grad(), record_sites(model, (site,)) as recorded:
+                model(inputs)
+            yield name, recorded[site]
+    finally:
+        with torch.no_grad():
+            for buffer, value in zip(model.buffers(), buffers, strict=True):
+                buffer.copy_(value)
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def _middle(features: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean of the class means."""
+    classes = labels.unique()
+    return torch.stack([features[labels == label].double().mean(dim=0) for label in classes]).mean(dim=0)
+
+
+def _spread(values: Tensor, smaller: Tensor) -> float:
+    """Return the standard deviation over its mean of the values' means in bins of the smaller weight."""
+    place = (smaller / 0.5 * WEIGHT_BINS).long().clamp(max=WEIGHT_BINS - 1)
+    means = torch.stack([values[place == index].mean() for index in range(WEIGHT_BINS)])
+    return float(means.std(correction=0) / means.mean())
+
+
+def _four_digits(values: Tensor) -> list[float]:
+    return [float(f"{value:.4g}") for value in values.tolist()]

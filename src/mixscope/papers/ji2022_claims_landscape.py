@@ -1,0 +1,241 @@
+"""What Ji et al. 2022 claim of the layer-peeled model's optima and stationary points: claims 1 to 4 and 13 to 17."""
+
+from mixscope.papers.ji2022_evidence import number, parts
+from mixscope.papers.study import Check
+from mixscope.records.claims import Claim
+
+DERIVED = "derived here"
+RECALLED = "Ji et al. 2022, recalled, not checked against the paper"
+ABSTRACT = "Ji et al. 2022, abstract"
+THEORY = ("theory",)
+
+LANDSCAPE_CHECKS: tuple[Check, ...] = (
+    Check(
+        Claim(
+            "ji2022.1",
+            "derived",
+            "The least |W|² / 2 + |H|² / 2 that keeps every example a margin of 1 away from every class is √n (K − 1).",
+            f"{DERIVED}; that the optimum is collapse: {RECALLED}",
+            "Relative error of the closed form against sequential quadratic programming, on six problems.",
+            "A problem on which the solver ends elsewhere.",
+            high=1e-6,
+            is_exact=True,
+        ),
+        THEORY,
+        parts("separation", "value"),
+    ),
+    Check(
+        Claim(
+            "ji2022.2a",
+            "derived",
+            "At that optimum classifier and features have the same norm.",
+            DERIVED,
+            "| |W|² / |H|² − 1 | where the solver ends.",
+            "A problem on which they differ.",
+            high=1e-5,
+            is_exact=True,
+        ),
+        THEORY,
+        parts("separation", "balance"),
+    ),
+    Check(
+        Claim(
+            "ji2022.2b",
+            "paper",
+            "At that optimum every feature lies on its class's classifier row: no scatter within classes, and duality.",
+            RECALLED,
+            "Largest entry of h − w_y / √n where the solver ends.",
+            "A problem whose solution does not collapse.",
+            high=1e-5,
+            is_exact=True,
+        ),
+        THEORY,
+        parts("separation", "duality"),
+    ),
+    Check(
+        Claim(
+            "ji2022.2c",
+            "paper",
+            "At that optimum the classifier's rows form a simplex: equal lengths and equal angles.",
+            RECALLED,
+            "Largest entry of W Wᵀ minus that of the simplex, where the solver ends.",
+            "A problem whose solution is no simplex.",
+            high=1e-5,
+            is_exact=True,
+        ),
+        THEORY,
+        parts("separation", "gram"),
+    ),
+    Check(
+        Claim(
+            "ji2022.3",
+            "derived",
+            "No point has a smallest margin above (|W|² + |H|²) / (2 √n (K − 1)).",
+            DERIVED,
+            "Largest margin over the bound, minus 1, of random points and points pushed off the optimum.",
+            "A point above the bound by more than rounding.",
+            high=1e-12,
+            is_exact=True,
+        ),
+        THEORY,
+        number("bounds", "margin_excess"),
+    ),
+    Check(
+        Claim(
+            "ji2022.4a",
+            "derived",
+            "At every norm no point has a loss below n K log(1 + (K − 1) exp(−γ (|W|² + |H|²))).",
+            DERIVED,
+            "Least log loss minus its bound, of the same points.",
+            "A point below the bound by more than rounding.",
+            low=-1e-10,
+            is_exact=True,
+        ),
+        THEORY,
+        number("bounds", "loss_excess"),
+    ),
+    Check(
+        Claim(
+            "ji2022.4b",
+            "derived",
+            "Neural collapse reaches that bound.",
+            DERIVED,
+            "Largest relative distance of the loss from the bound at collapsed points of many norms.",
+            "A collapsed point off the bound.",
+            high=1e-10,
+            is_exact=True,
+        ),
+        THEORY,
+        number("bounds", "loss_at_optimum"),
+    ),
+    Check(
+        Claim(
+            "ji2022.13a",
+            "derived",
+            "Four classes at the corners of a square satisfy all first-order conditions, though they are no simplex.",
+            DERIVED,
+            "Residual of the KKT conditions, n = 1, 2, 5.",
+            "A residual above rounding.",
+            high=1e-10,
+            is_exact=True,
+        ),
+        THEORY,
+        parts("square", "residual"),
+    ),
+    Check(
+        Claim(
+            "ji2022.13b",
+            "derived",
+            "The square's value is 4 √n, where the optimum has 3 √n.",
+            DERIVED,
+            "Value over 4 √n, n = 1, 2, 5.",
+            "Any other value.",
+            low=1 - 1e-10,
+            high=1 + 1e-10,
+            is_exact=True,
+        ),
+        THEORY,
+        parts("square", "value"),
+    ),
+    Check(
+        Claim(
+            "ji2022.13c",
+            "derived",
+            "The square is a saddle: with room outside its plane, curvature along the way out is 2 − 2 σ₁ = −2.",
+            DERIVED,
+            "Quadratic form along a direction of squared length 2, n = 1, 2, 5.",
+            "Any other value.",
+            low=-2 - 1e-9,
+            high=-2 + 1e-9,
+            is_exact=True,
+        ),
+        THEORY,
+        parts("square", "curvature"),
+    ),
+    Check(
+        Claim(
+            "ji2022.15b",
+            "control",
+            "No four directions in a plane come near to a simplex's angles.",
+            DERIVED,
+            "Least mean |cos + 1/3| over a grid of 2 degrees, which is off by at most 0.035; limit ours.",
+            "An arrangement below the limit.",
+            low=0.25,
+            is_exact=True,
+        ),
+        THEORY,
+        number("planar-angles", "angle"),
+    ),
+    Check(
+        Claim(
+            "ji2022.15c",
+            "control",
+            "Nor does the loss in a plane reach the bound that collapse reaches.",
+            DERIVED,
+            "Least log loss minus its bound after minimisation from random starts, K = 4, D = 2; limit ours.",
+            "A start that comes nearer.",
+            low=0.1,
+            is_exact=True,
+        ),
+        THEORY,
+        parts("minima-in-a-plane", "least"),
+    ),
+    Check(
+        Claim(
+            "ji2022.16a",
+            "paper",
+            "Stationary points on the sphere that are no collapse have a direction of strictly negative curvature.",
+            f"{ABSTRACT} (all critical points but the collapsed minimisers are strict saddles)",
+            "Least eigenvalue of the Riemannian Hessian over λ, at the best planar points of 4 to 6 classes set into "
+            "D ≥ K dimensions; limit ours.",
+            "A least eigenvalue above the limit.",
+            high=-0.01,
+            is_exact=True,
+        ),
+        THEORY,
+        parts("stationary", "eigenvalue"),
+    ),
+    Check(
+        Claim(
+            "ji2022.16b",
+            "derived",
+            "That least eigenvalue is at most λ − σ₁, σ₁ the largest singular value of −dL/dZ.",
+            DERIVED,
+            "Eigenvalue minus (λ − σ₁), over λ. Our notes had 2 λ − 2 σ₁, which is wrong: that is the quadratic form "
+            "along a direction of squared length 2.",
+            "An eigenvalue above it.",
+            high=1e-6,
+            is_exact=True,
+        ),
+        THEORY,
+        parts("stationary", "excess"),
+    ),
+    Check(
+        Claim(
+            "ji2022.16c",
+            "control",
+            "The points of the two claims before are stationary.",
+            DERIVED,
+            "Tangential gradient over gradient.",
+            "A point that is not stationary.",
+            high=1e-6,
+            is_exact=True,
+        ),
+        THEORY,
+        parts("stationary", "residual"),
+    ),
+    Check(
+        Claim(
+            "ji2022.17",
+            "paper",
+            "The landscape is benign: minimisation on the sphere from random starts always ends at collapse.",
+            ABSTRACT,
+            "Largest |log loss − bound| of all starts, five sizes with D ≥ K − 1, three norms each.",
+            "A start that ends elsewhere.",
+            high=1e-8,
+            is_exact=True,
+        ),
+        THEORY,
+        parts("minima", "worst"),
+    ),
+)

@@ -1,0 +1,94 @@
+"""Figures of the study of Ji et al. 2022: networks against epochs."""
+
+import math
+from dataclasses import replace
+
+from mixscope.papers.figures import curve_series, exhibit_name
+from mixscope.papers.ji2022_evidence import SETTINGS
+from mixscope.papers.ji2022_runs import MOMENTUM, WEIGHT_DECAY
+from mixscope.papers.results import Results
+from mixscope.report.document import Chapter, Exhibit, Series
+
+DISTANCE = "distance to collapse"
+METHOD_NAMES = {
+    "no-decay": "no weight decay",
+    "decay": "weight decay 0.0005",
+    "mixup-no-decay": "mixup, no weight decay",
+}
+PANELS = {
+    "nc/nc1_trace": "Scatter within classes",
+    "nc/nc2_equinorm_means": "Lengths of class means",
+    "nc/nc2_equinorm_weights": "Lengths of classifier rows, centred",
+    "nc/nc2_equiangular_means": "Angles of class means",
+    "nc/nc2_equiangular_weights": "Angles of classifier rows, centred",
+    "nc/nc3_duality": "Classifier against class means, centred",
+    "nc/nc2_equinorm_weights_uncentered": "Lengths of classifier rows, not centred",
+    "nc/nc2_equiangular_weights_uncentered": "Angles of classifier rows, not centred",
+}
+
+
+def network_chapter(results: Results, setting: str) -> Chapter:
+    """Return the neural-collapse quantities of one setting's networks along training."""
+    exhibits = []
+    for key, title in PANELS.items():
+        found = [
+            curve_series(results, setting, method, key, table="measured", name=name, colour=place)
+            for place, (method, name) in enumerate(METHOD_NAMES.items())
+        ]
+        series = [_above_zero(line) for line in found if line is not None]
+        if series:
+            exhibits.append(
+                Exhibit(
+                    exhibit_name(setting, key), title, series, "epoch", "distance to collapse", log_x=True, log_y=True
+                )
+            )
+    return Chapter(
+        exhibit_name("network", setting),
+        f"A network on {setting}",
+        "The same quantities in a trained network. Look for the blue lines to go on falling after the first epochs, "
+        "and to flatten: on these axes a power of time would be a straight line. Weight decay pulls down what is not "
+        "centred; mixup, whose loss has a least value at finite logits, need not collapse at all.",
+        exhibits,
+        notes=["Lines are means over seeds, bands Student's 95% intervals of the mean."],
+    )
+
+
+def mean_classifier_chapter(results: Results) -> Chapter:
+    """Return how far the mean of the classifier's rows moved, on every setting."""
+    exhibits = []
+    for setting, network in SETTINGS.items():
+        key = "nc/classifier_mean_drift"
+        found = [
+            curve_series(results, setting, method, key, table="measured", name=name, colour=place)
+            for place, (method, name) in enumerate(METHOD_NAMES.items())
+        ]
+        series = [_above_zero(line) for line in found if line is not None]
+        if not series:
+            continue
+        rate = network.learning_rate * WEIGHT_DECAY / (1 - MOMENTUM) * network.num_steps / network.epochs
+        epochs = [float(epoch) for epoch in network.measure_at if epoch]
+        law = [-math.expm1(-rate * epoch) for epoch in epochs]
+        series.append(Series("1 − exp(−rate × steps)", epochs, law, is_reference=True))
+        exhibits.append(
+            Exhibit(
+                *(exhibit_name("drift", setting), f"Mean classifier's way, {setting}", series),
+                *("epoch", "distance moved / length at the start"),
+                log_x=True,
+                log_y=True,
+            )
+        )
+    return Chapter(
+        "mean-classifier",
+        "The mean of the classifier's rows",
+        "The gradient does not touch the mean row, whatever the loss: without weight decay look for a line near the "
+        "rounding of single precision, which adds up over steps, and with it for the dotted exponential.",
+        exhibits,
+    )
+
+
+def _above_zero(line: Series) -> Series:
+    """Return the line for logarithmic axes: without epoch 0, and an interval that reaches below 0 cut at the line."""
+    rows = [row for row, epoch in enumerate(line.x) if epoch > 0]
+    low = [line.low[row] if line.low[row] > 0 else line.y[row] for row in rows]
+    x, y, high = ([column[row] for row in rows] for column in (line.x, line.y, line.high))
+    return replace(line, x=x, y=y, low=low, high=high)

@@ -1,0 +1,209 @@
+"""Claims on Liu et al. 2023 about simulations over draws: when risks turn, by how much, and what a switch repairs."""
+
+from itertools import pairwise
+
+from mixscope.papers.liu2023_claims_theory import FEATURES, OUTSIDE
+from mixscope.papers.liu2023_evidence import (
+    DERIVED,
+    PILOT,
+    SUMMARY,
+    fall,
+    quotient,
+    ratio_within,
+    size_step,
+    value,
+    weakest_of,
+)
+from mixscope.papers.liu2023_labels import INTRUSION_WEIGHTS
+from mixscope.papers.liu2023_simulations import SIZES
+from mixscope.papers.study import Check
+from mixscope.records.claims import Claim
+
+TOY = "a teacher in the span of 100 tanh features, 20 examples, their 400 blends; one value a draw of everything"
+SIZE_STEPS = range(len(SIZES) - 1)
+RATES = [f"rate/{weight:g}" for weight in INTRUSION_WEIGHTS]
+
+CHECKS = (
+    Check(
+        Claim(
+            "liu2023.3c",
+            "control",
+            "The most probable labels do not obey the bound of 3a: they differ less often.",
+            "derived here; the limit is ours",
+            "share of pairs whose most probable labels agree although the total variation is above 0, or differ less "
+            "often than it asks; the smallest over three weights",
+            "a share of 80% or less",
+            low=0.8,
+        ),
+        ("gaussian-classes",),
+        value("drawn_labels", "argmax_failures"),
+    ),
+    Check(
+        Claim(
+            "liu2023.5a",
+            "paper",
+            "In a teacher-student simulation the test risk under mixup falls and then rises.",
+            SUMMARY,
+            f"share of draws whose risk ends over 5% above its smallest: {TOY}",
+            "a U in fewer than nine draws of ten",
+            low=0.9,
+        ),
+        (FEATURES,),
+        value("random_features", "mixup/is_u_shaped"),
+    ),
+    Check(
+        Claim(
+            "liu2023.5d",
+            "control",
+            "A test risk that turns does not prove label noise: under a teacher outside the features' span it turns "
+            "with clean labels too.",
+            "derived here; the limit is ours",
+            "share of draws whose risk under clean labels on the blends ends over 5% above its smallest",
+            "a U in at most half of the draws",
+            low=0.5,
+        ),
+        (OUTSIDE,),
+        value("outside_teacher", "clean/is_u_shaped"),
+    ),
+    Check(
+        Claim(
+            "liu2023.6",
+            "control",
+            "Plain training on the same examples does not turn.",
+            SUMMARY,
+            f"test risk at the end over the smallest, mean over draws: {TOY}",
+            "a mean rise by more than 5%",
+            high=1.05,
+        ),
+        (FEATURES,),
+        ratio_within("random_features", quotient("plain/end", "plain/smallest")),
+    ),
+    Check(
+        Claim(
+            "liu2023.7a",
+            "derived",
+            "With more examples mixup turns later.",
+            PILOT,
+            "logarithm of the ratio of the turning times at successive sizes 15, 20, 30, 50, 80, same draw; of the "
+            "four steps the weakest, so that all hold if it does",
+            "a step down",
+            low=0,
+        ),
+        (FEATURES,),
+        weakest_of([size_step("best_time", place, sign=1) for place in SIZE_STEPS], "sizes"),
+    ),
+    Check(
+        Claim(
+            "liu2023.7b",
+            "paper",
+            "With fewer examples the rise is larger.",
+            "Liu et al. 2023, abstract (there of data sets); the limit is ours",
+            "logarithm of the ratio of the risks' rises (end over smallest) at successive sizes, the smaller over the "
+            "larger, same draw; the weakest of the four steps",
+            "a step up",
+            low=0,
+        ),
+        (FEATURES,),
+        weakest_of([size_step("rise", place, sign=-1) for place in SIZE_STEPS], "sizes"),
+    ),
+    Check(
+        Claim(
+            "liu2023.8b",
+            "derived",
+            "The bound cannot tell when to stop: it is smallest long before the risk is.",
+            PILOT,
+            "time at which the bound is smallest over that at which the risk is",
+            "a twentieth or more",
+            high=0.05,
+        ),
+        (FEATURES, OUTSIDE),
+        lambda results, setting: results.sample(
+            setting, "bound_and_modes" if setting == FEATURES else "outside_bound", "bound/time_share"
+        ),
+    ),
+    Check(
+        Claim(
+            "liu2023.11b",
+            "derived",
+            "Training on blended features follows plain training within 1% all the way.",
+            PILOT,
+            "largest relative difference of the two test risks over all times",
+            "a mean difference above 1%",
+            high=0.01,
+        ),
+        (FEATURES,),
+        value("random_features", "feature_blends/difference"),
+    ),
+    Check(
+        Claim(
+            "liu2023.12b",
+            "derived",
+            "Switched at the best time, training ends no worse than plain training and mixup.",
+            DERIVED,
+            "smallest final risk over all times of the switch, over the smaller of the final risks of both; a switch "
+            "at 0 is plain training, so it is never worse than that",
+            "a mean ratio above 1",
+            high=1,
+        ),
+        (FEATURES,),
+        ratio_within("random_features", quotient("switched/smallest", "plain/end", "mixup/end")),
+    ),
+    Check(
+        Claim(
+            "liu2023.12c",
+            "derived",
+            "A switch that comes too late ends above plain training.",
+            DERIVED,
+            "final risk when the switch comes after mixup has converged, over that of plain training",
+            "a mean ratio below 1",
+            low=1,
+        ),
+        (FEATURES,),
+        ratio_within("random_features", quotient("switched/end", "plain/end")),
+    ),
+    Check(
+        Claim(
+            "liu2023.12d",
+            "derived",
+            "Even then it ends below mixup without a switch.",
+            PILOT,
+            "final risk when the switch comes after mixup has converged, over that of mixup",
+            "a mean ratio above 1",
+            high=1,
+        ),
+        (FEATURES,),
+        ratio_within("random_features", quotient("switched/end", "mixup/end")),
+    ),
+    Check(
+        Claim(
+            "liu2023.17a",
+            "derived",
+            "Even blends lie nearest to an image of a third class more often than uneven ones.",
+            PILOT,
+            "rate at weight 0.5 less that at 0.9; 5,000 pairs a seed of all images, the members left out of the "
+            "neighbours, so that the interval covers the choice of pairs alone",
+            "a rate that does not fall",
+            low=0,
+        ),
+        ("digits-all", "iris"),
+        lambda results, setting: results.sample(
+            setting, f"{setting.split('-')[0]}_intrusion", fall(RATES[0], RATES[-1])
+        ),
+    ),
+    Check(
+        Claim(
+            "liu2023.17b",
+            "derived",
+            "The rate falls at every step of the weight from the middle outwards.",
+            PILOT,
+            "rate at weights 0.5, 0.6, 0.7, 0.8, each less the next one's; the weakest of the four steps",
+            "a step up",
+            low=0,
+        ),
+        ("digits-all", "iris"),
+        lambda results, setting: weakest_of(
+            [fall(first, second) for first, second in pairwise(RATES)],
+            f"{setting.split('-')[0]}_intrusion",
+        )(results, setting),
+    ),
+)

@@ -1,0 +1,106 @@
+"""A study's verdicts on disk: records stay as they are, and from them its page, its text and the overview."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mixscope._files import atomic_file
+from mixscope.papers.catalogue import load_study
+from mixscope.papers.names import SCALES, STUDY_KEYS, Scale
+from mixscope.papers.results import Results, read_results
+from mixscope.papers.study import Study, judge_study
+from mixscope.records.claims import judgement_to_dict
+from mixscope.records.store import write_json
+from mixscope.report.document import write_document
+from mixscope.report.verdict_markdown import overview_counts, overview_table, study_markdown
+from mixscope.report.verdicts import (
+    StudySummary,
+    claims_chapters,
+    count_words,
+    limits_chapter,
+    made_words,
+    overview_chapters,
+)
+
+VERDICTS_FILE, OVERVIEW_FILE = "verdicts.json", "overview.html"
+RECORDS = "records"  # the folder of a reproduction's records
+COMMITTED: Scale = "small"  # what this repository holds the records of
+TABLE_BEGINS, TABLE_ENDS = "<!-- verdicts: written by `make docs` -->", "<!-- end of verdicts -->"
+
+
+def summarise(study: Study, results: Results, *, scale: Scale) -> StudySummary:
+    """Judge a study and return all there is to say of it.
+
+    Args:
+        study: With its claims.
+        results: What its runs gave; those not done leave their claims undecided.
+        scale: At which they were run.
+    """
+    outcomes = list(results.outcomes.values())
+    num_trials = len({trial.digest for trial in results.trials})
+    problems = sorted({outcome.problem for outcome in outcomes if outcome.problem})
+    notes = [f"{num_trials - len(outcomes)} of {num_trials} runs are missing."] if len(outcomes) < num_trials else []
+    notes += [f"A run that is left out of means: {problem}." for problem in problems]
+    commits = sorted({str(outcome.environment.get("commit")) for outcome in outcomes})
+    if len(commits) > 1:
+        notes.append(f"The runs come from {len(commits)} commits; each record names its own.")
+    notes += [f"The {other} scale has not been run." for other in SCALES[2:] if other != scale and scale == "small"]
+    latest = max(outcomes, key=lambda outcome: outcome.started, default=None)
+    return StudySummary(
+        key=study.key,
+        title=study.title,
+        citation=study.citation,
+        scale=scale,
+        environment={} if latest is None else latest.environment,
+        seconds=sum(outcome.wall_seconds for outcome in outcomes),
+        judgements=judge_study(study, results, scale=scale),
+        deviations=study.deviations,
+        unknown=study.unknown,
+        notes=notes,
+        date="" if latest is None else latest.started[:10],
+    )
+
+
+def write_study(study: Study, results: Results, summary: StudySummary, folder: Path) -> Path:
+    """Write a study's page KEY.html and its text KEY.md; return the page."""
+    page = folder / f"{study.key}.html"
+    chapters = [*claims_chapters(summary), *study.chapters(results), limits_chapter(summary)]
+    lead = f"{study.citation} Of its claims, as judged here: {count_words(summary.judgements)}."
+    write_document(page, chapters, title=study.title, lead=lead, facts=made_words(summary))
+    with atomic_file(folder / f"{study.key}.md") as file:
+        file.write(study_markdown(summary).encode())
+    return page
+
+
+def write_overview(summaries: Sequence[StudySummary], folder: Path) -> Path:
+    """Write the page over all studies and `verdicts.json`; return the page."""
+    page = folder / OVERVIEW_FILE
+    judgements = [judgement for summary in summaries for judgement in summary.judgements]
+    lead = f"Every claim of every study with its verdict: {count_words(judgements)}."
+    facts = "; ".join(f"{summary.key}: {made_words(summary)}" for summary in summaries)
+    write_document(page, overview_chapters(summaries), title="Claims and verdicts", lead=lead, facts=facts)
+    write_json(
+        folder / VERDICTS_FILE,
+        {summary.key: [judgement_to_dict(judgement) for judgement in summary.judgements] for summary in summaries},
+    )
+    return page
+
+
+def committed_texts(root: Path) -> dict[Path, str]:
+    """Return what the documentation says of the committed records: docs/papers/KEY.md, and README with its table.
+
+    Args:
+        root: Of the repository.
+    """
+    texts, summaries = {}, []
+    for key in STUDY_KEYS:
+        study = load_study(key)
+        results = read_results(study.trials(COMMITTED, None), root / "results" / COMMITTED / RECORDS)
+        summaries.append(summarise(study, results, scale=COMMITTED))
+        texts[root / "docs" / "papers" / f"{key}.md"] = study_markdown(summaries[-1])
+    texts[root / "docs" / "papers" / "overview.md"] = overview_table(summaries)
+    readme = root / "README.md"
+    before, found, rest = readme.read_text().partition(TABLE_BEGINS)
+    after = rest.partition(TABLE_ENDS)[2]
+    assert found
+    texts[readme] = f"{before}{TABLE_BEGINS}\n{overview_counts(summaries)}{TABLE_ENDS}{after}"
+    return texts

@@ -1,0 +1,187 @@
+"""One run of a study: what it is made from, what it gives, and the record that keeps both."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from mixscope._errors import UserError
+from mixscope.records.record import SCHEMA, describe_environment
+from mixscope.records.store import finite_or_none, write_json
+
+DIGITS = 6  # significant ones of a number in a record: more than any seed repeats, and a third of the bytes
+HASH_LENGTH = 12
+
+Table = dict[str, list[float | None]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a piece of work gives.
+
+    Attributes:
+        values: Numbers at the end.
+        tables: Name to columns of equal length, for example "curve" with "epoch" and "test/error".
+        pictures: What figures are drawn from, as plain JSON values.
+        problem: Why the numbers must not enter a mean, in one sentence; "" where nothing is wrong.
+        data: What images it was measured on, as `experiment.describe_images` says it; empty without images.
+    """
+
+    values: Mapping[str, float]
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    pictures: Mapping[str, Any] = field(default_factory=dict)
+    problem: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Work(Protocol):
+    """Something to run: a frozen dataclass that says all its result depends on."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return everything the result depends on, as plain JSON values."""
+        ...
+
+    def run(self) -> Measured:
+        """Do it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of a study.
+
+    Attributes:
+        setting: What it is run on, for example "digits-200".
+        method: What is run, for example "mixup".
+        seed: Pairs methods: runs of one setting and seed share data and starting weights.
+        work: What to do. Trials with the same description are one run, also across studies.
+    """
+
+    setting: str
+    method: str
+    seed: int
+    work: Work
+
+    @property
+    def name(self) -> str:
+        """For messages and file names: "digits-200-mixup-seed0"."""
+        return f"{self.setting}-{self.method}-seed{self.seed}"
+
+    @property
+    def digest(self) -> str:
+        """Hash of the description: it names the record."""
+        text = json.dumps(self.work.describe(), sort_keys=True, allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trial's record as read back.
+
+    Attributes:
+        values: Numbers at the end.
+        tables: Name to columns.
+        pictures: What figures are drawn from.
+        problem: Why the numbers must not enter a mean, or "".
+        environment: Versions, machine, commit.
+        wall_seconds: It took.
+        started: When, as ISO 8601 writes it.
+        data: What images it was measured on; empty without images.
+    """
+
+    values: Mapping[str, float | None]
+    tables: Mapping[str, Table]
+    pictures: Mapping[str, Any]
+    problem: str
+    environment: Mapping[str, Any]
+    wall_seconds: float
+    started: str
+    data: Mapping[str, Any]
+
+
+def table_of(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """Turn rows of numbers into columns; a number a row lacks becomes None.
+
+    Example:
+        >>> table_of([{"epoch": 0, "test/error": 0.5}, {"epoch": 1}])
+        {'epoch': [0, 1], 'test/error': [0.5, None]}
+    """
+    lines = list(rows)
+    keys = list(dict.fromkeys(key for line in lines for key in line))
+    return {key: [line.get(key) for line in lines] for key in keys}
+
+
+def run_trial(trial: Trial, folder: Path) -> float:
+    """Do a trial's work and write its record, whole or not at all.
+
+    Args:
+        trial: What to do.
+        folder: Of the records.
+
+    Returns:
+        The seconds it took.
+    """
+    started, began = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
+    measured = trial.work.run()
+    seconds = round(time.perf_counter() - began, 2)
+    record = {
+        "schema": SCHEMA,
+        "kind": "trial",
+        "name": trial.name,
+        "description": trial.work.describe(),
+        "environment": describe_environment(
+            device="cuda" if torch.cuda.is_available() else "cpu",
+            num_threads=torch.get_num_threads(),
+            accelerator_name=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        ),
+        "data": dict(measured.data),
+        "started": started,
+        "wall_seconds": seconds,
+        "problem": measured.problem,
+        "values": _rounded(measured.values),
+        "tables": _rounded(measured.tables),
+        "pictures": _rounded(measured.pictures),
+    }
+    write_json(folder / f"{trial.name}-{trial.digest}.json", record, indent=None)
+    return seconds
+
+
+def find_records(folder: Path) -> dict[str, Path]:
+    """Return the records of a folder by the hash of their descriptions."""
+    return {path.stem.rpartition("-")[2]: path for path in sorted(folder.glob("*-*.json"))}
+
+
+def read_outcome(path: Path) -> Outcome:
+    """Read a record.
+
+    Raises:
+        UserError: If the file is damaged or not of this version.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} must be readable JSON: {error}") from error
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA or record.get("kind") != "trial":
+        raise UserError(f"{path} must be the record of a trial with schema {SCHEMA}")
+    try:
+        names = ("values", "tables", "pictures", "problem", "environment", "wall_seconds", "started", "data")
+        return Outcome(**{name: record[name] for name in names})
+    except KeyError as error:
+        raise UserError(f"{path} must hold {error.args[0]}, but it does not") from error
+
+
+def _rounded(value: Any) -> Any:
+    value = finite_or_none(value)
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, Mapping):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_rounded(item) for item in value]
+    return value

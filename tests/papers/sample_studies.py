@@ -1,0 +1,85 @@
+"""Small pieces of work for the tests of the framework; importable, so that other processes can run them."""
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+
+from mixscope._errors import UserError
+from mixscope.papers.study import Check, Study
+from mixscope.papers.trial import Measured, Trial
+from mixscope.records.claims import Claim
+from mixscope.report.document import Chapter, Exhibit, Series
+
+
+@dataclass(frozen=True)
+class Doubling:
+    """Twice a number; leaves a file behind for every time it is run."""
+
+    number: float
+    seen: str
+    seconds: float = 0.0
+
+    def describe(self):
+        return {"kind": "doubling", "number": self.number}
+
+    def run(self):
+        time.sleep(self.seconds)
+        with open(self.seen, "a") as file:
+            file.write(f"{self.number}\n")
+        return Measured({"twice": 2 * self.number}, {"curve": {"epoch": [0, 1], "height": [self.number, None]}})
+
+
+@dataclass(frozen=True)
+class Impossible:
+    """Work that lacks something the user must give."""
+
+    def describe(self):
+        return {"kind": "impossible"}
+
+    def run(self):
+        raise UserError("data must be there, but they are not")
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """The user presses Ctrl-C while this runs."""
+
+    def describe(self):
+        return {"kind": "interrupted"}
+
+    def run(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+        return Measured({})
+
+
+def doubling_trials(seen, num_seeds=4):
+    return [
+        Trial("line", method, seed, Doubling(seed + offset, str(seen)))
+        for seed in range(num_seeds)
+        for method, offset in (("low", 0.0), ("high", 10.0 + 0.1 * seed))
+    ]
+
+
+def claim(key="sample.1", **limits):
+    return Claim(key, "derived", "High is above low.", "derived", "twice the number", "a smaller one", **limits)
+
+
+def doubling_study(seen):
+    return Study(
+        key="sample",
+        title="Numbers & doubles",
+        citation="Nobody 2000.",
+        checks=(
+            Check(claim(low=19.0), ("line",), lambda results, at: results.difference(at, "high", "low", "twice")),
+            Check(
+                claim("sample.2", low=0.0, is_exact=True), ("line", "plane"), lambda r, at: r.sample(at, "low", "twice")
+            ),
+        ),
+        trials=lambda scale, seeds: doubling_trials(seen, seeds or 4),
+        chapters=lambda results: [
+            Chapter("picture", "A line", "Look.", [Exhibit("line", "Line", [Series("a", [0, 1], [0, 1])], "x", "y")])
+        ],
+        deviations=("None of it is real.",),
+    )

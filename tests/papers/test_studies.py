@@ -1,0 +1,74 @@
+"""Studies: judged claim by claim, written as pages and text."""
+
+import json
+
+import pytest
+from sample_studies import claim, doubling_study
+
+from mixscope.papers.catalogue import load_study
+from mixscope.papers.publish import summarise, write_overview, write_study
+from mixscope.papers.results import read_results
+from mixscope.papers.runner import run_pending
+from mixscope.papers.study import Check, check_study, judge_study
+
+
+@pytest.fixture
+def study(tmp_path):
+    return doubling_study(tmp_path / "seen")
+
+
+def results_of(study, folder, *, scale="small", num_run=None):
+    trials = study.trials(scale, None)
+    run_pending(trials[:num_run], folder, num_jobs=1, tell=lambda progress: None)
+    return read_results(trials, folder)
+
+
+def test_every_claim_gets_a_verdict_on_every_setting_that_was_run(study, tmp_path):
+    judgements = judge_study(study, results_of(study, tmp_path), scale="small")
+    found = [(judgement.claim.key, judgement.setting, judgement.verdict) for judgement in judgements]
+    assert found == [("sample.1", "line", "held"), ("sample.2", "line", "held")]
+
+
+def test_smoke_judges_exact_claims_only(study, tmp_path):
+    first, second = judge_study(study, results_of(study, tmp_path), scale="smoke")
+    assert (first.verdict, second.verdict) == ("undecided", "held")
+    assert "smoke" in first.reason
+
+
+def test_missing_runs_leave_claims_undecided_and_are_counted(study, tmp_path):
+    summary = summarise(study, results_of(study, tmp_path, num_run=6), scale="small")
+    assert [judgement.verdict for judgement in summary.judgements] == ["undecided", "undecided"]
+    assert "seed 3 is missing" in summary.judgements[0].reason
+    assert "2 of 8 runs are missing." in summary.notes
+    assert "The medium scale has not been run." in summary.notes
+
+
+def test_the_page_and_the_text_say_what_was_claimed_and_measured(study, tmp_path):
+    results = results_of(study, tmp_path)
+    summary = summarise(study, results, scale="small")
+    page = write_study(study, results, summary, tmp_path).read_text()
+    for words in ("Numbers &amp; doubles", "High is above low.", "None of it is real.", "held"):
+        assert words in page
+    assert "High is above low." in (tmp_path / "sample.md").read_text()
+    overview = write_overview([summary], tmp_path).read_text()
+    assert "Numbers &amp; doubles" in overview
+    verdicts = json.loads((tmp_path / "verdicts.json").read_text())
+    assert [entry["verdict"] for entry in verdicts["sample"]] == ["held", "held"]
+
+
+def test_names_of_trials_and_keys_of_claims_are_their_own(study):
+    trials = study.trials("small", None)
+    assert check_study(study, trials) == trials
+    with pytest.raises(
+        ValueError, match=r"trials of sample must have names of their own, got twice: \['line-low-seed0'\]"
+    ):
+        check_study(study, [*trials, trials[0]])
+    twins = doubling_study("x")
+    double = Check(claim(low=0.0), ("line",), twins.checks[0].evidence)
+    with pytest.raises(ValueError, match=r"sample\.1"):
+        check_study(type(study)(**{**vars(study), "checks": (double, double)}), trials)
+
+
+def test_an_unknown_study_is_refused():
+    with pytest.raises(ValueError, match=r"key must be one of fisher2024, .*, got 'fisher2025'"):
+        load_study("fisher2025")

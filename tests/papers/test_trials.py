@@ -1,0 +1,127 @@
+"""Trials: named by what they are made from, done once, read back as they were."""
+
+import json
+import math
+
+import pytest
+from sample_studies import Doubling, Impossible, Interrupted, doubling_trials
+
+from mixscope._errors import UserError
+from mixscope.papers.computation import Computation
+from mixscope.papers.results import read_results
+from mixscope.papers.runner import pending, run_pending
+from mixscope.papers.trial import Trial, find_records, read_outcome, run_trial, table_of
+
+
+def run_all(trials, folder, num_jobs=1):
+    told = []
+    run_pending(trials, folder, num_jobs=num_jobs, tell=told.append)
+    return told
+
+
+def test_a_record_is_named_by_the_hash_of_its_description(tmp_path):
+    first, same = Trial("a", "b", 0, Doubling(1.0, "x")), Trial("other", "name", 3, Doubling(1.0, "y"))
+    assert first.digest == same.digest != Trial("a", "b", 0, Doubling(2.0, "x")).digest
+    run_trial(Trial("a", "b", 0, Doubling(1.0, str(tmp_path / "seen"))), tmp_path)
+    assert list(find_records(tmp_path)) == [first.digest]
+    assert find_records(tmp_path)[first.digest].name == f"a-b-seed0-{first.digest}.json"
+
+
+def test_a_record_holds_what_was_measured_and_where(tmp_path):
+    trial = Trial("a", "b", 0, Doubling(1.23456789, str(tmp_path / "seen")))
+    run_trial(trial, tmp_path)
+    outcome = read_outcome(find_records(tmp_path)[trial.digest])
+    assert outcome.values == {"twice": 2.46914}
+    assert outcome.tables == {"curve": {"epoch": [0, 1], "height": [1.23457, None]}}
+    assert outcome.problem == ""
+    assert {"torch", "commit", "processor", "num_threads"} <= set(outcome.environment)
+
+
+@pytest.mark.parametrize("num_jobs", [1, 2])
+def test_finished_runs_are_not_done_again(tmp_path, num_jobs):
+    seen, records = tmp_path / "seen", tmp_path / "records"
+    trials = doubling_trials(seen)
+    told = run_all(trials[:3], records, num_jobs)
+    assert sorted(progress.num_done for progress in told) == [1, 2, 3]
+    assert {progress.trial.name for progress in told} == {trial.name for trial in trials[:3]}
+    assert len(pending(trials, records)) == 5
+    run_all(trials, records, num_jobs)
+    assert len(seen.read_text().split()) == 8
+    assert run_all(trials, records, num_jobs) == []
+
+
+def test_a_description_that_two_trials_share_is_run_once(tmp_path):
+    seen = tmp_path / "seen"
+    twins = [Trial("a", "b", 0, Doubling(1.0, str(seen))), Trial("c", "d", 1, Doubling(1.0, str(seen)))]
+    run_all(twins, tmp_path / "records")
+    assert seen.read_text() == "1.0\n"
+    results = read_results(twins, tmp_path / "records")
+    assert results.sample("c", "d", "twice").values == {"seed 1": 2.0}
+
+
+def test_interrupted_runs_lose_the_one_under_way_and_nothing_else(tmp_path):
+    seen, records = tmp_path / "seen", tmp_path / "records"
+    trials = doubling_trials(seen)
+    with pytest.raises(KeyboardInterrupt):
+        run_all([*trials[:2], Trial("stop", "here", 0, Interrupted()), *trials[2:]], records)
+    assert len(find_records(records)) == 2
+    run_all(trials, records)
+    assert len(seen.read_text().split()) == 8
+
+
+def test_what_the_user_can_mend_is_told_and_the_rest_goes_on(tmp_path):
+    trials = [Trial("a", "b", 0, Impossible()), *doubling_trials(tmp_path / "seen")]
+    told = run_all(trials, tmp_path / "records")
+    assert [progress.error for progress in told if progress.error] == ["data must be there, but they are not"]
+    assert math.isnan(told[0].wall_seconds)
+    assert len(find_records(tmp_path / "records")) == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "must be readable JSON"),
+        ("[]", "must be the record of a trial"),
+        (json.dumps({"schema": 1, "kind": "trial"}), "must hold values, but it does not"),
+    ],
+)
+def test_a_damaged_record_is_named(tmp_path, text, message):
+    path = tmp_path / "a-b-seed0-0123456789ab.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_outcome(path)
+
+
+def test_columns_keep_their_length_where_a_row_lacks_a_number():
+    assert table_of([{"epoch": 0}, {"epoch": 1, "x": 2.0}]) == {"epoch": [0, 1], "x": [None, 2.0]}
+
+
+def test_samples_name_what_is_missing_and_what_is_left_out(tmp_path):
+    trials = doubling_trials(tmp_path / "seen")
+    run_all(trials[:5], tmp_path)
+    path = find_records(tmp_path)[trials[0].digest]
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"problem": "collapsed: accuracy 0.10"}))
+    results = read_results(trials, tmp_path)
+    low = results.sample("line", "low", "twice")
+    assert low.values == {"seed 1": 2.0, "seed 2": 4.0}
+    assert low.missing == ("seed 3",)
+    assert low.excluded == {"seed 0": "low: collapsed: accuracy 0.10"}
+    difference = results.difference("line", "high", "low", "twice")
+    assert difference.values == {"seed 1": pytest.approx(20.2)}
+    assert set(difference.missing) == {"seed 2", "seed 3"}
+    assert list(difference.excluded) == ["seed 0"]
+    assert results.ratio("line", "high", "low", "twice").values == {"seed 1": pytest.approx(11.1)}
+    assert math.isnan(results.sample("line", "low", "nothing").values["seed 1"])
+    assert results.sample("line", "low", lambda outcome: 7.0).values == {"seed 1": 7.0, "seed 2": 7.0}
+    assert results.methods("line") == ["low", "high"]
+    epochs, curves = results.curves("line", "low", "curve", "height")
+    assert epochs == [0.0, 1.0]
+    assert [curve[0] for curve in curves] == [1.0, 2.0]
+
+
+def test_a_computation_is_a_function_of_ours_with_its_arguments():
+    work = Computation("trial:table_of", {"rows": []})
+    assert work.describe()["function"] == "trial:table_of"
+    with pytest.raises(AssertionError):
+        work.run()  # gives a table, which is not `Measured`
