@@ -23,9 +23,10 @@ check: $(READY_DEV)
 	$(BIN)/mypy
 	$(PYTEST) -q --doctest-modules src tests/test_import_rules.py
 
-# docs/metrics.md, from the metrics' catalogue.
+# docs/metrics.md from the metrics' catalogue; docs/papers/ and README's verdicts from the records in results/.
 docs: $(READY_DEV)
 	$(BIN)/python docs/build_metrics.py
+	$(BIN)/python docs/build_papers.py
 
 format: $(READY_DEV)
 	$(BIN)/ruff format .

@@ -14,6 +14,7 @@ from mixscope.mixing.hidden import ManifoldMixup
 from mixscope.mixing.pixel import Mixup, NoMixing
 from mixscope.mixing.region import CutMix
 from mixscope.models.catalogue import build_model
+from mixscope.training.consistency_term import ConsistencyTerm
 from mixscope.training.loop import Training
 from mixscope.training.recipe import Recipe
 
@@ -27,9 +28,18 @@ SCHEMES = {
 
 
 def make_training(
-    scheme="mixup", *, model="mlp", accelerator=None, size=203, padding=1, seed=0, switch_off=None, **options
+    scheme="mixup",
+    *,
+    model="mlp",
+    accelerator=None,
+    size=203,
+    padding=1,
+    seed=0,
+    switch_off=None,
+    consistency=None,
+    **options,
 ):
-    """Train on `size` digits: 203 leaves a last batch of 3 at batch size 50."""
+    """Train on `size` digits: 203 leaves a last batch of 3 at batch size 50. `consistency` is asked of the others."""
     recipe = Recipe(**({"epochs": 4, "batch_size": 50, "learning_rate": 0.05} | options))
     data = load_data("digits", test_size=1797 - size)
     network = build_model(model, num_classes=10, image_shape=(1, 8, 8), seed=seed)
@@ -43,6 +53,18 @@ def make_training(
         augmentation=Augmentation(crop_padding=padding, flip=False),
         device=torch.device("cpu"),
     )
+    accelerator = accelerator or Accelerator(cpu=True)
+    auxiliary = None
+    if consistency is not None:
+        unlabelled = TrainingBatches(
+            data.test_images[:310],  # seven batches: passes over them and epochs of the labelled five drift apart
+            data.test_labels[:310],
+            batch_size=47,
+            mean=data.channel_mean,
+            std=data.channel_std,
+            seed=seed + 1000,
+        )
+        auxiliary = ConsistencyTerm(network, consistency, unlabelled, seed=seed, accelerator=accelerator)
     return Training(
         network,
         batches,
@@ -50,8 +72,9 @@ def make_training(
         recipe,
         num_classes=10,
         seed=seed,
-        accelerator=accelerator or Accelerator(cpu=True),
+        accelerator=accelerator,
         switch_off=switch_off,
+        auxiliary=auxiliary,
     )
 
 
