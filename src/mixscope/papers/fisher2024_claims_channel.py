@@ -56,7 +56,8 @@ CHECKS = (
             "derived",
             "Under mixup, the weight moves blends within one class much less than blends of two.",
             f"{DERIVED}; that much less means half is ours",
-            f"that spread over the same of the height (x1 + x2) / 2 of blends of two classes; {PAIRS}",
+            "spread over five bins of the weight (standard deviation of their means over its mean): that of same-class "
+            f"blends' coordinate over that of the height (x1 + x2) / 2 of blends of two classes; {PAIRS}",
             "a ratio above 0.5",
             high=0.5,
         ),
@@ -207,9 +208,10 @@ CHECKS = (
         Claim(
             "fisher2024.11b",
             "derived",
-            "They gather there more than without mixup.",
+            "Blends of two classes gather in the middle of the channel more under mixup than without it.",
             DERIVED,
-            f"that density, mixup less plain training, seed by seed; {PAIRS}",
+            "density in the middle third of the way across (to the 90% quantile of |x1 - x2|) over an even spread's: "
+            f"mixup less plain training, seed by seed; {PAIRS}",
             "a density that is no higher",
             low=0.0,
         ),

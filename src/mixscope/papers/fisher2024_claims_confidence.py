@@ -35,7 +35,7 @@ CHECKS = (
             "fisher2024.15a",
             "derived",
             "Where a fifth of the labels is wrong, mixup is much better calibrated than plain training.",
-            f"{PREDICTED}; the paper's tables on calibration were not seen",
+            f"{PREDICTED}, and the paper's tables on calibration were not seen",
             "expected calibration error on test images (15 bins, as noisy as those trained on), plain training less "
             "mixup, seed by seed; mean over seeds",
             "a gain below 0.05",
@@ -48,7 +48,7 @@ CHECKS = (
         Claim(
             "fisher2024.15b",
             "derived",
-            "There mixup halves the test loss.",
+            "Where a fifth of the labels is wrong, mixup halves the test loss.",
             PREDICTED,
             "cross-entropy on test images, mixup over plain training, seed by seed; mean over seeds",
             "a ratio above one half",
@@ -88,7 +88,7 @@ CHECKS = (
         Claim(
             "fisher2024.17b",
             "derived",
-            "Relative to it, right predictions stand out more under mixup.",
+            "Under mixup the confidence of right predictions stands out more above that of wrong ones.",
             PREDICTED,
             "(mean confidence where right less that where wrong) over the latter, mixup less plain training, seed by "
             "seed; mean over seeds",

@@ -33,7 +33,7 @@ CHECKS = (
         Claim(
             "fisher2024.10c",
             "control",
-            "Without mixup the slope is far too steep.",
+            "Without mixup a nat of log-odds is several nats across the channel.",
             PREDICTED,
             f"least-squares slope of x1 - x2 on log(w / (1 - w)), plain training; {PAIRS}",
             "a slope below 4",
@@ -48,7 +48,8 @@ CHECKS = (
             "control",
             "Without mixup blends of two classes are spread evenly or stay with their classes.",
             PREDICTED,
-            f"that density, plain training; {PAIRS}",
+            "density in the middle third of the way across (to the 90% quantile of |x1 - x2|) over an even spread's, "
+            f"plain training; {PAIRS}",
             "a density above that of an even spread",
             high=1.0,
         ),
@@ -60,7 +61,7 @@ CHECKS = (
             "fisher2024.16a",
             "control",
             "On clean and easy images, where plain training is calibrated already, mixup makes calibration worse.",
-            f"{DERIVED}: the best predictions for blends are spread, whatever the images",
+            f"{DERIVED}, where the best predictions for blends are spread, whatever the images",
             "expected calibration error on test images (15 bins), mixup less plain training, seed by seed; mean over "
             "seeds",
             "mixup no worse",
@@ -73,8 +74,8 @@ CHECKS = (
         Claim(
             "fisher2024.16b",
             "control",
-            "There mixup is under-confident.",
-            f"{DERIVED}: the best predictions for blends are spread, whatever the images",
+            "On clean and easy images mixup is under-confident.",
+            f"{DERIVED}, where the best predictions for blends are spread, whatever the images",
             "mean confidence less accuracy on test images; mean over seeds",
             "a confidence above the accuracy",
             high=0.0,
@@ -101,7 +102,8 @@ CHECKS = (
             "control",
             "Mixing labels alone does not bring blends to the channel.",
             PREDICTED,
-            "mean cosine with w_i + w_j as above: mixup less label mixup, seed by seed; " + PAIRS,
+            "mean cosine between blends with weights from 0.3 to 0.7 and the boundary's direction w_i + w_j: mixup "
+            f"less label mixup, seed by seed; {PAIRS}",
             "a gain of mixup below 0.05",
             low=0.05,
         ),

@@ -12,8 +12,8 @@ Evidence = Callable[[Results, str], Sample]
 ABSTRACT = "Fisher et al. 2024, abstract; the limit is ours"
 READ = "Fisher et al. 2024, as read in its abstract or reviews; the limit is ours"
 RECALLED = "recalled, not checked against the paper; the limit is ours"
-DERIVED = "derived here"
-PREDICTED = "predicted here, limit ours"
+DERIVED = "from the unconstrained model"
+PREDICTED = "a prediction; the limit is ours"
 PAIRS = "at the end, blended pairs of training images with every weight equally often, mean over seeds"
 
 

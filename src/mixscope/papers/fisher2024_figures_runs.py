@@ -4,22 +4,17 @@ from collections.abc import Mapping, Sequence
 
 from mixscope.papers.figures import curves_exhibit, exhibit_name
 from mixscope.papers.fisher2024_figures import COLOURS, NAMES, clean_settings
-from mixscope.papers.fisher2024_figures_weight import mean_series, mean_text
-from mixscope.papers.fisher2024_runs import ERM, MIXUP
+from mixscope.papers.fisher2024_figures_weight import mean_series, numbers_listing
+from mixscope.papers.fisher2024_runs import ERM, MIXUP, THEORY
 from mixscope.papers.results import Number, Results, read_number
 from mixscope.papers.trial import Outcome
-from mixscope.report.document import Chapter, Exhibit, Listing, Series
+from mixscope.report.document import Chapter, Exhibit, Series
 
 FINAL: Mapping[str, str | Number] = {
     "test accuracy, %": lambda run: 100 * read_number(run, "test/accuracy"),
     "ECE": "test/ece",
     "confidence, right": "test/confidence_right",
     "confidence, wrong": "test/confidence_wrong",
-    "amplification": "channels/amplification",
-    "distance from the line": "channels/deviation_different_middle",
-    "cosine, same class": "channels/alignment_same",
-    "cosine, channel": "channels/alignment_channel",
-    "slope on log-odds": "channels/logit_slope",
 }
 BINS_WITH = 5  # test images in a bin of the reliability diagram, below which its accuracy says nothing
 
@@ -91,10 +86,11 @@ def confidence_chapter(results: Results) -> Chapter:
         "mixup's channel, where the prediction is spread over two classes: look for a lower curve. The table holds the "
         "final numbers of all methods, means over seeds with 95% intervals."
     )
-    listing = Listing(["method, setting", *FINAL], _rows(results))
+    settings = list(dict.fromkeys(trial.setting for trial in results.trials if trial.setting != THEORY))
+    listing = numbers_listing(results, settings, FINAL)
     note = "Outputs trained by squared error are no logits: their calibration error and confidence say little."
     shown = [found for found in exhibits if found.series]
-    return Chapter("confidence", "Confidence, and all numbers", text, shown, listing, [note])
+    return Chapter("confidence", "Confidence and accuracy", text, shown, listing, [note])
 
 
 def _layers(results: Results, setting: str) -> Exhibit:
@@ -160,18 +156,6 @@ def _reliability(results: Results, setting: str, methods: Sequence[str]) -> Exhi
         x_title="confidence",
         y_title="accuracy",
     )
-
-
-def _rows(results: Results) -> list[list[str]]:
-    settings = dict.fromkeys(trial.setting for trial in results.trials if MIXUP in results.methods(trial.setting))
-    return [
-        [
-            f"{NAMES[method]}, {setting}",
-            *(mean_text(results.sample(setting, method, number).values.values()) for number in FINAL.values()),
-        ]
-        for setting in settings
-        for method in results.methods(setting)
-    ]
 
 
 def _finished(results: Results, setting: str, method: str) -> list[Outcome]:

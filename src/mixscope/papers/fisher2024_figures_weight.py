@@ -2,22 +2,30 @@
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from mixscope.papers.figures import exhibit_name
 from mixscope.papers.fisher2024_figures import COLOURS, NAMES, clean_settings
 from mixscope.papers.fisher2024_runs import ALL, ERM, FIXED, LABELS, MANIFOLD, MIXUP, SQUARED
-from mixscope.papers.results import Results
+from mixscope.papers.results import Number, Results
 from mixscope.papers.trial import Outcome
 from mixscope.records.claims import student_interval
 from mixscope.records.numbers import interval_text, number_text
-from mixscope.report.document import Chapter, Exhibit, Listing, Series
+from mixscope.report.document import Cell, Chapter, Exhibit, Listing, Series
 
 SMALLER_WEIGHTS = [0.05, 0.15, 0.25, 0.35, 0.45]  # middles of the bins
 LOG_ODDS = [-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0]
 PLACES = [-0.9, -0.7, -0.5, -0.3, -0.1, 0.1, 0.3, 0.5, 0.7, 0.9]  # across the channel
 QUANTILE = 0.9
 LOGISTIC_END = math.log(19.0)  # its 90% quantile of the absolute value
+
+GEOMETRY = {
+    "amplification": "channels/amplification",
+    "distance from the line": "channels/deviation_different_middle",
+    "cosine, same class": "channels/alignment_same",
+    "cosine, channel": "channels/alignment_channel",
+    "slope on log-odds": "channels/logit_slope",
+}
 
 Curve = Callable[[Outcome], list[float]]  # of one run, at the places of an exhibit
 
@@ -61,7 +69,10 @@ def weight_chapter(results: Results) -> Chapter:
         "stay. Across the channel, x1 − x2 should follow the log-odds of the weight with slope near 1; without mixup "
         "it should be far steeper."
     )
-    return Chapter("weights", "By the weight of the blend", text, [found for found in exhibits if found.series])
+    listing = numbers_listing(results, clean_settings(results), GEOMETRY)
+    note = "Means over blends with weights from 0.3 to 0.7, but for the cosine within a class and the slope."
+    shown = [found for found in exhibits if found.series]
+    return Chapter("weights", "By the weight of the blend", text, shown, listing, [note])
 
 
 def density_chapter(results: Results) -> Chapter:
@@ -80,23 +91,45 @@ def density_chapter(results: Results) -> Chapter:
 
 def theory_chapter(results: Results) -> Chapter:
     """Return the chapter on the optimum of the unconstrained model, fitted to what was measured."""
-    exhibits, rows = [], []
+    exhibits = []
     for setting in clean_settings(results):
         for method in (found for found in results.methods(setting) if found != ERM):
             outcome = results.of(setting, method).get("seed 0")
             if outcome is not None and not outcome.problem and "theory" in outcome.pictures.get("pairs", {}):
                 exhibits.append(_overlay(outcome, setting, method))
-            gains = results.sample(setting, method, _log_gain).values.values()
-            residuals = results.sample(setting, method, "channels/theory_residual").values.values()
-            rows.append([f"{NAMES[method]}, {setting}", mean_text(gains, math.exp), mean_text(residuals)])
+    columns: dict[str, str | Number] = {"gain a, nats": _gain, "relative residual": "channels/theory_residual"}
     text = (
         "Coordinates of blends of two classes against the weight of the first (seed 0), with the curves of the "
-        "unconstrained model whose one number, the gain a, is fitted; squared error has a straight line. Look at how "
-        "well one number does for hundreds of blends, and whether a fixed simplex classifier is closer to theory."
+        "unconstrained model whose one number, the gain a, is fitted; squared error and labels mixed alone have a "
+        "straight line. Look at how well one number does for hundreds of blends, and whether a fixed simplex "
+        "classifier is closer to theory."
     )
-    columns = ["method, setting", "gain a, geometric mean over seeds", "relative residual, mean over seeds"]
-    note = "Residual: root-mean-square distance from the curve over the points' root-mean-square length; 95% intervals."
-    return Chapter("theory", "Theory laid over it", text, exhibits, Listing(columns, rows), [note])
+    listing = numbers_listing(results, clean_settings(results), columns)
+    note = (
+        "Residual: root-mean-square distance from the curve over the points' root-mean-square length. Plain training "
+        "is held against a straight line too, which like that of labels mixed alone has no gain."
+    )
+    return Chapter("theory", "Theory laid over it", text, exhibits, listing, [note])
+
+
+def numbers_listing(results: Results, settings: Sequence[str], columns: Mapping[str, str | Number]) -> Listing | None:
+    """Return a table of means over seeds with 95% intervals, a row for each method that was run; None without any.
+
+    Args:
+        results: Of the study.
+        settings: One after the other, each under its name.
+        columns: Heading to a key of the values or a function of the outcome.
+    """
+    rows: list[list[str]] = []
+    heads = {}
+    for setting in settings:
+        run = [method for method in results.methods(setting) if results.of(setting, method)]
+        if run:
+            heads[len(rows)] = Cell(setting)
+        for method in run:
+            samples = (results.sample(setting, method, number) for number in columns.values())
+            rows.append([NAMES[method], *(mean_text(sample.values.values()) for sample in samples)])
+    return Listing(["method", *columns], rows, heads) if rows else None
 
 
 def _exhibit(
@@ -196,14 +229,16 @@ def _overlay(outcome: Outcome, setting: str, method: str) -> Exhibit:
     )
 
 
-def _log_gain(outcome: Outcome) -> float:
-    gain = outcome.pictures["pairs"].get("theory", {}).get("gain")
-    return math.nan if gain is None else math.log(gain)
+def _gain(outcome: Outcome) -> float:
+    """Return the fitted gain; NaN for a straight line that comes from no model."""
+    theory = outcome.pictures.get("pairs", {}).get("theory", {})
+    gain = theory.get("gain") if theory.get("name", "").startswith("unconstrained model") else None
+    return math.nan if gain is None else float(gain)
 
 
-def mean_text(values: Iterable[float], back: Callable[[float], float] = float) -> str:
-    """Return a mean with its 95% interval, taken before `back` turns them into what is told."""
+def mean_text(values: Iterable[float]) -> str:
+    """Return a mean over seeds with its 95% interval; "–" without any."""
     finite = [value for value in values if math.isfinite(value)]
     if len(finite) < 2:
-        return number_text(back(finite[0])) if finite else "–"
-    return interval_text(back(statistics.mean(finite)), *map(back, student_interval(finite)))
+        return number_text(finite[0]) if finite else "–"
+    return interval_text(statistics.mean(finite), *student_interval(finite))

@@ -28,7 +28,7 @@ def _rates(results: Results) -> Chapter:
         "scatter": ("Scatter within classes", {"nc1_trace": "trace ratio"}, -1.0),
         "angles": (
             "Angles, centred",
-            {"nc2_equiangular_means": "means", "nc2_equiangular_weights": "classifier"},
+            {"nc2_equiangular_means": "means", "nc2_equiangular_weights": "rows"},
             -1.0,
         ),
         "duality": ("Classifier against class means", {"nc3_duality": "distance"}, -1.0),
@@ -53,7 +53,7 @@ def _uncentred(results: Results) -> Chapter:
     }
     return Chapter(
         "flow-uncentred",
-        "What is not centred, and what is counted twice",
+        "What is not centred, and scatter in the plane of the means",
         "The mean of the classifier's rows never moves, so that without centring all falls like the square root: "
         "look for slope −1/2. Scatter counted only in the plane of the class means falls with slope −3 instead of −1.",
         list(_flow_panels(results, "uncentred", panels)),
@@ -117,7 +117,7 @@ def _starts(results: Results) -> Chapter:
     ]
     margins = [line for line in planar if line is not None]
     if margins:
-        margins.append(Series("3/4 and 1", [1.0, max(margins[0].x)], [0.75, 0.75], is_reference=True))
+        margins.append(Series("3/4", [1.0, max(margins[0].x)], [0.75, 0.75], is_reference=True))
         exhibits.append(
             Exhibit(
                 *("starts-plane", "Four classes in a plane", margins, LOG_TIME, "margin / best"),

@@ -24,6 +24,7 @@ PANELS = {
     "nc/nc3_duality": "Classifier against class means, centred",
     "nc/nc2_equinorm_weights_uncentered": "Lengths of classifier rows, not centred",
     "nc/nc2_equiangular_weights_uncentered": "Angles of classifier rows, not centred",
+    "nc/nc0_row_sum": "Sum of the classifier's rows",
 }
 
 
@@ -45,9 +46,9 @@ def network_chapter(results: Results, setting: str) -> Chapter:
     return Chapter(
         exhibit_name("network", setting),
         f"A network on {setting}",
-        "The same quantities in a trained network. Look for the blue lines to go on falling after the first epochs, "
-        "and to flatten: on these axes a power of time would be a straight line. Weight decay pulls down what is not "
-        "centred; mixup, whose loss has a least value at finite logits, need not collapse at all.",
+        "The same quantities in a trained network. Without weight decay look for lines that go on falling after the "
+        "first epochs, and flatten: on these axes a power of time is a straight line. With it look at what is not "
+        "centred: does it fall faster? Mixup's loss is least at finite logits, so its networks need not collapse.",
         exhibits,
         notes=["Lines are means over seeds, bands Student's 95% intervals of the mean."],
     )

@@ -10,13 +10,21 @@ from mixscope.papers.ji2022_claims_networks import NETWORK_CHECKS
 from mixscope.papers.ji2022_claims_rates import RATE_CHECKS
 from mixscope.papers.ji2022_figures import chapters
 from mixscope.papers.ji2022_runs import trials
-from mixscope.papers.study import Study
+from mixscope.papers.study import Check, Study
+
+
+def _place(check: Check) -> tuple[int, str]:
+    """Return a claim's number and letter: "ji2022.9b" comes before "ji2022.10a"."""
+    name = check.claim.key.removeprefix("ji2022.")
+    digits = name.rstrip("abcdefghijklmnopqrstuvwxyz")
+    return int(digits), name[len(digits) :]
+
 
 STUDY = Study(
     key="ji2022",
     title="Neural collapse without weight decay",
     citation="Ji, Lu, Zhang, Deng and Su: An Unconstrained Layer-Peeled Perspective on Neural Collapse. ICLR 2022.",
-    checks=(*LANDSCAPE_CHECKS, *LAW_CHECKS, *RATE_CHECKS, *NETWORK_CHECKS),
+    checks=tuple(sorted((*LANDSCAPE_CHECKS, *LAW_CHECKS, *RATE_CHECKS, *NETWORK_CHECKS), key=_place)),
     trials=trials,
     chapters=chapters,
     deviations=(
