@@ -165,6 +165,33 @@ def test_both_centres_agree_on_balanced_data() -> None:
     )
 
 
+def test_participation_of_balanced_classes_is_that_of_the_covariance() -> None:
+    # More classes than dimensions: there it is taken from the means' products, unless the centre is another.
+    labels = torch.arange(6).repeat(20)
+    statistics = statistics_of(2 * normal(6, 3, seed=1)[labels] + normal(120, 3), labels, 6)
+    covariance = statistics.total_covariance
+    expected = float(covariance.trace() ** 2 / covariance.square().sum())
+    head = normal(6, 3, seed=3)
+    assert neural_collapse(statistics, head).participation == pytest.approx(expected, rel=1e-12)
+    elsewhere = neural_collapse(statistics, head, center=torch.ones(3).double())
+    assert elsewhere.participation == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("offset", [1e-8, 1e-4, 0.03, 0.04, 1.0, 30.0])  # FAR lies between 0.03 and 0.04
+def test_duality_and_alignment_keep_their_digits_near_and_far(offset: float) -> None:
+    labels = torch.arange(150) % 150
+    statistics = statistics_of(normal(150, 20, seed=1), labels, 150)
+    means = statistics.means - statistics.means.mean(dim=0)
+    head = means + offset * normal(150, 20, seed=2)
+    found = neural_collapse(statistics, head)
+    left, right = (rows - rows.mean(dim=0) for rows in (head, means))
+    duality = (left / left.norm() - right / right.norm()).square().sum()
+    alignment = (left / left.norm(dim=1)[:, None] - right / right.norm(dim=1)[:, None]).square().sum(dim=1).mean() / 2
+    # Near 0 the rounding of the head, 1e-16 of its size, is 1e-8 of the smallest offset.
+    assert found.nc3_duality_squared == pytest.approx(float(duality), rel=1e-11 if offset > 1e-3 else 1e-6)
+    assert found.nc3_alignment == pytest.approx(float(alignment), rel=1e-11 if offset > 1e-3 else 1e-6)
+
+
 def test_a_collapsed_network_reads_zero_everywhere() -> None:
     frame = simplex_etf(5, 8, scale=3.0, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(5).repeat(4)

@@ -233,6 +233,19 @@ def test_classes_that_leave_their_first_example_keep_their_digits_over_many_bloc
     torch.testing.assert_close(found.scatter[:4], scatter, rtol=rtol, atol=0)
 
 
+@pytest.mark.parametrize("batch_size", [256, 4096])
+def test_tables_of_many_classes_make_blocks_longer_and_change_no_digit(batch_size: int) -> None:
+    features, labels = normal(6000, 64) + 3, uneven_labels(6000, num_classes=4200)
+    counts, means, within, scatter = naive_statistics(features, labels, 4200)
+    found = filled(features, labels, batch_size=batch_size, num_classes=4200)
+    assert torch.equal(found.counts, counts)
+    torch.testing.assert_close(found.means, means, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(found.within, within, rtol=0, atol=1e-10 * float(within.max()))
+    narrow = filled(features.float(), labels, batch_size=batch_size, num_classes=4200)
+    torch.testing.assert_close(narrow.scatter, scatter, rtol=1e-4, atol=1e-5)  # some rows are their class but for a bit
+    assert float((narrow.within - within).norm() / within.norm()) < 1e-6  # seen 2e-7
+
+
 def test_reading_between_batches_changes_nothing() -> None:
     features, labels = normal(300, DIM) + 50, uneven_labels(300)
     expected = filled(features, labels, batch_size=300)

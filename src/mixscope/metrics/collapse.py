@@ -117,8 +117,8 @@ def neural_collapse(
         )
     check_head(head_weight, head_bias, shape=tuple(statistics.means.shape))
     check_every_class(statistics)
-    participation = _participation(statistics)  # first, so that its matrix is gone when the others come
     means = CenteredMeans.of(statistics, center=center)
+    participation = _participation(statistics, means=means if center is None else None)
     decomposition = spectrum(means.rows, gram=means.gram)
     # M^T M = K Sigma_B: the 1/K of the definition and this K cancel.
     nc1_pinv = decomposition.trace_of_pinv_times(statistics.within) / statistics.num_examples
@@ -133,6 +133,12 @@ def neural_collapse(
     )
 
 
-def _participation(statistics: ClassStatistics) -> float:
-    covariance = statistics.total_covariance
+def _participation(statistics: ClassStatistics, *, means: CenteredMeans | None) -> float:
+    """Return `participation`; `means` are the class means where they are centred by their own mean."""
+    counts = statistics.counts
+    if means is not None and statistics.num_classes > statistics.dim and bool((counts == counts[0]).all()):
+        # As many examples of each class: N S = n M^T M + N Sigma_W, and M^T M is there already.
+        covariance = (means.gram * counts[0]).add_(statistics.within)
+    else:
+        covariance = statistics.total_covariance
     return float(covariance.trace().square() / covariance.square_().sum())

@@ -165,7 +165,9 @@ def geometry_of_means(statistics: ClassSums, means: CenteredMeans, decomposition
         nc2_equinorm_means=length_variation(torch.linalg.vector_norm(means.rows, dim=1)),
         nc2_equiangular_means=pairs.angle_deviation,
         nc2_max_angle_means=pairs.largest_angle_deviation,
-        nc2_etf_means=distance_to_simplex(means.rows, means.rows, squared_norm=means.gram.square().sum()),
+        nc2_etf_means=distance_to_simplex(
+            means.rows, means.rows, squared_norm=torch.linalg.matrix_norm(means.gram).square()
+        ),
         effective_rank=decomposition.effective_rank,
     )
 
@@ -179,6 +181,8 @@ def geometry_of_head(head_weight: Tensor, means: CenteredMeans) -> HeadGeometry:
     weight -= mean  # in place: K x D numbers are the most there is
     gram = smaller_gram(weight)
     product = squared_product_norm(weight, means.rows, left_gram=gram, right_gram=means.gram)
+    gram_square = torch.linalg.matrix_norm(gram).square()
+    del gram  # its memory is used for the tiles
     angles_uncentered, angles = angle_deviations(head_weight, lengths=lengths, mean=mean, centered=weight)
     duality_squared = squared_distance(weight, means.rows)
     return HeadGeometry(
@@ -187,7 +191,7 @@ def geometry_of_head(head_weight: Tensor, means: CenteredMeans) -> HeadGeometry:
         nc2_equinorm_weights_uncentered=length_variation(lengths),
         nc2_equiangular_weights=angles,
         nc2_equiangular_weights_uncentered=angles_uncentered,
-        nc2_etf_weights=distance_to_simplex(weight, weight, squared_norm=gram.square().sum()),
+        nc2_etf_weights=distance_to_simplex(weight, weight, squared_norm=gram_square),
         nc3_duality=math.sqrt(duality_squared),
         nc3_duality_squared=duality_squared,
         nc3_product=distance_to_simplex(weight, means.rows, squared_norm=product),

@@ -9,7 +9,7 @@ from mixscope.metrics.processes import total_over_processes
 from mixscope.metrics.symmetric import add_symmetric_product, mirror_upper_half, upper_strips
 
 # Float32 products go to float64 after so many rows, and after so many sums: the roundings of sums that grow add up.
-PENDING_ROWS = 4096
+PENDING_ROWS = 8192
 PENDING_SUMS = 16
 
 
@@ -20,7 +20,7 @@ class NoProducts:
         """Add residuals^T residuals, (rows, D)."""
 
     def add_outer(self, left: Tensor, right: Tensor) -> None:
-        """Add left^T right, (R, D) float64 both, whose product is symmetric."""
+        """Add left^T right, (R, D) of one type both, whose product is symmetric."""
 
     def complete(self) -> None:
         """Bring what was added into the form that is read."""
@@ -50,20 +50,18 @@ class ScatterMatrix(NoProducts):
 
     def multiply(self, residuals: Tensor) -> None:
         """Add residuals^T residuals, (rows, D), multiplied in their own type."""
-        if residuals.dtype is torch.float64:
-            self.add_outer(residuals, residuals)
-            return
-        if not self._pending:
-            self._pending = upper_strips(torch.zeros_like(self.within, dtype=residuals.dtype))
-        add_symmetric_product(self._pending, residuals, residuals)
+        self.add_outer(residuals, residuals)
         self._num_rows += len(residuals)
         self._num_sums += 1
         if self._num_rows >= PENDING_ROWS or self._num_sums >= PENDING_SUMS:
             self._flush()
 
     def add_outer(self, left: Tensor, right: Tensor) -> None:
-        """Add left^T right, (R, D) float64 both, whose product is symmetric."""
-        add_symmetric_product(upper_strips(self.within), left, right)
+        """Add left^T right, (R, D) of one type both, whose product is symmetric."""
+        is_float64 = left.dtype is torch.float64
+        if not is_float64 and not self._pending:
+            self._pending = upper_strips(torch.zeros_like(self.within, dtype=left.dtype))
+        add_symmetric_product(upper_strips(self.within) if is_float64 else self._pending, left, right)
 
     def complete(self) -> None:
         """Add what is pending and fill the lower half."""

@@ -14,7 +14,9 @@ from torch import Tensor
 from mixscope.metrics.precision import full_precision
 from mixscope.metrics.products import NoProducts
 
-BLOCK_NUMBERS = 2**19  # of a block of rows: residuals that fit a cache, and calls that are worth their overhead
+# A block of rows: residuals that fit a cache, and calls that are worth their overhead. It is twice as long where the
+# tables of the classes, which every block goes through, are more than half as large and leave the cache to no block.
+BLOCK_NUMBERS = 2**19
 BLOCK_ROWS = (64, 2048)  # at least, at most
 NUMBERS_AT_ONCE = 2**17  # of rows whose shifts are looked up at once
 CLASSES_AT_ONCE = 512  # classes that are settled at once
@@ -46,18 +48,21 @@ class ShiftedSums:
         """
         self.wide = wide
         self.product = product
-        num_rows = min(max(BLOCK_NUMBERS // dim, BLOCK_ROWS[0]), BLOCK_ROWS[1])
+        num_numbers = BLOCK_NUMBERS * (2 if 2 * num_classes * dim > BLOCK_NUMBERS else 1)
+        num_rows = min(max(num_numbers // dim, BLOCK_ROWS[0]), BLOCK_ROWS[1])
         self._block = torch.empty(num_rows, dim, dtype=wide, device=device)
         self._block_labels = torch.empty(num_rows, dtype=torch.int64, device=device)
         self._num_waiting = 0  # rows of the block
         self._rows_at_once = max(NUMBERS_AT_ONCE // dim, 1)
         self._counts = torch.zeros(num_classes, dtype=torch.float64, device=device)
         self._looked_at = torch.zeros_like(self._counts)  # count at the last look
-        self._shifts = torch.zeros(num_classes, dim, dtype=wide, device=device)
+        is_float64 = product is torch.float64
+        # Tables in one piece of memory, as large as a float64 one: what comes later can have it when they are gone.
+        tables = torch.zeros(1 if is_float64 else 2, num_classes, dim, dtype=wide, device=device)
+        self._shifts = tables[0]
         self._sums = torch.zeros(num_classes, dim, dtype=torch.float64, device=device)
         self._squares = torch.zeros_like(self._counts)
-        is_float64 = product is torch.float64
-        self._pending = self._sums if is_float64 else torch.zeros_like(self._shifts, dtype=product)
+        self._pending = self._sums if is_float64 else tables[1].to(product)
         self._num_pending = 0
         self._num_flushed = 0
 
@@ -93,15 +98,13 @@ class ShiftedSums:
         """
         self.complete(products)
         del self._block
-        if self._pending is not self._sums:
-            self._sums += self._pending
-        self._pending = self._sums
         for classes in self._groups(self._counts > 0):
             counts = self._counts[classes].clamp(min=1)
-            steps = self._sums[classes].div_(counts[:, None])
-            products.add_outer(steps * -counts[:, None], steps)
+            steps = self._take_pending(classes).div_(counts[:, None])
+            products.add_outer((steps * -counts[:, None]).to(self.product), steps.to(self.product))
             self._squares[classes] -= counts * _squared_lengths(steps)
             self._sums[classes] = steps.add_(self._shifts[classes])
+        del self._pending, self._shifts
         return self._counts, self._sums, self._squares.clamp_(min=0)
 
     def _add_block(self, values: Tensor, labels: Tensor, products: NoProducts) -> None:
@@ -111,8 +114,9 @@ class ShiftedSums:
             after = self._counts.index_add(0, labels, torch.ones_like(labels, dtype=torch.float64))
             self._place_shifts(values, labels, after, products)
             residuals = self._block[: len(values)]
-            for rows in _pieces(len(values), self._rows_at_once):
-                torch.sub(values[rows], self._shifts.index_select(0, labels[rows]), out=residuals[rows])
+            pieces = (rows.split(self._rows_at_once) for rows in (values, labels, residuals))
+            for some_values, some_labels, some_residuals in zip(*pieces, strict=True):
+                torch.sub(some_values, self._shifts.index_select(0, some_labels), out=some_residuals)
             residuals = residuals.to(self.product)
             self._squares.index_add_(0, labels, _squared_lengths(residuals))
             self._pending.index_add_(0, labels, residuals)
