@@ -1,9 +1,9 @@
-"""Numbers of the study of Chaudhry et al. 2022 that are made of several: worst layers, orders, labels that are needed."""
+"""Numbers of the study of Chaudhry et al. 2022 that are made of several: worst layers, orders, labels needed."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, pairwise
 
 from mixscope.papers.chaudhry2022_runs import PLANS, Setting
 from mixscope.papers.instruments import LINEARITY_ALPHAS
@@ -101,7 +101,8 @@ def every_run(read: Callable[[Outcome, str], float], methods: Sequence[str] = ()
 
     def evidence(results: Results, setting: str) -> Sample:
         chosen = methods or [method for method in results.methods(setting) if method != "logistic"]
-        values, missing = {}, []
+        values: dict[str, float] = {}
+        missing: list[str] = []
         for method in chosen:
             outcomes = results.of(setting, method)
             values |= {f"{method}, {seed}": read(outcome, setting) for seed, outcome in outcomes.items()}
@@ -216,14 +217,7 @@ def _first_crossing(places: Sequence[float], heights: Sequence[float], aim: floa
     """Return where a line through points first reaches a height; its first or last place where it does not cross."""
     if heights[0] >= aim:
         return places[0]
-    for (left, low), (right, high) in _steps(places, heights):
+    for (left, low), (right, high) in pairwise(zip(places, heights, strict=True)):
         if high >= aim:
             return left + (right - left) * (aim - low) / (high - low)
     return places[-1]
-
-
-def _steps(
-    places: Sequence[float], heights: Sequence[float]
-) -> Iterator[tuple[tuple[float, float], tuple[float, float]]]:
-    points = list(zip(places, heights, strict=True))
-    return zip(points, points[1:], strict=False)

@@ -154,7 +154,6 @@ Plan = Sequence[tuple[Setting, Sequence[str], int]]  # on what, which methods, h
 _EVERY_K = (*LABELLED, *EQUATION_2, *EMA, BASELINE)
 _VARIANTS = (DETACHED, LATE, SVHN_LAW)  # at the fewest labels
 _FEW = (*LABELLED, "ict2", "ict4", "ict2-ema", "ict4-ema", BASELINE)
-_NETWORKS = tuple(method for method in _FEW if method != BASELINE)
 
 
 def _digits(num_labels: int, *, num_steps: int = 1500, num_pairs: int = 1000) -> Setting:
@@ -201,7 +200,7 @@ PLANS: Mapping[Scale, Plan] = {
     ),
     "medium": ((_medium(250), _FEW, 3), (_medium(2000), _FEW, 3)),
     "paper": tuple(
-        (_published(data, num_labels), (*_NETWORKS, "ict3"), 5)
+        (_published(data, num_labels), (*_FEW, "ict3"), 5)
         for data, sizes in (("cifar10", SIZES), ("svhn", SIZES), ("cifar100", (10_000,)))
         for num_labels in sizes
     ),

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mixscope._random import named_generator
 from mixscope.experiment.bench import build_bench, prepare_images
+from mixscope.experiment.describe import describe_images
 from mixscope.experiment.options import ConsistencyOptions, DataOptions, MixingOptions, TrainOptions
 from mixscope.mixing.consistency import Consistency, Space
 from mixscope.mixture import blend
@@ -70,7 +71,7 @@ def logistic_regression(data: str, num_labels: int, num_test: int | None, seed: 
     )
     classifier = LogisticRegression(max_iter=5000).fit(train, images.train_labels.numpy())
     accuracy = float(classifier.score(test, images.test_labels.numpy()))
-    return Measured({"test/accuracy": accuracy, "test/error": 1 - accuracy})
+    return Measured({"test/accuracy": accuracy, "test/error": 1 - accuracy}, data=describe_images(images))
 
 
 def _trained(model: str, consistency: ConsistencyOptions) -> dict[str, Tensor]:

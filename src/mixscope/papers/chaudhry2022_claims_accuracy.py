@@ -1,0 +1,164 @@
+"""What images without labels are good for: claims 13, 15, 16 and 19a of the study of Chaudhry et al. 2022."""
+
+from mixscope.papers.chaudhry2022_evidence import (
+    SETTINGS,
+    Evidence,
+    accuracy_of,
+    every_run,
+    gain,
+    is_collapsed,
+    labels_needed,
+    shrinking_gain,
+)
+from mixscope.papers.study import Check
+from mixscope.records.claims import Claim, Group
+
+PAPER = "Chaudhry et al. 2022, experiments (text on the figures of accuracy)"
+DERIVED, PILOT = "derived here", "ours, from a pilot on digits"
+ALL = tuple(SETTINGS)
+WITH_EVERY_K = tuple(name for name in ALL if name != "fashion-mnist-250")  # of the moving average
+POINTS = "percentage points"
+PAIRED = "Difference of test accuracies at the end of training, seed by seed."
+NO_GAIN = "The mean difference is at most 0."
+EMA_WORDS = "with a moving average as the teacher, compared by its probabilities"
+
+
+def _gain(
+    number: str,
+    statement: str,
+    first: str,
+    second: str,
+    *,
+    source: str = PAPER,
+    group: Group = "paper",
+    settings: tuple[str, ...] = ALL,
+) -> Check:
+    claim = Claim(f"chaudhry2022.{number}", group, statement, source, PAIRED, NO_GAIN, low=0.0, unit=POINTS)
+    return Check(claim, settings, gain(first, second))
+
+
+def _labels(number: str, statement: str, evidence: Evidence) -> Check:
+    measured = (
+        "Labels it needs for the accuracy that mixup has with 100, over the labels the other needs; interpolated in "
+        "their logarithm between 50, 100 and 200."
+    )
+    claim = Claim(
+        f"chaudhry2022.{number}", "paper", statement, PAPER, measured, "The mean ratio is at least 1.", high=1.0
+    )
+    return Check(claim, ("digits-100",), evidence)
+
+
+COLLAPSE_CHECKS = (
+    Check(
+        Claim(
+            "chaudhry2022.13a",
+            "control",
+            "The network as its own teacher, targets detached, on logits: every run collapses to a constant.",
+            PILOT,
+            "1 for a run whose outputs do not depend on the image, run by run.",
+            "Any run does not collapse.",
+            low=1.0,
+            high=1.0,
+            is_exact=True,
+        ),
+        ("digits-50",),
+        every_run(is_collapsed, ("ict2-detached",)),
+    ),
+    Check(
+        Claim(
+            "chaudhry2022.13b",
+            "control",
+            "Its accuracy is that of guessing.",
+            PILOT,
+            "Test accuracy at the end of training; limits ours, five points about 10%.",
+            "The mean lies outside.",
+            low=0.05,
+            high=0.15,
+        ),
+        ("digits-50",),
+        every_run(accuracy_of, ("ict2-detached",)),
+    ),
+    Check(
+        Claim(
+            "chaudhry2022.13c",
+            "control",
+            f"ICT[2] {EMA_WORDS} does not collapse.",
+            PILOT,
+            "1 for a run whose outputs do not depend on the image, run by run.",
+            "Any run collapses.",
+            low=0.0,
+            high=0.0,
+            is_exact=True,
+        ),
+        ALL,
+        every_run(is_collapsed, ("ict2-ema",)),
+    ),
+)
+
+GAIN_CHECKS = (
+    _gain("15a", "ICT[2] as printed (Eq. 2) is more accurate than ERM.", "ict2", "erm"),
+    _gain("15b", "ICT[2] as printed (Eq. 2) is more accurate than mixup.", "ict2", "mixup"),
+    _gain(
+        "15c",
+        "ICT[2] as printed (Eq. 2) is more accurate than logistic regression: its gain is more than that of becoming "
+        "linear.",
+        "ict2",
+        "logistic",
+        source=DERIVED,
+        group="derived",
+    ),
+    _gain("15d", f"ICT[2] {EMA_WORDS}, is more accurate than mixup.", "ict2-ema", "mixup"),
+    _gain(
+        "15e",
+        f"ICT[2] {EMA_WORDS}, is more accurate than logistic regression.",
+        "ict2-ema",
+        "logistic",
+        source=DERIVED,
+        group="derived",
+    ),
+    _gain("15f", "ICT[4] as printed (Eq. 2) is more accurate than ICT[2].", "ict4", "ict2"),
+    _gain("15g", f"ICT[4] {EMA_WORDS}, is more accurate than ICT[2].", "ict4-ema", "ict2-ema", settings=WITH_EVERY_K),
+    *(
+        Check(
+            Claim(
+                f"chaudhry2022.15{letter}",
+                "paper",
+                f"What K = 4 gains over K = 2 shrinks with more labels, {words}.",
+                PAPER,
+                "Gain in test accuracy with 50 labels less that with 200, seed by seed.",
+                NO_GAIN,
+                low=0.0,
+                unit=POINTS,
+            ),
+            ("digits-200",),
+            shrinking_gain(first, second, fewest="digits-50"),
+        )
+        for letter, first, second, words in (
+            ("h", "ict4", "ict2", "as printed (Eq. 2)"),
+            ("i", "ict4-ema", "ict2-ema", EMA_WORDS),
+        )
+    ),
+    _labels(
+        "16a",
+        "ICT[4] as printed (Eq. 2) needs fewer labels than mixup (the paper, at 70% on CIFAR-10: 500 against 1,800).",
+        labels_needed("ict4", "mixup", target="mixup"),
+    ),
+    _labels(
+        "16b",
+        "ICT[4] as printed (Eq. 2) needs fewer labels than ICT[2].",
+        labels_needed("ict4", "ict2", target="mixup"),
+    ),
+    _labels(
+        "16c",
+        f"ICT[4] {EMA_WORDS}, needs fewer labels than mixup.",
+        labels_needed("ict4-ema", "mixup", target="mixup"),
+    ),
+    _gain(
+        "19a",
+        f"ICT[2] {EMA_WORDS}, is more accurate than ERM.",
+        "ict2-ema",
+        "erm",
+    ),
+)
+
+ACCURACY_CHECKS = (*GAIN_CHECKS, *COLLAPSE_CHECKS)
