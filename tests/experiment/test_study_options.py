@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from mixscope._errors import UserError
-from mixscope.experiment.bench import choose_labelled, choose_unlabelled, prepare_images, prepare_whole_images
 from mixscope.experiment.describe import describe_images
+from mixscope.experiment.images import choose_labelled, choose_unlabelled, prepare_images, prepare_whole_images
 from mixscope.experiment.options import ConsistencyOptions, DataOptions, MeasureOptions, MixingOptions, TrainOptions
 from mixscope.experiment.run import read_options, run_training
 from mixscope.records.store import read_run

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mixscope.experiment.bench import prepare_images
+from mixscope.experiment.images import prepare_images
+from mixscope.experiment.observer import SILENT
 from mixscope.models.catalogue import build_model, find_head, model_sites
 from mixscope.papers.chaudhry2022_checks import expected_power, floor_at
 from mixscope.papers.chaudhry2022_evidence import (
@@ -22,7 +23,7 @@ from mixscope.papers.chaudhry2022_evidence import (
 from mixscope.papers.chaudhry2022_runs import PLANS, consistency_of, trials
 from mixscope.papers.chaudhry2022_training import logistic_regression, ramp
 from mixscope.papers.chaudhry2022linearity import STUDY
-from mixscope.papers.network import SILENT, NetworkTraining
+from mixscope.papers.network import NetworkTraining
 from mixscope.papers.results import Results, read_results
 from mixscope.papers.runner import run_pending
 from mixscope.papers.study import check_study, judge_study

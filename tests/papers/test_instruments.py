@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from mixscope.experiment.bench import build_bench
+from mixscope.experiment.observer import SILENT
 from mixscope.experiment.options import DataOptions, MixingOptions, TrainOptions
 from mixscope.papers.instruments import INSTRUMENTS
-from mixscope.papers.network import SILENT, NetworkTraining
+from mixscope.papers.network import NetworkTraining
 from mixscope.training.recipe import Recipe
 
 OPTIONS = TrainOptions(

@@ -62,7 +62,7 @@ def locate(named: NamedSet, roots: list[Path]) -> tuple[Path | None, tuple[str, 
 
 
 def locate_copy(named: NamedSet, roots: list[Path]) -> Path | None:
-    """Return an archive of images that stands in for a set's own files: NAME*.tar.xz, .zip, ... in a folder of its name.
+    """Return an archive of images that stands in for a set's own files: NAME*.tar.xz or .zip in a folder of its name.
 
     Such a copy may be encoded anew (JPEG is lossy), so it is only looked for where the files themselves are nowhere.
 

@@ -8,16 +8,16 @@ from mixscope._errors import UserError
 from mixscope._files import check_writable
 from mixscope.data.images import ImageData
 from mixscope.experiment.bench import (
-    Observer,
     anchored_data,
     anchored_model,
     check_forward,
     check_sites,
-    prepare_images,
 )
 from mixscope.experiment.describe import describe_images, describe_machine, describe_model, new_record
 from mixscope.experiment.devices import build_accelerator
+from mixscope.experiment.images import prepare_images
 from mixscope.experiment.measure import Measurement, measure
+from mixscope.experiment.observer import Observer
 from mixscope.experiment.options import DataOptions, Device, MeasureOptions, options_to_dict
 from mixscope.experiment.probe import build_probe
 from mixscope.models.catalogue import build_model, find_head, load_weights, model_sites

@@ -8,10 +8,11 @@ from typing import Any
 
 from mixscope._errors import UserError
 from mixscope._files import check_writable
-from mixscope.experiment.bench import Bench, Observer, anchored, build_bench
+from mixscope.experiment.bench import Bench, anchored, build_bench
 from mixscope.experiment.describe import describe_images, describe_machine, describe_model, new_record
 from mixscope.experiment.labels import method_label
 from mixscope.experiment.measure import Measurement, measure
+from mixscope.experiment.observer import Observer
 from mixscope.experiment.options import TrainOptions, options_from_dict, options_to_dict
 from mixscope.experiment.overlay import expectation_of
 from mixscope.metrics.monitor import BLEND_ENTROPY, FLOOR_GAP

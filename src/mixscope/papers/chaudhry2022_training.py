@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from mixscope._random import named_generator
-from mixscope.experiment.bench import build_bench, prepare_images
+from mixscope.experiment.bench import build_bench
 from mixscope.experiment.describe import describe_images
+from mixscope.experiment.images import prepare_images
+from mixscope.experiment.observer import SILENT
 from mixscope.experiment.options import ConsistencyOptions, DataOptions, MixingOptions, TrainOptions
 from mixscope.mixing.consistency import Consistency, Space
 from mixscope.mixture import blend
 from mixscope.papers.chaudhry2022_checks import centred_digits
-from mixscope.papers.network import SILENT
 from mixscope.papers.trial import Measured
 from mixscope.training.recipe import Recipe
 

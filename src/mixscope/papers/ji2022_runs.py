@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mixscope.experiment.options import DataOptions, MeasureOptions, MixingOptions, TrainOptions
 from mixscope.papers.computation import Computation
@@ -120,7 +121,7 @@ def trials(scale: Scale, seeds: int | None) -> list[Trial]:
 
 def _checks(scale: Scale) -> Iterator[Trial]:
     is_short = scale == "smoke"
-    works = {
+    works: dict[str, tuple[str, dict[str, Any]]] = {
         "separation": ("separation", {"sizes": SIZES[:3] if is_short else SIZES, "num_starts": 2 if is_short else 4}),
         "bounds": ("bounds", {"sizes": SIZES, "num_draws": 300 if is_short else 20_000}),
         "conservation": ("conservation", {"sizes": SIZES, "num_draws": 60 if is_short else 600}),

@@ -11,6 +11,7 @@ from mixscope.capturing import capture_batches
 from mixscope.experiment.bench import Bench, build_bench
 from mixscope.experiment.describe import describe_images
 from mixscope.experiment.measure import measure
+from mixscope.experiment.observer import SILENT
 from mixscope.experiment.options import TrainOptions, options_to_dict
 from mixscope.experiment.overlay import expectation_of
 from mixscope.measuring import calibration_values, measure_calibration
@@ -20,22 +21,6 @@ from mixscope.papers.trial import Measured, table_of
 from mixscope.training.loop import NonFiniteLossError
 
 REVISION = 1  # of what the record of a trained network means; another number makes all be done anew
-
-
-class _Silent:
-    """Hears how a run goes on and says nothing."""
-
-    def loading(self, task: str, done: int, total: int | None) -> None:
-        """Reading data."""
-
-    def note(self, message: str) -> None:
-        """A message."""
-
-    def epoch_done(self, epoch: int, num_epochs: int, values: dict[str, Any]) -> None:
-        """An epoch."""
-
-
-SILENT = _Silent()
 
 
 @dataclass(frozen=True)
@@ -150,7 +135,7 @@ class _Follower:
             tables=tables,
             pictures=self.pictures,
             problem=problem,
-            data=describe_images(self.bench.data),
+            data=describe_images(self.bench.data, unlabelled=self.bench.unlabelled),
         )
 
     def _measure(self, epoch: int, *, is_last: bool) -> None:

@@ -1,0 +1,82 @@
+"""Which images a run works with: loaded, some labels made wrong, subsets with labels and without."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from mixscope._random import named_generator
+from mixscope.data.catalogue import load_data
+from mixscope.data.images import ImageData
+from mixscope.data.label_noise import flip_labels
+from mixscope.data.splits import balanced_subset, unlabelled_rows
+from mixscope.experiment.observer import Observer
+from mixscope.experiment.options import ConsistencyOptions, DataOptions
+
+
+def prepare_images(options: DataOptions, observer: Observer) -> ImageData:
+    """Load the images that the options name, and the subsets of them that are trained and measured on."""
+    return choose_labelled(prepare_whole_images(options, observer), options)
+
+
+def prepare_whole_images(options: DataOptions, observer: Observer) -> ImageData:
+    """Load the images that the options name: all training images, the chosen test images, wrong labels put in."""
+    data = load_data(
+        options.data,
+        data_dir=options.data_dir,
+        test_size=options.test_size,
+        split_seed=options.split_seed,
+        progress=observer.loading,
+    )
+    if options.label_noise > 0:
+        data = _with_label_noise(data, options.label_noise, split_seed=options.split_seed)
+    if options.test_subset is None:
+        return data
+    return data.test_subset(options.test_subset, generator=named_generator(options.split_seed, "test subset"))
+
+
+def choose_labelled(data: ImageData, options: DataOptions) -> ImageData:
+    """Return the data with the training images that are trained on with their labels."""
+    if options.subset is None:
+        return data
+    return data.subset(options.subset, generator=_subset_generator(options))
+
+
+def _subset_generator(options: DataOptions) -> torch.Generator:
+    return named_generator(options.split_seed, "subset")
+
+
+def choose_unlabelled(data: ImageData, options: DataOptions, consistency: ConsistencyOptions) -> Tensor | None:
+    """Return the (N, C, H, W) training images that are trained on without their labels; None where there are none."""
+    if consistency.consistency_points == 0:
+        return None
+    labels = data.train_labels
+    labelled = torch.arange(len(labels))
+    if options.subset is not None:  # the very rows that `choose_labelled` takes
+        labelled = balanced_subset(labels, options.subset, data.num_classes, _subset_generator(options))
+    if consistency.unlabelled is None and not consistency.unlabelled_disjoint:
+        return data.train_images
+    rows = unlabelled_rows(
+        labels,
+        labelled,
+        size=consistency.unlabelled,
+        num_classes=data.num_classes,
+        is_disjoint=consistency.unlabelled_disjoint,
+        generator=named_generator(options.split_seed, "unlabelled"),
+    )
+    return data.train_images[rows.to(data.train_images.device)]
+
+
+def _with_label_noise(data: ImageData, share: float, *, split_seed: int) -> ImageData:
+    """Replace a share of the labels of both parts, before any subset is chosen by them."""
+    train, test = (
+        flip_labels(
+            labels,
+            share=share,
+            num_classes=data.num_classes,
+            generator=named_generator(split_seed, "label noise", part),
+        )
+        for part, labels in enumerate((data.train_labels, data.test_labels))
+    )
+    notes = f"{data.notes}; {share:.3g} of all labels replaced by another class"
+    return replace(data, train_labels=train, test_labels=test, notes=notes)
