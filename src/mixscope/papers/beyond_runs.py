@@ -1,22 +1,22 @@
 """The runs of the question beyond the papers: those of Liu et al. 2023 that it asks about, and a few fixed switches."""
 
-from mixscope.papers.liu2023_runs import (
+from mixscope.papers.liu2023_images import small_image_trial
+from mixscope.papers.liu2023_names import (
     AUTO,
     DIGITS_EPOCHS,
     ERM,
     IMAGE_SETTINGS,
+    MEDIUM_SETTINGS,
     MIXUP,
     SWITCHES,
-    digits_trial,
-    liu_trials,
-    small_image_trial,
     switched,
 )
+from mixscope.papers.liu2023_runs import digits_trial, liu_trials
 from mixscope.papers.names import Scale
 from mixscope.papers.trial import Trial
 
 EXTRA_SWITCHES = {"digits-100": (50, 200), "digits-500": (50, 200), "fashion-mnist-500": (60,)}
-SETTINGS = (*DIGITS_EPOCHS, *IMAGE_SETTINGS, "cifar10-5000", "cifar10-5000-augmented")
+SETTINGS = (*DIGITS_EPOCHS, *IMAGE_SETTINGS, *MEDIUM_SETTINGS)
 METHODS = (ERM, MIXUP, AUTO, *(switched(epoch) for epoch in SWITCHES))
 
 

@@ -1,6 +1,5 @@
 """Claims on Liu et al. 2023 about trained networks: what long training with mixup does, and what a switch repairs."""
 
-from mixscope.papers.liu2023_claims_theory import NETWORKS
 from mixscope.papers.liu2023_evidence import (
     ABSTRACT,
     PILOT,
@@ -18,7 +17,7 @@ from mixscope.papers.liu2023_evidence import (
     sharpness_rise,
     value,
 )
-from mixscope.papers.liu2023_runs import ALPHAS, ERM, MIXUP, SIDE_EPOCHS, switched
+from mixscope.papers.liu2023_names import ALPHAS, ERM, MIXUP, NETWORK_SETTINGS, SIDE_EPOCHS, switched
 from mixscope.papers.results import Results
 from mixscope.papers.study import Check
 from mixscope.records.claims import Claim
@@ -82,7 +81,7 @@ CHECKS = (
             low=0,
             unit=POINTS,
         ),
-        NETWORKS,
+        NETWORK_SETTINGS,
         difference(MIXUP, ERM, decay),
     ),
     Check(

@@ -1,43 +1,24 @@
 """Claims on Liu et al. 2023 about simulations over draws: when risks turn, by how much, and what a switch repairs."""
 
-from itertools import pairwise
-
-from mixscope.papers.liu2023_claims_theory import FEATURES, OUTSIDE
 from mixscope.papers.liu2023_evidence import (
     DERIVED,
     PILOT,
     SUMMARY,
-    fall,
     quotient,
     ratio_within,
     size_step,
     value,
     weakest_of,
 )
-from mixscope.papers.liu2023_labels import INTRUSION_WEIGHTS
+from mixscope.papers.liu2023_names import FEATURES, OUTSIDE
 from mixscope.papers.liu2023_simulations import SIZES
 from mixscope.papers.study import Check
 from mixscope.records.claims import Claim
 
 TOY = "a teacher in the span of 100 tanh features, 20 examples, their 400 blends; one value a draw of everything"
 SIZE_STEPS = range(len(SIZES) - 1)
-RATES = [f"rate/{weight:g}" for weight in INTRUSION_WEIGHTS]
 
 CHECKS = (
-    Check(
-        Claim(
-            "liu2023.3c",
-            "control",
-            "The most probable labels do not obey the bound of 3a: they differ less often.",
-            "derived here; the limit is ours",
-            "share of pairs whose most probable labels agree although the total variation is above 0, or differ less "
-            "often than it asks; the smallest over three weights",
-            "a share of 80% or less",
-            low=0.8,
-        ),
-        ("gaussian-classes",),
-        value("drawn_labels", "argmax_failures"),
-    ),
     Check(
         Claim(
             "liu2023.5a",
@@ -173,37 +154,5 @@ CHECKS = (
         ),
         (FEATURES,),
         ratio_within("random_features", quotient("switched/end", "mixup/end")),
-    ),
-    Check(
-        Claim(
-            "liu2023.17a",
-            "derived",
-            "Even blends lie nearest to an image of a third class more often than uneven ones.",
-            PILOT,
-            "rate at weight 0.5 less that at 0.9; 5,000 pairs a seed of all images, the members left out of the "
-            "neighbours, so that the interval covers the choice of pairs alone",
-            "a rate that does not fall",
-            low=0,
-        ),
-        ("digits-all", "iris"),
-        lambda results, setting: results.sample(
-            setting, f"{setting.split('-')[0]}_intrusion", fall(RATES[0], RATES[-1])
-        ),
-    ),
-    Check(
-        Claim(
-            "liu2023.17b",
-            "derived",
-            "The rate falls at every step of the weight from the middle outwards.",
-            PILOT,
-            "rate at weights 0.5, 0.6, 0.7, 0.8, each less the next one's; the weakest of the four steps",
-            "a step up",
-            low=0,
-        ),
-        ("digits-all", "iris"),
-        lambda results, setting: weakest_of(
-            [fall(first, second) for first, second in pairwise(RATES)],
-            f"{setting.split('-')[0]}_intrusion",
-        )(results, setting),
     ),
 )

@@ -1,11 +1,14 @@
 """Figures of trained networks in the study of Liu et al. 2023: curves, turns, geometry, switches."""
 
+import math
+from dataclasses import replace
+
 import torch
 
 from mixscope.metrics.curves import end_minus_best, turning_epoch
 from mixscope.papers.figures import curves_exhibit, exhibit_name, points_series
 from mixscope.papers.liu2023_evidence import ERROR, LOSS, PERCENT, WINDOW, decay, last_error, looks
-from mixscope.papers.liu2023_runs import (
+from mixscope.papers.liu2023_names import (
     ALPHAS,
     AUTO,
     DIGITS_EPOCHS,
@@ -60,9 +63,16 @@ def settings_of(results: Results) -> list[str]:
     return [setting for setting in settings if results.of(setting, ERM) or results.of(setting, MIXUP)]
 
 
-def with_series(exhibits: list[Exhibit]) -> list[Exhibit]:
-    """Leave out the exhibits without a line."""
-    return [exhibit for exhibit in exhibits if exhibit.series]
+def shown(exhibits: list[Exhibit]) -> list[Exhibit]:
+    """Leave out exhibits without a line, and what has no place on a logarithmic axis: it would stretch the other."""
+    kept = [replace(item, series=[_after_start(line) for line in item.series]) for item in exhibits]
+    return [item for item in kept if item.series]
+
+
+def _after_start(line: Series) -> Series:
+    places = [place for place, x in enumerate(line.x) if x > 0]
+    low, high = ([edge[place] for place in places] if edge else [] for edge in (line.low, line.high))
+    return replace(line, x=[line.x[p] for p in places], y=[line.y[p] for p in places], low=low, high=high)
 
 
 def _curves_chapter(results: Results) -> Chapter:
@@ -87,7 +97,7 @@ def _curves_chapter(results: Results) -> Chapter:
         "does not, the training was too short for it, or it does not happen."
     )
     notes = ["Means over seeds with 95% intervals; the seed draws the images too. Epochs are on a logarithmic axis."]
-    return Chapter("curves", "Test error and loss through long training", text, with_series(exhibits), notes=notes)
+    return Chapter("curves", "Test error and loss through long training", text, shown(exhibits), notes=notes)
 
 
 def _turns_chapter(results: Results) -> Chapter:
@@ -122,7 +132,7 @@ def _turn_row(results: Results, setting: str, method: str) -> list[str]:
         number_text(end - rise.value),
         f"{turn.value:.0f} [{turn.low:.0f}, {turn.high:.0f}]",
         number_text(end),
-        f"{number_text(rise.value)} {interval_text(rise.low, rise.high)}",
+        interval_text(rise.value, rise.low, rise.high),
     ]
 
 
@@ -151,15 +161,21 @@ def _size_chapter(results: Results) -> Chapter:
         "The paper finds the rise larger with less data. Look for mixup's line to fall from left to right, and for ERM "
         "and the automatic switch to lie near 0."
     )
-    return Chapter("size", "Less data, larger rise", text, with_series(exhibits))
+    return Chapter("size", "Less data, larger rise", text, shown(exhibits))
 
 
 def _joined(parts: list[Series]) -> Series | None:
     filled = [part for part in parts if part.x]
     if not filled:
         return None
-    columns = {name: [value for part in filled for value in getattr(part, name)] for name in ("x", "y", "low", "high")}
-    return Series(filled[0].name, **columns, colour=filled[0].colour)
+    return Series(
+        filled[0].name,
+        [x for part in filled for x in part.x],
+        [y for part in filled for y in part.y],
+        low=[low for part in filled for low in part.low],
+        high=[high for part in filled for high in part.high],
+        colour=filled[0].colour,
+    )
 
 
 def _sides_chapter(results: Results) -> Chapter:
@@ -181,7 +197,7 @@ def _sides_chapter(results: Results) -> Chapter:
             ("squared", "Squared error", ("erm-squared", "mixup-squared")),
         )
     ]
-    exhibits = [exhibit for exhibit in with_series(exhibits) if len(exhibit.series) > 1]
+    exhibits = [exhibit for exhibit in shown(exhibits) if len(exhibit.series) > 1]
     text = (
         "200 digits. Look whether every alpha turns, whether strong weight decay takes the rise away, and whether the "
         "squared error, whose floor on blends is 0, behaves as the cross-entropy does."
@@ -199,14 +215,9 @@ def _switch_chapter(results: Results) -> Chapter:
         for method in (ERM, MIXUP)
         for mean in _means(results, setting, method)
     ]
-    autos = [
-        (epoch, error)
-        for epoch, error in zip(
-            results.sample(setting, AUTO, "mixing_off_after").values.values(),
-            results.sample(setting, AUTO, last_error).values.values(),
-            strict=True,
-        )
-    ]
+    epochs = results.sample(setting, AUTO, "mixing_off_after").values
+    errors = results.sample(setting, AUTO, last_error).values
+    autos = [(epoch, errors[seed]) for seed, epoch in epochs.items() if math.isfinite(epoch)]
     automatic = Series("automatic, each seed", [e for e, _ in autos], [y for _, y in autos], is_marked=True, colour=2)
     exhibits = (
         [
@@ -240,7 +251,7 @@ def _switch_chapter(results: Results) -> Chapter:
         "paper is recalled to find too early a switch no better than ERM and too late a one no repair: compare the "
         "ends of the left figure with its two lines."
     )
-    return Chapter("switch", "Switching mixup off", text, with_series(exhibits))
+    return Chapter("switch", "Switching mixup off", text, shown(exhibits))
 
 
 def _means(results: Results, setting: str, method: str) -> list[float]:
@@ -272,4 +283,4 @@ def _geometry_chapter(results: Results) -> Chapter:
         "Look for mixup's gradient to stay orders of magnitude above that of ERM, and whether its sharpness rises "
         "towards the end."
     )
-    return Chapter("geometry", "Gradient and sharpness", text, with_series(exhibits))
+    return Chapter("geometry", "Gradient and sharpness", text, shown(exhibits))

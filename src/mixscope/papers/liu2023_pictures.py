@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mixscope.papers.liu2023_claims_theory import FEATURES, OUTSIDE
+from mixscope.papers.liu2023_names import FEATURES, OUTSIDE
 from mixscope.papers.results import Results, numbers
 from mixscope.records.numbers import number_text
 from mixscope.report.document import Chapter, Exhibit, Listing, Series
@@ -137,7 +137,7 @@ def _modes_chapter(results: Results) -> Chapter | None:
         Series(line.name, line.x[1:], [y if y > 0 else float("nan") for y in line.y[1:]], colour=line.colour)
         for line in lines
     ]
-    bound = Exhibit("bound", "Risk above that of θ*", lines, TIME, "squared error", log_x=True, log_y=True)
+    bound = Exhibit("risk-bound", "Risk above that of θ*", lines, TIME, "squared error", log_x=True, log_y=True)
     loose = torch.tensor(list(results.sample(FEATURES, "bound_and_modes", "bound/looseness").values.values()))
     text = (
         "Left: every direction has its own clock, and only those where signal and noise have opposite signs turn. "
@@ -162,6 +162,6 @@ def _intrusion_chapter(results: Results) -> Chapter | None:
         "Look for the share to be largest for even blends."
     )
     exhibit = Exhibit(
-        "intrusion", "Blends nearest to a third class", series, "weight of the first member", "share of blends"
+        "intrusion-rates", "Blends nearest to a third class", series, "weight of the first member", "share of blends"
     )
     return Chapter("intrusion", "Blends that intrude on another class", text, [exhibit])

@@ -1,39 +1,45 @@
-"""The runs of the study of Liu et al. 2023 at each scale."""
+"""The runs of the study of Liu et al. 2023 at each scale: simulations, digits, and the images of another module."""
 
-from typing import Literal
-
-from mixscope.experiment.options import AugmentationOptions, DataOptions, MixingOptions, TrainOptions
+from mixscope.experiment.options import MixingOptions, TrainOptions
 from mixscope.papers.computation import Computation
+from mixscope.papers.liu2023_images import medium_image_trials, paper_image_trials, small_image_trials
+from mixscope.papers.liu2023_names import (
+    ALPHAS,
+    AUTO,
+    DIGITS_EPOCHS,
+    ERM,
+    FEATURES,
+    MIXUP,
+    OUTSIDE,
+    SIDE_EPOCHS,
+    SWITCHES,
+    WEIGHT_DECAY,
+    MixingOff,
+    switched,
+)
 from mixscope.papers.names import Scale
 from mixscope.papers.network import NetworkTraining
-from mixscope.papers.setups import device_of, digits, images, threads_of
+from mixscope.papers.setups import device_of, digits, threads_of
 from mixscope.papers.trial import Trial
-from mixscope.training.recipe import Loss, Recipe, Schedule
+from mixscope.training.recipe import Loss, Recipe
 
-MixingOff = int | Literal["auto"] | None
-
-ERM, MIXUP, AUTO = "erm", "mixup", "mixup-auto"
-DIGITS_BATCH, DIGITS_RATE, WEIGHT_DECAY = 50, 0.05, 1e-4  # our pilot's
+DIGITS_BATCH, DIGITS_RATE = 50, 0.05  # our pilot's
 SQUARED_RATE = 0.02  # at 0.05 the squared error diverges
-SWITCHES = (20, 50, 100, 200, 666)  # epochs of 2000 after which mixing stops
-ALPHAS = (0.2, 4.0)
 GEOMETRY_AT = (20, 100, 200, 500, 1000)  # and at the end: gradient and sharpness
-SIDE_EPOCHS = 1000  # of runs with other alphas, penalties and losses
-DIGITS_EPOCHS = {"digits-100": 1500, "digits-200": 2000, "digits-500": 800}
-IMAGE_SETTINGS = ("fashion-mnist-500", "cifar10-500", "cifar10-500-augmented")
-AUGMENTED = AugmentationOptions(crop_padding=4, flip=True)
-PAPER_SETTINGS = ("cifar10", "cifar10-15000", "cifar10-5000-augmented", "cifar100", "svhn")
 SIMULATED = {
-    "random-features": ("closed_form", "bound_and_modes", "random_features", "sizes"),
-    "outside-teacher": ("outside_bound", "outside_teacher"),
-    "gaussian-classes": ("drawn_labels",),
-    "blended-labels": ("blended_labels",),
-    "known-teachers": ("known_teachers",),
-    "digits-all": ("digits_intrusion",),
-    "iris": ("iris_intrusion",),
+    "liu2023_flow:closed_form": FEATURES,
+    "liu2023_flow:bound_and_modes": FEATURES,
+    "liu2023_flow:outside_bound": OUTSIDE,
+    "liu2023_simulations:random_features": FEATURES,
+    "liu2023_simulations:outside_teacher": OUTSIDE,
+    "liu2023_simulations:sizes": FEATURES,
+    "liu2023_labels:drawn_labels": "gaussian-classes",
+    "liu2023_labels:blended_labels": "blended-labels",
+    "liu2023_labels:known_teachers": "known-teachers",
+    "liu2023_labels:digits_intrusion": "digits-all",
+    "liu2023_labels:iris_intrusion": "iris",
 }
-IN_LABELS_MODULE = ("drawn_labels", "blended_labels", "known_teachers", "digits_intrusion", "iris_intrusion")
-NOT_IN_SMOKE = ("sizes",)
+NOT_IN_SMOKE = ("liu2023_simulations:sizes",)
 
 
 def liu_trials(scale: Scale, seeds: int | None = None) -> list[Trial]:
@@ -43,32 +49,25 @@ def liu_trials(scale: Scale, seeds: int | None = None) -> list[Trial]:
         case "smoke":
             return [*simulated, *_smoke(seeds or 1)]
         case "small":
-            return [*simulated, *_digits(seeds or 6, scale), *_images(seeds or 3)]
+            return [*simulated, *_digits(seeds or 6, scale), *small_image_trials(seeds or 3)]
         case "medium":
-            return [*simulated, *_digits(seeds or 3, scale), *_medium(seeds or 3)]
+            return [*simulated, *_digits(seeds or 3, scale), *medium_image_trials(seeds or 3)]
         case "paper":
-            return [*simulated, *_paper(seeds or 3)]
+            return [*simulated, *paper_image_trials(seeds or 3)]
 
 
 def simulated_trials(scale: Scale, seeds: int | None = None) -> list[Trial]:
     """Return the simulations: one call for each seed, the seed being its draw of everything."""
     num_seeds = seeds or (2 if scale == "smoke" else 20)
     trials = []
-    for setting, functions in SIMULATED.items():
-        for function in functions:
-            if scale == "smoke" and function in NOT_IN_SMOKE:
-                continue
-            module = "liu2023_labels" if function in IN_LABELS_MODULE else "liu2023_simulations"
-            trials += [
-                Trial(setting, function, seed, Computation(f"{module}:{function}", {"seed": seed}))
-                for seed in range(num_seeds)
-            ]
+    for function, setting in SIMULATED.items():
+        if scale == "smoke" and function in NOT_IN_SMOKE:
+            continue
+        trials += [
+            Trial(setting, function.partition(":")[2], seed, Computation(function, {"seed": seed}))
+            for seed in range(num_seeds)
+        ]
     return trials
-
-
-def switched(epoch: int) -> str:
-    """Name the method that stops mixing after an epoch."""
-    return f"mixup-off-{epoch}"
 
 
 def digits_trial(
@@ -124,64 +123,6 @@ def digits_trial(
     return Trial(setting, method, seed, work)
 
 
-def image_trial(
-    setting: str,
-    method: str,
-    seed: int,
-    *,
-    data: DataOptions,
-    model: str,
-    recipe: Recipe,
-    curve_every: int,
-    scale: Scale,
-) -> Trial:
-    """Return one training on a subset of Fashion-MNIST or CIFAR-10; "augmented" settings crop and mirror.
-
-    Args:
-        setting: Its name.
-        method: "erm" or what mixes.
-        seed: Of training; the data's own is in `data`.
-        data: The images.
-        model: Name of the network.
-        recipe: Of training.
-        curve_every: Epochs between looks at the test images.
-        scale: Decides the device.
-    """
-    options = TrainOptions(
-        data=data,
-        model=model,
-        augmentation=AUGMENTED if setting.endswith("-augmented") else AugmentationOptions(),
-        mixing=MixingOptions("none" if method == ERM else "mixup"),
-        training=recipe,
-        seed=seed,
-        device=device_of(scale),
-        threads=threads_of(scale),
-    )
-    return Trial(setting, method, seed, NetworkTraining(options, curve_every=curve_every, is_measured=False))
-
-
-def small_image_trial(setting: str, method: str, seed: int, *, mixing_off: MixingOff = None) -> Trial:
-    """Return one training of the convnet on 500 images of `IMAGE_SETTINGS`."""
-    name = "fashion-mnist" if setting.startswith("fashion") else "cifar10"
-    return image_trial(
-        setting,
-        method,
-        seed,
-        data=images(name, 500, seed=seed, num_test=1000),
-        model="convnet",
-        recipe=Recipe(
-            epochs=120 if name == "fashion-mnist" else 90,
-            batch_size=50,
-            learning_rate=0.05,
-            weight_decay=WEIGHT_DECAY,
-            schedule="constant",
-            mixing_off=mixing_off,
-        ),
-        curve_every=10,
-        scale="small",
-    )
-
-
 def _smoke(num_seeds: int) -> list[Trial]:
     trials = []
     for seed in range(num_seeds):
@@ -230,75 +171,3 @@ def _sides(seed: int, scale: Scale) -> list[Trial]:
         for method in (ERM, MIXUP)
     ]
     return [*alphas, *penalties, *squared]
-
-
-def _images(num_seeds: int) -> list[Trial]:
-    return [
-        small_image_trial(setting, method, seed, mixing_off=off)
-        for seed in range(num_seeds)
-        for setting in IMAGE_SETTINGS
-        for method, off in _three_methods().items()
-    ]
-
-
-def _three_methods() -> dict[str, MixingOff]:
-    return {ERM: None, MIXUP: None, AUTO: "auto"}
-
-
-def _medium(num_seeds: int) -> list[Trial]:
-    return [
-        image_trial(
-            setting,
-            method,
-            seed,
-            data=images("cifar10", 5000, seed=seed, num_test=5000),
-            model="resnet18",
-            recipe=Recipe(
-                epochs=150,
-                batch_size=128,
-                learning_rate=0.1,
-                weight_decay=WEIGHT_DECAY,
-                schedule="constant",
-                mixing_off=off,
-                precision="bf16",
-            ),
-            curve_every=10,
-            scale="medium",
-        )
-        for seed in range(num_seeds)
-        for setting in ("cifar10-5000", "cifar10-5000-augmented")
-        for method, off in _three_methods().items()
-    ]
-
-
-def _paper(num_seeds: int) -> list[Trial]:
-    """Return the published experiments as far as known; what is not known is on the page."""
-    trials = []
-    for seed in range(num_seeds):
-        for setting in PAPER_SETTINGS:
-            name, _, rest = setting.partition("-")
-            size = int(rest.split("-")[0]) if rest else None
-            epochs = 7000 if setting.endswith("-augmented") else 1000 if name == "svhn" else 1600
-            schedule: Schedule = "multi-step"
-            for method, off in (_three_methods() | {switched(epochs // 8): epochs // 8}).items():
-                recipe = Recipe(
-                    epochs=epochs,
-                    batch_size=128,
-                    learning_rate=0.1,
-                    weight_decay=WEIGHT_DECAY,
-                    schedule=schedule,
-                    mixing_off=off,
-                )
-                trials.append(
-                    image_trial(
-                        setting,
-                        method,
-                        seed,
-                        data=images(name, size, seed=seed),
-                        model="resnet34" if name == "cifar100" else "resnet18",
-                        recipe=recipe,
-                        curve_every=20,
-                        scale="paper",
-                    )
-                )
-    return trials

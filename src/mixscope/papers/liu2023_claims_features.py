@@ -1,15 +1,12 @@
-"""Claims on Liu et al. 2023 that are identities and bounds: exact, so that every single draw must agree."""
+"""Claims on Liu et al. 2023 about random features that are identities: every single draw must agree."""
 
-from mixscope.papers.liu2023_evidence import DERIVED, LEMMA, floor_distance, value
-from mixscope.papers.liu2023_runs import DIGITS_EPOCHS, IMAGE_SETTINGS, MIXUP, PAPER_SETTINGS
+from mixscope.papers.liu2023_evidence import DERIVED, LEMMA, value
+from mixscope.papers.liu2023_names import FEATURES, OUTSIDE
 from mixscope.papers.study import Check
 from mixscope.records.claims import Claim
 
-FEATURES, OUTSIDE = "random-features", "outside-teacher"
-NETWORKS = (*DIGITS_EPOCHS, *IMAGE_SETTINGS, "cifar10-5000", "cifar10-5000-augmented", *PAPER_SETTINGS)
 SMALL_TOY = "8 examples, 64 blends, 30 features, a random start; largest difference over the path's largest length"
 RECALLED_BOUND = "derived here; recalled of the paper's Theorem 5.2, not checked against it"
-RECALLED_FLOOR = "derived here; alpha 1 and equal classes recalled of the paper's Lemma 3.1, not checked against it"
 
 CHECKS = (
     Check(
@@ -56,123 +53,33 @@ CHECKS = (
     ),
     Check(
         Claim(
-            "liu2023.2a",
-            "derived",
-            "The mean entropy of blended labels is (1 - Σp²)(ψ(2α+1) - ψ(α+1)).",
-            RECALLED_FLOOR,
-            "largest error of the formula against quadrature, seven alphas from 0.1 to 8, equal and unequal classes",
-            "a mean entropy that differs by more than the quadrature's error",
-            high=1e-10,
-            unit="nats",
-            is_exact=True,
-        ),
-        ("blended-labels",),
-        value("blended_labels", "formula_error"),
-    ),
-    Check(
-        Claim(
-            "liu2023.2b",
-            "derived",
-            "With alpha 1 and ten equal classes the mean entropy of blended labels is 0.45 nats.",
-            RECALLED_FLOOR,
-            "mean over 200,000 drawn labels; the range is over five standard errors to each side",
-            "a mean outside the range",
-            low=0.447,
-            high=0.453,
-            unit="nats",
-            is_exact=True,
-        ),
-        ("blended-labels",),
-        value("blended_labels", "mean_entropy"),
-    ),
-    Check(
-        Claim(
-            "liu2023.2c",
-            "derived",
-            "No network's training loss on blends is below the mean entropy of the labels it was trained on.",
-            RECALLED_FLOOR,
-            "training loss less the entropy of the very targets of the epoch, smallest over training; mixup",
-            "a loss below its floor by more than single precision",
-            low=-1e-6,
-            unit="nats",
-            is_exact=True,
-        ),
-        NETWORKS,
-        value(MIXUP, floor_distance),
-    ),
-    Check(
-        Claim(
-            "liu2023.3a",
-            "derived",
-            "Labels drawn from the blend's own law differ from those drawn from its given one at least as often as the "
-            "total variation says, and that is at least the largest gap of one class.",
-            "derived here; the paper's Theorem 5.1 is recalled of most probable labels, for which it fails (3c)",
-            "pairs that violate either, of 5,000 blends of three overlapping Gaussian classes at each of three weights",
-            "one violation",
-            low=0,
-            high=0,
-            unit="violations",
-            is_exact=True,
-        ),
-        ("gaussian-classes",),
-        value("drawn_labels", "violations"),
-    ),
-    Check(
-        Claim(
-            "liu2023.3b",
-            "derived",
-            "There are labels, each with its right law, that differ just as often as the total variation says.",
-            "derived here (maximal coupling)",
-            "rate at which so drawn labels differ, from the mean total variation; largest over three weights",
-            "a rate more than five standard errors off",
-            high=5,
-            unit="standard errors",
-            is_exact=True,
-        ),
-        ("gaussian-classes",),
-        value("drawn_labels", "coupled_error"),
-    ),
-    Check(
-        Claim(
-            "liu2023.4a",
-            "derived",
-            "Under a ρ-strongly convex teacher a blend's label is too large by (ρ/2) w(1-w)|x-x'|² or more.",
-            DERIVED,
-            "smallest excess over that floor, 1,000 pairs, a quadratic plus a log-sum-exp",
-            "an excess below 0 by more than rounding",
-            low=-1e-12,
-            is_exact=True,
-        ),
-        ("known-teachers",),
-        value("known_teachers", "above_floor"),
-    ),
-    Check(
-        Claim(
-            "liu2023.4b",
-            "derived",
-            "Under a convex teacher the error of a blend's label is never negative: it does not average out.",
-            DERIVED,
-            "smallest error of the label of a blend, the same pairs",
-            "a label that is too small",
-            low=0,
-            is_exact=True,
-        ),
-        ("known-teachers",),
-        value("known_teachers", "smallest"),
-    ),
-    Check(
-        Claim(
-            "liu2023.4c",
+            "liu2023.5b",
             "control",
-            "Under a linear teacher blended labels are right.",
+            "On the same blends with the labels of the teacher the test risk is lowest at the end.",
             DERIVED,
-            "largest error of a blend's label, the same pairs",
-            "an error above rounding",
+            "risk at the end less the smallest, over that at the start",
+            "a rise above rounding",
             high=1e-12,
             is_exact=True,
         ),
-        ("known-teachers",),
-        value("known_teachers", "linear"),
+        (FEATURES,),
+        value("random_features", "clean/rise_of_first"),
+    ),
+    Check(
+        Claim(
+            "liu2023.5c",
+            "control",
+            "With those labels the distance to θ* never rises.",
+            DERIVED,
+            "largest rise between two times, over the distance at the start; a teacher in the span and one outside",
+            "a rise above rounding",
+            high=1e-12,
+            is_exact=True,
+        ),
+        (FEATURES, OUTSIDE),
+        lambda results, setting: results.sample(
+            setting, "random_features" if setting == FEATURES else "outside_teacher", "clean/distance_rise"
+        ),
     ),
     Check(
         Claim(
@@ -291,35 +198,5 @@ CHECKS = (
         ),
         (FEATURES,),
         value("closed_form", "switch_error"),
-    ),
-    Check(
-        Claim(
-            "liu2023.5b",
-            "control",
-            "On the same blends with the labels of the teacher the test risk is lowest at the end.",
-            DERIVED,
-            "risk at the end less the smallest, over that at the start",
-            "a rise above rounding",
-            high=1e-12,
-            is_exact=True,
-        ),
-        (FEATURES,),
-        value("random_features", "clean/rise_of_first"),
-    ),
-    Check(
-        Claim(
-            "liu2023.5c",
-            "control",
-            "With those labels the distance to θ* never rises.",
-            DERIVED,
-            "largest rise between two times, over the distance at the start; a teacher in the span and one outside",
-            "a rise above rounding",
-            high=1e-12,
-            is_exact=True,
-        ),
-        (FEATURES, OUTSIDE),
-        lambda results, setting: results.sample(
-            setting, "random_features" if setting == FEATURES else "outside_teacher", "clean/distance_rise"
-        ),
     ),
 )

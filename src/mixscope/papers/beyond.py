@@ -1,0 +1,211 @@
+"""Beyond the papers: does mixup with an automatic switch-off give the best of mixup and of plain training?"""
+
+import math
+import statistics
+
+from mixscope.papers.beyond_runs import SETTINGS, beyond_trials
+from mixscope.papers.figures import exhibit_name, points_series
+from mixscope.papers.liu2023_evidence import LOSS, PERCENT, best_error, difference, last_error
+from mixscope.papers.liu2023_names import AUTO, DIGITS_EPOCHS, ERM, MIXUP, SWITCHES, switched
+from mixscope.papers.results import Number, Results, column, read_number
+from mixscope.papers.study import Check, Study
+from mixscope.papers.trial import Outcome
+from mixscope.records.claims import Claim, student_interval
+from mixscope.records.numbers import interval_text, number_text
+from mixscope.records.samples import Sample, paired
+from mixscope.report.document import Chapter, Exhibit, Listing, Series
+
+OURS = "a question of our own; predicted before the runs, limits ours"
+WITH_FIXED = (*DIGITS_EPOCHS, "fashion-mnist-500")
+FIXED = (*(switched(epoch) for epoch in SWITCHES), switched(60))
+NEAR = 0.5  # percentage points
+
+
+def last_ece(outcome: Outcome) -> float:
+    """Return the expected calibration error at the end, in percent."""
+    return PERCENT * read_number(outcome, "test/ece")
+
+
+def is_switched(outcome: Outcome) -> float:
+    """Return 1 if mixing was switched off before the last epoch, 0 if it went on to the end."""
+    return float(read_number(outcome, "mixing_off_after") < column(outcome, "curve", "epoch")[-1])
+
+
+MEASURES: tuple[tuple[str, str, str | Number, str], ...] = (
+    ("1", "test error", last_error, "percentage points"),
+    ("2", "calibration error (ECE)", last_ece, "percentage points"),
+    ("3", "test cross-entropy (NLL)", LOSS, "nats"),
+)
+RIVALS = (("a", MIXUP, "mixup throughout"), ("b", ERM, "plain training"))
+
+
+def best_fixed(results: Results, setting: str) -> str | None:
+    """Return the fixed switch with the lowest mean test error at the end, chosen in hindsight; None without any."""
+    means = {}
+    for method in FIXED:
+        errors = list(results.sample(setting, method, last_error).values.values())
+        if errors:
+            means[method] = sum(errors) / len(errors)
+    return min(means, key=lambda method: means[method], default=None)
+
+
+def above_best_fixed(results: Results, setting: str) -> Sample:
+    """Return the test error with the automatic switch less that with the best fixed one, seed by seed."""
+    method = best_fixed(results, setting)
+    return Sample({}) if method is None else results.difference(setting, AUTO, method, last_error)
+
+
+def above_oracle(results: Results, setting: str) -> Sample:
+    """Return the test error with the automatic switch less that of mixup stopped at its best look."""
+    return paired(results.sample(setting, AUTO, last_error), results.sample(setting, MIXUP, best_error))
+
+
+CHECKS = (
+    *(
+        Check(
+            Claim(
+                f"beyond.{number}{letter}",
+                "derived",
+                f"Mixup that switches itself off ends with a lower {words} than {rival_words}.",
+                OURS,
+                f"{words} at the end, automatic switch less {rival_words}",
+                "a mean difference above 0",
+                high=0,
+                unit=unit,
+            ),
+            SETTINGS,
+            difference(AUTO, rival, measure),
+        )
+        for number, words, measure, unit in MEASURES
+        for letter, rival, rival_words in RIVALS
+    ),
+    Check(
+        Claim(
+            "beyond.4",
+            "derived",
+            "It ends within half a point of the best fixed switch, chosen in hindsight.",
+            OURS,
+            "test error at the end, automatic switch less the fixed one with the lowest mean test error",
+            "a mean difference above 0.5 percentage points",
+            high=NEAR,
+            unit="percentage points",
+        ),
+        WITH_FIXED,
+        above_best_fixed,
+    ),
+    Check(
+        Claim(
+            "beyond.5",
+            "derived",
+            "It ends no worse than mixup stopped at the best epoch, which only the test images can tell.",
+            OURS,
+            "test error at the end, automatic switch less the lowest of all looks of mixup",
+            "a mean difference above 0",
+            high=0,
+            unit="percentage points",
+        ),
+        SETTINGS,
+        above_oracle,
+    ),
+    Check(
+        Claim(
+            "beyond.6",
+            "control",
+            "The switch comes before training ends.",
+            OURS,
+            "share of runs in which mixing was switched off before the last epoch",
+            "a share below 0.9",
+            low=0.9,
+        ),
+        SETTINGS,
+        lambda results, setting: results.sample(setting, AUTO, is_switched),
+    ),
+)
+
+
+def _chapters(results: Results) -> list[Chapter]:
+    settings = [setting for setting in SETTINGS if results.of(setting, AUTO)]
+    chapters = [_table(results, settings), _switch_figures(results, settings)]
+    return [chapter for chapter in chapters if chapter.exhibits or (chapter.listing and chapter.listing.rows)]
+
+
+def _table(results: Results, settings: list[str]) -> Chapter:
+    rows = []
+    for setting in settings:
+        for method in results.methods(setting):
+            if not results.of(setting, method):
+                continue
+            cells = [_mean_text(results.sample(setting, method, measure)) for _, _, measure, _ in MEASURES]
+            epochs = list(results.sample(setting, method, "mixing_off_after").values.values())
+            known = [epoch for epoch in epochs if math.isfinite(epoch)]
+            off = f"{min(known):g} to {max(known):g}" if known and method == AUTO else ""
+            rows.append([f"{setting}, {method}", str(len(epochs)), *cells, off])
+    columns = ["runs", "seeds", "test error, %", "ECE, %", "NLL, nats", "mixing stopped after"]
+    text = (
+        "All at the end of training. Look within a set whether the automatic switch is as good as the better of ERM "
+        "and mixup in every column, and how far the best fixed switch, which had to be known beforehand, is below it."
+    )
+    notes = [f"Means over seeds with Student's 95% intervals. Methods: {ERM} is plain training; off-N stops after N."]
+    return Chapter("methods", "Error, calibration and loss", text, listing=Listing(columns, rows), notes=notes)
+
+
+def _mean_text(sample: Sample) -> str:
+    values = [value for value in sample.values.values() if math.isfinite(value)]
+    if len(values) < 2:
+        return number_text(values[0]) if values else "–"
+    return interval_text(statistics.mean(values), *student_interval(values))
+
+
+def _switch_figures(results: Results, settings: list[str]) -> Chapter:
+    exhibits = []
+    for setting in settings:
+        fixed = {method: float(method.rpartition("-")[2]) for method in FIXED if results.of(setting, method)}
+        places = {ERM: 1.0} | fixed | {MIXUP: _last_epoch(results, setting)}
+        for _, words, measure, unit in MEASURES:
+            lines = [
+                points_series(results, setting, places, measure, name="ERM, fixed switches, mixup", colour=0),
+                _auto_points(results, setting, measure),
+            ]
+            exhibits.append(
+                Exhibit(
+                    exhibit_name(setting, words),
+                    f"{setting}: {words}",
+                    [line for line in lines if line.x],
+                    x_title="epochs with mixing (ERM at 1)",
+                    y_title="%" if unit == "percentage points" else unit,
+                    log_x=True,
+                )
+            )
+    text = (
+        "The line goes from plain training (far left, no epoch) through fixed switches to mixup throughout; points are "
+        "the runs with the automatic switch, where it came. The best of both would be points at the lowest part of the "
+        "line, in error, calibration and loss alike."
+    )
+    return Chapter("switches", "By the number of epochs with mixing", text, [item for item in exhibits if item.series])
+
+
+def _last_epoch(results: Results, setting: str) -> float:
+    return max(column(outcome, "curve", "epoch")[-1] for outcome in results.of(setting, AUTO).values())
+
+
+def _auto_points(results: Results, setting: str, measure: str | Number) -> Series:
+    epochs = results.sample(setting, AUTO, "mixing_off_after").values
+    heights = results.sample(setting, AUTO, measure).values
+    known = [seed for seed, epoch in epochs.items() if math.isfinite(epoch) and epoch > 0]
+    return Series("automatic switch", [epochs[s] for s in known], [heights[s] for s in known], is_marked=True, colour=1)
+
+
+STUDY = Study(
+    key="beyond",
+    title="Mixup that switches itself off",
+    citation="A question of our own, after Liu et al. 2023: does the switch-off of the over-training monitor give the "
+    "best of mixup and of plain training?",
+    checks=CHECKS,
+    trials=beyond_trials,
+    chapters=_chapters,
+    deviations=(
+        "The automatic rule goes by the training loss above its floor alone; its setting was chosen before these runs.",
+        "The best fixed switch is chosen on the test images, in hindsight, which favours it.",
+        "Images, networks and epochs are those of the study of Liu et al. 2023 here, not of the paper.",
+    ),
+)
