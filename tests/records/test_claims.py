@@ -109,6 +109,11 @@ def test_missing_runs_leave_a_claim_undecided_and_are_named():
     assert judged(ABOVE, sample).verdict == judged(EXACT, Sample({"a": 0.0}, missing=("b",))).verdict == "undecided"
 
 
+def test_where_nothing_was_run_it_says_so_without_a_list_of_names():
+    assert judged(ABOVE, Sample({}, missing=("seed 0", "seed 1"))).reason == "none of its 2 runs is done"
+    assert judged(EXACT, Sample({}, missing=("seed 0",))).reason == "its run is missing"
+
+
 def test_an_excluded_run_is_named_whatever_the_verdict_and_enters_no_number():
     excluded = {"seed 3": "collapsed: accuracy 0.10"}
     held = judged(ABOVE, replace(seeds(5.0, 5.1, 5.2), excluded=excluded))

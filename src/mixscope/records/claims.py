@@ -265,6 +265,8 @@ def _doubts(sample: Sample, *, min_values: int) -> list[str]:
     """Say what keeps a sample from a verdict: values that are not there, or are no numbers."""
     odd = {name: value for name, value in sample.values.items() if not math.isfinite(value)}
     doubts = [f"{name} is {'not a number' if math.isnan(value) else 'infinite'}" for name, value in odd.items()]
+    if sample.missing and not sample.values:
+        return [f"none of its {len(sample.missing)} runs is done" if len(sample.missing) > 1 else "its run is missing"]
     if sample.missing:
         doubts.append(f"{', '.join(sample.missing)} {'is' if len(sample.missing) == 1 else 'are'} missing")
     num = len(sample.values) - len(odd)
