@@ -38,7 +38,6 @@ def _extra(scale: Scale, seeds: int | None) -> list[Trial]:
                         switched(epoch),
                         seed,
                         epochs=DIGITS_EPOCHS[setting],
-                        scale=scale,
                         mixing_off=epoch,
                     )
                     for epoch in epochs

@@ -54,6 +54,7 @@ STUDY = Study(
         "The small scale trains an MLP on 1,000 digits (Adam, cosine, 300 epochs) and a four-layer convnet on 4,000 "
         "images of Fashion-MNIST and CIFAR-10 (SGD, cosine, 20 epochs), the medium one WideResNet-28-2 on 10,000 and "
         "ResNet-18 on 20,000 images; the paper trains WideResNet-40-10 and ViT-B/4 on all images.",
+        "Networks on images compute their layers in bfloat16 while they train, with weights in float32.",
         "Only the paper scale augments images; its pictures and numbers are of unaugmented images all the same.",
         "On digits mixup draws a weight for each image, on images one for each batch; manifold and label mixup always "
         "draw one for each batch.",

@@ -19,7 +19,7 @@ from mixscope.papers.liu2023_names import (
 )
 from mixscope.papers.names import Scale
 from mixscope.papers.network import NetworkTraining
-from mixscope.papers.setups import device_of, digits, threads_of
+from mixscope.papers.setups import digits
 from mixscope.papers.trial import Trial
 from mixscope.training.recipe import Loss, Recipe
 
@@ -49,9 +49,9 @@ def liu_trials(scale: Scale, seeds: int | None = None) -> list[Trial]:
         case "smoke":
             return [*simulated, *_smoke(seeds or 1)]
         case "small":
-            return [*simulated, *_digits(seeds or 6, scale), *small_image_trials(seeds or 3)]
+            return [*simulated, *_digits(seeds or 6), *small_image_trials(seeds or 3)]
         case "medium":
-            return [*simulated, *_digits(seeds or 3, scale), *medium_image_trials(seeds or 3)]
+            return [*simulated, *_digits(seeds or 3), *medium_image_trials(seeds or 3)]
         case "paper":
             return [*simulated, *paper_image_trials(seeds or 3)]
 
@@ -76,7 +76,6 @@ def digits_trial(
     seed: int,
     *,
     epochs: int,
-    scale: Scale,
     mixing_off: MixingOff = None,
     alpha: float | None = None,
     weight_decay: float = WEIGHT_DECAY,
@@ -90,7 +89,6 @@ def digits_trial(
         method: Its name.
         seed: Of the images and of training.
         epochs: Passes.
-        scale: Decides the device.
         mixing_off: After how many epochs mixing stops.
         alpha: Of the weights' law.
         weight_decay: L2 penalty.
@@ -110,8 +108,8 @@ def digits_trial(
             mixing_off=mixing_off,
         ),
         seed=seed,
-        device=device_of(scale),
-        threads=threads_of(scale),
+        device="cpu",  # steps this small wait longer for a GPU than they compute
+        threads=1,
     )
     work = NetworkTraining(
         options,
@@ -128,46 +126,41 @@ def _smoke(num_seeds: int) -> list[Trial]:
     for seed in range(num_seeds):
         off: dict[str, MixingOff] = {ERM: None, MIXUP: None, switched(20): 20, AUTO: "auto"}
         trials += [
-            digits_trial(
-                "digits-200", method, seed, epochs=30, scale="smoke", mixing_off=epoch, has_geometry=method != AUTO
-            )
+            digits_trial("digits-200", method, seed, epochs=30, mixing_off=epoch, has_geometry=method != AUTO)
             for method, epoch in off.items()
         ]
     return trials
 
 
-def _digits(num_seeds: int, scale: Scale) -> list[Trial]:
+def _digits(num_seeds: int) -> list[Trial]:
     trials = []
     for seed in range(num_seeds):
         for setting, epochs in DIGITS_EPOCHS.items():
             is_middle = setting == "digits-200"
             trials += [
-                digits_trial(setting, ERM, seed, epochs=epochs, scale=scale, has_geometry=is_middle),
-                digits_trial(setting, MIXUP, seed, epochs=epochs, scale=scale, has_geometry=is_middle),
-                digits_trial(setting, AUTO, seed, epochs=epochs, scale=scale, mixing_off="auto"),
+                digits_trial(setting, ERM, seed, epochs=epochs, has_geometry=is_middle),
+                digits_trial(setting, MIXUP, seed, epochs=epochs, has_geometry=is_middle),
+                digits_trial(setting, AUTO, seed, epochs=epochs, mixing_off="auto"),
             ]
         for epoch in SWITCHES:
             epochs = DIGITS_EPOCHS["digits-200"]
-            trials.append(
-                digits_trial("digits-200", switched(epoch), seed, epochs=epochs, scale=scale, mixing_off=epoch)
-            )
-        trials += _sides(seed, scale)
+            trials.append(digits_trial("digits-200", switched(epoch), seed, epochs=epochs, mixing_off=epoch))
+        trials += _sides(seed)
     return trials
 
 
-def _sides(seed: int, scale: Scale) -> list[Trial]:
+def _sides(seed: int) -> list[Trial]:
     """Return the runs on 200 digits with other alphas, penalties and the squared error."""
     epochs = SIDE_EPOCHS
     alphas = [
-        digits_trial("digits-200", f"mixup-alpha-{alpha:g}", seed, epochs=epochs, scale=scale, alpha=alpha)
-        for alpha in ALPHAS
+        digits_trial("digits-200", f"mixup-alpha-{alpha:g}", seed, epochs=epochs, alpha=alpha) for alpha in ALPHAS
     ]
     penalties = [
-        digits_trial("digits-200", f"mixup-decay-{decay:g}", seed, epochs=epochs, scale=scale, weight_decay=decay)
+        digits_trial("digits-200", f"mixup-decay-{decay:g}", seed, epochs=epochs, weight_decay=decay)
         for decay in (0.0, 1e-3)
     ]
     squared = [
-        digits_trial("digits-200", f"{method}-squared", seed, epochs=epochs, scale=scale, loss="squared-error")
+        digits_trial("digits-200", f"{method}-squared", seed, epochs=epochs, loss="squared-error")
         for method in (ERM, MIXUP)
     ]
     return [*alphas, *penalties, *squared]

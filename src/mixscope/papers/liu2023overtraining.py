@@ -17,6 +17,7 @@ DEVIATIONS = (
     "The learning rate is constant and set by a pilot on other seeds; the paper is recalled to lower it in steps.",
     "Runs on 500 images last 120 epochs (Fashion-MNIST) or 90 (CIFAR-10), which is 1,200 and 900 steps; the paper is "
     "recalled to train far longer, so that a turn that is not seen here may come later.",
+    "Networks on images compute their layers in bfloat16, with weights in float32.",
     "With the squared error the learning rate is 0.02 in place of 0.05, at which training diverges.",
     "Curves are the test error after the epoch itself; the paper is recalled to show it at the epoch of the lowest "
     "training loss so far.",
