@@ -154,6 +154,7 @@ def test_methods_are_named_by_what_sets_them_apart(mixing, recipe, label):
         ("none", {"consistency_teacher": "ema", "consistency_space": "softmax"}, "ICT[2], EMA teacher, softmax"),
         ("none", {"consistency_teacher": "ema", "consistency_decay": 0.99}, "ICT[2], EMA teacher 0.99"),
         ("none", {"consistency_weight": 20.0, "consistency_ramp": 0.0}, "ICT[2], weight 20, ramp 0"),
+        ("none", {"consistency_batch": 30}, "ICT[2], 30 unlabelled a step"),
         ("none", {"unlabelled": 500, "unlabelled_disjoint": True}, "ICT[2], 500 unlabelled, disjoint"),
     ],
 )

@@ -185,6 +185,10 @@ def test_the_share_of_orders_that_are_kept_is_counted():
         {("digits-50", "erm", 0): values(0.1, 0.2, 0.1), ("digits-50", "mixup", 0): values(0.2, 0.1, 0.3)}
     )
     assert same_order(("erm", "mixup"), (1,))(results, "digits-50").values == {"seed 0": 0.5}
+    unknown = made_results(
+        {("digits-50", "erm", 0): values(0.1, 0.2, 0.1), ("digits-50", "mixup", 0): values(0.2, math.nan, 0.3)}
+    )
+    assert math.isnan(same_order(("erm", "mixup"), (1,))(unknown, "digits-50").values["seed 0"])
 
 
 def test_a_collapse_is_told_from_other_problems():

@@ -5,8 +5,10 @@ import math
 import pytest
 import torch
 
+from mixscope.papers.evidence import computed
+from mixscope.papers.figures import mean_series, mean_text
 from mixscope.papers.fisher2024_claims_confidence import IMAGES, NOISY
-from mixscope.papers.fisher2024_evidence import computed, settings_with
+from mixscope.papers.fisher2024_evidence import settings_with
 from mixscope.papers.fisher2024_figures_runs import FINAL
 from mixscope.papers.fisher2024_figures_weight import (
     PLACES,
@@ -14,8 +16,6 @@ from mixscope.papers.fisher2024_figures_weight import (
     _height,
     _offset,
     _same_class,
-    mean_series,
-    mean_text,
 )
 from mixscope.papers.fisher2024_runs import ERM, FIXED, LABELS, MIXUP, SQUARED, trials
 from mixscope.papers.fisher2024_theory import blended_features, collapse_threshold, joint_optimum, minimiser
@@ -202,7 +202,7 @@ def test_offsets_are_symmetric_and_empty_bins_are_nan():
 
 
 def test_means_over_seeds_leave_out_what_is_no_number():
-    series = mean_series("mixup", [0.0, 1.0], [[1.0, math.nan], [3.0, 5.0]], colour=1)
+    series = mean_series("mixup", [0.0, 1.0], [[1.0, 3.0], [math.nan, 5.0]], colour=1)
     assert list(series.y) == [2.0, 5.0]
     assert series.low[0] < 2 < series.high[0]
     assert series.low[1] == series.high[1] == 5.0

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from mixscope.papers.ji2022_evidence import decay_rate, fall, flattening, log_ratio, parts
+from mixscope.papers.evidence import computed
+from mixscope.papers.ji2022_evidence import decay_rate, end_ratio, fall, flattening, log_ratio
 from mixscope.papers.ji2022_landscape import conservation, planar_angles, square, stationary_points
 from mixscope.papers.ji2022_runs import SMOKE, trials
 from mixscope.papers.ji2022_simulations import generic_flow, mean_classifier, planar_flow
@@ -108,9 +109,18 @@ def test_the_rate_of_the_mean_classifier_is_1_on_the_law() -> None:
 
 def test_parts_of_a_check_are_named_and_a_check_not_run_is_missing() -> None:
     results = _results("theory", "separation", {"value/K=2": 1.0, "value/K=3": 2.0, "gram/K=2": 3.0})
-    assert parts("separation", "value")(results, "theory").values == {"K=2": 1.0, "K=3": 2.0}
+    assert computed("separation", "value")(results, "theory").values == {"K=2": 1.0, "K=3": 2.0}
     empty = Results(results.trials, {})
-    assert parts("separation", "value")(empty, "theory").missing == ("seed 0",)
+    assert computed("separation", "value")(empty, "theory").missing == ("theory-separation-seed0",)
+
+
+def test_a_ratio_at_the_end_of_a_path_is_paired_and_none_of_0() -> None:
+    sample = end_ratio("m")(_results("flow", "decay", {"end/m": 1.0, "plain/m": 4.0}), "flow")
+    assert sample.values == {"seed 0": 0.25}
+    assert sample.is_paired
+    assert sample.is_ratio
+    for values in ({"end/m": 1.0, "plain/m": 0.0}, {"end/m": None, "plain/m": 1.0}, {"end/m": 1.0}):
+        assert math.isnan(end_ratio("m")(_results("flow", "decay", {**values}), "flow").values["seed 0"])
 
 
 def test_a_logarithm_of_ratios_is_a_paired_difference() -> None:

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from mixscope.papers.evidence import quotient
 from mixscope.papers.liu2023_evidence import (
     best_error,
     between,
@@ -167,6 +168,22 @@ def test_the_weakest_step_is_the_one_that_is_judged():
     assert list(sample.values.values()) == pytest.approx([1, 1])
     falls = [size_step("rise", place, sign=-1) for place in range(2)]
     assert list(weakest_of(falls, "sizes")(results, "random-features").values.values()) == pytest.approx([-2, -2])
+
+
+def test_a_step_that_is_no_number_is_the_weakest():
+    trial = Trial("random-features", "sizes", 0, _Work(0))
+    table = {"rise": [1.0, 2.0, 3.0], "best_time": [1.0, 2.0, None]}
+    results = Results([trial], {trial.digest: outcome(tables={"settings": table})})
+    steps = [size_step(key, 1, sign=1) for key in ("rise", "best_time")]
+    for ordered in (steps, steps[::-1]):
+        assert math.isnan(weakest_of(ordered, "sizes")(results, "random-features").values["seed 0"])
+
+
+def test_a_quotient_is_by_the_smallest_and_of_no_number_where_one_is_none():
+    run = outcome({"a": 6.0, "b": 3.0, "c": 2.0, "zero": 0.0})
+    assert quotient("a", "b", "c")(run) == 3
+    for others in (("b", "unknown"), ("unknown", "b"), ("zero",)):
+        assert math.isnan(quotient("a", *others)(run))
 
 
 def test_settings_are_compared_seed_by_seed():

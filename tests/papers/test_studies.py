@@ -1,12 +1,13 @@
 """Studies: judged claim by claim, written as pages and text."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from sample_studies import claim, doubling_study
 
 from mixscope.papers.catalogue import load_study
-from mixscope.papers.publish import summarise, write_overview, write_study
+from mixscope.papers.publish import scales_not_run, summarise, write_overview, write_study
 from mixscope.papers.results import read_results
 from mixscope.papers.runner import run_pending
 from mixscope.papers.study import Check, check_study, judge_study
@@ -40,7 +41,25 @@ def test_missing_runs_leave_claims_undecided_and_are_counted(study, tmp_path):
     assert [judgement.verdict for judgement in summary.judgements] == ["undecided", "undecided"]
     assert "seed 3 is missing" in summary.judgements[0].reason
     assert "2 of 8 runs are missing." in summary.notes
-    assert "The medium scale has not been run." in summary.notes
+
+
+def test_scales_that_were_not_run_beside_a_folder_are_named(tmp_path):
+    small = tmp_path / "results" / "small"
+    assert scales_not_run(small, "small") == ["medium", "paper"]
+    (tmp_path / "results" / "medium" / "records").mkdir(parents=True)
+    assert scales_not_run(small, "small") == ["paper"]
+    study = doubling_study(tmp_path / "seen")
+    summary = summarise(study, results_of(study, tmp_path), scale="small", not_run=["paper"])
+    assert summary.notes == ["The paper scale has not been run."]
+
+
+def test_a_run_that_is_left_out_is_named(study, tmp_path):
+    results = results_of(study, tmp_path)
+    digest = results.trials[0].digest
+    collapsed = replace(results.outcomes[digest], problem="collapsed: accuracy 0.10")
+    summary = summarise(study, replace(results, outcomes={**results.outcomes, digest: collapsed}), scale="small")
+    assert "A run that is left out of means: line-low-seed0: collapsed: accuracy 0.10." in summary.notes
+    assert "seed 0 is left out (low: collapsed: accuracy 0.10)" in summary.judgements[0].reason
 
 
 def test_the_page_and_the_text_say_what_was_claimed_and_measured(study, tmp_path):

@@ -19,6 +19,7 @@ from mixscope.records.claims import (
     judgement_to_dict,
     paired,
     paired_ratio,
+    share_interval,
     student_interval,
 )
 
@@ -77,11 +78,33 @@ def test_an_interval_of_one_value_is_refused():
         student_interval([1.0])
 
 
-@pytest.mark.parametrize("value", [0.1, 1.0])
+@pytest.mark.parametrize("value", [0.11, 1.0])
 def test_without_spread_the_interval_is_the_value_and_there_is_no_effect_size(value):
     judgement = judged(replace(ABOVE, low=0.1), seeds(value, value, value))
     assert (judgement.low, judgement.high, judgement.verdict) == (value, value, "held")
     assert judgement.effect_size is None
+
+
+def test_runs_that_all_lie_on_the_limit_decide_nothing():
+    # Two methods that gave the same numbers, because what sets them apart never happened.
+    judgement = judged(replace(ABOVE, low=0.0), replace(seeds(0.0, 0.0, 0.0), is_paired=True))
+    assert (judgement.verdict, judgement.reason) == ("undecided", "every value lies exactly on the limit 0")
+    assert judged(EXACT, seeds(0.0, 0.0, 0.0)).verdict == "held"
+
+
+@pytest.mark.parametrize(
+    ("hits", "num", "verdict"), [(3, 3, "undecided"), (20, 20, "undecided"), (40, 40, "held"), (10, 40, "not held")]
+)
+def test_a_share_has_the_exact_binomial_interval(hits, num, verdict):
+    from scipy.stats import binomtest
+
+    values = seeds(*([1.0] * hits + [0.0] * (num - hits)))
+    judgement = judged(replace(ABOVE, low=0.9, is_share=True), values)
+    expected = binomtest(hits, num).proportion_ci(method="exact")
+    assert (judgement.low, judgement.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+    assert judgement.verdict == verdict
+    with pytest.raises(ValueError, match=r"values of a share must be 0 or 1, and at least one, got \[0.5\]"):
+        share_interval([0.5])
 
 
 def test_too_few_seeds_leave_a_claim_undecided_with_its_numbers():
@@ -224,7 +247,7 @@ def test_a_judgement_comes_back_from_json():
         ({"low": 1.0, "high": 1.0}, "low of demo.1 must be below high, got 1.0 twice: an interval fits in no point"),
         ({"low": math.nan}, "low of demo.1 must be finite, or None for no limit, got nan"),
         ({"high": math.inf}, "high of demo.1 must be finite, or None for no limit, got inf"),
-        ({"group": "ours"}, "group of demo.1 must be one of paper, derived, control, got 'ours'"),
+        ({"group": "ours"}, "group of demo.1 must be one of paper, recalled, derived, control, got 'ours'"),
         ({"key": ""}, "key must name the claim, got ''"),
     ],
 )

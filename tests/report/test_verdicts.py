@@ -204,7 +204,8 @@ def test_the_readme_tables_have_one_row_per_study_and_one_per_claim(markdown):
     header, first, *others = cells(markdown.render(overview_table([SUMMARY])))
     assert header == ["claim", "whose", "expected", "measured"]
     assert first[3] == (
-        "digits | MLP: 1.85 [1.73, 1.97], <strong>held</strong><br>&lt;fashion&gt;: 1.40 [1.15, 1.65], undecided"
+        "digits | MLP: 1.85 [1.73, 1.97], <strong>held</strong><br>&lt;fashion&gt;: 1.40 [1.15, 1.65], undecided: "
+        "the interval [1.15, 1.65] crosses the limit 1.4"
     )
     assert len(others) == 2
 

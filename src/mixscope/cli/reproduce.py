@@ -57,7 +57,7 @@ class Reproduce:
                 raise UserError(f"data-dir must be a folder, got {self.data_dir}")
             os.environ["MIXSCOPE_DATA"] = str(self.data_dir.absolute())  # the processes that train inherit it
         from mixscope.papers.catalogue import load_study
-        from mixscope.papers.publish import RECORDS, summarise, write_overview, write_study
+        from mixscope.papers.publish import RECORDS, scales_not_run, summarise, write_overview, write_study
         from mixscope.papers.results import read_results
         from mixscope.papers.study import check_study
 
@@ -68,7 +68,7 @@ class Reproduce:
         summaries = []
         for study in studies:
             results = read_results(trials[study.key], folder / RECORDS)
-            summaries.append(summarise(study, results, scale=self.scale))
+            summaries.append(summarise(study, results, scale=self.scale, not_run=scales_not_run(folder, self.scale)))
             page = write_study(study, results, summaries[-1], folder)
             _print_verdicts(console, study, summaries[-1])
             console.print(f"page: {page.resolve()}", soft_wrap=True, highlight=False)

@@ -50,6 +50,7 @@ def _consistency_label(options: ConsistencyOptions) -> str:
         (options.consistency_space, usual.consistency_space, f", {options.consistency_space}"),
         (options.consistency_weight, usual.consistency_weight, f", weight {options.consistency_weight:g}"),
         (options.consistency_ramp, usual.consistency_ramp, f", ramp {options.consistency_ramp:g}"),
+        (options.consistency_batch, None, f", {options.consistency_batch} unlabelled a step"),
         (options.unlabelled, None, f", {options.unlabelled} unlabelled"),
         (options.unlabelled_disjoint, False, ", disjoint"),
     ):

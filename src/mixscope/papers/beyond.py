@@ -1,29 +1,26 @@
 """Beyond the papers: does mixup with an automatic switch-off give the best of mixup and of plain training?"""
 
 import math
-import statistics
 
 from mixscope.papers.beyond_runs import SETTINGS, beyond_trials
-from mixscope.papers.figures import exhibit_name, points_series
-from mixscope.papers.liu2023_evidence import LOSS, PERCENT, best_error, difference, last_error
+from mixscope.papers.evidence import Evidence, difference, percent, value
+from mixscope.papers.figures import exhibit_name, mean_text, points_series
+from mixscope.papers.liu2023_evidence import LOSS, best_error, last_error
 from mixscope.papers.liu2023_names import AUTO, DIGITS_EPOCHS, ERM, MIXUP, SWITCHES, switched
 from mixscope.papers.results import Number, Results, column, read_number
 from mixscope.papers.study import Check, Study
 from mixscope.papers.trial import Outcome
-from mixscope.records.claims import Claim, student_interval
-from mixscope.records.numbers import interval_text, number_text
+from mixscope.records.claims import Claim
 from mixscope.records.samples import Sample, paired
 from mixscope.report.document import Chapter, Exhibit, Listing, Series
 
 OURS = "a question of our own; predicted before the runs, limits ours"
 WITH_FIXED = (*DIGITS_EPOCHS, "fashion-mnist-500")
 FIXED = (*(switched(epoch) for epoch in SWITCHES), switched(60))
-NEAR = 0.5  # percentage points
+NEAR = (0.5, 1.0, 0.05)  # percentage points of error and calibration, nats: close to the best fixed switch
 
 
-def last_ece(outcome: Outcome) -> float:
-    """Return the expected calibration error at the end, in percent."""
-    return PERCENT * read_number(outcome, "test/ece")
+last_ece = percent("test/ece")  # expected calibration error at the end
 
 
 def is_switched(outcome: Outcome) -> float:
@@ -49,10 +46,14 @@ def best_fixed(results: Results, setting: str) -> str | None:
     return min(means, key=lambda method: means[method], default=None)
 
 
-def above_best_fixed(results: Results, setting: str) -> Sample:
-    """Return the test error with the automatic switch less that with the best fixed one, seed by seed."""
-    method = best_fixed(results, setting)
-    return Sample({}) if method is None else results.difference(setting, AUTO, method, last_error)
+def above_best_fixed(measure: str | Number) -> Evidence:
+    """Return the evidence of a measure with the automatic switch less that with the best fixed one, seed by seed."""
+
+    def evidence(results: Results, setting: str) -> Sample:
+        method = best_fixed(results, setting)
+        return Sample({}) if method is None else results.difference(setting, AUTO, method, measure)
+
+    return evidence
 
 
 def above_oracle(results: Results, setting: str) -> Sample:
@@ -79,19 +80,22 @@ CHECKS = (
         for number, words, measure, unit in MEASURES
         for letter, rival, rival_words in RIVALS
     ),
-    Check(
-        Claim(
-            "beyond.4",
-            "derived",
-            "It ends within half a point of the best fixed switch, chosen in hindsight.",
-            OURS,
-            "test error at the end, automatic switch less the fixed one with the lowest mean test error",
-            "a mean difference above 0.5 percentage points",
-            high=NEAR,
-            unit="percentage points",
-        ),
-        WITH_FIXED,
-        above_best_fixed,
+    *(
+        Check(
+            Claim(
+                f"beyond.4{letter}",
+                "derived",
+                f"Its {words} ends close to that of the best fixed switch, chosen in hindsight.",
+                f"{OURS}; of calibration and loss asked after the runs" if letter != "a" else OURS,
+                f"{words} at the end, automatic switch less the fixed one with the lowest mean test error",
+                f"a mean difference above {near:g} {unit}",
+                high=near,
+                unit=unit,
+            ),
+            WITH_FIXED,
+            above_best_fixed(measure),
+        )
+        for letter, near, (_, words, measure, unit) in zip("abc", NEAR, MEASURES, strict=True)
     ),
     Check(
         Claim(
@@ -116,9 +120,10 @@ CHECKS = (
             "share of runs in which mixing was switched off before the last epoch",
             "a share below 0.9",
             low=0.9,
+            is_share=True,
         ),
         SETTINGS,
-        lambda results, setting: results.sample(setting, AUTO, is_switched),
+        value(AUTO, is_switched),
     ),
 )
 
@@ -135,7 +140,9 @@ def _table(results: Results, settings: list[str]) -> Chapter:
         for method in results.methods(setting):
             if not results.of(setting, method):
                 continue
-            cells = [_mean_text(results.sample(setting, method, measure)) for _, _, measure, _ in MEASURES]
+            cells = [
+                mean_text(results.sample(setting, method, measure).values.values()) for _, _, measure, _ in MEASURES
+            ]
             epochs = list(results.sample(setting, method, "mixing_off_after").values.values())
             known = [epoch for epoch in epochs if math.isfinite(epoch)]
             off = f"{min(known):g} to {max(known):g}" if known and method == AUTO else ""
@@ -147,13 +154,6 @@ def _table(results: Results, settings: list[str]) -> Chapter:
     )
     notes = [f"Means over seeds with Student's 95% intervals. Methods: {ERM} is plain training; off-N stops after N."]
     return Chapter("methods", "Error, calibration and loss", text, listing=Listing(columns, rows), notes=notes)
-
-
-def _mean_text(sample: Sample) -> str:
-    values = [value for value in sample.values.values() if math.isfinite(value)]
-    if len(values) < 2:
-        return number_text(values[0]) if values else "–"
-    return interval_text(statistics.mean(values), *student_interval(values))
 
 
 def _switch_figures(results: Results, settings: list[str]) -> Chapter:
@@ -204,7 +204,9 @@ STUDY = Study(
     trials=beyond_trials,
     chapters=_chapters,
     deviations=(
-        "The automatic rule goes by the training loss above its floor alone; its setting was chosen before these runs.",
+        "The automatic rule goes by the training loss above its floor alone; its setting was chosen "
+        "before these runs, but on digits and with this same network (benchmarks/results/switch_off.json): only the "
+        "image sets are new to it.",
         "The best fixed switch is chosen on the test images, in hindsight, which favours it.",
         "Images, networks and epochs are those of the study of Liu et al. 2023 here, not of the paper.",
     ),

@@ -2,7 +2,6 @@
 
 from mixscope.papers.chaudhry2022_evidence import (
     SETTINGS,
-    Evidence,
     accuracy_of,
     every_run,
     gain,
@@ -10,11 +9,12 @@ from mixscope.papers.chaudhry2022_evidence import (
     labels_needed,
     shrinking_gain,
 )
+from mixscope.papers.evidence import DERIVED, Evidence
 from mixscope.papers.study import Check
 from mixscope.records.claims import Claim, Group
 
 PAPER = "Chaudhry et al. 2022, experiments (text on the figures of accuracy)"
-DERIVED, PILOT = "derived here", "ours, from a pilot on digits"
+PILOT = "ours, from a pilot on digits"
 ALL = tuple(SETTINGS)
 WITH_EVERY_K = tuple(name for name in ALL if name != "fashion-mnist-250")  # of the moving average
 POINTS = "percentage points"
@@ -160,5 +160,3 @@ GAIN_CHECKS = (
         "erm",
     ),
 )
-
-ACCURACY_CHECKS = (*GAIN_CHECKS, *COLLAPSE_CHECKS)

@@ -6,12 +6,11 @@ from dataclasses import replace
 from itertools import combinations, pairwise
 
 from mixscope.papers.chaudhry2022_runs import PLANS, Setting
+from mixscope.papers.evidence import Evidence, difference, percent
 from mixscope.papers.instruments import LINEARITY_ALPHAS
-from mixscope.papers.results import Number, Results, column, read_number
+from mixscope.papers.results import Results, column, read_number
 from mixscope.papers.trial import Outcome
 from mixscope.records.samples import Sample, paired, paired_ratio
-
-Evidence = Callable[[Results, str], Sample]
 
 SETTINGS: dict[str, Setting] = {setting.name: setting for plan in PLANS.values() for setting, _, _ in plan}
 DIGITS = ("digits-50", "digits-100", "digits-200")
@@ -23,7 +22,6 @@ SITES = {
 }  # the paper's layers 0 to 5
 NUM_LAYERS = 6
 ACCURACY = "test/accuracy"
-POINTS = 100.0  # percentage points of an accuracy of 1
 COLLAPSED = "collapsed"
 
 
@@ -33,19 +31,9 @@ def site_key(setting: str, layer: int, name: str, *, alpha: float | None = None)
     return f"linearity/alpha={chosen.alpha if alpha is None else alpha:g}/{SITES[chosen.model][layer]}/{name}"
 
 
-def number(method: str, key: str | Number) -> Evidence:
-    """Return the evidence of one number per run."""
-    return lambda results, setting: results.sample(setting, method, key)
-
-
 def gain(first: str, second: str) -> Evidence:
     """Return the evidence of how much more accurate one method is, in percentage points, seed by seed."""
-
-    def evidence(results: Results, setting: str) -> Sample:
-        sample = results.difference(setting, first, second, ACCURACY)
-        return replace(sample, values={name: POINTS * value for name, value in sample.values.items()})
-
-    return evidence
+    return difference(first, second, percent(ACCURACY))
 
 
 def worst_ratio(
@@ -155,13 +143,12 @@ def same_order(methods: Sequence[str], layers: Sequence[int]) -> Evidence:
                 for alpha in others:
                     key = site_key(setting, layer, "nonlinearity", alpha=alpha)
                     other = results.difference(setting, first, second, key)
-                    agree = {run: float(own.values[run] * other.values[run] > 0) for run in own.values}
+                    agree = {run: _has_same_sign(own.values[run], other.values[run]) for run in own.values}
                     kept.append(replace(own, values=agree, is_paired=False))
         runs = [run for run in kept[0].values if all(run in sample.values for sample in kept)]
-        left_out = {name: why for sample in kept for name, why in sample.excluded.items()}
-        missing = {name for sample in kept for name in sample.missing} - set(left_out)
+        missing, excluded = _left_out(kept)
         values = {run: sum(sample.values[run] for sample in kept) / len(kept) for run in runs}
-        return Sample(values, missing=tuple(sorted(missing)), excluded=left_out)
+        return Sample(values, missing=missing, excluded=excluded)
 
     return evidence
 
@@ -178,9 +165,7 @@ def labels_needed(method: str, reference: str, *, target: str) -> Evidence:
         samples = {
             name: [results.sample(size, name, ACCURACY) for size in sizes] for name in {method, reference, target}
         }
-        every = [sample for group in samples.values() for sample in group]
-        excluded = {seed: why for sample in every for seed, why in sample.excluded.items()}
-        missing = {seed for sample in every for seed in sample.missing} - set(excluded)
+        missing, excluded = _left_out([sample for group in samples.values() for sample in group])
         values = {}
         aims = results.sample(setting, target, ACCURACY).values
         for seed in aims:
@@ -192,7 +177,7 @@ def labels_needed(method: str, reference: str, *, target: str) -> Evidence:
                 for name in (method, reference)
             ]
             values[seed] = 2 ** (needed[0] - needed[1])
-        return Sample(values, is_paired=True, missing=tuple(sorted(missing)), excluded=excluded, is_ratio=True)
+        return Sample(values, is_paired=True, missing=missing, excluded=excluded, is_ratio=True)
 
     return evidence
 
@@ -204,6 +189,19 @@ def shrinking_gain(first: str, second: str, *, fewest: str) -> Evidence:
         return paired(gain(first, second)(results, fewest), gain(first, second)(results, setting))
 
     return evidence
+
+
+def _has_same_sign(first: float, second: float) -> float:
+    """Return 1 for two numbers of one sign, 0 for others, NaN where one is none."""
+    product = first * second
+    return product if math.isnan(product) else float(product > 0)
+
+
+def _left_out(samples: Sequence[Sample]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the runs that any of several samples misses, and those that any excludes, with the reason."""
+    excluded = {name: why for sample in samples for name, why in sample.excluded.items()}
+    missing = {name for sample in samples for name in sample.missing} - set(excluded)
+    return tuple(sorted(missing)), excluded
 
 
 def _sizes_like(results: Results, setting: str) -> list[str]:

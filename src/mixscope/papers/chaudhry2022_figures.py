@@ -1,21 +1,19 @@
 """Figures of the study of Chaudhry et al. 2022: accuracy by number of labels and along training; what collapsed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-import torch
-
-from mixscope.metrics.bootstrap import student_interval
-from mixscope.papers.chaudhry2022_evidence import ACCURACY, POINTS, SETTINGS
+from mixscope.papers.chaudhry2022_evidence import ACCURACY, SETTINGS
 from mixscope.papers.chaudhry2022_figures_layers import (
     METHODS,
     along_training_chapter,
     known_layers_chapter,
     laws_chapter,
     layers_chapter,
-    line_through,
 )
-from mixscope.papers.figures import curves_exhibit, exhibit_name
-from mixscope.papers.results import Results, column, read_number
+from mixscope.papers.evidence import PERCENT, percent
+from mixscope.papers.figures import curves_exhibit, exhibit_name, line_through, mean_and_interval
+from mixscope.papers.results import Results, column
 from mixscope.records.samples import Sample
 from mixscope.report.document import Chapter, Exhibit, Listing, Series
 
@@ -55,8 +53,8 @@ def _accuracies(results: Results, run: Sequence[str]) -> Chapter:
         for family, members in FAMILIES.items():
             methods = ("erm", "mixup", *members)
             series = [_by_labels(results, sizes, method, colour=place) for place, method in enumerate(methods)]
-            baseline = _by_labels(results, sizes, "logistic", is_reference=True)
-            lines = [line for line in (*series, baseline) if line is not None]
+            baseline = replace(_by_labels(results, sizes, "logistic"), low=[], high=[], is_reference=True)
+            lines = [line for line in (*series, baseline) if line.x]
             if len(sizes) > 1 and lines:
                 exhibits.append(
                     Exhibit(
@@ -95,13 +93,13 @@ def _trainings(results: Results, run: Sequence[str]) -> Chapter:
             ACCURACY,
             title=f"Test accuracy, {setting}",
             y_title="test accuracy (%)",
-            factor=POINTS,
+            factor=PERCENT,
         )
         collapsed = [
             Series(
                 f"{(METHODS | OTHERS)[method]}, {seed}, collapsed",
                 column(outcome, "curve", "epoch"),
-                [POINTS * value for value in column(outcome, "curve", ACCURACY)],
+                [PERCENT * value for value in column(outcome, "curve", ACCURACY)],
                 is_reference=True,
             )
             for method in results.methods(setting)
@@ -118,24 +116,15 @@ def _trainings(results: Results, run: Sequence[str]) -> Chapter:
     )
 
 
-def _by_labels(
-    results: Results, sizes: Sequence[str], method: str, *, colour: int | None = None, is_reference: bool = False
-) -> Series | None:
-    samples = {
-        SETTINGS[setting].num_labels: results.sample(
-            setting, method, lambda outcome: POINTS * read_number(outcome, ACCURACY)
-        )
-        for setting in sizes
-    }
-    return line_through(samples, name=(METHODS | OTHERS)[method], colour=colour, is_reference=is_reference)
+def _by_labels(results: Results, sizes: Sequence[str], method: str, *, colour: int | None = None) -> Series:
+    samples = [(SETTINGS[size].num_labels, results.sample(size, method, percent(ACCURACY))) for size in sizes]
+    return line_through(samples, name=(METHODS | OTHERS)[method], colour=colour)
 
 
 def _percent(sample: Sample) -> str:
-    values = POINTS * torch.tensor(list(sample.values.values()), dtype=torch.float64)
     collapsed = f" ({len(sample.excluded)} collapsed)" if sample.excluded else ""
-    if not len(values):
+    if not sample.values:
         return collapsed.strip(" ()") or "–"
-    if len(values) == 1:
-        return f"{float(values[0]):.1f}{collapsed}"
-    interval = student_interval(values)
-    return f"{float(values.mean()):.1f} [{interval.low:.1f}, {interval.high:.1f}]{collapsed}"
+    mean, low, high = mean_and_interval(PERCENT * value for value in sample.values.values())
+    interval = f" [{low:.1f}, {high:.1f}]" if len(sample.values) > 1 else ""
+    return f"{mean:.1f}{interval}{collapsed}"

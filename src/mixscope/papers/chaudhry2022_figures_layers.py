@@ -1,15 +1,9 @@
 """Figures of the study of Chaudhry et al. 2022: how linear layers are, along training and at its end."""
 
-from collections.abc import Mapping
-
-import torch
-
-from mixscope.metrics.bootstrap import student_interval
 from mixscope.papers.chaudhry2022_evidence import NUM_LAYERS, site_key
-from mixscope.papers.figures import curves_exhibit, exhibit_name
+from mixscope.papers.figures import above_zero, curves_exhibit, exhibit_name, kept, line_through
 from mixscope.papers.instruments import LINEARITY_ALPHAS
 from mixscope.papers.results import Results, column
-from mixscope.records.samples import Sample
 from mixscope.report.document import Chapter, Exhibit, Listing, Series
 
 METHODS = {
@@ -26,6 +20,7 @@ NUMBERS = {
     "angle_degrees": ("Angle", "degrees"),
     "relative_defect": ("Relative defect", "defect / spread of the features"),
 }
+ROUNDING = 1e-6  # of the relative defect: below it a layer is affine
 
 
 def layers_chapter(results: Results, setting: str) -> Chapter:
@@ -54,11 +49,10 @@ def _layer_series(results: Results, setting: str, name: str, *, alpha: float | N
     series = []
     for place, (method, label) in enumerate(METHODS.items()):
         keys = {layer: site_key(setting, layer, name, alpha=alpha) for layer in range(NUM_LAYERS)}
-        samples = {layer: results.sample(setting, method, key) for layer, key in keys.items()}
-        line = line_through(samples, name=label, colour=place, is_positive=name == "relative_defect")
-        if line is not None:
-            series.append(line)
-    return series
+        samples = [(layer, results.sample(setting, method, key)) for layer, key in keys.items()]
+        line = line_through(samples, name=label, colour=place)
+        series.append(_off_rounding(line) if name == "relative_defect" else line)
+    return [line for line in series if line.x]
 
 
 def along_training_chapter(results: Results, setting: str) -> Chapter:
@@ -125,41 +119,6 @@ def known_layers_chapter(results: Results) -> Chapter:
     )
 
 
-def line_through(
-    samples: Mapping[int, Sample],
-    *,
-    name: str,
-    colour: int | None,
-    is_reference: bool = False,
-    is_positive: bool = False,
-) -> Series | None:
-    """Return the line through the means of samples at places, with Student's 95% interval; None without any.
-
-    Args:
-        samples: Place on the x axis to what was measured there.
-        name: In the legend.
-        colour: Place among the colours.
-        is_reference: Whether it is grey and dotted, and without interval.
-        is_positive: Whether it is meant for a logarithmic axis: what is 0 but for rounding is left out.
-    """
-    x: list[float] = []
-    y: list[float] = []
-    low: list[float] = []
-    high: list[float] = []
-    for place, sample in samples.items():
-        values = torch.tensor(list(sample.values.values()), dtype=torch.float64)
-        values = values[values.isfinite()]
-        if not len(values):
-            continue
-        mean = float(values.mean())
-        if is_positive and mean < 1e-6:  # an affine layer: rounding, off a logarithmic axis
-            continue
-        interval = student_interval(values) if len(values) > 1 else None
-        x.append(float(place))
-        y.append(mean)
-        bottom = mean if interval is None else interval.low
-        low.append(mean if is_positive and bottom <= 0 else bottom)
-        high.append(mean if interval is None else interval.high)
-    if is_reference:
-        low, high = [], []
-    return Series(name, x, y, low=low, high=high, colour=colour, is_reference=is_reference) if x else None
+def _off_rounding(line: Series) -> Series:
+    """Return the line for a logarithmic axis: without affine layers, which are 0 but for rounding."""
+    return above_zero(kept(line, [row for row, mean in enumerate(line.y) if mean >= ROUNDING]))

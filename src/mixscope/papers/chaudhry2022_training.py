@@ -14,10 +14,9 @@ from mixscope.experiment.options import ConsistencyOptions, DataOptions, MixingO
 from mixscope.mixing.consistency import Consistency, Space
 from mixscope.mixture import blend
 from mixscope.papers.chaudhry2022_checks import centred_digits
+from mixscope.papers.chaudhry2022_runs import DIGITS_TEST
 from mixscope.papers.trial import Measured
 from mixscope.training.recipe import Recipe
-
-DIGITS_TEST = 600  # as the networks have
 
 
 def ramp() -> Measured:

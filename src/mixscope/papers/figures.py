@@ -1,14 +1,87 @@
-"""Figures that several studies draw: curves over epochs with their spread over seeds, and clouds of points."""
+"""Figures that several studies draw: means with their spread over seeds, curves over epochs, clouds of points."""
 
 import math
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-import torch
-
-from mixscope.metrics.bootstrap import student_interval
 from mixscope.papers.results import Number, Results
+from mixscope.records.claims import student_interval
+from mixscope.records.numbers import interval_text, number_text
+from mixscope.records.samples import Sample
 from mixscope.report.document import Exhibit, Series
+
+
+def mean_and_interval(values: Iterable[float]) -> tuple[float, float, float]:
+    """Return the mean of the finite values and both ends of its 95% interval; of a single value the value itself.
+
+    Example:
+        >>> mean_and_interval([0.25, math.nan]), mean_and_interval([])
+        ((0.25, 0.25, 0.25), (nan, nan, nan))
+    """
+    finite = [value for value in values if math.isfinite(value)]
+    if len(finite) < 2:
+        only = finite[0] if finite else math.nan
+        return only, only, only
+    return statistics.mean(finite), *student_interval(finite)
+
+
+def mean_text(values: Iterable[float]) -> str:
+    """Return a mean over seeds with its 95% interval; "–" without any.
+
+    Example:
+        >>> mean_text([1.0, 2.0, 3.0]), mean_text([0.25, math.nan]), mean_text([])
+        ('2.00 [−0.48, 4.48]', '0.25', '–')
+    """
+    finite = [value for value in values if math.isfinite(value)]
+    if len(finite) < 2:
+        return number_text(finite[0]) if finite else "–"
+    return interval_text(*mean_and_interval(finite))
+
+
+def mean_series(name: str, x: Sequence[float], columns: Iterable[Iterable[float]], *, colour: int | None) -> Series:
+    """Return the line through means over seeds with Student's 95% interval; a seed without a value is left out there.
+
+    Args:
+        name: In the legend.
+        x: Places.
+        columns: For each place the values of the seeds.
+        colour: Place among the colours.
+    """
+    rows = [(place, *mean_and_interval(column)) for place, column in zip(x, columns, strict=True)]
+    _, means, lows, highs = ([row[part] for row in rows] for part in range(4))
+    return Series(name, x, means, low=lows, high=highs, colour=colour)
+
+
+def line_through(samples: Iterable[tuple[float, Sample]], *, name: str, colour: int | None) -> Series:
+    """Return the line through the means of samples with their intervals; a place without a number is left out.
+
+    Args:
+        samples: Place on the x axis, and what was measured there.
+        name: In the legend.
+        colour: Place among the colours.
+    """
+    columns = [(float(place), list(sample.values.values())) for place, sample in samples]
+    found = [(place, values) for place, values in columns if any(map(math.isfinite, values))]
+    return mean_series(name, [place for place, _ in found], [values for _, values in found], colour=colour)
+
+
+def kept(line: Series, rows: Sequence[int]) -> Series:
+    """Return some of the points of a line."""
+    x, y = ([column[row] for row in rows] for column in (line.x, line.y))
+    low, high = ([edge[row] for row in rows] if edge else [] for edge in (line.low, line.high))
+    return replace(line, x=x, y=y, low=low, high=high)
+
+
+def after_start(line: Series) -> Series:
+    """Return the line without what has no place on a logarithmic x axis, epoch 0 for example."""
+    return kept(line, [row for row, place in enumerate(line.x) if place > 0])
+
+
+def above_zero(line: Series) -> Series:
+    """Return the line with an interval that reaches below 0 cut at the line, for a logarithmic y axis."""
+    return replace(line, low=[low if low > 0 else line.y[row] for row, low in enumerate(line.low)])
 
 
 def curve_series(
@@ -37,16 +110,8 @@ def curve_series(
     epochs, curves = results.curves(setting, method, table, key)
     if not curves:
         return None
-    values = torch.tensor(curves, dtype=torch.float64) * factor
-    means, lows, highs = [], [], []
-    for column in values.unbind(dim=1):
-        finite = column[column.isfinite()]
-        mean = float(finite.mean()) if len(finite) else math.nan
-        interval = student_interval(finite) if len(finite) > 1 else None
-        means.append(mean)
-        lows.append(mean if interval is None else interval.low)
-        highs.append(mean if interval is None else interval.high)
-    return Series(name or method, epochs, means, low=lows, high=highs, colour=colour)
+    columns = ([factor * value for value in column] for column in zip(*curves, strict=True))
+    return mean_series(name or method, epochs, columns, colour=colour)
 
 
 def curves_exhibit(
@@ -106,18 +171,8 @@ def points_series(
         name: In the legend.
         colour: Place among the colours.
     """
-    x, y, low, high = [], [], [], []
-    for method, place in methods.items():
-        values = torch.tensor(list(results.sample(setting, method, number).values.values()), dtype=torch.float64)
-        values = values[values.isfinite()]
-        if not len(values):
-            continue
-        interval = student_interval(values) if len(values) > 1 else None
-        x.append(place)
-        y.append(float(values.mean()))
-        low.append(y[-1] if interval is None else interval.low)
-        high.append(y[-1] if interval is None else interval.high)
-    return Series(name, x, y, low=low, high=high, colour=colour)
+    samples = [(place, results.sample(setting, method, number)) for method, place in methods.items()]
+    return line_through(samples, name=name, colour=colour)
 
 
 def exhibit_name(*parts: str) -> str:

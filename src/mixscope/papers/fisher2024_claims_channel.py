@@ -1,16 +1,7 @@
 """Claims on Fisher et al. 2024 about where networks put blends: along the classifier, or along a channel."""
 
-from mixscope.papers.fisher2024_evidence import (
-    ABSTRACT,
-    DERIVED,
-    PAIRS,
-    READ,
-    RECALLED,
-    difference,
-    ratio,
-    settings_with,
-    value,
-)
+from mixscope.papers.evidence import RECALLED, difference, ratio, value
+from mixscope.papers.fisher2024_evidence import ABSTRACT, DERIVED, PAIRS, READ, settings_with
 from mixscope.papers.fisher2024_runs import ERM, FIXED, MIXUP, SQUARED
 from mixscope.papers.results import read_number
 from mixscope.papers.study import Check
@@ -193,7 +184,7 @@ CHECKS = (
     Check(
         Claim(
             "fisher2024.11a",
-            "paper",
+            "recalled",
             "Under mixup blends of two classes gather in the middle of the channel, though weights are spread evenly.",
             RECALLED,
             "density in the middle third of the way across (to the 90% quantile of |x1 - x2|) over an even spread's; "

@@ -1,13 +1,7 @@
 """Claims on Fisher et al. 2024 about test images: calibration, confidence where it is wrong, accuracy."""
 
-from mixscope.papers.fisher2024_evidence import (
-    PREDICTED,
-    READ,
-    RECALLED,
-    difference,
-    ratio,
-    settings_with,
-)
+from mixscope.papers.evidence import RECALLED, difference, percent, ratio
+from mixscope.papers.fisher2024_evidence import PREDICTED, READ, settings_with
 from mixscope.papers.fisher2024_runs import ERM, FIXED, MIXUP
 from mixscope.papers.results import read_number
 from mixscope.papers.study import Check
@@ -17,10 +11,6 @@ from mixscope.records.claims import Claim
 CLEAN = settings_with(ERM, MIXUP)
 NOISY = settings_with(ERM, MIXUP, is_noisy=True)
 IMAGES = tuple(name for name in CLEAN if not name.startswith("digits"))
-
-
-def _accuracy(outcome: Outcome) -> float:
-    return 100 * read_number(outcome, "test/accuracy")
 
 
 def _relative_gap(outcome: Outcome) -> float:
@@ -74,7 +64,7 @@ CHECKS = (
     Check(
         Claim(
             "fisher2024.17a",
-            "paper",
+            "recalled",
             "Misclassified test images are predicted with less confidence under mixup.",
             RECALLED,
             "mean confidence where the class is wrong, mixup less plain training, seed by seed; mean over seeds",
@@ -111,6 +101,6 @@ CHECKS = (
             unit="percentage points",
         ),
         settings_with(MIXUP, FIXED),
-        difference(FIXED, MIXUP, _accuracy),
+        difference(FIXED, MIXUP, percent("test/accuracy")),
     ),
 )

@@ -1,6 +1,7 @@
 """Negative controls on Fisher et al. 2024: what must not be seen without mixup, or where it cannot help."""
 
-from mixscope.papers.fisher2024_evidence import DERIVED, PAIRS, PREDICTED, difference, settings_with, value
+from mixscope.papers.evidence import difference, value
+from mixscope.papers.fisher2024_evidence import DERIVED, PAIRS, PREDICTED, settings_with
 from mixscope.papers.fisher2024_runs import ERM, LABELS, MIXUP
 from mixscope.papers.results import read_number
 from mixscope.papers.study import Check

@@ -1,6 +1,7 @@
 """Claims on Fisher et al. 2024 about the unconstrained model: exact, so that every single case must agree."""
 
-from mixscope.papers.fisher2024_evidence import DERIVED, computed
+from mixscope.papers.evidence import computed
+from mixscope.papers.fisher2024_evidence import DERIVED
 from mixscope.papers.fisher2024_runs import THEORY
 from mixscope.papers.study import Check
 from mixscope.records.claims import Claim

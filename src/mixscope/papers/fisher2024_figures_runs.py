@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 
-from mixscope.papers.figures import curves_exhibit, exhibit_name
+from mixscope.papers.evidence import percent
+from mixscope.papers.figures import curves_exhibit, exhibit_name, mean_series
 from mixscope.papers.fisher2024_figures import COLOURS, NAMES, clean_settings
-from mixscope.papers.fisher2024_figures_weight import mean_series, numbers_listing
+from mixscope.papers.fisher2024_figures_weight import numbers_listing
 from mixscope.papers.fisher2024_runs import ERM, MIXUP, THEORY
 from mixscope.papers.results import Number, Results, read_number
 from mixscope.papers.trial import Outcome
 from mixscope.report.document import Chapter, Exhibit, Series
 
 FINAL: Mapping[str, str | Number] = {
-    "test accuracy, %": lambda run: 100 * read_number(run, "test/accuracy"),
+    "test accuracy, %": percent("test/accuracy"),
     "ECE": "test/ece",
     "confidence, right": "test/confidence_right",
     "confidence, wrong": "test/confidence_wrong",
@@ -99,8 +100,8 @@ def _layers(results: Results, setting: str) -> Exhibit:
         runs = _finished(results, setting, method)
         if runs:
             layers = [float(number) for number in range(1, len(runs[0].pictures["sites"]) + 1)]
-            rows = [[read_number(run, _defect(site)) for site in run.pictures["sites"]] for run in runs]
-            series.append(mean_series(NAMES[method], layers, rows, colour=COLOURS[method]))
+            rows = ([read_number(run, _defect(site)) for site in run.pictures["sites"]] for run in runs)
+            series.append(mean_series(NAMES[method], layers, zip(*rows, strict=True), colour=COLOURS[method]))
     return Exhibit(
         exhibit_name("layers", setting),
         f"{setting}: at the end, by layer",

@@ -2,15 +2,14 @@
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from mixscope.papers.figures import exhibit_name
+from mixscope.papers.figures import exhibit_name, mean_series, mean_text
 from mixscope.papers.fisher2024_figures import COLOURS, NAMES, clean_settings
 from mixscope.papers.fisher2024_runs import ALL, ERM, FIXED, LABELS, MANIFOLD, MIXUP, SQUARED
 from mixscope.papers.results import Number, Results
 from mixscope.papers.trial import Outcome
-from mixscope.records.claims import student_interval
-from mixscope.records.numbers import interval_text, number_text
+from mixscope.records.numbers import number_text
 from mixscope.report.document import Cell, Chapter, Exhibit, Listing, Series
 
 SMALLER_WEIGHTS = [0.05, 0.15, 0.25, 0.35, 0.45]  # middles of the bins
@@ -28,26 +27,6 @@ GEOMETRY = {
 }
 
 Curve = Callable[[Outcome], list[float]]  # of one run, at the places of an exhibit
-
-
-def mean_series(name: str, x: Sequence[float], rows: Sequence[Sequence[float]], *, colour: int) -> Series:
-    """Return the mean over seeds with Student's 95% interval; a seed without a value somewhere is left out there.
-
-    Args:
-        name: In the legend.
-        x: Places.
-        rows: For each seed the values at the places.
-        colour: Place among the colours.
-    """
-    means, lows, highs = [], [], []
-    for column in zip(*rows, strict=True):
-        finite = [value for value in column if math.isfinite(value)]
-        mean = statistics.mean(finite) if finite else math.nan
-        low, high = student_interval(finite) if len(finite) > 1 else (mean, mean)
-        means.append(mean)
-        lows.append(low)
-        highs.append(high)
-    return Series(name, x, means, low=lows, high=highs, colour=colour)
 
 
 def weight_chapter(results: Results) -> Chapter:
@@ -139,7 +118,8 @@ def _exhibit(
     for method in methods:
         runs = [run for run in results.of(setting, method).values() if not run.problem and "pairs" in run.pictures]
         if runs:
-            series.append(mean_series(NAMES[method], x, [curve(run) for run in runs], colour=COLOURS[method]))
+            columns = zip(*(curve(run) for run in runs), strict=True)
+            series.append(mean_series(NAMES[method], x, columns, colour=COLOURS[method]))
     references: dict[Curve, tuple[str, list[float]]] = {
         _height: ("line between the classes", [0.5] * len(x)),
         _offset: ("slope 1", x),
@@ -234,11 +214,3 @@ def _gain(outcome: Outcome) -> float:
     theory = outcome.pictures.get("pairs", {}).get("theory", {})
     gain = theory.get("gain") if theory.get("name", "").startswith("unconstrained model") else None
     return math.nan if gain is None else float(gain)
-
-
-def mean_text(values: Iterable[float]) -> str:
-    """Return a mean over seeds with its 95% interval; "–" without any."""
-    finite = [value for value in values if math.isfinite(value)]
-    if len(finite) < 2:
-        return number_text(finite[0]) if finite else "–"
-    return interval_text(statistics.mean(finite), *student_interval(finite))

@@ -1,10 +1,9 @@
 """What Ji et al. 2022 claim of the layer-peeled model's optima and stationary points: claims 1 to 4 and 13 to 17."""
 
-from mixscope.papers.ji2022_evidence import number, parts
+from mixscope.papers.evidence import DERIVED, computed, value
 from mixscope.papers.study import Check
 from mixscope.records.claims import Claim
 
-DERIVED = "derived here"
 RECALLED = "Ji et al. 2022, recalled, not checked against the paper"
 ABSTRACT = "Ji et al. 2022, abstract"
 THEORY = ("theory",)
@@ -22,7 +21,7 @@ LANDSCAPE_CHECKS: tuple[Check, ...] = (
             is_exact=True,
         ),
         THEORY,
-        parts("separation", "value"),
+        computed("separation", "value"),
     ),
     Check(
         Claim(
@@ -36,12 +35,12 @@ LANDSCAPE_CHECKS: tuple[Check, ...] = (
             is_exact=True,
         ),
         THEORY,
-        parts("separation", "balance"),
+        computed("separation", "balance"),
     ),
     Check(
         Claim(
             "ji2022.2b",
-            "paper",
+            "recalled",
             "At that optimum every feature lies on its class's classifier row: no scatter within classes, and duality.",
             RECALLED,
             "Largest entry of h − w_y / √n where the solver ends.",
@@ -50,12 +49,12 @@ LANDSCAPE_CHECKS: tuple[Check, ...] = (
             is_exact=True,
         ),
         THEORY,
-        parts("separation", "duality"),
+        computed("separation", "duality"),
     ),
     Check(
         Claim(
             "ji2022.2c",
-            "paper",
+            "recalled",
             "At that optimum the classifier's rows form a simplex: equal lengths and equal angles.",
             RECALLED,
             "Largest entry of W Wᵀ minus that of the simplex, where the solver ends.",
@@ -64,7 +63,7 @@ LANDSCAPE_CHECKS: tuple[Check, ...] = (
             is_exact=True,
         ),
         THEORY,
-        parts("separation", "gram"),
+        computed("separation", "gram"),
     ),
     Check(
         Claim(
@@ -78,7 +77,7 @@ LANDSCAPE_CHECKS: tuple[Check, ...] = (
             is_exact=True,
         ),
         THEORY,
-        number("bounds", "margin_excess"),
+        value("bounds", "margin_excess"),
     ),
     Check(
         Claim(
@@ -92,7 +91,7 @@ LANDSCAPE_CHECKS: tuple[Check, ...] = (
             is_exact=True,
         ),
         THEORY,
-        number("bounds", "loss_excess"),
+        value("bounds", "loss_excess"),
     ),
     Check(
         Claim(
@@ -106,7 +105,7 @@ LANDSCAPE_CHECKS: tuple[Check, ...] = (
             is_exact=True,
         ),
         THEORY,
-        number("bounds", "loss_at_optimum"),
+        value("bounds", "loss_at_optimum"),
     ),
     Check(
         Claim(
@@ -120,7 +119,7 @@ LANDSCAPE_CHECKS: tuple[Check, ...] = (
             is_exact=True,
         ),
         THEORY,
-        parts("square", "residual"),
+        computed("square", "residual"),
     ),
     Check(
         Claim(
@@ -135,7 +134,7 @@ LANDSCAPE_CHECKS: tuple[Check, ...] = (
             is_exact=True,
         ),
         THEORY,
-        parts("square", "value"),
+        computed("square", "value"),
     ),
     Check(
         Claim(
@@ -150,7 +149,7 @@ LANDSCAPE_CHECKS: tuple[Check, ...] = (
             is_exact=True,
         ),
         THEORY,
-        parts("square", "curvature"),
+        computed("square", "curvature"),
     ),
     Check(
         Claim(
@@ -164,7 +163,7 @@ LANDSCAPE_CHECKS: tuple[Check, ...] = (
             is_exact=True,
         ),
         THEORY,
-        number("planar-angles", "angle"),
+        value("planar-angles", "angle"),
     ),
     Check(
         Claim(
@@ -178,7 +177,7 @@ LANDSCAPE_CHECKS: tuple[Check, ...] = (
             is_exact=True,
         ),
         THEORY,
-        parts("minima-in-a-plane", "least"),
+        computed("minima-in-a-plane", "least"),
     ),
     Check(
         Claim(
@@ -193,7 +192,7 @@ LANDSCAPE_CHECKS: tuple[Check, ...] = (
             is_exact=True,
         ),
         THEORY,
-        parts("stationary", "eigenvalue"),
+        computed("stationary", "eigenvalue"),
     ),
     Check(
         Claim(
@@ -208,12 +207,12 @@ LANDSCAPE_CHECKS: tuple[Check, ...] = (
             is_exact=True,
         ),
         THEORY,
-        parts("stationary", "excess"),
+        computed("stationary", "excess"),
     ),
     Check(
         Claim(
             "ji2022.16c",
-            "control",
+            "derived",
             "The points of the two claims before are stationary.",
             DERIVED,
             "Tangential gradient over gradient.",
@@ -222,7 +221,7 @@ LANDSCAPE_CHECKS: tuple[Check, ...] = (
             is_exact=True,
         ),
         THEORY,
-        parts("stationary", "residual"),
+        computed("stationary", "residual"),
     ),
     Check(
         Claim(
@@ -236,6 +235,6 @@ LANDSCAPE_CHECKS: tuple[Check, ...] = (
             is_exact=True,
         ),
         THEORY,
-        parts("minima", "worst"),
+        computed("minima", "worst"),
     ),
 )

@@ -1,10 +1,10 @@
 """What follows from Ji et al. 2022 for the layer-peeled flow's loss, norm and margin: claims 5 to 8, 14, 15a."""
 
-from mixscope.papers.ji2022_evidence import law_error, number
+from mixscope.papers.evidence import DERIVED, value
+from mixscope.papers.ji2022_evidence import law_error
 from mixscope.papers.study import Check
 from mixscope.records.claims import Claim
 
-DERIVED = "derived here"
 FLOWS, THEORY, PLANE = ("flow-scale-1", "flow-scale-0.4"), ("theory",), ("flow-in-a-plane",)
 OUTSIDE = "The mean over starts lies outside."
 FINITE_TIME = "Mean over normal starts. The limit is 1 from any start; how near log t = 100 is depends on its size."
@@ -22,7 +22,7 @@ _LAWS = (
             is_exact=True,
         ),
         FLOWS,
-        number("generic", "step/margin_ratio"),
+        value("generic", "step/margin_ratio"),
     ),
     Check(
         Claim(
@@ -36,7 +36,7 @@ _LAWS = (
             is_exact=True,
         ),
         FLOWS,
-        number("generic", "step/smoothed_margin_ratio"),
+        value("generic", "step/smoothed_margin_ratio"),
     ),
     Check(
         Claim(
@@ -49,7 +49,7 @@ _LAWS = (
             low=0.98,
         ),
         FLOWS,
-        number("generic", "at/100/margin_ratio"),
+        value("generic", "at/100/margin_ratio"),
     ),
     Check(
         Claim(
@@ -63,7 +63,7 @@ _LAWS = (
             high=1.1,
         ),
         FLOWS,
-        number("generic", "at/100/norm_law"),
+        value("generic", "at/100/norm_law"),
     ),
     Check(
         Claim(
@@ -77,7 +77,7 @@ _LAWS = (
             high=1.0,
         ),
         FLOWS,
-        number("generic", "at/100/loss_law"),
+        value("generic", "at/100/loss_law"),
     ),
     Check(
         Claim(
@@ -90,7 +90,7 @@ _LAWS = (
             low=0.97,
         ),
         FLOWS,
-        number("generic", "at/100/norm_ratio"),
+        value("generic", "at/100/norm_ratio"),
     ),
     Check(
         Claim(
@@ -104,7 +104,7 @@ _LAWS = (
             high=0.02,
         ),
         FLOWS,
-        number("generic", law_error("margin_ratio", "norm_law", "loss_law", "norm_ratio")),
+        value("generic", law_error("margin_ratio", "norm_law", "loss_law", "norm_ratio")),
     ),
 )
 
@@ -121,7 +121,7 @@ _CONSERVED = (
             is_exact=True,
         ),
         THEORY,
-        number("conservation", "rate"),
+        value("conservation", "rate"),
     ),
     Check(
         Claim(
@@ -136,7 +136,7 @@ _CONSERVED = (
             is_exact=True,
         ),
         FLOWS,
-        number("generic", "conserved_drift"),
+        value("generic", "conserved_drift"),
     ),
     Check(
         Claim(
@@ -150,7 +150,7 @@ _CONSERVED = (
             is_exact=True,
         ),
         FLOWS,
-        number("descent", "conserved_drift"),
+        value("descent", "conserved_drift"),
     ),
     Check(
         Claim(
@@ -165,7 +165,7 @@ _CONSERVED = (
             high=0.45,
         ),
         PLANE,
-        number("in-the-plane", "end/nc2_equiangular_means"),
+        value("in-the-plane", "end/nc2_equiangular_means"),
     ),
 )
 
@@ -183,7 +183,7 @@ _PLANE = (
             high=0.752,
         ),
         PLANE,
-        number("in-the-plane", "end/margin_ratio"),
+        value("in-the-plane", "end/margin_ratio"),
     ),
     Check(
         Claim(
@@ -196,7 +196,7 @@ _PLANE = (
             low=0.95,
         ),
         PLANE,
-        number("pushed-out", "at/50/margin_ratio"),
+        value("pushed-out", "at/50/margin_ratio"),
     ),
 )
 LAW_CHECKS: tuple[Check, ...] = (*_LAWS, *_CONSERVED, *_PLANE)

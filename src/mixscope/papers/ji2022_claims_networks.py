@@ -1,10 +1,10 @@
 """What Ji et al. 2022 claim of networks without weight decay, and what follows from it: claims 18 to 20."""
 
-from mixscope.papers.ji2022_evidence import SETTINGS, decay_rate, fall, flattening, number, ratio
+from mixscope.papers.evidence import DERIVED, ratio, ratio_within, value
+from mixscope.papers.ji2022_evidence import SETTINGS, decay_rate, fall, flattening
 from mixscope.papers.study import Check
 from mixscope.records.claims import Claim
 
-DERIVED = "derived here"
 FIGURE_1 = "Ji et al. 2022, abstract and Figure 1 (collapse without weight decay)"
 ZHAO = "Zhao et al. 2026 (weight decay is necessary in practical training), not Ji et al."
 NETWORKS, DOUBLE = tuple(SETTINGS), ("digits-500-double-precision",)
@@ -36,7 +36,7 @@ _FALLS = tuple(
             high=1.0,
         ),
         NETWORKS,
-        number("no-decay", fall(key)),
+        ratio_within("no-decay", fall(key)),
     )
     for letter, (key, words) in zip("abcdef", METRICS.items(), strict=True)
 )
@@ -53,7 +53,7 @@ _FLATTENS = tuple(
             low=0.0,
         ),
         NETWORKS,
-        number("no-decay", flattening(key)),
+        value("no-decay", flattening(key)),
     )
     for letter, (key, words) in zip("ghijkl", METRICS.items(), strict=True)
 )
@@ -70,7 +70,7 @@ _MEAN = (
             is_exact=True,
         ),
         NETWORKS,
-        number("no-decay", "nc/classifier_mean_drift"),
+        value("no-decay", "nc/classifier_mean_drift"),
     ),
     Check(
         Claim(
@@ -84,7 +84,7 @@ _MEAN = (
             is_exact=True,
         ),
         DOUBLE,
-        number("no-decay", "drift"),
+        value("no-decay", "drift"),
     ),
     Check(
         Claim(
@@ -99,7 +99,7 @@ _MEAN = (
             is_exact=True,
         ),
         DOUBLE,
-        number("decay-no-momentum", "rate_ratio"),
+        value("decay-no-momentum", "rate_ratio"),
     ),
     Check(
         Claim(
@@ -114,7 +114,7 @@ _MEAN = (
             is_exact=True,
         ),
         DOUBLE,
-        number("decay", "rate_ratio"),
+        value("decay", "rate_ratio"),
     ),
     Check(
         Claim(
@@ -143,7 +143,7 @@ _MEAN = (
             is_exact=True,
         ),
         WITH_MIXUP,
-        number("mixup-no-decay", "nc/classifier_mean_drift"),
+        value("mixup-no-decay", "nc/classifier_mean_drift"),
     ),
 )
 _DECAY = tuple(

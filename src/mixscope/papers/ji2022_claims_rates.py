@@ -1,10 +1,10 @@
 """What Ji et al. 2022 claim of the rates at which the layer-peeled flow collapses: claims 9 to 12, and with decay."""
 
-from mixscope.papers.ji2022_evidence import end_ratio, log_ratio, number
+from mixscope.papers.evidence import DERIVED, value
+from mixscope.papers.ji2022_evidence import end_ratio, log_ratio
 from mixscope.papers.study import Check
 from mixscope.records.claims import Claim
 
-DERIVED = "derived here"
 FIGURE_2 = "Ji et al. 2022, caption of Figure 2 (“approximately O(1/log t)”)"
 FLOWS = ("flow-scale-1", "flow-scale-0.4")
 OUTSIDE = "The mean over starts lies outside."
@@ -35,7 +35,7 @@ _EARLY = tuple(
             high=-0.8,
         ),
         FLOWS,
-        number("generic", f"slope/{name}"),
+        value("generic", f"slope/{name}"),
     )
     for letter, (name, words) in zip("abcde", CENTRED.items(), strict=True)
 )
@@ -52,7 +52,7 @@ _LATE = tuple(
             high=-0.8,
         ),
         FLOWS,
-        number("generic", f"late/{name}"),
+        value("generic", f"late/{name}"),
     )
     for letter, (name, words) in zip("fghij", CENTRED.items(), strict=True)
 )
@@ -69,7 +69,7 @@ _UNCENTRED = tuple(
             high=-0.35,
         ),
         FLOWS,
-        number("generic", f"slope/{name}"),
+        value("generic", f"slope/{name}"),
     )
     for letter, (name, words) in zip("abc", UNCENTRED.items(), strict=True)
 )
@@ -86,7 +86,7 @@ _SCATTER = (
             high=-0.85,
         ),
         FLOWS,
-        number("generic", "slope/nc1_trace"),
+        value("generic", "slope/nc1_trace"),
     ),
     Check(
         Claim(
@@ -99,7 +99,7 @@ _SCATTER = (
             high=-2.5,
         ),
         FLOWS,
-        number("generic", "slope/nc1_pinv"),
+        value("generic", "slope/nc1_pinv"),
     ),
 )
 _SYMMETRIC = tuple(
@@ -133,7 +133,7 @@ _DECAY = (
             is_exact=True,
         ),
         FLOWS,
-        number("generic", "mean_classifier_drift"),
+        value("generic", "mean_classifier_drift"),
     ),
     Check(
         Claim(
@@ -147,7 +147,7 @@ _DECAY = (
             is_exact=True,
         ),
         FLOWS,
-        number("decay", "law_residual"),
+        value("decay", "law_residual"),
     ),
     Check(
         Claim(

@@ -1,29 +1,17 @@
-"""Numbers of the study of Ji et al. 2022 that are made of several: checks by part, ratios along training, slopes."""
+"""Numbers of the study of Ji et al. 2022 that are made of several: ratios along training, slopes, rates."""
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
+from mixscope.papers.evidence import Evidence, quotient, ratio_within
 from mixscope.papers.ji2022_runs import MOMENTUM, NETWORKS, WEIGHT_DECAY, NetworkSetting
 from mixscope.papers.results import Number, Results, column
 from mixscope.papers.trial import Outcome
 from mixscope.records.samples import Sample
 
-Evidence = Callable[[Results, str], Sample]
-
 SEPARATED = 0.999  # of the training images: at most one of a thousand is still wrong
 MIN_POINTS = 3  # of a slope
 SETTINGS: dict[str, NetworkSetting] = {item.name: item for group in NETWORKS.values() for item in group}
-
-
-def number(method: str, key: str | Number) -> Evidence:
-    """Return the evidence of one number per start or seed."""
-    return lambda results, setting: results.sample(setting, method, key)
-
-
-def ratio(first: str, second: str, key: str | Number) -> Evidence:
-    """Return the evidence of one method's number over another's, seed by seed."""
-    return lambda results, setting: results.ratio(setting, first, second, key)
 
 
 def log_ratio(first: str, second: str, key: str) -> Evidence:
@@ -33,24 +21,6 @@ def log_ratio(first: str, second: str, key: str) -> Evidence:
         sample = results.ratio(setting, first, second, key)
         values = {name: math.log10(value) if value > 0 else math.nan for name, value in sample.values.items()}
         return replace(sample, values=values, is_ratio=False)
-
-    return evidence
-
-
-def parts(method: str, prefix: str) -> Evidence:
-    """Return the evidence of every number "PREFIX/PART" of a check, by its part."""
-
-    def evidence(results: Results, setting: str) -> Sample:
-        outcomes = results.of(setting, method)
-        if not outcomes:
-            return results.sample(setting, method, prefix)  # names what is missing
-        values = {
-            key.partition("/")[2]: math.nan if value is None else value
-            for outcome in outcomes.values()
-            for key, value in outcome.values.items()
-            if key.startswith(f"{prefix}/")
-        }
-        return Sample(values)
 
     return evidence
 
@@ -67,12 +37,7 @@ def law_error(*laws: str) -> Number:
 
 def end_ratio(key: str) -> Evidence:
     """Return the evidence of a metric with weight decay over the same without, at the end of a path."""
-
-    def read(outcome: Outcome) -> float:
-        with_decay, without = outcome.values.get(f"end/{key}"), outcome.values.get(f"plain/{key}")
-        return math.nan if with_decay is None or not without else with_decay / without
-
-    return number("decay", read)
+    return ratio_within("decay", quotient(f"end/{key}", f"plain/{key}"))
 
 
 def fall(key: str) -> Number:

@@ -5,12 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mixscope.papers.figures import exhibit_name
 from mixscope.papers.ji2022_evidence import SETTINGS
-from mixscope.papers.ji2022_figures_networks import mean_classifier_chapter, network_chapter
+from mixscope.papers.ji2022_figures_networks import DISTANCE, mean_classifier_chapter, network_chapter
 from mixscope.papers.results import Results, column
 from mixscope.report.document import Chapter, Exhibit, Series
 
 LOG_TIME = "log t, the logarithm of time"
-DISTANCE = "distance to collapse"
 START_NAMES = {"flow-scale-1": "start 1", "flow-scale-0.4": "start 0.4"}
 
 

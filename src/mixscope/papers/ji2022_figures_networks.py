@@ -1,9 +1,8 @@
 """Figures of the study of Ji et al. 2022: networks against epochs."""
 
 import math
-from dataclasses import replace
 
-from mixscope.papers.figures import curve_series, exhibit_name
+from mixscope.papers.figures import above_zero, after_start, curve_series, exhibit_name
 from mixscope.papers.ji2022_evidence import SETTINGS
 from mixscope.papers.ji2022_runs import MOMENTUM, WEIGHT_DECAY
 from mixscope.papers.results import Results
@@ -32,16 +31,10 @@ def network_chapter(results: Results, setting: str) -> Chapter:
     """Return the neural-collapse quantities of one setting's networks along training."""
     exhibits = []
     for key, title in PANELS.items():
-        found = [
-            curve_series(results, setting, method, key, table="measured", name=name, colour=place)
-            for place, (method, name) in enumerate(METHOD_NAMES.items())
-        ]
-        series = [_above_zero(line) for line in found if line is not None]
+        series = _lines(results, setting, key)
         if series:
             exhibits.append(
-                Exhibit(
-                    exhibit_name(setting, key), title, series, "epoch", "distance to collapse", log_x=True, log_y=True
-                )
+                Exhibit(exhibit_name(setting, key), title, series, "epoch", DISTANCE, log_x=True, log_y=True)
             )
     return Chapter(
         exhibit_name("network", setting),
@@ -58,12 +51,7 @@ def mean_classifier_chapter(results: Results) -> Chapter:
     """Return how far the mean of the classifier's rows moved, on every setting."""
     exhibits = []
     for setting, network in SETTINGS.items():
-        key = "nc/classifier_mean_drift"
-        found = [
-            curve_series(results, setting, method, key, table="measured", name=name, colour=place)
-            for place, (method, name) in enumerate(METHOD_NAMES.items())
-        ]
-        series = [_above_zero(line) for line in found if line is not None]
+        series = _lines(results, setting, "nc/classifier_mean_drift")
         if not series:
             continue
         rate = network.learning_rate * WEIGHT_DECAY / (1 - MOMENTUM) * network.num_steps / network.epochs
@@ -87,9 +75,10 @@ def mean_classifier_chapter(results: Results) -> Chapter:
     )
 
 
-def _above_zero(line: Series) -> Series:
-    """Return the line for logarithmic axes: without epoch 0, and an interval that reaches below 0 cut at the line."""
-    rows = [row for row, epoch in enumerate(line.x) if epoch > 0]
-    low = [line.low[row] if line.low[row] > 0 else line.y[row] for row in rows]
-    x, y, high = ([column[row] for row in rows] for column in (line.x, line.y, line.high))
-    return replace(line, x=x, y=y, low=low, high=high)
+def _lines(results: Results, setting: str, key: str) -> list[Series]:
+    """Return a metric's mean along training for each method that was run, for logarithmic axes."""
+    found = [
+        curve_series(results, setting, method, key, table="measured", name=name, colour=place)
+        for place, (method, name) in enumerate(METHOD_NAMES.items())
+    ]
+    return [above_zero(after_start(line)) for line in found if line is not None]

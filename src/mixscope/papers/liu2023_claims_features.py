@@ -1,6 +1,7 @@
 """Claims on Liu et al. 2023 about random features that are identities: every single draw must agree."""
 
-from mixscope.papers.liu2023_evidence import DERIVED, LEMMA, value
+from mixscope.papers.evidence import DERIVED, value
+from mixscope.papers.liu2023_evidence import LEMMA
 from mixscope.papers.liu2023_names import FEATURES, OUTSIDE
 from mixscope.papers.study import Check
 from mixscope.records.claims import Claim

@@ -2,7 +2,8 @@
 
 from itertools import pairwise
 
-from mixscope.papers.liu2023_evidence import DERIVED, PILOT, fall, floor_distance, value, weakest_of
+from mixscope.papers.evidence import DERIVED, value
+from mixscope.papers.liu2023_evidence import PILOT, fall, floor_distance, weakest_of
 from mixscope.papers.liu2023_labels import INTRUSION_WEIGHTS
 from mixscope.papers.liu2023_names import MIXUP, NETWORK_SETTINGS
 from mixscope.papers.study import Check
@@ -49,7 +50,7 @@ CHECKS = (
             "derived",
             "No network's training loss on blends is below the mean entropy of the labels it was trained on.",
             RECALLED_FLOOR,
-            "training loss less the entropy of the very targets of the epoch, smallest over training; mixup",
+            "training loss less the entropy of the very targets of the epoch, smallest over the curve's epochs; mixup",
             "a loss below its floor by more than single precision",
             low=-1e-6,
             unit="nats",

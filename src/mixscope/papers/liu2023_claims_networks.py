@@ -1,23 +1,19 @@
 """Claims on Liu et al. 2023 about trained networks: what long training with mixup does, and what a switch repairs."""
 
+from mixscope.papers.evidence import RECALLED, difference, ratio, ratio_within, value
 from mixscope.papers.liu2023_evidence import (
     ABSTRACT,
     PILOT,
-    RECALLED,
     SUMMARY,
     best_error,
     between,
     decay,
     decay_by,
-    difference,
     last_error,
     loss_rise,
-    ratio,
-    ratio_within,
     sharpness_rise,
-    value,
 )
-from mixscope.papers.liu2023_names import ALPHAS, ERM, MIXUP, NETWORK_SETTINGS, SIDE_EPOCHS, switched
+from mixscope.papers.liu2023_names import ALPHAS, DIGITS_EPOCHS, ERM, MIXUP, NETWORK_SETTINGS, SIDE_EPOCHS, switched
 from mixscope.papers.results import Results
 from mixscope.papers.study import Check
 from mixscope.records.claims import Claim
@@ -87,7 +83,7 @@ CHECKS = (
     Check(
         Claim(
             "liu2023.13d",
-            "paper",
+            "recalled",
             "It does so under the squared error too.",
             RECALLED,
             f"{DECAY}: mixup less plain training, both with the squared error, {SIDE_EPOCHS:,} epochs",
@@ -102,7 +98,7 @@ CHECKS = (
         Check(
             Claim(
                 f"liu2023.13{letter}",
-                "paper",
+                "recalled",
                 f"It does so with alpha {alpha:g} too.",
                 RECALLED,
                 f"{DECAY}: mixup with alpha {alpha:g} less plain training, both up to epoch {SIDE_EPOCHS:,}",
@@ -122,7 +118,8 @@ CHECKS = (
                 "paper",
                 f"With fewer images the rise is larger: {few} digits against {many}.",
                 ABSTRACT,
-                f"{DECAY}; mixup, {few} digits less {many}",
+                f"{DECAY}; mixup, {few} digits ({DIGITS_EPOCHS[f'digits-{few}']:,} epochs) less {many} "
+                f"({DIGITS_EPOCHS[f'digits-{many}']:,})",
                 "a mean difference below 0",
                 low=0,
                 unit=POINTS,
@@ -152,13 +149,13 @@ CHECKS = (
             "paper",
             "Switching from mixup to plain training in time prevents the rise.",
             SUMMARY,
-            "test error at the end, mixup that stops after 200 of 2,000 epochs less mixup throughout",
+            f"{DECAY}: mixup that stops after 200 of 2,000 epochs less mixup throughout",
             "a mean difference above 0",
             high=0,
             unit=POINTS,
         ),
         MIDDLE,
-        difference(OFF, MIXUP, last_error),
+        difference(OFF, MIXUP, decay),
     ),
     Check(
         Claim(
@@ -218,7 +215,7 @@ CHECKS = (
     Check(
         Claim(
             "liu2023.19",
-            "paper",
+            "recalled",
             "Under mixup the gradient of the full objective does not vanish, as it does under plain training.",
             RECALLED,
             "its length at the end, mixup over plain training, each of its own objective over all training images",
@@ -231,7 +228,7 @@ CHECKS = (
     Check(
         Claim(
             "liu2023.20",
-            "paper",
+            "recalled",
             "Over-training with mixup ends in a sharper minimum.",
             RECALLED,
             "filter-normalised sharpness of the loss on clean training images, at the end over that at the measured "

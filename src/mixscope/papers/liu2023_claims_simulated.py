@@ -1,15 +1,7 @@
 """Claims on Liu et al. 2023 about simulations over draws: when risks turn, by how much, and what a switch repairs."""
 
-from mixscope.papers.liu2023_evidence import (
-    DERIVED,
-    PILOT,
-    SUMMARY,
-    quotient,
-    ratio_within,
-    size_step,
-    value,
-    weakest_of,
-)
+from mixscope.papers.evidence import DERIVED, quotient, ratio_within, value
+from mixscope.papers.liu2023_evidence import PILOT, SUMMARY, size_step, weakest_of
 from mixscope.papers.liu2023_names import FEATURES, OUTSIDE
 from mixscope.papers.liu2023_simulations import SIZES
 from mixscope.papers.study import Check
@@ -28,6 +20,7 @@ CHECKS = (
             f"share of draws whose risk ends over 5% above its smallest: {TOY}",
             "a U in fewer than nine draws of ten",
             low=0.9,
+            is_share=True,
         ),
         (FEATURES,),
         value("random_features", "mixup/is_u_shaped"),
@@ -42,6 +35,7 @@ CHECKS = (
             "share of draws whose risk under clean labels on the blends ends over 5% above its smallest",
             "a U in at most half of the draws",
             low=0.5,
+            is_share=True,
         ),
         (OUTSIDE,),
         value("outside_teacher", "clean/is_u_shaped"),

@@ -1,47 +1,23 @@
 """Where the numbers behind the claims on Liu et al. 2023 come from: what curves did, and how steps compare."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 
 from mixscope.metrics.curves import running_mean
+from mixscope.papers.evidence import PERCENT, Evidence, percent
 from mixscope.papers.results import Number, Results, column, read_number
 from mixscope.papers.trial import Outcome
 from mixscope.records.samples import Sample, paired
 
-Evidence = Callable[[Results, str], Sample]
-
 ABSTRACT = "Liu et al. 2023, abstract; the limit is ours"
 SUMMARY = "Liu et al. 2023, as a summary by others has it; the limit is ours"
-RECALLED = "recalled, not checked against the paper; the limit is ours"
-DERIVED = "derived here"
 LEMMA = "derived here; recalled of the paper's Lemma 5.1, not checked against it"
 PILOT = "predicted here from a pilot on other seeds; the limit is ours"
 WINDOW = 3  # looks at the test images that are averaged before a best is taken
 ERROR, LOSS = "test/error", "test/loss"
-PERCENT = 100.0
-
-
-def value(method: str, number: str | Number) -> Evidence:
-    """Return the evidence of one method's number, seed by seed."""
-    return lambda results, setting: results.sample(setting, method, number)
-
-
-def difference(first: str, second: str, number: str | Number) -> Evidence:
-    """Return the evidence of first - second on the same images and starting weights."""
-    return lambda results, setting: results.difference(setting, first, second, number)
-
-
-def ratio(first: str, second: str, number: str | Number) -> Evidence:
-    """Return the evidence of first / second on the same images and starting weights."""
-    return lambda results, setting: results.ratio(setting, first, second, number)
-
-
-def ratio_within(method: str, number: Number) -> Evidence:
-    """Return the evidence of a number that is a ratio of two of the same run."""
-    return lambda results, setting: replace(results.sample(setting, method, number), is_paired=True, is_ratio=True)
 
 
 def between(method: str, first: str, second: str, number: Number) -> Evidence:
@@ -53,11 +29,16 @@ def between(method: str, first: str, second: str, number: Number) -> Evidence:
 
 
 def weakest_of(numbers: Sequence[Number], method: str) -> Evidence:
-    """Return the evidence of that number of several whose mean is smallest: if it is above 0, all are."""
+    """Return the evidence of that number of several whose mean is smallest: if it is above 0, all are.
+
+    One that is not a number in some run comes first: it must not pass for above 0.
+    """
 
     def evidence(results: Results, setting: str) -> Sample:
         samples = [replace(results.sample(setting, method, number), is_paired=True) for number in numbers]
-        return min(samples, key=lambda sample: sum(sample.values.values()))
+        sums = [sum(sample.values.values()) for sample in samples]
+        weakest = min(range(len(sums)), key=lambda place: sums[place] if math.isfinite(sums[place]) else -math.inf)
+        return samples[weakest]
 
     return evidence
 
@@ -102,9 +83,7 @@ def best_error(outcome: Outcome) -> float:
     return PERCENT * min(looks(outcome, ERROR)[1], default=math.nan)
 
 
-def last_error(outcome: Outcome) -> float:
-    """Return the test error at the end, in percent."""
-    return PERCENT * read_number(outcome, ERROR)
+last_error = percent(ERROR)  # at the end
 
 
 def floor_distance(outcome: Outcome) -> float:
@@ -122,11 +101,6 @@ def sharpness_rise(outcome: Outcome) -> float:
     best = looks(outcome, ERROR)[0][heights.index(min(heights))]
     nearest = min(range(len(epochs)), key=lambda place: abs(epochs[place] - best))
     return sharpness[-1] / sharpness[nearest]
-
-
-def quotient(first: str, *others: str) -> Number:
-    """Return a function that divides a value of an outcome by the smallest of others."""
-    return lambda outcome: read_number(outcome, first) / min(read_number(outcome, key) for key in others)
 
 
 def fall(first: str, second: str) -> Number:

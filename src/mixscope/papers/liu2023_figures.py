@@ -6,8 +6,9 @@ from dataclasses import replace
 import torch
 
 from mixscope.metrics.curves import end_minus_best, turning_epoch
-from mixscope.papers.figures import curves_exhibit, exhibit_name, points_series
-from mixscope.papers.liu2023_evidence import ERROR, LOSS, PERCENT, WINDOW, decay, last_error, looks
+from mixscope.papers.evidence import PERCENT
+from mixscope.papers.figures import after_start, curves_exhibit, exhibit_name, line_through, points_series
+from mixscope.papers.liu2023_evidence import ERROR, LOSS, WINDOW, decay, last_error, looks
 from mixscope.papers.liu2023_names import (
     ALPHAS,
     AUTO,
@@ -65,14 +66,8 @@ def settings_of(results: Results) -> list[str]:
 
 def shown(exhibits: list[Exhibit]) -> list[Exhibit]:
     """Leave out exhibits without a line, and what has no place on a logarithmic axis: it would stretch the other."""
-    kept = [replace(item, series=[_after_start(line) for line in item.series]) for item in exhibits]
+    kept = [replace(item, series=[after_start(line) for line in item.series]) for item in exhibits]
     return [item for item in kept if item.series]
-
-
-def _after_start(line: Series) -> Series:
-    places = [place for place, x in enumerate(line.x) if x > 0]
-    low, high = ([edge[place] for place in places] if edge else [] for edge in (line.low, line.high))
-    return replace(line, x=[line.x[p] for p in places], y=[line.y[p] for p in places], low=low, high=high)
 
 
 def _curves_chapter(results: Results) -> Chapter:
@@ -138,20 +133,19 @@ def _turn_row(results: Results, setting: str, method: str) -> list[str]:
 
 def _size_chapter(results: Results) -> Chapter:
     sizes = {setting: float(setting.removeprefix("digits-")) for setting in DIGITS_EPOCHS}
-    series = []
-    for colour, method in enumerate((ERM, MIXUP, AUTO)):
-        parts = [
-            points_series(results, setting, {method: size}, decay, name=NAMES[method], colour=colour)
-            for setting, size in sizes.items()
-        ]
-        joined = _joined(parts)
-        if joined is not None:
-            series.append(joined)
+    lines = [
+        line_through(
+            [(size, results.sample(setting, method, decay)) for setting, size in sizes.items()],
+            name=NAMES[method],
+            colour=colour,
+        )
+        for colour, method in enumerate((ERM, MIXUP, AUTO))
+    ]
     exhibits = [
         Exhibit(
             "decay-by-size",
             "Rise of the test error by the number of digits",
-            series,
+            [line for line in lines if line.x],
             x_title="training images",
             y_title="end less lowest, percentage points",
             log_x=True,
@@ -162,20 +156,6 @@ def _size_chapter(results: Results) -> Chapter:
         "and the automatic switch to lie near 0."
     )
     return Chapter("size", "Less data, larger rise", text, shown(exhibits))
-
-
-def _joined(parts: list[Series]) -> Series | None:
-    filled = [part for part in parts if part.x]
-    if not filled:
-        return None
-    return Series(
-        filled[0].name,
-        [x for part in filled for x in part.x],
-        [y for part in filled for y in part.y],
-        low=[low for part in filled for low in part.low],
-        high=[high for part in filled for high in part.high],
-        colour=filled[0].colour,
-    )
 
 
 def _sides_chapter(results: Results) -> Chapter:

@@ -27,23 +27,31 @@ COMMITTED: Scale = "small"  # what this repository holds the records of
 TABLE_BEGINS, TABLE_ENDS = "<!-- verdicts: written by `make docs` -->", "<!-- end of verdicts -->"
 
 
-def summarise(study: Study, results: Results, *, scale: Scale) -> StudySummary:
+def scales_not_run(folder: Path, scale: Scale) -> list[Scale]:
+    """Return the large scales that have no records beside a folder named after its scale, as results/small is."""
+    others = (other for other in SCALES[2:] if other != scale)
+    return [other for other in others if not (folder.parent / folder.name.replace(scale, other) / RECORDS).is_dir()]
+
+
+def summarise(study: Study, results: Results, *, scale: Scale, not_run: Sequence[Scale] = ()) -> StudySummary:
     """Judge a study and return all there is to say of it.
 
     Args:
         study: With its claims.
         results: What its runs gave; those not done leave their claims undecided.
         scale: At which they were run.
+        not_run: Other scales, to be named as not run.
     """
     outcomes = list(results.outcomes.values())
     num_trials = len({trial.digest for trial in results.trials})
-    problems = sorted({outcome.problem for outcome in outcomes if outcome.problem})
+    found = {trial.name: results.outcomes.get(trial.digest) for trial in results.trials}
+    problems = [f"{name}: {outcome.problem}" for name, outcome in found.items() if outcome and outcome.problem]
     notes = [f"{num_trials - len(outcomes)} of {num_trials} runs are missing."] if len(outcomes) < num_trials else []
     notes += [f"A run that is left out of means: {problem}." for problem in problems]
     commits = sorted({str(outcome.environment.get("commit")) for outcome in outcomes})
     if len(commits) > 1:
         notes.append(f"The runs come from {len(commits)} commits; each record names its own.")
-    notes += [f"The {other} scale has not been run." for other in SCALES[2:] if other != scale and scale == "small"]
+    notes += [f"The {other} scale has not been run." for other in not_run]
     latest = max(outcomes, key=lambda outcome: outcome.started, default=None)
     return StudySummary(
         key=study.key,
@@ -64,7 +72,7 @@ def write_study(study: Study, results: Results, summary: StudySummary, folder: P
     """Write a study's page KEY.html and its text KEY.md; return the page."""
     page = folder / f"{study.key}.html"
     chapters = [*claims_chapters(summary), *study.chapters(results), limits_chapter(summary)]
-    lead = f"{study.citation} Of its claims, as judged here: {count_words(summary.judgements)}."
+    lead = f"{study.citation} Its claims, each on every set it was judged on: {count_words(summary.judgements)}."
     write_document(page, chapters, title=study.title, lead=lead, facts=made_words(summary))
     with atomic_file(folder / f"{study.key}.md") as file:
         file.write(study_markdown(summary).encode())
@@ -75,7 +83,7 @@ def write_overview(summaries: Sequence[StudySummary], folder: Path) -> Path:
     """Write the page over all studies and `verdicts.json`; return the page."""
     page = folder / OVERVIEW_FILE
     judgements = [judgement for summary in summaries for judgement in summary.judgements]
-    lead = f"Every claim of every study with its verdict: {count_words(judgements)}."
+    lead = f"Every claim of every study, with a verdict on each set it was judged on: {count_words(judgements)}."
     facts = "; ".join(f"{summary.key}: {made_words(summary)}" for summary in summaries)
     write_document(page, overview_chapters(summaries), title="Claims and verdicts", lead=lead, facts=facts)
     write_json(
@@ -91,11 +99,11 @@ def committed_texts(root: Path) -> dict[Path, str]:
     Args:
         root: Of the repository.
     """
-    texts, summaries = {}, []
+    texts, summaries, folder = {}, [], root / "results" / COMMITTED
     for key in STUDY_KEYS:
         study = load_study(key)
-        results = read_results(study.trials(COMMITTED, None), root / "results" / COMMITTED / RECORDS)
-        summaries.append(summarise(study, results, scale=COMMITTED))
+        results = read_results(study.trials(COMMITTED, None), folder / RECORDS)
+        summaries.append(summarise(study, results, scale=COMMITTED, not_run=scales_not_run(folder, COMMITTED)))
         texts[root / "docs" / "papers" / f"{key}.md"] = study_markdown(summaries[-1])
     texts[root / "docs" / "papers" / "overview.md"] = overview_table(summaries)
     readme = root / "README.md"

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from mixscope.papers.evidence import Evidence
 from mixscope.papers.names import Scale
 from mixscope.papers.results import Results
 from mixscope.papers.trial import Trial
 from mixscope.records.claims import Claim, Judgement, check_keys, judge
-from mixscope.records.samples import Sample
 from mixscope.report.document import Chapter
 
 
@@ -23,7 +23,7 @@ class Check:
 
     claim: Claim
     settings: tuple[str, ...]
-    evidence: Callable[[Results, str], Sample]
+    evidence: Evidence
 
 
 @dataclass(frozen=True)

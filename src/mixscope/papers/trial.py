@@ -128,7 +128,10 @@ def run_trial(trial: Trial, folder: Path) -> float:
         The seconds it took.
     """
     started, began = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
     measured = trial.work.run()
+    is_on_gpu = torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0
     seconds = round(time.perf_counter() - began, 2)
     record = {
         "schema": SCHEMA,
@@ -136,9 +139,9 @@ def run_trial(trial: Trial, folder: Path) -> float:
         "name": trial.name,
         "description": trial.work.describe(),
         "environment": describe_environment(
-            device="cuda" if torch.cuda.is_available() else "cpu",
+            device="cuda" if is_on_gpu else "cpu",
             num_threads=torch.get_num_threads(),
-            accelerator_name=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+            accelerator_name=torch.cuda.get_device_name() if is_on_gpu else None,
         ),
         "data": dict(measured.data),
         "started": started,

@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 Verdict = Literal["held", "not held", "undecided"]
-Group = Literal["paper", "derived", "control"]
+Group = Literal["paper", "recalled", "derived", "control"]
 
 LEVEL = 0.95  # of the interval; a claim true at its limit is then wrongly "held" in at most 2.5 % of all cases
 MIN_SEEDS = 3  # two values give an interval 6 times as wide as three (Student's t: 12.7 against 4.3 standard errors)
@@ -38,7 +38,8 @@ class Claim:
 
     Attributes:
         key: Unique, for example "fisher2024.7a".
-        group: "paper", its own claim; "derived", a fact derived here; "control", a negative control.
+        group: "paper", its own claim as read; "recalled", one remembered of the paper and not checked against it;
+            "derived", derived or predicted here; "control", what must not be seen, or must be with nothing at work.
         statement: What is claimed, in one sentence.
         source: For example "Fisher et al. 2024, abstract", or "derived".
         measured: Which quantity, on what, averaged over what.
@@ -48,6 +49,8 @@ class Claim:
         unit: Of the quantity and both limits, for example "percentage points" or "nats"; "" where it has none.
         is_exact: Whether every single value must lie in the range (numerics, identities). Otherwise the claim is about
             the mean over seeds.
+        is_share: Whether the values are 1 and 0, yes and no, so that the mean is a share of the runs: its interval is
+            the exact binomial one.
 
     Raises:
         ValueError: If there is no key or no limit, a limit is not finite, low is above high, or the group is unknown.
@@ -63,6 +66,7 @@ class Claim:
     high: float | None = None
     unit: str = ""
     is_exact: bool = False
+    is_share: bool = False
 
     def __post_init__(self) -> None:
         if not self.key:
@@ -170,7 +174,8 @@ def judge(
         worst = min(values, key=claim.margin) if values else None
         verdict, reason = _judge_exact(claim, sample)
     else:
-        low, high = student_interval(values) if len(values) > 1 else (None, None)
+        interval = share_interval if claim.is_share else student_interval
+        low, high = interval(values) if len(values) > 1 else (None, None)
         worst = None
         doubts = _doubts(sample, min_values=min_seeds if is_statistics_judged else 1)
         if not is_statistics_judged:
@@ -208,6 +213,30 @@ def student_interval(values: Sequence[float]) -> tuple[float, float]:
     mean = statistics.mean(values)  # exact sums: equal values have their own mean, and no spread
     half = stdtrit(len(values) - 1, (1 + LEVEL) / 2) * statistics.stdev(values) / math.sqrt(len(values))
     return float(mean - half), float(mean + half)
+
+
+def share_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return the exact 95% interval of a share. Source: Clopper and Pearson 1934.
+
+    Args:
+        values: Each 0 or 1; at least one.
+
+    Raises:
+        ValueError: If there are none, or one is neither.
+
+    Example:
+        >>> low, high = share_interval([1.0, 1.0, 1.0])
+        >>> round(low, 3), high
+        (0.292, 1.0)
+    """
+    if not values or any(value not in (0, 1) for value in values):
+        raise ValueError(f"values of a share must be 0 or 1, and at least one, got {list(values)}")
+    from scipy.special import betaincinv
+
+    num, hits = len(values), int(sum(values))
+    tail = (1 - LEVEL) / 2
+    low = 0.0 if hits == 0 else float(betaincinv(hits, num - hits + 1, tail))
+    return low, 1.0 if hits == num else float(betaincinv(hits + 1, num - hits, 1 - tail))
 
 
 def check_keys(claims: Sequence[Claim]) -> None:
@@ -251,6 +280,8 @@ def _judge_exact(claim: Claim, sample: Sample) -> tuple[Verdict, str]:
 def _judge_interval(claim: Claim, low: float | None, high: float | None, doubts: Sequence[str]) -> tuple[Verdict, str]:
     if doubts or low is None or high is None:
         return "undecided", "; ".join(doubts)
+    if low == high and claim.margin(low) == 0:  # two methods that gave the same numbers, for one
+        return "undecided", f"every value lies exactly on the limit {exact_text(low)}"
     if claim.margin(low) >= 0 and claim.margin(high) >= 0:
         return "held", ""
     if (claim.low is not None and high < claim.low) or (claim.high is not None and low > claim.high):

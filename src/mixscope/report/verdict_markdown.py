@@ -45,7 +45,7 @@ def study_markdown(summary: StudySummary) -> str:
 
 
 def overview_counts(summaries: Sequence[StudySummary]) -> str:
-    """Return a table with one row per study: how many claims came to each verdict, and at what scale."""
+    """Return a table with one row per study: how often each verdict was come to, claim by claim and set by set."""
     rows = [
         [escape(summary.title), *map(str, verdict_counts(summary.judgements).values()), escape(summary.scale)]
         for summary in summaries
@@ -99,16 +99,17 @@ def _rows(together: Sequence[Judgement]) -> list[list[str]]:
     name = f"{escape(claim.statement)} ({escape(claim.key)})"
     rows = []
     for place, judgement in enumerate(together):
-        basis, reason = escape(basis_words(judgement)), escape(judgement.reason)
+        basis = escape(basis_words(judgement))
         measured = escape(measured_words(judgement)) + (f"<br>{basis}" if basis else "")
-        verdict = _verdict(judgement) + (f": {reason}" if reason else "")
         first = "" if place else name
-        rows.append([first, escape(judgement.setting), escape(expected_words(claim)), measured, verdict])
+        rows.append([first, escape(judgement.setting), escape(expected_words(claim)), measured, _verdict(judgement)])
     return rows
 
 
 def _verdict(judgement: Judgement) -> str:
-    return judgement.verdict if judgement.verdict == "undecided" else f"**{judgement.verdict}**"
+    """Return the verdict with its reason, if it has one."""
+    verdict = judgement.verdict if judgement.verdict == "undecided" else f"**{judgement.verdict}**"
+    return f"{verdict}: {escape(judgement.reason)}" if judgement.reason else verdict
 
 
 def _explanations(judgements: Sequence[Judgement]) -> str:

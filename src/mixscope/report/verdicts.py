@@ -11,13 +11,15 @@ from mixscope.report.options import MISSING
 
 HEADINGS: Mapping[Group, str] = {
     "paper": "The paper's own claims",
-    "derived": "Facts derived here",
-    "control": "Negative controls",
+    "recalled": "Recalled of the paper, not checked against it",
+    "derived": "Derived or predicted here",
+    "control": "Controls",
 }
 KINDS: Mapping[Group, str] = {
     "paper": "the paper's own claim",
-    "derived": "derived here",
-    "control": "negative control",
+    "recalled": "recalled of the paper, not checked",
+    "derived": "derived or predicted here",
+    "control": "control",
 }
 BADGES: Mapping[Verdict, Literal["good", "bad", "open"]] = {"held": "good", "not held": "bad", "undecided": "open"}
 COLUMNS = ("setting", "expected", "measured", "verdict")
