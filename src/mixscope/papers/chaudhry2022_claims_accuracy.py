@@ -1,6 +1,7 @@
 """What images without labels are good for: claims 13, 15, 16 and 19a of the study of Chaudhry et al. 2022."""
 
 from mixscope.papers.chaudhry2022_evidence import (
+    PILOT,
     SETTINGS,
     accuracy_of,
     every_run,
@@ -14,7 +15,6 @@ from mixscope.papers.study import Check
 from mixscope.records.claims import Claim, Group
 
 PAPER = "Chaudhry et al. 2022, experiments (text on the figures of accuracy)"
-PILOT = "ours, from a pilot on digits"
 ALL = tuple(SETTINGS)
 WITH_EVERY_K = tuple(name for name in ALL if name != "fashion-mnist-250")  # of the moving average
 POINTS = "percentage points"

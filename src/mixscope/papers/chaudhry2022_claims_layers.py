@@ -1,13 +1,12 @@
 """Which layers mixing makes linear: claims 5b to 11, 18 and 19 of the study of Chaudhry et al. 2022."""
 
-from mixscope.papers.chaudhry2022_evidence import SETTINGS, floor_share, same_order, worst_ratio
+from mixscope.papers.chaudhry2022_evidence import PILOT, SETTINGS, floor_share, same_order, worst_ratio
 from mixscope.papers.evidence import DERIVED, Evidence
 from mixscope.papers.instruments import LINEARITY_ALPHAS
 from mixscope.papers.study import Check
 from mixscope.records.claims import Claim, Group
 
 PAPER = "Chaudhry et al. 2022, experiments (text on the figures of NonLin)"
-PILOT = "ours, from a pilot on digits"
 ALL = tuple(SETTINGS)
 AFFINE = tuple(name for name, setting in SETTINGS.items() if setting.model != "convnet")  # batch norm, ReLU in layer 0
 FEWEST = ("digits-50", "fashion-mnist-250", "cifar10-250", "svhn-250")

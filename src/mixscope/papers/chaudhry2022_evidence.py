@@ -23,6 +23,7 @@ SITES = {
 NUM_LAYERS = 6
 ACCURACY = "test/accuracy"
 COLLAPSED = "collapsed"
+PILOT = "ours, from a pilot on digits"  # a claim's source
 
 
 def site_key(setting: str, layer: int, name: str, *, alpha: float | None = None) -> str:

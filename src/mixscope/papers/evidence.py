@@ -65,6 +65,11 @@ def percent(key: str) -> Number:
     return lambda outcome: PERCENT * read_number(outcome, key)
 
 
+def excess(first: str, second: str) -> Number:
+    """Return a function that subtracts a value of an outcome, the second, from another."""
+    return lambda outcome: read_number(outcome, first) - read_number(outcome, second)
+
+
 def quotient(first: str, *others: str) -> Number:
     """Return a function that divides a value of an outcome by the smallest of others; NaN where that is 0 or none."""
 

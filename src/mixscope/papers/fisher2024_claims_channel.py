@@ -1,6 +1,6 @@
 """Claims on Fisher et al. 2024 about where networks put blends: along the classifier, or along a channel."""
 
-from mixscope.papers.evidence import RECALLED, difference, ratio, value
+from mixscope.papers.evidence import RECALLED, difference, excess, quotient, ratio, value
 from mixscope.papers.fisher2024_evidence import ABSTRACT, DERIVED, PAIRS, READ, settings_with
 from mixscope.papers.fisher2024_runs import ERM, FIXED, MIXUP, SQUARED
 from mixscope.papers.results import read_number
@@ -10,14 +10,6 @@ from mixscope.records.claims import Claim
 
 MIXED = settings_with(MIXUP)
 COMPARED = settings_with(ERM, MIXUP)
-
-
-def _height_gained_early(outcome: Outcome) -> float:
-    return read_number(outcome, "channels/order_middle") - read_number(outcome, "channels/order_low")
-
-
-def _height_gained_late(outcome: Outcome) -> float:
-    return read_number(outcome, "channels/order_high") - read_number(outcome, "channels/order_middle")
 
 
 def _bend_gained(outcome: Outcome) -> float:
@@ -53,10 +45,7 @@ CHECKS = (
             high=0.5,
         ),
         MIXED,
-        value(
-            MIXUP,
-            lambda run: read_number(run, "channels/spread_same") / read_number(run, "channels/spread_different"),
-        ),
+        value(MIXUP, quotient("channels/spread_same", "channels/spread_different")),
     ),
     Check(
         Claim(
@@ -138,7 +127,7 @@ CHECKS = (
             unit="nats",
         ),
         MIXED,
-        value(MIXUP, _height_gained_early),
+        value(MIXUP, excess("channels/order_middle", "channels/order_low")),
     ),
     Check(
         Claim(
@@ -152,7 +141,7 @@ CHECKS = (
             unit="nats",
         ),
         MIXED,
-        value(MIXUP, _height_gained_late),
+        value(MIXUP, excess("channels/order_high", "channels/order_middle")),
     ),
     Check(
         Claim(

@@ -1,18 +1,12 @@
 """Negative controls on Fisher et al. 2024: what must not be seen without mixup, or where it cannot help."""
 
-from mixscope.papers.evidence import difference, value
+from mixscope.papers.evidence import difference, excess, value
 from mixscope.papers.fisher2024_evidence import DERIVED, PAIRS, PREDICTED, settings_with
 from mixscope.papers.fisher2024_runs import ERM, LABELS, MIXUP
-from mixscope.papers.results import read_number
 from mixscope.papers.study import Check
-from mixscope.papers.trial import Outcome
 from mixscope.records.claims import Claim
 
 EASY = settings_with(ERM, MIXUP, data="digits")
-
-
-def _height_gained(outcome: Outcome) -> float:
-    return read_number(outcome, "channels/order_high") - read_number(outcome, "channels/order_low")
 
 
 CHECKS = (
@@ -28,7 +22,7 @@ CHECKS = (
             unit="nats",
         ),
         settings_with(ERM),
-        value(ERM, _height_gained),
+        value(ERM, excess("channels/order_high", "channels/order_low")),
     ),
     Check(
         Claim(

@@ -1,11 +1,11 @@
 """What follows from Ji et al. 2022 for the layer-peeled flow's loss, norm and margin: claims 5 to 8, 14, 15a."""
 
 from mixscope.papers.evidence import DERIVED, value
-from mixscope.papers.ji2022_evidence import law_error
+from mixscope.papers.ji2022_evidence import FLOWS, law_error
 from mixscope.papers.study import Check
 from mixscope.records.claims import Claim
 
-FLOWS, THEORY, PLANE = ("flow-scale-1", "flow-scale-0.4"), ("theory",), ("flow-in-a-plane",)
+THEORY, PLANE = ("theory",), ("flow-in-a-plane",)
 OUTSIDE = "The mean over starts lies outside."
 FINITE_TIME = "Mean over normal starts. The limit is 1 from any start; how near log t = 100 is depends on its size."
 

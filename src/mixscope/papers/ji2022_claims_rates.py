@@ -1,12 +1,11 @@
 """What Ji et al. 2022 claim of the rates at which the layer-peeled flow collapses: claims 9 to 12, and with decay."""
 
 from mixscope.papers.evidence import DERIVED, value
-from mixscope.papers.ji2022_evidence import end_ratio, log_ratio
+from mixscope.papers.ji2022_evidence import FLOWS, end_ratio, log_ratio
 from mixscope.papers.study import Check
 from mixscope.records.claims import Claim
 
 FIGURE_2 = "Ji et al. 2022, caption of Figure 2 (“approximately O(1/log t)”)"
-FLOWS = ("flow-scale-1", "flow-scale-0.4")
 OUTSIDE = "The mean over starts lies outside."
 CENTRED = {
     "nc2_equinorm_means": "lengths of class means",

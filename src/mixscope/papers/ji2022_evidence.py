@@ -10,6 +10,7 @@ from mixscope.papers.trial import Outcome
 from mixscope.records.samples import Sample
 
 SEPARATED = 0.999  # of the training images: at most one of a thousand is still wrong
+FLOWS = ("flow-scale-1", "flow-scale-0.4")
 MIN_POINTS = 3  # of a slope
 SETTINGS: dict[str, NetworkSetting] = {item.name: item for group in NETWORKS.values() for item in group}
 

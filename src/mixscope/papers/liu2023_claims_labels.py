@@ -2,8 +2,8 @@
 
 from itertools import pairwise
 
-from mixscope.papers.evidence import DERIVED, value
-from mixscope.papers.liu2023_evidence import PILOT, fall, floor_distance, weakest_of
+from mixscope.papers.evidence import DERIVED, excess, value
+from mixscope.papers.liu2023_evidence import PILOT, floor_distance, weakest_of
 from mixscope.papers.liu2023_labels import INTRUSION_WEIGHTS
 from mixscope.papers.liu2023_names import MIXUP, NETWORK_SETTINGS
 from mixscope.papers.study import Check
@@ -160,7 +160,7 @@ CHECKS = (
         ),
         ("digits-all", "iris"),
         lambda results, setting: results.sample(
-            setting, f"{setting.split('-')[0]}_intrusion", fall(RATES[0], RATES[-1])
+            setting, f"{setting.split('-')[0]}_intrusion", excess(RATES[0], RATES[-1])
         ),
     ),
     Check(
@@ -175,7 +175,7 @@ CHECKS = (
         ),
         ("digits-all", "iris"),
         lambda results, setting: weakest_of(
-            [fall(first, second) for first, second in pairwise(RATES)],
+            [excess(first, second) for first, second in pairwise(RATES)],
             f"{setting.split('-')[0]}_intrusion",
         )(results, setting),
     ),

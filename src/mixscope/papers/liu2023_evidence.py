@@ -8,7 +8,7 @@ import torch
 
 from mixscope.metrics.curves import running_mean
 from mixscope.papers.evidence import PERCENT, Evidence, percent
-from mixscope.papers.results import Number, Results, column, read_number
+from mixscope.papers.results import Number, Results, column
 from mixscope.papers.trial import Outcome
 from mixscope.records.samples import Sample, paired
 
@@ -101,11 +101,6 @@ def sharpness_rise(outcome: Outcome) -> float:
     best = looks(outcome, ERROR)[0][heights.index(min(heights))]
     nearest = min(range(len(epochs)), key=lambda place: abs(epochs[place] - best))
     return sharpness[-1] / sharpness[nearest]
-
-
-def fall(first: str, second: str) -> Number:
-    """Return a function that subtracts a value of an outcome from another."""
-    return lambda outcome: read_number(outcome, first) - read_number(outcome, second)
 
 
 def size_step(key: str, place: int, *, sign: float) -> Number:
