@@ -1,6 +1,7 @@
 """A study's verdicts on disk: records stay as they are, and from them its page, its text and the overview."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mixscope._files import atomic_file
@@ -84,7 +85,8 @@ def write_overview(summaries: Sequence[StudySummary], folder: Path) -> Path:
     page = folder / OVERVIEW_FILE
     judgements = [judgement for summary in summaries for judgement in summary.judgements]
     lead = f"Every claim of every study, with a verdict on each set it was judged on: {count_words(judgements)}."
-    facts = "; ".join(f"{summary.key}: {made_words(summary)}" for summary in summaries)
+    latest = max(summaries, key=lambda summary: summary.date)
+    facts = made_words(replace(latest, seconds=sum(summary.seconds for summary in summaries)))
     write_document(page, overview_chapters(summaries), title="Claims and verdicts", lead=lead, facts=facts)
     write_json(
         folder / VERDICTS_FILE,
