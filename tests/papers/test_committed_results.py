@@ -2,11 +2,27 @@
 
 from pathlib import Path
 
+import pytest
+
+from mixscope.papers.catalogue import load_study
+from mixscope.papers.names import STUDY_KEYS
 from mixscope.papers.publish import committed_texts
 from mixscope.papers.trial import find_records, read_outcome
 
 ROOT = Path(__file__).parents[2]
 RECORDS = ROOT / "results" / "small" / "records"
+
+
+@pytest.fixture(scope="module")
+def trials():
+    return {trial.digest: trial for key in STUDY_KEYS for trial in load_study(key).trials("small", None)}
+
+
+def test_every_run_of_the_small_scale_has_a_record_and_no_other_is_kept(trials):
+    records = find_records(RECORDS)
+    missing = [trial.name for digest, trial in trials.items() if digest not in records]
+    assert missing == []
+    assert [path.name for digest, path in records.items() if digest not in trials] == []
 
 
 def test_every_record_names_its_hardware_and_a_commit_without_changes():
