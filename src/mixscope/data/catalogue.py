@@ -186,18 +186,19 @@ def fetch_data(name: str, data_dir: str | Path | None = None, progress: Progress
 
 def _read_named(named: NamedSet, data_dir: str | Path | None, progress: Progress | None) -> DecodedSet:
     roots = data_roots(data_dir)
-    copy = locate_copy(named, roots) if locate(named, roots)[0] is None else None
+    folder, _ = locate(named, roots)
+    copy = locate_copy(named, roots) if folder is None else None
     if copy is not None:
         decoded = _read_path(copy, progress)
         if len(decoded.class_names) != len(named.class_names):
             raise UserError(f"{copy} must hold {len(named.class_names)} classes, got {len(decoded.class_names)}")
         return replace(decoded, notes=f"{decoded.notes}, not the original files: pixels may differ")
-    folder = fetch_data(named.name, data_dir, progress)
+    found = fetch_data(named.name, data_dir, progress) if folder is None else folder
 
     def decode() -> DecodedSet:
-        return named.read(folder, named.class_names)
+        return named.read(found, named.class_names)
 
-    return decoded_once(named.name, named.files_in(folder), decode) if named.is_slow else decode()
+    return decoded_once(named.name, named.files_in(found), decode) if named.is_slow else decode()
 
 
 def _read_path(path: Path, progress: Progress | None) -> DecodedSet:

@@ -140,7 +140,7 @@ def _assemble(path: Path, pixels: "dict[str, np.ndarray]", folders: list[str]) -
         if part is not None and names:
             images = stack_pixels([pixels[name] for name in names], channels=channels)
             parts[part] = LabelledImages(images, torch.tensor([labels[places[name][1]] for name in names]))
-    notes = f"images of {path}" + ("; val/ left out" if test_part == "test" and "val" in held else "")
+    notes = f"images of {path.name}" + ("; val/ left out" if test_part == "test" and "val" in held else "")
     decoded = DecodedSet(parts["train"], parts.get(test_part or ""), tuple(class_names), notes)
     check_decoded(decoded, source=str(path))
     return decoded

@@ -128,14 +128,7 @@ class ImageData:
         Raises:
             UserError: If size is below K, or a class has too few images.
         """
-        kept = balanced_subset(self.train_labels, size, self.num_classes, generator)
-        kept = kept.to(self.train_images.device)
-        return replace(
-            self,
-            train_images=self.train_images[kept],
-            train_labels=self.train_labels[kept],
-            notes=f"{self.notes}; {size} of {len(self.train_labels)} training images, balanced",
-        )
+        return self._balanced("train", "training", size, generator)
 
     def test_subset(self, size: int, *, generator: torch.Generator) -> "ImageData":
         """Return the data with a class-balanced random part of the test images; the training part stays whole.
@@ -147,14 +140,13 @@ class ImageData:
         Raises:
             UserError: If size is below K, or a class has too few images.
         """
-        kept = balanced_subset(self.test_labels, size, self.num_classes, generator)
-        kept = kept.to(self.test_images.device)
-        return replace(
-            self,
-            test_images=self.test_images[kept],
-            test_labels=self.test_labels[kept],
-            notes=f"{self.notes}; {size} of {len(self.test_labels)} test images, balanced",
-        )
+        return self._balanced("test", "test", size, generator)
+
+    def _balanced(self, part: str, words: str, size: int, generator: torch.Generator) -> "ImageData":
+        images, labels = (getattr(self, f"{part}_{kind}") for kind in ("images", "labels"))
+        kept = balanced_subset(labels, size, self.num_classes, generator).to(images.device)
+        chosen = {f"{part}_images": images[kept], f"{part}_labels": labels[kept]}
+        return replace(self, **chosen, notes=f"{self.notes}; {size} of {len(labels)} {words} images, balanced")
 
 
 TENSOR_NAMES = ("train_images", "train_labels", "test_images", "test_labels")

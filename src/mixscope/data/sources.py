@@ -72,7 +72,7 @@ def read_idx_folder(folder: Path, class_names: tuple[str, ...]) -> DecodedSet:
         if len(labels) and int(labels.max()) >= len(class_names):
             raise UserError(f"{labels_path}: labels must lie in [0, {len(class_names)}), got {int(labels.max())}")
         parts.append(LabelledImages(images, labels))
-    decoded = DecodedSet(parts[0], parts[1], class_names, f"idx files in {folder}")
+    decoded = DecodedSet(parts[0], parts[1], class_names, f"idx files in {folder.name}")
     check_decoded(decoded, source=str(folder))
     return decoded
 
@@ -90,7 +90,7 @@ def read_svhn_folder(folder: Path, class_names: tuple[str, ...]) -> DecodedSet:
         UserError: If a file is damaged or holds something else.
     """
     train, test = (_read_svhn_file(folder / name) for name in SVHN_FILES)
-    decoded = DecodedSet(train, test, class_names, f"MATLAB files in {folder}; label 10 read as digit 0")
+    decoded = DecodedSet(train, test, class_names, f"MATLAB files in {folder.name}; label 10 read as digit 0")
     check_decoded(decoded, source=str(folder))
     return decoded
 
