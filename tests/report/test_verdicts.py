@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 from markdown_it import MarkdownIt
 
-from mixscope.records.claims import Claim, Sample, judge, paired
+from mixscope.records.claims import Claim, judge
+from mixscope.records.samples import Sample, paired
 from mixscope.report.document import render_document, write_document
 from mixscope.report.verdict_markdown import escape, overview_counts, overview_table, study_markdown
 from mixscope.report.verdicts import (

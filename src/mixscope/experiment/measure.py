@@ -98,9 +98,9 @@ def _draw_pairs(
     same = labels[:, 0] == labels[:, 1]
     some = slice(0, PICTURED_PAIRS)
     pairs: dict[str, Any] = {
-        "weight": _rounded(shares[some]),
-        "x1": _rounded(first[some]),
-        "x2": _rounded(second[some]),
+        "weight": rounded(shares[some]),
+        "x1": rounded(first[some]),
+        "x2": rounded(second[some]),
         "same": same[some].tolist(),
     }
     if expectation is None:
@@ -128,9 +128,9 @@ def _draw_plane(model: nn.Module, probe: Probe, site: str, *, weight: Tensor) ->
 
     def cloud(chosen: Tensor) -> dict[str, Any]:
         return {
-            "x": _rounded(points[chosen, 0]),
-            "y": _rounded(points[chosen, 1]),
-            "weight": _rounded(weights[chosen]),
+            "x": rounded(points[chosen, 0]),
+            "y": rounded(points[chosen, 1]),
+            "weight": rounded(weights[chosen]),
             "first": labels[chosen, 0].tolist(),
             "second": labels[chosen, 1].tolist(),
         }
@@ -138,7 +138,7 @@ def _draw_plane(model: nn.Module, probe: Probe, site: str, *, weight: Tensor) ->
     return {
         "classes": list(probe.plane_classes),
         "class_names": [probe.class_names[index] for index in probe.plane_classes],
-        "classifiers": {"x": _rounded(corners[:, 0]), "y": _rounded(corners[:, 1])},
+        "classifiers": {"x": rounded(corners[:, 0]), "y": rounded(corners[:, 1])},
         "same": cloud(same),
         "different": cloud(~same),
     }
@@ -155,6 +155,6 @@ def _draw_reliability(reliability: Reliability, values: dict[str, float]) -> dic
     }
 
 
-def _rounded(values: Tensor) -> list[float]:
+def rounded(values: Tensor) -> list[float]:
     """Four significant digits: what a picture shows, at a third of the bytes."""
     return [float(f"{value:.4g}") for value in values.tolist()]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from mixscope.papers.results import Number, Results
-from mixscope.records.claims import student_interval
+from mixscope.records.intervals import student_interval
 from mixscope.records.numbers import interval_text, number_text
 from mixscope.records.samples import Sample
 from mixscope.report.document import Exhibit, Series

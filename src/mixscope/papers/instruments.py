@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mixscope._random import named_generator
 from mixscope.capturing import capture_batches
 from mixscope.experiment.bench import Bench
+from mixscope.experiment.measure import rounded
 from mixscope.measuring import capture_blends, measure_linearity
 from mixscope.metrics.channels import classifier_coordinates
 from mixscope.metrics.gradients import gradient_norm
@@ -179,10 +180,10 @@ def planes(bench: Bench) -> Instrument:
         picture: dict[str, Any] = {"classes": [probe.class_names[row] for row in rows]}
         for mode, features in _in_both_modes(bench.model, blended, site):
             points = project_to_classifier_plane(features.double().cpu(), weight, classes=(first, second, third))
-            picture[mode] = {"x": _four_digits(points[:, 0]), "y": _four_digits(points[:, 1])}
+            picture[mode] = {"x": rounded(points[:, 0]), "y": rounded(points[:, 1])}
         corners = project_to_classifier_plane(weight[rows], weight, classes=(first, second, third))
-        picture["classifiers"] = {"x": _four_digits(corners[:, 0]), "y": _four_digits(corners[:, 1])}
-        picture["weight"] = _four_digits(mixture.weights[:, 0])
+        picture["classifiers"] = {"x": rounded(corners[:, 0]), "y": rounded(corners[:, 1])}
+        picture["weight"] = rounded(mixture.weights[:, 0])
         pair = labels[mixture.members]
         picture["same"] = (pair[:, 0] == pair[:, 1]).tolist()
         return Reading({}, picture)
@@ -258,7 +259,3 @@ def _spread(values: Tensor, smaller: Tensor) -> float:
     place = (smaller / 0.5 * WEIGHT_BINS).long().clamp(max=WEIGHT_BINS - 1)
     means = torch.stack([values[place == index].mean() for index in range(WEIGHT_BINS)])
     return float(means.std(correction=0) / means.mean())
-
-
-def _four_digits(values: Tensor) -> list[float]:
-    return [float(f"{value:.4g}") for value in values.tolist()]

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -73,7 +74,7 @@ class Trial:
         """For messages and file names: "digits-200-mixup-seed0"."""
         return f"{self.setting}-{self.method}-seed{self.seed}"
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Hash of the description: it names the record."""
         text = json.dumps(self.work.describe(), sort_keys=True, allow_nan=False)
