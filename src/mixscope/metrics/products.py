@@ -9,7 +9,7 @@ from mixscope.metrics.processes import total_over_processes
 from mixscope.metrics.symmetric import add_symmetric_product, mirror_upper_half, upper_strips
 
 # Float32 products go to float64 after so many rows, and after so many sums: the roundings of sums that grow add up.
-PENDING_ROWS = 8192
+PENDING_ROWS = 16384
 PENDING_SUMS = 16
 
 

@@ -163,21 +163,29 @@ class ShiftedSums:
         is_due = (after >= LARGEST_GROWTH * self._looked_at).logical_and_(after > self._counts)
         if not is_due.any():
             return
-        classes = torch.nonzero(is_due).flatten()
-        self._looked_at[classes] = after[classes]
-        slot = (is_due.cumsum(dim=0) - 1)[labels]
-        all_new = not self._counts[classes].any()
-        shifts = None if all_new else self._shifts[classes].to(torch.float64)
-        total = self._sums.new_zeros(len(classes), self._sums.shape[1]) if all_new else self._take_pending(classes)
-        for rows in torch.nonzero(is_due[labels]).flatten().split(self._rows_at_once):
+        is_new = is_due & (self._counts == 0)
+        if is_new.any():
+            classes, total = self._total(values, labels, is_new)
+            self._shifts[classes] = total.div_(after[classes, None]).to(self.wide)
+        has_grown = is_due ^ is_new
+        if has_grown.any():
+            classes, total = self._total(values, labels, has_grown)
+            self._move_shifts(classes, total, after[classes], products)
+        torch.where(is_due, after, self._looked_at, out=self._looked_at)
+
+    def _total(self, values: Tensor, labels: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the classes chosen, (K,) bool, as (R,) int64, and their (R, D) float64 sums, with these rows."""
+        classes = torch.nonzero(chosen).flatten()
+        slot = (chosen.cumsum(dim=0) - 1)[labels]
+        is_new = not self._counts[classes].any()
+        total = self._sums.new_zeros(len(classes), self._sums.shape[1]) if is_new else self._take_pending(classes)
+        shifts = None if is_new else self._shifts[classes].to(torch.float64)
+        for rows in torch.nonzero(chosen[labels]).flatten().split(self._rows_at_once):
             offsets = values[rows].to(torch.float64)
             if shifts is not None:
                 offsets -= shifts[slot[rows]]
             total.index_add_(0, slot[rows], offsets)
-        if all_new:
-            self._shifts[classes] = total.div_(after[classes, None]).to(self.wide)
-        else:
-            self._move_shifts(classes, total, after[classes], products)
+        return classes, total
 
     def _move_shifts(self, classes: Tensor, total: Tensor, after: Tensor, products: NoProducts) -> None:
         """Put shifts onto the means of classes without pending sums.

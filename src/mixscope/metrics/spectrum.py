@@ -60,7 +60,7 @@ def spectrum(means: Tensor, *, gram: Tensor) -> Spectrum:
     """
     num_classes, dim = means.shape
     if num_classes > dim:
-        eigenvalues = torch.linalg.eigvalsh(gram)
+        eigenvalues = torch.linalg.eigvalsh(gram, UPLO="U")
         if eigenvalues[0] > WELL_CONDITIONED * eigenvalues[-1]:
             inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
             return Spectrum((num_classes, dim), eigenvalues.sqrt(), directions=None, inverse=inverse)
