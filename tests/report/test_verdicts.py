@@ -93,10 +93,12 @@ def test_verdicts_are_counted_with_their_zeros():
 
 
 def test_what_was_run_is_told_in_one_line():
-    expected = "small scale, 2024-05-17, 12 min, Chip, 2 cores, 1 thread, torch 2.13.0, commit 0123456789 with changes"
-    assert made_words(SUMMARY) == expected
+    assert made_words(SUMMARY) == (
+        "small scale, 2024-05-17, 12 min summed over runs, Chip, 2 cores, 1 thread a run, torch 2.13.0, "
+        "commit 0123456789 with changes"
+    )
     gpu = replace(SUMMARY, environment={"accelerator": "A GPU", "processor": "Chip"}, date="")
-    assert made_words(gpu) == "small scale, 12 min, A GPU, commit not known"
+    assert made_words(gpu) == "small scale, 12 min summed over runs, A GPU, commit not known"
     assert [duration_words(seconds) for seconds in (0.4, 119, 120, 7199, 7200)] == [
         "0 s",
         "119 s",

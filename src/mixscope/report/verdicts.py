@@ -121,10 +121,10 @@ def made_words(summary: StudySummary) -> str:
     parts = [
         f"{summary.scale} scale",
         summary.date,
-        duration_words(summary.seconds),
+        f"{duration_words(summary.seconds)} summed over runs",
         str(environment.get("accelerator") or environment.get("processor") or ""),
         f"{cores} core{'' if cores == 1 else 's'}" if cores else "",
-        f"{threads} thread{'' if threads == 1 else 's'}" if threads else "",
+        f"{threads} thread{'' if threads == 1 else 's'} a run" if threads else "",
         *(f"{name} {environment[name]}" for name in ("mixscope", "torch") if environment.get(name)),
         f"commit {commit[:10]}{' with changes' if commit.endswith('+') else ''}" if commit else "commit not known",
     ]
