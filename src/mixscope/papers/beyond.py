@@ -1,12 +1,13 @@
 """Beyond the papers: does mixup with an automatic switch-off give the best of mixup and of plain training?"""
 
 import math
+from itertools import chain
 
-from mixscope.papers.beyond_runs import SETTINGS, beyond_trials
+from mixscope.papers.beyond_runs import EXTRA_SWITCHES, SETTINGS, beyond_trials
 from mixscope.papers.evidence import Evidence, difference, percent, value
 from mixscope.papers.figures import exhibit_name, mean_text, points_series
 from mixscope.papers.liu2023_evidence import LOSS, best_error, last_error
-from mixscope.papers.liu2023_names import AUTO, DIGITS_EPOCHS, ERM, MIXUP, SWITCHES, switched
+from mixscope.papers.liu2023_names import AUTO, ERM, MIXUP, SWITCHES, switched
 from mixscope.papers.results import Number, Results, column, read_number
 from mixscope.papers.study import Check, Study
 from mixscope.papers.trial import Outcome
@@ -15,8 +16,8 @@ from mixscope.records.samples import Sample, paired
 from mixscope.report.document import Chapter, Exhibit, Listing, Series
 
 OURS = "a question of our own; predicted before the runs, limits ours"
-WITH_FIXED = (*DIGITS_EPOCHS, "fashion-mnist-500")
-FIXED = (*(switched(epoch) for epoch in SWITCHES), switched(60))
+WITH_FIXED = tuple(setting for setting in SETTINGS if setting in {*EXTRA_SWITCHES, "digits-200"})
+FIXED = tuple(switched(epoch) for epoch in sorted({*SWITCHES, *chain.from_iterable(EXTRA_SWITCHES.values())}))
 NEAR = (0.5, 1.0, 0.05)  # percentage points of error and calibration, nats: close to the best fixed switch
 
 

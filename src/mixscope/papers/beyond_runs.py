@@ -5,7 +5,6 @@ from mixscope.papers.liu2023_names import (
     AUTO,
     DIGITS_EPOCHS,
     ERM,
-    IMAGE_SETTINGS,
     MEDIUM_SETTINGS,
     MIXUP,
     SWITCHES,
@@ -15,8 +14,14 @@ from mixscope.papers.liu2023_runs import digits_trial, liu_trials
 from mixscope.papers.names import Scale
 from mixscope.papers.trial import Trial
 
-EXTRA_SWITCHES = {"digits-100": (50, 200), "digits-500": (50, 200), "fashion-mnist-500": (60,)}
-SETTINGS = (*DIGITS_EPOCHS, *IMAGE_SETTINGS, *MEDIUM_SETTINGS)
+EXTRA_SWITCHES = {
+    "digits-100": (50, 200),
+    "digits-500": (50, 200),
+    "fashion-mnist-500": (60,),
+    "cifar10-500": (45,),
+    "cifar10-500-augmented": (45,),
+}
+SETTINGS = (*DIGITS_EPOCHS, "fashion-mnist-500", "cifar10-500", "cifar10-500-augmented", *MEDIUM_SETTINGS)
 METHODS = (ERM, MIXUP, AUTO, *(switched(epoch) for epoch in SWITCHES))
 
 

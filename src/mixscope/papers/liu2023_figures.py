@@ -35,6 +35,7 @@ SIDES = {
 EPOCH, TEST_ERROR = "epoch", "test error, %"
 TITLES = {
     "fashion-mnist-500": "500 images of Fashion-MNIST, convnet",
+    "fashion-mnist-500-augmented": "500 images of Fashion-MNIST, cropped and mirrored, convnet",
     "cifar10-500": "500 images of CIFAR-10, convnet",
     "cifar10-500-augmented": "500 images of CIFAR-10, cropped and mirrored, convnet",
 }

@@ -39,6 +39,7 @@ SIMULATED = {
     "liu2023_labels:digits_intrusion": "digits-all",
     "liu2023_labels:iris_intrusion": "iris",
 }
+NUM_DRAWS = 40  # 36 hits out of 36 are needed to show a share of 0.9
 NOT_IN_SMOKE = ("liu2023_simulations:sizes",)
 
 
@@ -58,7 +59,7 @@ def liu_trials(scale: Scale, seeds: int | None = None) -> list[Trial]:
 
 def simulated_trials(scale: Scale, seeds: int | None = None) -> list[Trial]:
     """Return the simulations: one call for each seed, the seed being its draw of everything."""
-    num_seeds = seeds or (2 if scale == "smoke" else 20)
+    num_seeds = seeds or (2 if scale == "smoke" else NUM_DRAWS)
     trials = []
     for function, setting in SIMULATED.items():
         if scale == "smoke" and function in NOT_IN_SMOKE:
