@@ -108,7 +108,8 @@ def test_trials_have_their_own_names_and_enough_seeds(scale):
     for trial in trials:
         seeds.setdefault((trial.setting, trial.method), set()).add(trial.seed)
     assert min(map(len, seeds.values())) >= 3
-    assert len(seeds["random-features", "sizes"]) == 40
+    assert len(seeds["random-features", "sizes"]) == 20
+    assert len(seeds["random-features", "random_features"]) == 100
     if scale == "small":
         assert all(len(found) >= 5 for (setting, _), found in seeds.items() if setting.startswith("digits"))
     assert {setting for setting, method in seeds if method == ERM} <= set(NETWORK_SETTINGS)

@@ -39,7 +39,9 @@ SIMULATED = {
     "liu2023_labels:digits_intrusion": "digits-all",
     "liu2023_labels:iris_intrusion": "iris",
 }
-NUM_DRAWS = 40  # 36 hits out of 36 are needed to show a share of 0.9
+NUM_DRAWS = 20
+MANY_DRAWS = 100  # of those whose shares are judged: of 20 draws, even 20 hits do not show a share of 0.9
+WITH_SHARES = ("liu2023_simulations:random_features", "liu2023_simulations:outside_teacher")
 NOT_IN_SMOKE = ("liu2023_simulations:sizes",)
 
 
@@ -59,11 +61,11 @@ def liu_trials(scale: Scale, seeds: int | None = None) -> list[Trial]:
 
 def simulated_trials(scale: Scale, seeds: int | None = None) -> list[Trial]:
     """Return the simulations: one call for each seed, the seed being its draw of everything."""
-    num_seeds = seeds or (2 if scale == "smoke" else NUM_DRAWS)
     trials = []
     for function, setting in SIMULATED.items():
         if scale == "smoke" and function in NOT_IN_SMOKE:
             continue
+        num_seeds = seeds or (2 if scale == "smoke" else MANY_DRAWS if function in WITH_SHARES else NUM_DRAWS)
         trials += [
             Trial(setting, function.partition(":")[2], seed, Computation(function, {"seed": seed}))
             for seed in range(num_seeds)
