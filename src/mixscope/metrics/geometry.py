@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from mixscope.metrics.pairwise import (
     angle_deviations,
     compare_means,
     distance_to_simplex,
+    row_products,
     smaller_gram,
     squared_distance,
     squared_product_norm,
@@ -89,6 +91,16 @@ class CenteredMeans:
     rows: Tensor
     gram: Tensor
 
+    @cached_property
+    def lengths(self) -> Tensor:
+        """(K,) float64, of the rows."""
+        return torch.linalg.vector_norm(self.rows, dim=1)
+
+    @property
+    def square(self) -> Tensor:
+        """|M|_F^2."""
+        return self.lengths.square().sum()
+
     @classmethod
     def of(cls, statistics: ClassSums, *, center: Tensor | None) -> "CenteredMeans":
         """Centre the means, by their own mean where `center` is None.
@@ -157,16 +169,19 @@ def head_geometry(
 
 def geometry_of_means(statistics: ClassSums, means: CenteredMeans, decomposition: Spectrum) -> ClassGeometry:
     """Compute `ClassGeometry` from means that are centred and decomposed already."""
-    between = torch.linalg.matrix_norm(means.rows).square() / statistics.num_classes
-    pairs = compare_means(statistics.scatter / statistics.counts, means.rows)
+    num_classes = statistics.num_classes
+    pairs = compare_means(statistics.scatter / statistics.counts, means.rows, lengths=means.lengths)
     return ClassGeometry(
-        nc1_trace=float(statistics.scatter.sum() / statistics.num_examples / between),
+        nc1_trace=float(statistics.scatter.sum() / statistics.num_examples / (means.square / num_classes)),
         nc1_cdnv=pairs.normalized_variance,
-        nc2_equinorm_means=length_variation(torch.linalg.vector_norm(means.rows, dim=1)),
+        nc2_equinorm_means=length_variation(means.lengths),
         nc2_equiangular_means=pairs.angle_deviation,
         nc2_max_angle_means=pairs.largest_angle_deviation,
         nc2_etf_means=distance_to_simplex(
-            means.rows, means.rows, squared_norm=torch.linalg.matrix_norm(means.gram).square()
+            means.rows,
+            means.rows,
+            inner=means.square - means.rows.sum(dim=0).square().sum() / num_classes,
+            squared_norm=torch.linalg.matrix_norm(means.gram).square(),
         ),
         effective_rank=decomposition.effective_rank,
     )
@@ -176,27 +191,31 @@ def geometry_of_head(head_weight: Tensor, means: CenteredMeans) -> HeadGeometry:
     """Compute `HeadGeometry` of a checked head."""
     head_weight = head_weight.detach().to(means.rows.device)
     weight = head_weight.to(torch.float64, copy=True)
-    mean, square = weight.mean(dim=0), torch.linalg.matrix_norm(weight).square()
-    lengths = torch.linalg.vector_norm(weight, dim=1)
+    mean, lengths_uncentered = weight.mean(dim=0), torch.linalg.vector_norm(weight, dim=1)
     weight -= mean  # in place: K x D numbers are the most there is
+    lengths = torch.linalg.vector_norm(weight, dim=1)
+    square = lengths.square().sum()
     gram = smaller_gram(weight)
     product = squared_product_norm(weight, means.rows, left_gram=gram, right_gram=means.gram)
     gram_square = torch.linalg.matrix_norm(gram).square()
     del gram  # its memory is used for the tiles
-    angles_uncentered, angles = angle_deviations(head_weight, lengths=lengths, mean=mean, centered=weight)
-    duality_squared = squared_distance(weight, means.rows)
+    angles_uncentered, angles = angle_deviations(
+        head_weight, lengths=lengths_uncentered, mean=mean, centered=weight, centered_lengths=lengths
+    )
+    inner = row_products(weight, means.rows)
+    duality_squared = squared_distance(weight, means.rows, inner=inner.sum(), squares=(square, means.square))
     return HeadGeometry(
-        nc0_row_sum=float((len(weight) * mean).square().sum() / square),
-        nc2_equinorm_weights=length_variation(torch.linalg.vector_norm(weight, dim=1)),
-        nc2_equinorm_weights_uncentered=length_variation(lengths),
+        nc0_row_sum=float((len(weight) * mean).square().sum() / lengths_uncentered.square().sum()),
+        nc2_equinorm_weights=length_variation(lengths),
+        nc2_equinorm_weights_uncentered=length_variation(lengths_uncentered),
         nc2_equiangular_weights=angles,
         nc2_equiangular_weights_uncentered=angles_uncentered,
-        nc2_etf_weights=distance_to_simplex(weight, weight, squared_norm=gram_square),
+        nc2_etf_weights=distance_to_simplex(weight, weight, inner=square, squared_norm=gram_square),
         nc3_duality=math.sqrt(duality_squared),
         nc3_duality_squared=duality_squared,
-        nc3_product=distance_to_simplex(weight, means.rows, squared_norm=product),
+        nc3_product=distance_to_simplex(weight, means.rows, inner=inner.sum(), squared_norm=product),
         # 1 - cos of two unit vectors is half their squared distance, which keeps its digits near 0.
-        nc3_alignment=squared_row_distance(weight, means.rows) / 2,
+        nc3_alignment=squared_row_distance(weight, means.rows, inner=inner, lengths=(lengths, means.lengths)) / 2,
     )
 
 

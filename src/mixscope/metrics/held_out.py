@@ -84,12 +84,14 @@ def collapse_on_test(train: ClassStatistics, test: ClassStatistics) -> CollapseO
     scatter = own_scatter + shift
     products = symmetric_product(counts[:, None] * offsets, offsets).add_(test.within.to(device))
     # a tensor: where all class means coincide, ratios are infinite or NaN
-    between = torch.linalg.matrix_norm(means.rows).square() / train.num_classes * test.num_examples
-    has_pairs = len(tested) > 1
+    between = means.square / train.num_classes * test.num_examples
+    pairs = None
+    if len(tested) > 1:
+        pairs = compare_means(scatter / counts, means.rows[tested], lengths=means.lengths[tested])
     return CollapseOnTest(
         nc1_pinv=spectrum(means.rows, gram=means.gram).trace_of_pinv_times(products) / test.num_examples,
         nc1_trace=float(scatter.sum() / between),
-        nc1_cdnv=compare_means(scatter / counts, means.rows[tested]).normalized_variance if has_pairs else math.nan,
+        nc1_cdnv=math.nan if pairs is None else pairs.normalized_variance,
         own_nc1_trace=float(own_scatter.sum() / between),
         mean_shift=float(shift.sum() / between),
         num_classes_tested=len(tested),

@@ -32,18 +32,18 @@ class MeanPairs:
     largest_angle_deviation: float
 
 
-def compare_means(variances: Tensor, means: Tensor) -> MeanPairs:
+def compare_means(variances: Tensor, means: Tensor, *, lengths: Tensor) -> MeanPairs:
     """Take distances and angles between all pairs of class means.
 
     Args:
         variances: (K,) float64, v_k.
         means: (K, D) float64, centred, K at least 2.
+        lengths: (K,) float64, of the means.
 
     Returns:
         The mean over pairs of (v_i + v_j) / (2 |m_i - m_j|^2), infinite where two means coincide; the mean over pairs
         of |cos + 1/(K-1)|, and the largest cos + 1/(K-1), both NaN where a mean has length 0.
     """
-    lengths = torch.linalg.vector_norm(means, dim=1)
     squares = lengths.square()
     ratios, deviations, largest = (means.new_zeros(()) for _ in range(3))
     for rows, columns in _tiles(len(means)):
@@ -66,7 +66,9 @@ def compare_means(variances: Tensor, means: Tensor) -> MeanPairs:
     return MeanPairs(float(ratios / (2 * num_pairs)), float(deviations / num_pairs), float(largest))
 
 
-def angle_deviations(rows: Tensor, *, lengths: Tensor, mean: Tensor, centered: Tensor) -> tuple[float, float]:
+def angle_deviations(
+    rows: Tensor, *, lengths: Tensor, mean: Tensor, centered: Tensor, centered_lengths: Tensor
+) -> tuple[float, float]:
     """Return the mean over pairs of |cos + 1/(K-1)| of rows and of the same rows centred.
 
     Args:
@@ -74,11 +76,11 @@ def angle_deviations(rows: Tensor, *, lengths: Tensor, mean: Tensor, centered: T
         lengths: (K,) float64, of the rows.
         mean: (D,) float64, of the rows.
         centered: (K, D) float64, rows - mean.
+        centered_lengths: (K,) float64, theirs.
 
     Returns:
         Both at least 0, 0 for a simplex; NaN where a row has length 0.
     """
-    centered_lengths = torch.linalg.vector_norm(centered, dim=1)
     along, mean_square = centered @ mean, mean @ mean
     # (c_i + m).(c_j + m) = c_i.c_j + c_i.m + c_j.m + m.m saves a product, unless a row all but vanishes with the mean.
     scale = centered_lengths.max() + mean_square.sqrt()
@@ -96,19 +98,41 @@ def angle_deviations(rows: Tensor, *, lengths: Tensor, mean: Tensor, centered: T
     return float(total / num_pairs), float(total_centered / num_pairs)
 
 
-def squared_distance(left: Tensor, right: Tensor) -> float:
-    """Return |A/|A|_F - B/|B|_F|_F^2 of two (K, D) matrices, right also near 0; NaN where one is 0."""
-    lengths = [torch.linalg.matrix_norm(matrix) for matrix in (left, right)]
-    distance = float(2 - 2 * _inner(left, right) / (lengths[0] * lengths[1]))
+def row_products(left: Tensor, right: Tensor) -> Tensor:
+    """Return the (K,) inner products of the rows of two (K, D) matrices."""
+    parts = zip(left.split(TILE_ROWS), right.split(TILE_ROWS), strict=True)
+    return torch.cat([torch.linalg.vecdot(a, b) for a, b in parts])
+
+
+def squared_distance(left: Tensor, right: Tensor, *, inner: Tensor, squares: tuple[Tensor, Tensor]) -> float:
+    """Return |A/|A|_F - B/|B|_F|_F^2 of two (K, D) matrices, right also near 0; NaN where one is 0.
+
+    Args:
+        left: A.
+        right: B.
+        inner: <A, B>.
+        squares: Of |A|_F and |B|_F.
+    """
+    distance = float(2 - 2 * inner / (squares[0] * squares[1]).sqrt())
     if distance > FAR:
         return distance
-    scales = [1 / length for length in lengths]
+    scales = [square.rsqrt() for square in squares]
     parts = zip(left.split(TILE_ROWS), right.split(TILE_ROWS), strict=True)
     return float(sum((a * scales[0]).sub_(b * scales[1]).square_().sum() for a, b in parts))
 
 
-def squared_row_distance(left: Tensor, right: Tensor) -> float:
-    """Return the mean over rows of |a/|a| - b/|b||^2 of two (K, D) matrices, right also near 0; NaN where one is 0."""
+def squared_row_distance(left: Tensor, right: Tensor, *, inner: Tensor, lengths: tuple[Tensor, Tensor]) -> float:
+    """Return the mean over rows of |a/|a| - b/|b||^2 of two (K, D) matrices, right also near 0; NaN where one is 0.
+
+    Args:
+        left: Rows a.
+        right: Rows b.
+        inner: (K,) <a, b>.
+        lengths: (K,) |a| and |b|.
+    """
+    distance = float(2 - 2 * (inner / (lengths[0] * lengths[1])).mean())
+    if distance > FAR:
+        return distance
     total = left.new_zeros(())
     for a, b in zip(left.split(TILE_ROWS), right.split(TILE_ROWS), strict=True):
         scales = [1 / torch.linalg.vector_norm(rows, dim=1, keepdim=True) for rows in (a, b)]
@@ -133,7 +157,7 @@ def _angle_deviations(products: Tensor, lengths: Tensor, rows: slice, columns: s
     return deviations
 
 
-def distance_to_simplex(left: Tensor, right: Tensor, *, squared_norm: Tensor) -> float:
+def distance_to_simplex(left: Tensor, right: Tensor, *, inner: Tensor, squared_norm: Tensor) -> float:
     """Return |P/|P|_F - E/|E|_F|_F for P = left right^T and E = I - 11^T/K.
 
     With c the cosine between P and E it is sqrt(2 - 2 c). Near c = 1 that has no digits left: then, with
@@ -143,13 +167,13 @@ def distance_to_simplex(left: Tensor, right: Tensor, *, squared_norm: Tensor) ->
     Args:
         left: (K, D) float64, K at least 2.
         right: (K, D) float64.
+        inner: <P, E> = <left, right> - (sum of left's rows).(sum of right's rows) / K.
         squared_norm: |P|_F^2, from `squared_product_norm`.
 
     Returns:
         In [0, 2]; NaN where P is 0.
     """
     num_classes = len(left)
-    inner = _inner(left, right) - left.sum(dim=0) @ right.sum(dim=0) / num_classes
     cosine = float(inner / (squared_norm * (num_classes - 1)).sqrt())
     if not cosine > NEAR_SIMPLEX:
         return math.sqrt(max(0.0, 2 - 2 * cosine)) if cosine == cosine else math.nan
@@ -172,12 +196,8 @@ def smaller_gram(rows: Tensor) -> Tensor:
 def squared_product_norm(left: Tensor, right: Tensor, *, left_gram: Tensor, right_gram: Tensor) -> Tensor:
     """Return |left right^T|_F^2 of two (K, D) matrices, given their smaller Gram matrices."""
     if len(left) > left.shape[1]:
-        return _inner(left_gram, right_gram)
+        return torch.dot(left_gram.reshape(-1), right_gram.reshape(-1))
     return (left @ right.T).square_().sum()
-
-
-def _inner(left: Tensor, right: Tensor) -> Tensor:
-    return torch.dot(left.reshape(-1), right.reshape(-1))
 
 
 def _tiles(num_rows: int) -> Iterator[tuple[slice, slice]]:

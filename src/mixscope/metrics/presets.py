@@ -15,6 +15,7 @@ from mixscope.metrics.pairwise import (
     angle_deviation,
     compare_means,
     distance_to_simplex,
+    row_products,
     smaller_gram,
     squared_distance,
     squared_product_norm,
@@ -41,8 +42,9 @@ def as_papyan2020(statistics: ClassStatistics, head_weight: Tensor) -> dict[str,
     """
     weight, means = _weight(statistics, head_weight), CenteredMeans.of(statistics, center=None)
     decomposition = spectrum(means.rows, gram=means.gram)
-    lengths, weight_lengths = (torch.linalg.vector_norm(rows, dim=1) for rows in (means.rows, weight))
-    pairs = compare_means(statistics.scatter, means.rows)
+    lengths, weight_lengths = means.lengths, torch.linalg.vector_norm(weight, dim=1)
+    pairs = compare_means(statistics.scatter, means.rows, lengths=lengths)
+    inner, squares = row_products(weight, means.rows).sum(), (weight_lengths.square().sum(), means.square)
     return {
         "Sw_invSb": decomposition.trace_of_pinv_times(statistics.within)
         / statistics.num_examples
@@ -51,7 +53,7 @@ def as_papyan2020(statistics: ClassStatistics, head_weight: Tensor) -> dict[str,
         "norm_W_CoV": float(weight_lengths.std() / weight_lengths.mean()),
         "cos_M": pairs.angle_deviation,
         "cos_W": angle_deviation(weight, lengths=weight_lengths),
-        "W_M_dist": squared_distance(weight, means.rows),
+        "W_M_dist": squared_distance(weight, means.rows, inner=inner, squares=squares),
     }
 
 
@@ -73,9 +75,11 @@ def as_zhu2021(statistics: ClassStatistics, head_weight: Tensor) -> dict[str, fl
     means = CenteredMeans.of(statistics, center=statistics.sample_mean)
     decomposition = spectrum(means.rows, gram=means.gram)
     squared_norm = squared_product_norm(weight, means.rows, left_gram=smaller_gram(weight), right_gram=means.gram)
+    inner = row_products(weight, means.rows).sum()
+    inner -= weight.sum(dim=0) @ means.rows.sum(dim=0) / len(weight)
     return {
         "collapse_metric": decomposition.trace_of_pinv_times(statistics.within) / statistics.num_examples,
-        "WH_relation_metric": distance_to_simplex(weight, means.rows, squared_norm=squared_norm),
+        "WH_relation_metric": distance_to_simplex(weight, means.rows, inner=inner, squared_norm=squared_norm),
     }
 
 

@@ -101,7 +101,8 @@ class ShiftedSums:
         for classes in self._groups(self._counts > 0):
             counts = self._counts[classes].clamp(min=1)
             steps = self._take_pending(classes).div_(counts[:, None])
-            products.add_outer((steps * -counts[:, None]).to(self.product), steps.to(self.product))
+            right = steps.to(self.product)
+            products.add_outer(right * -counts[:, None].to(self.product), right)
             self._squares[classes] -= counts * _squared_lengths(steps)
             self._sums[classes] = steps.add_(self._shifts[classes])
         del self._pending, self._shifts

@@ -3,15 +3,16 @@
 import torch
 from torch import Tensor
 
-# The upper half is multiplied in strips: 8 of them do 36 of the 64 blocks, and each is still a product worth its call.
-NUM_STRIPS = 8
+# The upper half is multiplied in strips, about six: narrower ones compute less, but each product takes longer for it.
+NUM_STRIPS = 6
 SMALLEST_STRIP = 64
+STRIP_STEP = 32  # widths are multiples of it
 
 
 def upper_strips(matrix: Tensor) -> list[Tensor]:
     """Return views of a (D, D) matrix that cover its upper half: the i-th is `matrix[start_i:stop_i, start_i:]`."""
     size = len(matrix)
-    width = max(SMALLEST_STRIP, -(-size // NUM_STRIPS))
+    width = max(SMALLEST_STRIP, -(-size // (NUM_STRIPS * STRIP_STEP)) * STRIP_STEP)
     return [matrix[start : start + width, start:] for start in range(0, size, width)]
 
 
