@@ -20,6 +20,7 @@ from mixscope.papers.chaudhry2022_evidence import (
     site_key,
     worst_ratio,
 )
+from mixscope.papers.chaudhry2022_figures_layers import by_points_chapter
 from mixscope.papers.chaudhry2022_runs import PLANS, consistency_of, trials
 from mixscope.papers.chaudhry2022_training import logistic_regression, ramp
 from mixscope.papers.chaudhry2022linearity import STUDY
@@ -75,9 +76,31 @@ def test_the_figures_are_drawn_and_show_the_collapsed_run(smoke):
     page = render_document(chapters, title="Chaudhry", lead="")
     assert "ICT[2], Eq. 2, targets detached, seed 0, collapsed" in page
     named = {chapter.name: chapter for chapter in chapters}
-    assert [row[-1] for row in named["accuracy"].listing.rows if "detached" in row[0]] == ["1 collapsed"]
+    assert [row[-1] for row in named["accuracy"].listing.rows if "detached" in row[0]] == ["1 left out"]
     assert len(named["along-digits-50"].exhibits) == 24
     assert all(len(exhibit.series) == 4 for exhibit in named["along-digits-50"].exhibits)
+
+
+def test_every_k_is_drawn_by_layer():
+    key = site_key("digits-50", 1, "nonlinearity")
+    families = {"": ("ict2", "ict3", "ict4", "ict5"), "-ema": ("ict2-ema", "ict3-ema")}
+    runs = {("digits-50", method, 0): ({key: 0.1}, "") for methods in families.values() for method in methods}
+    chapter = by_points_chapter(made_results(runs), ["digits-50", "digits-200"])
+    names = {exhibit.title: [line.name for line in exhibit.series] for exhibit in chapter.exhibits}
+    assert names == {
+        "NonLin, digits-50: Eq. 2": ["K = 2", "K = 3", "K = 4", "K = 5"],
+        "NonLin, digits-50: moving average": ["K = 2", "K = 3"],
+    }
+
+
+def test_a_run_that_diverged_is_drawn_and_counted_as_left_out():
+    curve = {"curve": {"epoch": [0, 1], ACCURACY: [0.1, 0.2]}}
+    results = made_results({("digits-50", "ict4", 0): ({ACCURACY: 0.2}, "diverged: the loss")})
+    (digest,) = results.outcomes
+    results = Results(results.trials, {digest: replace(results.outcomes[digest], tables=curve)})
+    named = {chapter.name: chapter for chapter in STUDY.chapters(results)}
+    assert named["training"].exhibits[0].series[-1].name == "ICT[4], Eq. 2, seed 0, diverged"
+    assert [row[1] for row in named["accuracy"].listing.rows] == ["1 left out"]
 
 
 def test_every_claim_has_its_runs_at_the_small_scale():
@@ -174,6 +197,8 @@ def test_labels_are_interpolated_in_their_logarithm_and_held_within_the_sizes_th
     half_way = labels_needed("ict2", "mixup", target="mixup")(results, "digits-100").values
     assert half_way == pytest.approx({"seed 0": 2**-0.5})
     assert labels_needed("ict4", "mixup", target="mixup")(results, "digits-100").values == {"seed 0": 0.5}
+    # ICT[2] has its 0.85 with 100 labels, ICT[4] with 50.
+    assert labels_needed("ict4", "ict2", target="ict2")(results, "digits-100").values == {"seed 0": 0.5}
 
 
 def test_the_share_of_orders_that_are_kept_is_counted():

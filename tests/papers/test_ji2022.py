@@ -13,7 +13,7 @@ from mixscope.papers.ji2022peeled import STUDY
 from mixscope.papers.results import Results, read_results
 from mixscope.papers.runner import pending, run_pending
 from mixscope.papers.study import check_study, judge_study
-from mixscope.papers.trial import Outcome, Trial
+from mixscope.papers.trial import DIGITS, Outcome, Trial
 from mixscope.report.document import render_document
 
 FALLS_IN_SINGLE_PRECISION = {"ji2022.19a"}  # rounding adds up to more than the claim allows
@@ -174,6 +174,13 @@ def test_only_weight_decay_moves_the_mean_classifier_and_along_itself() -> None:
     assert still["drift"] < 1e-12  # float64: seen 1e-15
     assert moved["rate_ratio"] == pytest.approx(-math.log(1 - 0.0005) / 0.0005, rel=1e-9)
     assert moved["turn"] < 1e-12
+
+
+def test_no_exact_claim_asks_for_more_digits_than_a_record_keeps() -> None:
+    for claim in (check.claim for check in STUDY.checks):
+        if claim.is_exact and claim.low is not None and claim.high is not None and claim.low != claim.high:
+            largest = max(abs(claim.low), abs(claim.high))
+            assert claim.high - claim.low > largest * 10.0 ** (1 - DIGITS), claim.key
 
 
 class _Work:

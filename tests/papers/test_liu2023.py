@@ -171,6 +171,19 @@ def test_the_weakest_step_is_the_one_that_is_judged():
     assert list(weakest_of(falls, "sizes")(results, "random-features").values.values()) == pytest.approx([-2, -2])
 
 
+def test_the_weakest_step_is_the_one_whose_interval_reaches_lowest():
+    # "even" rises by 1 in both runs; "wide" by 0 and 4: a larger mean, and an interval that reaches far below 0.
+    trials = [Trial("random-features", "sizes", seed, _Work(seed)) for seed in range(2)]
+    found = [outcome({"even": 1.0, "wide": 4.0 * trial.seed}) for trial in trials]
+    results = Results(trials, {trial.digest: run for trial, run in zip(trials, found, strict=True)})
+    numbers = [lambda run, key=key: run.values[key] for key in ("even", "wide")]
+    for ordered in (numbers, numbers[::-1]):
+        sample = weakest_of(ordered, "sizes")(results, "random-features")
+        assert list(sample.values.values()) == [0, 4]
+    single = Results(trials[1:], {trials[1].digest: found[1]})  # without an interval: 1 is below 4
+    assert list(weakest_of(numbers, "sizes")(single, "random-features").values.values()) == [1]
+
+
 def test_a_step_that_is_no_number_is_the_weakest():
     trial = Trial("random-features", "sizes", 0, _Work(0))
     table = {"rise": [1.0, 2.0, 3.0], "best_time": [1.0, 2.0, None]}
@@ -242,10 +255,18 @@ def test_claims_say_where_they_are_from():
     for check in STUDY.checks:
         assert isinstance(check.claim, Claim)
         assert check.claim.key.startswith("liu2023.")
-        if check.claim.group == "paper":
-            assert "Liu et al. 2023" in check.claim.source or "recalled" in check.claim.source
-        else:
-            assert not check.claim.source.startswith("Liu et al. 2023, abstract")
+        is_read = check.claim.source.startswith(
+            ("Liu et al. 2023, abstract", "Liu et al. 2023, as a summary by others")
+        )
+        match check.claim.group:
+            case "paper":
+                assert is_read, check.claim.key
+                assert "recalled" not in check.claim.source, check.claim.key
+            case "recalled":
+                assert check.claim.source.startswith("recalled"), check.claim.key
+                assert "not checked" in check.claim.source, check.claim.key
+            case "derived":
+                assert not is_read, check.claim.key
 
 
 def test_methods_are_named_after_their_switch():

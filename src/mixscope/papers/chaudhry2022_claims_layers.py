@@ -62,7 +62,7 @@ MIXUP_CHECKS = (
     _claim(
         "7a",
         "derived",
-        "Layers 2 to 4 are less linear under mixup by the angle alone, without the floor.",
+        "Layers 2 to 4 are less linear under mixup than under ERM by the angle alone, without the floor.",
         PILOT,
         f"Angle under mixup over angle under ERM, the smallest of the three ratios, {AT_END}.",
         worst_ratio("mixup", "erm", (2, 3, 4), pick=min, name="angle_degrees"),
@@ -71,7 +71,7 @@ MIXUP_CHECKS = (
     _claim(
         "7b",
         "derived",
-        "They are so by the relative defect, which is not normalised.",
+        "Layers 2 to 4 are less linear under mixup than under ERM by the relative defect, which is not normalised.",
         PILOT,
         f"Relative defect under mixup over that under ERM, the smallest of the three ratios, {AT_END}.",
         worst_ratio("mixup", "erm", (2, 3, 4), pick=min, name="relative_defect"),
@@ -119,7 +119,7 @@ ICT_CHECKS = (
     _claim(
         "9b",
         "derived",
-        "The logits under ICT[2] have less than 1% of ERM's defect.",
+        "The logits under ICT[2] have less than 1% of the defect of linearity that they have under ERM.",
         PILOT,
         f"Relative defect of layer 5 under ICT[2] (Eq. 2) over that under ERM, {AT_END}.",
         worst_ratio("ict2", "erm", (5,), pick=max, name="relative_defect"),
@@ -147,7 +147,7 @@ ICT_CHECKS = (
     _claim(
         "10",
         "derived",
-        "NonLin of the logits hardly sees it: under ICT[2] it is within 10% of ERM's.",
+        "NonLin hardly sees how linear ICT[2] makes the logits: it is within 10% of ERM's.",
         PILOT,
         f"NonLin of layer 5 under ICT[2] (Eq. 2) over NonLin under ERM, {AT_END}.",
         worst_ratio("ict2", "erm", (5,), pick=max),
@@ -158,7 +158,7 @@ ICT_CHECKS = (
     _claim(
         "11a",
         "derived",
-        "Layers 1 to 4 have a smaller defect with K = 4 than with K = 2.",
+        "Layers 1 to 4 have a smaller defect of linearity under ICT[4] than under ICT[2].",
         PILOT,
         f"Relative defect under ICT[4] over that under ICT[2] (Eq. 2), the largest of the four ratios, {AT_END}.",
         worst_ratio("ict4", "ict2", range(1, 5), pick=max, name="relative_defect"),
@@ -176,7 +176,8 @@ ICT_CHECKS = (
     _claim(
         "11c",
         "paper",
-        "All layers are so with a moving average as the teacher, compared by its probabilities.",
+        "With a moving average as the teacher, compared by its probabilities, all layers are more linear under ICT[4] "
+        "than under ICT[2].",
         PAPER,
         f"NonLin under ICT[4] over NonLin under ICT[2], the largest of the six ratios, {AT_END}.",
         worst_ratio("ict4-ema", "ict2-ema", range(6), pick=max),
@@ -198,7 +199,7 @@ ICT_CHECKS = (
     _claim(
         "18b",
         "derived",
-        "Layers 2 to 4 are less linear under mixup than under ERM whatever that law.",
+        "Layers 2 to 4 are less linear under mixup than under ERM whatever the law of the pairs' weights.",
         DERIVED,
         f"NonLin under mixup over NonLin under ERM, the smallest over layers and alpha 0.1, 0.5 and 1, {AT_END}.",
         worst_ratio("mixup", "erm", (2, 3, 4), pick=min, alphas=LINEARITY_ALPHAS),
@@ -208,7 +209,7 @@ ICT_CHECKS = (
     _claim(
         "18c",
         "derived",
-        "Layers 1 to 4 are more linear under ICT[2] than under ERM whatever that law.",
+        "Layers 1 to 4 are more linear under ICT[2] than under ERM whatever the law of the pairs' weights.",
         DERIVED,
         f"NonLin under ICT[2] (Eq. 2) over NonLin under ERM, the largest over layers and alpha 0.1, 0.5, 1, {AT_END}.",
         worst_ratio("ict2", "erm", range(1, 5), pick=max, alphas=LINEARITY_ALPHAS),
@@ -218,8 +219,8 @@ ICT_CHECKS = (
     _claim(
         "19b",
         "derived",
-        "With a moving average as the teacher, compared by its probabilities, layers 1 to 5 are less linear than under "
-        "ERM.",
+        "With a moving average as the teacher, compared by its probabilities, layers 1 to 5 are less linear under "
+        "ICT[2] than under ERM.",
         PILOT,
         f"NonLin under that ICT[2] over NonLin under ERM, the smallest of the five ratios, {AT_END}.",
         worst_ratio("ict2-ema", "erm", range(1, 6), pick=min),

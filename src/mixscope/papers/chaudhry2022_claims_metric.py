@@ -65,8 +65,8 @@ THEORY_CHECKS = (
     ),
     _exact(
         "2b",
-        "The instrument, which takes the two parts, gives the mean of the definition.",
-        "Difference of the two means on the same blends.",
+        "The mean NonLin measured here, computed from its two parts, is that of its definition.",
+        "Difference of the two means on blends of digits in a random network.",
         "decomposition",
         "instrument_error",
         high=ROUNDING,
@@ -75,7 +75,7 @@ THEORY_CHECKS = (
     _exact(
         "2c",
         "NonLin of no blend is below its floor 1 − r.",
-        "Smallest difference over the same blends; limit: rounding.",
+        "Smallest difference over blends of digits in a random network; limit: rounding.",
         "decomposition",
         "least_excess",
         low=-ROUNDING,
@@ -84,7 +84,7 @@ THEORY_CHECKS = (
         Claim(
             "chaudhry2022.2d",
             "derived",
-            "NonLin of no layer of a trained network is below the floor.",
+            "NonLin of no layer of a trained network is below its floor.",
             METRIC,
             "Smallest difference of the means over layers and epochs, run by run; limit: the digits of a record.",
             "The value of any run lies below.",
@@ -112,8 +112,8 @@ THEORY_CHECKS = (
     ),
     _exact(
         "3c",
-        "The vector does not change how linear the layer is.",
-        "Change of the relative defect, which is not normalised.",
+        "A large constant vector added to the features does not change how linear the layer is.",
+        "Change of the relative defect, which is not normalised, with a vector 1,000 times as long as the features.",
         "scale-and-shift",
         "shift_defect_error",
         high=ROUNDING,
@@ -129,7 +129,7 @@ THEORY_CHECKS = (
     ),
     _exact(
         "4b",
-        "The mean floor is its integral over Beta's law.",
+        "The mean floor of NonLin over blends of two is its integral over Beta's law of the weights.",
         "Largest difference over alpha 0.1, 0.5 and 1, for orthogonal features and for a simplex of ten.",
         "floors",
         "largest_difference",
@@ -163,8 +163,8 @@ METHOD_CHECKS = (
     ),
     _exact(
         "12b",
-        "Their mean entropy is ψ(Kα + 1) − ψ(α + 1).",
-        "Standard errors that the mean is off, at worst.",
+        "Weights of K points have a mean entropy ψ(Kα + 1) − ψ(α + 1).",
+        "Standard errors that the mean of 200,000 draws is off, at worst over K = 2 to 5 and alpha 0.1, 0.5, 1.",
         "weights",
         "entropy_errors",
         high=4.0,
@@ -172,7 +172,7 @@ METHOD_CHECKS = (
     ),
     _exact(
         "12c",
-        "For K = 2 the law is Beta's.",
+        "For K = 2 the law of the weights is Beta's.",
         "√n times Kolmogorov's distance for the smaller weight, at worst over alpha; chance passes 1.95 in 0.1%.",
         "weights",
         "beta_distance",
@@ -199,8 +199,8 @@ METHOD_CHECKS = (
     ),
     _exact(
         "14b",
-        "It has a loss above 0 on blended probabilities.",
-        "The same map and blends; limit ours, far above rounding.",
+        "A linear classifier has a consistency loss above 0 on blended probabilities.",
+        "The loss of a linear map on blends of digits; limit ours, far above rounding.",
         "trivial-zero",
         "softmax",
         low=1e-6,
@@ -208,8 +208,8 @@ METHOD_CHECKS = (
     ),
     _exact(
         "14c",
-        "It has a loss of 0 where logits are blended before the softmax.",
-        "The same map and blends.",
+        "A linear classifier has a consistency loss of 0 where logits are blended before the softmax.",
+        "The loss of a linear map on blends of digits; limit: rounding.",
         "trivial-zero",
         "late_softmax",
         high=1e-10,
@@ -226,7 +226,7 @@ METHOD_CHECKS = (
     ),
     _exact(
         "17b",
-        "From 40% of training on it weighs 100.",
+        "From 40% of training on the consistency loss weighs 100.",
         "Largest difference from 100 over all later steps.",
         "ramp",
         "error_from_end",

@@ -1,12 +1,14 @@
-"""Figures of the study of Chaudhry et al. 2022: accuracy by number of labels and along training; what collapsed."""
+"""Figures of the study of Chaudhry et al. 2022: accuracy by number of labels and along training; what is left out."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 from mixscope.papers.chaudhry2022_evidence import ACCURACY, SETTINGS
 from mixscope.papers.chaudhry2022_figures_layers import (
+    FAMILIES,
     METHODS,
     along_training_chapter,
+    by_points_chapter,
     known_layers_chapter,
     laws_chapter,
     layers_chapter,
@@ -27,10 +29,7 @@ OTHERS = {
     "ict2-detached": "ICT[2], Eq. 2, targets detached",
     "logistic": "logistic regression",
 }
-FAMILIES = {
-    "Eq. 2": ("ict2", "ict3", "ict4", "ict5"),
-    "moving average": ("ict2-ema", "ict3-ema", "ict4-ema", "ict5-ema"),
-}
+POINTS_SHOWN = ("digits-50", "digits-200")  # by the number of points in a blend
 RUNS_SHOWN = ("digits-50", "fashion-mnist-250", "cifar10-250", "svhn-250")  # along training
 
 
@@ -39,6 +38,7 @@ def chapters(results: Results) -> list[Chapter]:
     run = [setting for setting in SETTINGS if results.methods(setting)]
     made = [_accuracies(results, run), _trainings(results, run)]
     made += [layers_chapter(results, setting) for setting in run]
+    made.append(by_points_chapter(results, [setting for setting in POINTS_SHOWN if setting in run]))
     made += [along_training_chapter(results, setting) for setting in RUNS_SHOWN if setting in run]
     made += [laws_chapter(results, setting) for setting in RUNS_SHOWN if setting in run]
     made.append(known_layers_chapter(results))
@@ -78,12 +78,15 @@ def _accuracies(results: Results, run: Sequence[str]) -> Chapter:
         "makes the network one. The paper finds ICT[K] above ERM and mixup at all sizes, the more so the larger K.",
         exhibits,
         Listing(["method", *run], rows) if rows else None,
-        ["Test accuracy in percent, mean over seeds and its 95% interval, without collapsed runs, which are counted."],
+        [
+            "Test accuracy in percent, mean over seeds and its 95% interval, without runs that collapsed or diverged: "
+            "how many are left out is said."
+        ],
     )
 
 
 def _trainings(results: Results, run: Sequence[str]) -> Chapter:
-    """Return test accuracy along training, collapsed runs among them."""
+    """Return test accuracy along training, and that of the runs that are left out of means."""
     exhibits = []
     for setting in (name for name in RUNS_SHOWN if name in run):
         exhibit = curves_exhibit(
@@ -95,9 +98,9 @@ def _trainings(results: Results, run: Sequence[str]) -> Chapter:
             y_title="test accuracy (%)",
             factor=PERCENT,
         )
-        collapsed = [
+        left_out = [
             Series(
-                f"{(METHODS | OTHERS)[method]}, {seed}, collapsed",
+                f"{(METHODS | OTHERS)[method]}, {seed}, {outcome.problem.partition(':')[0]}",
                 column(outcome, "curve", "epoch"),
                 [PERCENT * value for value in column(outcome, "curve", ACCURACY)],
                 is_reference=True,
@@ -106,7 +109,7 @@ def _trainings(results: Results, run: Sequence[str]) -> Chapter:
             for seed, outcome in results.of(setting, method).items()
             if outcome.problem
         ]
-        exhibits.append(Exhibit(**(vars(exhibit) | {"series": [*exhibit.series, *collapsed], "is_wide": True})))
+        exhibits.append(Exhibit(**(vars(exhibit) | {"series": [*exhibit.series, *left_out], "is_wide": True})))
     return Chapter(
         "training",
         "Along training, and what collapses",
@@ -122,9 +125,9 @@ def _by_labels(results: Results, sizes: Sequence[str], method: str, *, colour: i
 
 
 def _percent(sample: Sample) -> str:
-    collapsed = f" ({len(sample.excluded)} collapsed)" if sample.excluded else ""
+    left_out = f" ({len(sample.excluded)} left out)" if sample.excluded else ""
     if not sample.values:
-        return collapsed.strip(" ()") or "–"
+        return left_out.strip(" ()") or "–"
     mean, low, high = mean_and_interval(PERCENT * value for value in sample.values.values())
     interval = f" [{low:.1f}, {high:.1f}]" if len(sample.values) > 1 else ""
-    return f"{mean:.1f}{interval}{collapsed}"
+    return f"{mean:.1f}{interval}{left_out}"

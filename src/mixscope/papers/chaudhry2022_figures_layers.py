@@ -1,5 +1,7 @@
 """Figures of the study of Chaudhry et al. 2022: how linear layers are, along training and at its end."""
 
+from collections.abc import Mapping, Sequence
+
 from mixscope.papers.chaudhry2022_evidence import NUM_LAYERS, site_key
 from mixscope.papers.figures import above_zero, curves_exhibit, exhibit_name, kept, line_through
 from mixscope.papers.instruments import LINEARITY_ALPHAS
@@ -14,6 +16,10 @@ METHODS = {
     "ict2-ema": "ICT[2], average",
     "ict4-ema": "ICT[4], average",
 }  # "average": the teacher is a moving average of the weights, and probabilities are compared
+FAMILIES = {
+    "Eq. 2": ("ict2", "ict3", "ict4", "ict5"),
+    "moving average": ("ict2-ema", "ict3-ema", "ict4-ema", "ict5-ema"),
+}
 NUMBERS = {
     "nonlinearity": ("NonLin", "NonLin of Eq. 3"),
     "floor": ("Floor", "1 − r"),
@@ -29,7 +35,7 @@ def layers_chapter(results: Results, setting: str) -> Chapter:
         Exhibit(
             exhibit_name("layers", setting, name),
             title,
-            _layer_series(results, setting, name),
+            _layer_series(results, setting, name, METHODS),
             x_title="layer, as the paper counts",
             y_title=unit,
             log_y=name == "relative_defect",
@@ -45,9 +51,36 @@ def layers_chapter(results: Results, setting: str) -> Chapter:
     )
 
 
-def _layer_series(results: Results, setting: str, name: str, *, alpha: float | None = None) -> list[Series]:
+def by_points_chapter(results: Results, settings: Sequence[str]) -> Chapter:
+    """Return NonLin and the relative defect of every layer for each K, with Eq. 2 and with a moving average."""
+    exhibits = [
+        Exhibit(
+            exhibit_name("points", setting, family, name),
+            f"{title}, {setting}: {family}",
+            _layer_series(results, setting, name, {method: f"K = {method[len('ict')]}" for method in methods}),
+            x_title="layer, as the paper counts",
+            y_title=unit,
+            log_y=name == "relative_defect",
+        )
+        for setting in settings
+        for family, methods in FAMILIES.items()
+        for name, (title, unit) in NUMBERS.items()
+        if name in ("nonlinearity", "relative_defect")
+    ]
+    return Chapter(
+        "points",
+        "More points in a blend",
+        "ICT[K] with K = 2, 3, 4 and 5 at the end of training. The paper finds all layers more linear with K = 4 than "
+        "with K = 2: look whether lines lie in the order of K, and further apart than their bands.",
+        [exhibit for exhibit in exhibits if len(exhibit.series) > 1],
+    )
+
+
+def _layer_series(
+    results: Results, setting: str, name: str, methods: Mapping[str, str], *, alpha: float | None = None
+) -> list[Series]:
     series = []
-    for place, (method, label) in enumerate(METHODS.items()):
+    for place, (method, label) in enumerate(methods.items()):
         keys = {layer: site_key(setting, layer, name, alpha=alpha) for layer in range(NUM_LAYERS)}
         samples = [(layer, results.sample(setting, method, key)) for layer, key in keys.items()]
         line = line_through(samples, name=label, colour=place)
@@ -86,7 +119,7 @@ def laws_chapter(results: Results, setting: str) -> Chapter:
         Exhibit(
             exhibit_name("law", setting, f"{alpha:g}"),
             f"Weights of alpha {alpha:g}",
-            _layer_series(results, setting, "nonlinearity", alpha=alpha),
+            _layer_series(results, setting, "nonlinearity", METHODS, alpha=alpha),
             x_title="layer, as the paper counts",
             y_title="NonLin of Eq. 3",
         )

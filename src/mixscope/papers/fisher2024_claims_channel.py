@@ -25,7 +25,7 @@ CHECKS = (
             "fisher2024.2b",
             "derived",
             "Under mixup, blends within one class lie as far out whatever their weight.",
-            f"{DERIVED} from the paper's finding that their optimum ignores the weight; the limit is ours",
+            f"{DERIVED} and the paper's finding that the optimum ignores the weight; the limit is ours",
             f"standard deviation over five bins of the weight of their mean coordinate, over its mean; {PAIRS}",
             "a spread above 0.2",
             high=0.2,
@@ -91,7 +91,8 @@ CHECKS = (
         Claim(
             "fisher2024.7b",
             "derived",
-            "Squared error with mixup does not amplify.",
+            "With squared error mixup does not amplify: blends lie about as far out as the line between their "
+            "examples.",
             f"{DERIVED}; the limits are ours",
             f"mean length over that on the line, blends of two classes with weights from 0.3 to 0.7; {PAIRS}",
             "a factor below 0.85 or above 1.1",
@@ -160,7 +161,7 @@ CHECKS = (
         Claim(
             "fisher2024.10b",
             "derived",
-            "Under mixup a nat of log-odds is about a nat across the channel.",
+            "Under mixup a nat of log-odds is 1.2 to 2.5 nats across the channel.",
             f"{DERIVED} (1 for small penalties); the limits are ours",
             f"least-squares slope of x1 - x2 on log(w / (1 - w)), blends of two classes; {PAIRS}",
             "a slope below 1.2 or above 2.5",

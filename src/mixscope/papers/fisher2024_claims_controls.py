@@ -14,7 +14,7 @@ CHECKS = (
         Claim(
             "fisher2024.9c",
             "control",
-            "Without mixup blends do not stand higher the more even they are.",
+            "Without mixup blends do not stand higher in the channel the more even they are.",
             PREDICTED,
             f"mean height at smaller weights above 0.3 less that below 0.1, plain training; {PAIRS}",
             "a height that rises",
@@ -69,7 +69,7 @@ CHECKS = (
         Claim(
             "fisher2024.16b",
             "control",
-            "On clean and easy images mixup is under-confident.",
+            "On clean and easy images networks trained with mixup are under-confident.",
             f"{DERIVED}, where the best predictions for blends are spread, whatever the images",
             "mean confidence less accuracy on test images; mean over seeds",
             "a confidence above the accuracy",
@@ -82,7 +82,8 @@ CHECKS = (
         Claim(
             "fisher2024.20a",
             "control",
-            "Mixing labels alone does not amplify.",
+            "Mixing labels alone does not amplify: blends do not lie much further out than the line between their "
+            "examples.",
             PREDICTED,
             f"mean length over that on the line, weights from 0.3 to 0.7, inputs unmixed in training; {PAIRS}",
             "the factor 1.4 that is asked of mixup",
@@ -95,7 +96,7 @@ CHECKS = (
         Claim(
             "fisher2024.20b",
             "control",
-            "Mixing labels alone does not bring blends to the channel.",
+            "Mixing labels alone does not bring blends to a channel along the decision boundary as mixup does.",
             PREDICTED,
             "mean cosine between blends with weights from 0.3 to 0.7 and the boundary's direction w_i + w_j: mixup "
             f"less label mixup, seed by seed; {PAIRS}",

@@ -62,7 +62,7 @@ CHECKS = (
         Claim(
             "fisher2024.3",
             "derived",
-            "The logit Δ of an unblended example solves Δ exp(Δ) + (K-1) Δ = a K.",
+            "The logit Δ of an unblended example solves Δ exp(Δ) + (K-1) Δ = a K, with a = m²K / ((K-1) penalty).",
             DERIVED,
             f"relative residual of the equation at the Δ that is used: {CASES}",
             "a residual above 1e-8",
@@ -76,7 +76,8 @@ CHECKS = (
         Claim(
             "fisher2024.4a",
             "derived",
-            "The logit x of both classes of an even blend solves x exp(x) + (K/2-1) x = a K / 4.",
+            "The logit x of both classes of an even blend solves x exp(x) + (K/2-1) x = a K / 4, with a = m²K / "
+            "((K-1) penalty).",
             DERIVED,
             f"relative residual of the equation at the x that is used: {CASES}",
             "a residual above 1e-8",
@@ -119,7 +120,7 @@ CHECKS = (
         Claim(
             "fisher2024.4d",
             "derived",
-            "The amplification of even blends is 1.344, 1.563, 1.670 and 1.735 at penalties 0.1 to 1e-4.",
+            "The amplification 2 x / Δ of even blends is 1.344, 1.563, 1.670 and 1.735 at penalties 0.1 to 1e-4.",
             f"{DERIVED}, noted down with four digits before",
             "distance from these numbers for 10 classes, rows of length 1",
             "a distance above rounding of the last digit",
@@ -133,7 +134,7 @@ CHECKS = (
         Claim(
             "fisher2024.4e",
             "derived",
-            "The amplification of even blends is what a generic minimiser gives.",
+            "The amplification 2 x / Δ of even blends is what a generic minimiser gives.",
             DERIVED,
             "relative distance from the factor between Newton's minimisers, penalties from 0.1 to 1e-5",
             "a distance above 1e-6",
@@ -191,7 +192,7 @@ CHECKS = (
         Claim(
             "fisher2024.12a",
             "derived",
-            "Where there is room for it, the classifier of every optimum is a simplex frame, without assuming so.",
+            "Where there is room for a simplex frame, the classifier of every optimum is one, without assuming so.",
             f"{DERIVED}; the paper assumes the simplex",
             f"deviation of the Gram matrix from a simplex, {STARTS}: 3 to 6 classes, at least K-1 dimensions",
             "a start that ends at another classifier",
@@ -205,7 +206,7 @@ CHECKS = (
         Claim(
             "fisher2024.12b",
             "control",
-            "Where there is no room for a simplex, the classifier is none.",
+            "Where there is no room for a simplex frame, the classifier of an optimum is none.",
             DERIVED,
             f"deviation of the Gram matrix from a simplex, {STARTS}: 4 classes in 2 dimensions",
             "a deviation near 0, so that the measure would see a simplex anywhere",

@@ -7,6 +7,8 @@ from mixscope.records.claims import Claim
 RECALLED = "Ji et al. 2022, recalled, not checked against the paper"
 ABSTRACT = "Ji et al. 2022, abstract"
 THEORY = ("theory",)
+OPTIMUM = "Where |W|² + |H|² is least for a margin of 1,"
+LAST_DIGIT = 1e-5  # relative: a record keeps six significant digits
 
 LANDSCAPE_CHECKS: tuple[Check, ...] = (
     Check(
@@ -27,7 +29,7 @@ LANDSCAPE_CHECKS: tuple[Check, ...] = (
         Claim(
             "ji2022.2a",
             "derived",
-            "At that optimum classifier and features have the same norm.",
+            f"{OPTIMUM} classifier and features have the same norm.",
             DERIVED,
             "| |W|² / |H|² − 1 | where the solver ends.",
             "A problem on which they differ.",
@@ -41,7 +43,7 @@ LANDSCAPE_CHECKS: tuple[Check, ...] = (
         Claim(
             "ji2022.2b",
             "recalled",
-            "At that optimum every feature lies on its class's classifier row: no scatter within classes, and duality.",
+            f"{OPTIMUM} every feature lies on its class's classifier row: no scatter within classes, and duality.",
             RECALLED,
             "Largest entry of h − w_y / √n where the solver ends.",
             "A problem whose solution does not collapse.",
@@ -55,7 +57,7 @@ LANDSCAPE_CHECKS: tuple[Check, ...] = (
         Claim(
             "ji2022.2c",
             "recalled",
-            "At that optimum the classifier's rows form a simplex: equal lengths and equal angles.",
+            f"{OPTIMUM} the classifier's rows form a simplex: equal lengths and equal angles.",
             RECALLED,
             "Largest entry of W Wᵀ minus that of the simplex, where the solver ends.",
             "A problem whose solution is no simplex.",
@@ -83,9 +85,10 @@ LANDSCAPE_CHECKS: tuple[Check, ...] = (
         Claim(
             "ji2022.4a",
             "derived",
-            "At every norm no point has a loss below n K log(1 + (K − 1) exp(−γ (|W|² + |H|²))).",
+            "At every norm no point has a loss below n K log(1 + (K − 1) exp(−γ (|W|² + |H|²))), γ = 1 / (2 √n (K − "
+            "1)).",
             DERIVED,
-            "Least log loss minus its bound, of the same points.",
+            "Least log loss minus its bound, of random points and points pushed off the optimum.",
             "A point below the bound by more than rounding.",
             low=-1e-10,
             is_exact=True,
@@ -97,7 +100,7 @@ LANDSCAPE_CHECKS: tuple[Check, ...] = (
         Claim(
             "ji2022.4b",
             "derived",
-            "Neural collapse reaches that bound.",
+            "Neural collapse reaches the lower bound of 4a on the loss.",
             DERIVED,
             "Largest relative distance of the loss from the bound at collapsed points of many norms.",
             "A collapsed point off the bound.",
@@ -125,12 +128,12 @@ LANDSCAPE_CHECKS: tuple[Check, ...] = (
         Claim(
             "ji2022.13b",
             "derived",
-            "The square's value is 4 √n, where the optimum has 3 √n.",
+            "For a margin of 1, |W|² / 2 + |H|² / 2 of the square of four classes is 4 √n, where the optimum has 3 √n.",
             DERIVED,
-            "Value over 4 √n, n = 1, 2, 5.",
+            "Value over 4 √n, n = 1, 2, 5, to the six digits of a record.",
             "Any other value.",
-            low=1 - 1e-10,
-            high=1 + 1e-10,
+            low=1 - LAST_DIGIT,
+            high=1 + LAST_DIGIT,
             is_exact=True,
         ),
         THEORY,
@@ -140,12 +143,13 @@ LANDSCAPE_CHECKS: tuple[Check, ...] = (
         Claim(
             "ji2022.13c",
             "derived",
-            "The square is a saddle: with room outside its plane, curvature along the way out is 2 − 2 σ₁ = −2.",
+            "The square of four classes is a saddle: with room outside its plane, curvature along the way out is 2 − "
+            "2 σ₁ = −2.",
             DERIVED,
-            "Quadratic form along a direction of squared length 2, n = 1, 2, 5.",
+            "Quadratic form along a direction of squared length 2, n = 1, 2, 5, to the six digits of a record.",
             "Any other value.",
-            low=-2 - 1e-9,
-            high=-2 + 1e-9,
+            low=-2 * (1 + LAST_DIGIT),
+            high=-2 * (1 - LAST_DIGIT),
             is_exact=True,
         ),
         THEORY,
@@ -169,7 +173,7 @@ LANDSCAPE_CHECKS: tuple[Check, ...] = (
         Claim(
             "ji2022.15c",
             "control",
-            "Nor does the loss in a plane reach the bound that collapse reaches.",
+            "The loss of four classes in a plane does not reach the bound that collapse reaches.",
             DERIVED,
             "Least log loss minus its bound after minimisation from random starts, K = 4, D = 2; limit ours.",
             "A start that comes nearer.",
@@ -198,9 +202,10 @@ LANDSCAPE_CHECKS: tuple[Check, ...] = (
         Claim(
             "ji2022.16b",
             "derived",
-            "That least eigenvalue is at most λ − σ₁, σ₁ the largest singular value of −dL/dZ.",
+            "At stationary points on the sphere that are no collapse, the Hessian's least eigenvalue is at most λ − "
+            "σ₁: σ₁ is the largest singular value of −dL/dZ, λ the multiplier of the norm.",
             DERIVED,
-            "Eigenvalue minus (λ − σ₁), over λ. Our notes had 2 λ − 2 σ₁, which is wrong: that is the quadratic form "
+            "Eigenvalue minus (λ − σ₁), over λ. An earlier form, 2 λ − 2 σ₁, is wrong: that is the quadratic form "
             "along a direction of squared length 2.",
             "An eigenvalue above it.",
             high=1e-6,
@@ -213,7 +218,7 @@ LANDSCAPE_CHECKS: tuple[Check, ...] = (
         Claim(
             "ji2022.16c",
             "derived",
-            "The points of the two claims before are stationary.",
+            "The points on the sphere by which 16a and 16b are judged are stationary.",
             DERIVED,
             "Tangential gradient over gradient.",
             "A point that is not stationary.",

@@ -7,6 +7,7 @@ from mixscope.records.claims import Claim
 
 THEORY, PLANE = ("theory",), ("flow-in-a-plane",)
 OUTSIDE = "The mean over starts lies outside."
+BEST = "γ is the best normalised margin."
 FINITE_TIME = "Mean over normal starts. The limit is 1 from any start; how near log t = 100 is depends on its size."
 
 _LAWS = (
@@ -28,7 +29,8 @@ _LAWS = (
         Claim(
             "ji2022.5b",
             "derived",
-            "So does the smoothed margin −log L / (|W|² + |H|²).",
+            "From a generic start the smoothed margin −log L / (|W|² + |H|²) rises all along once the loss is below "
+            "log 2.",
             "Lyu & Li 2019, recalled, not checked against the paper",
             "Smallest rise from one record to the next, of every start.",
             "A start whose smoothed margin falls.",
@@ -42,7 +44,7 @@ _LAWS = (
         Claim(
             "ji2022.5c",
             "derived",
-            "At log t = 100 the normalised margin is within 2% of the best.",
+            "At log t = 100 the flow's normalised margin is within 2% of the best.",
             DERIVED,
             f"Margin / best. {FINITE_TIME}",
             OUTSIDE,
@@ -55,9 +57,9 @@ _LAWS = (
         Claim(
             "ji2022.6a",
             "derived",
-            "The squared norm grows like log t / γ: at log t = 100 it is at most 10% above.",
+            "The flow's squared norm grows like log t / γ: at log t = 100 it is at most 10% above.",
             DERIVED,
-            f"γ (|W|² + |H|²) / log t. {FINITE_TIME}",
+            f"γ (|W|² + |H|²) / log t. {BEST} {FINITE_TIME}",
             OUTSIDE,
             low=1.0,
             high=1.1,
@@ -69,9 +71,9 @@ _LAWS = (
         Claim(
             "ji2022.6b",
             "derived",
-            "The loss falls like 1 / (4 γ t log t): at log t = 100 it is at most 10% below.",
+            "The flow's loss falls like 1 / (4 γ t log t): at log t = 100 it is at most 10% below.",
             DERIVED,
-            f"4 γ L t log t. {FINITE_TIME}",
+            f"4 γ L t log t. {BEST} {FINITE_TIME}",
             OUTSIDE,
             low=0.9,
             high=1.0,
@@ -83,7 +85,8 @@ _LAWS = (
         Claim(
             "ji2022.7a",
             "derived",
-            "Classifier and features come to share the norm equally: at log t = 100 their ratio is above 0.97.",
+            "Along the flow classifier and features come to share the norm equally: at log t = 100 their ratio is "
+            "above 0.97.",
             DERIVED,
             f"|W|² / |H|². {FINITE_TIME}",
             OUTSIDE,
@@ -99,7 +102,7 @@ _LAWS = (
             "Late enough the size of the start does not matter: at log t = 3,000 margin, norm, loss and balance are "
             "all within 2% of their limits.",
             DERIVED,
-            "Largest distance from 1 of the four ratios, mean over starts; limit ours.",
+            "Largest distance from 1 of the four ratios of 5c, 6a, 6b and 7a, mean over starts; limit ours.",
             OUTSIDE,
             high=0.02,
         ),
@@ -127,7 +130,7 @@ _CONSERVED = (
         Claim(
             "ji2022.8b",
             "derived",
-            "Followed to log t = 3,000 it still does.",
+            "Followed to log t = 3,000 the flow still conserves Wᵀ W − H Hᵀ.",
             DERIVED,
             "Largest drift over the size at the start. The integrator puts the quantity back at every step, so this "
             "says that it manages, not that the flow conserves it.",
@@ -142,7 +145,7 @@ _CONSERVED = (
         Claim(
             "ji2022.8c",
             "derived",
-            "Plain gradient descent with step 0.1 nearly conserves it.",
+            "Plain gradient descent with step 0.1 nearly conserves Wᵀ W − H Hᵀ.",
             DERIVED,
             "Largest drift over the size at the start, in 30,000 steps of the summed loss; limit ours.",
             "A start whose drift is larger.",
@@ -156,11 +159,11 @@ _CONSERVED = (
         Claim(
             "ji2022.15a",
             "control",
-            "Where there is no room for a simplex (four classes in a plane) the flow does not reach its angles: it "
-            "ends at the square, 0.444 away.",
+            "Where there is no room for a simplex (four classes in a plane) the flow does not reach a simplex's "
+            "angles: it ends at the square's, 0.444 away.",
             DERIVED,
             "Mean |cos + 1/3| of the class means at the end of a flow in a plane, mean over starts; limits ours.",
-            "The mean over starts lies outside.",
+            OUTSIDE,
             low=0.44,
             high=0.45,
         ),
@@ -189,7 +192,8 @@ _PLANE = (
         Claim(
             "ji2022.14b",
             "derived",
-            "Pushed out of the plane by 0.3 it leaves the saddle, and exceeds 95% of the best margin by log t = 50.",
+            "A flow that starts pushed out of a plane by 0.3 leaves the saddle, and exceeds 95% of the best margin by "
+            "log t = 50.",
             DERIVED,
             "Margin / best at log t = 50, mean over starts.",
             OUTSIDE,

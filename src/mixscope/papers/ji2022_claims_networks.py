@@ -8,6 +8,7 @@ from mixscope.records.claims import Claim
 FIGURE_1 = "Ji et al. 2022, abstract and Figure 1 (collapse without weight decay)"
 ZHAO = "Zhao et al. 2026 (weight decay is necessary in practical training), not Ji et al."
 NETWORKS, DOUBLE = tuple(SETTINGS), ("digits-500-double-precision",)
+DECAYS = "and weight decay the mean row of a network's classifier decays as exp(−learning rate × weight decay"
 WITH_MIXUP = tuple(name for name, setting in SETTINGS.items() if "mixup-no-decay" in setting.methods)
 MEAN_OUTSIDE = "The mean over seeds lies outside."
 METRICS = {
@@ -45,7 +46,8 @@ _FLATTENS = tuple(
         Claim(
             f"ji2022.18{letter}",
             "derived",
-            f"More slowly than a power of time: against log epoch, the logarithm of {words} flattens.",
+            f"Without weight decay, {words} falls more slowly than a power of time: against log epoch, its logarithm "
+            "flattens.",
             f"{DERIVED}, from the paper's rate 1 / log t",
             "Slope over the later half of log time after separation minus the slope over the earlier, mean over seeds. "
             "A power of time has one slope throughout.",
@@ -62,7 +64,8 @@ _MEAN = (
         Claim(
             "ji2022.19a",
             "derived",
-            "Without weight decay the mean row of a network's classifier does not move, in single precision to 1e-6.",
+            "Without weight decay the mean row of a network's classifier stays where it was to 1e-6 of its length, "
+            "rounding in single precision included.",
             DERIVED,
             "|wbar(t) − wbar(0)| / |wbar(0)| at the end, of every seed.",
             "A seed whose mean classifier moves further.",
@@ -76,7 +79,8 @@ _MEAN = (
         Claim(
             "ji2022.19b",
             "derived",
-            "In double precision it does not move: what moves it in single precision is rounding.",
+            "In double precision and without weight decay the mean row of a network's classifier does not move: what "
+            "moves it in single precision is rounding.",
             DERIVED,
             "Largest |wbar(t) − wbar(0)| / |wbar(0)| of any step of momentum SGD, of every seed.",
             "A seed whose mean classifier moves further.",
@@ -90,7 +94,7 @@ _MEAN = (
         Claim(
             "ji2022.19c",
             "derived",
-            "With weight decay and plain SGD it decays as exp(−learning rate × weight decay × steps).",
+            f"With plain SGD {DECAYS} × steps).",
             DERIVED,
             "Rate over the law's, in double precision, of every seed; limits ours.",
             "A seed off the law.",
@@ -105,9 +109,9 @@ _MEAN = (
         Claim(
             "ji2022.19d",
             "derived",
-            "With momentum the learning rate counts 1 / (1 − momentum) times.",
+            f"With momentum SGD {DECAYS} × steps / (1 − momentum)).",
             DERIVED,
-            "Rate over that law's, in double precision, of every seed; limits ours, the first steps lag.",
+            "Rate over the law's, in double precision, of every seed; limits ours, the first steps lag.",
             "A seed off the law.",
             low=0.98,
             high=1.02,
@@ -120,7 +124,7 @@ _MEAN = (
         Claim(
             "ji2022.19e",
             "derived",
-            "So it does in a network in single precision, to the end of a long training.",
+            f"To the end of a long training in single precision with momentum SGD {DECAYS} × steps / (1 − momentum)).",
             DERIVED,
             "Rate over the law's, of every seed; limits ours.",
             "A seed off the law.",
@@ -135,9 +139,11 @@ _MEAN = (
         Claim(
             "ji2022.19f",
             "derived",
-            "Mixup does not move the mean classifier either: its targets sum to 1 too.",
+            "With mixup and without weight decay the mean row of a network's classifier moves by rounding alone, for "
+            "which 1% of its length is allowed: mixed targets sum to 1 too.",
             DERIVED,
-            "|wbar(t) − wbar(0)| / |wbar(0)| at the end, of every seed; the limit, ours, leaves room for rounding.",
+            "|wbar(t) − wbar(0)| / |wbar(0)| at the end, of every seed; the limit, ours, is wide, since how little "
+            "rounding moves it is asked in 19a.",
             "A seed whose mean classifier moves further.",
             high=0.01,
             is_exact=True,

@@ -12,12 +12,12 @@ CENTRED = {
     "nc2_equinorm_weights": "lengths of classifier rows",
     "nc2_equiangular_means": "angles of class means",
     "nc2_equiangular_weights": "angles of classifier rows",
-    "nc3_duality": "the distance between classifier and class means",
+    "nc3_duality": "distances between classifier and class means",
 }
 UNCENTRED = {
     "nc2_equinorm_weights_uncentered": "lengths of classifier rows",
     "nc2_equiangular_weights_uncentered": "angles of classifier rows",
-    "nc3_duality_uncentered": "the distance between classifier and class means",
+    "nc3_duality_uncentered": "distances between classifier and class means",
 }
 SYMMETRIC = ("nc2_equinorm_means", "nc2_equiangular_means", "nc3_duality")
 
@@ -43,9 +43,10 @@ _LATE = tuple(
         Claim(
             f"ji2022.9{letter}",
             "derived",
-            f"Later, {words} do so with a slope that has settled.",
+            f"With classifier and features centred, {words} approach collapse like 1 / log t late in the flow too, "
+            "where the slope has settled.",
             f"{DERIVED}, after slopes over log t = 30 to 150 were seen to depend on the start",
-            "The same slope over log t = 150 to 3,000, mean over starts.",
+            "Slope of the logarithm against log log t over log t = 150 to 3,000, mean over starts; limits ours.",
             OUTSIDE,
             low=-1.3,
             high=-0.8,
@@ -91,9 +92,10 @@ _SCATTER = (
         Claim(
             "ji2022.11b",
             "derived",
-            "Counted in the plane of the class means only (Papyan's tr(Σ_W Σ_B⁺) / K), it falls much faster.",
+            "Counted in the plane of the class means only (Papyan's tr(Σ_W Σ_B⁺) / K), scatter within classes falls "
+            "much faster than 1 / log t.",
             DERIVED,
-            "The same slope.",
+            "Slope of its logarithm against log log t over log t = 30 to 150, mean over starts; limit ours.",
             OUTSIDE,
             high=-2.5,
         ),
@@ -109,8 +111,8 @@ _SYMMETRIC = tuple(
             f"The slow rate comes from the start: from a typical symmetric one, {CENTRED[name]} at log t = 25 are at "
             "least 10 times nearer to collapse.",
             DERIVED,
-            "log₁₀ of symmetric over generic start of the same seed, mean over seeds. Our notes had it of every start, "
-            "which is wrong: some linger near a saddle.",
+            "log₁₀ of symmetric over generic start of the same seed, mean over seeds. An earlier form, of every start, "
+            "is wrong: some linger near a saddle.",
             "The mean over seeds lies outside.",
             high=-1.0,
         ),
@@ -124,7 +126,7 @@ _DECAY = (
         Claim(
             "ji2022.19g",
             "derived",
-            "In the model the mean classifier stays where it was, to log t = 3,000.",
+            "In the layer-peeled model the mean of the classifier's rows stays where it was, to log t = 3,000.",
             DERIVED,
             "Largest |wbar(t) − wbar(0)| / |W(0)|, of every start.",
             "A start whose mean classifier moves.",
@@ -138,7 +140,7 @@ _DECAY = (
         Claim(
             "ji2022.19h",
             "derived",
-            "With weight decay the model's mean classifier decays as exp(−decay × t).",
+            "In the layer-peeled model with weight decay the mean of the classifier's rows decays as exp(−decay × t).",
             DERIVED,
             "Largest distance from that law over |W(0)|, of every start.",
             "A start off the law.",
@@ -152,7 +154,8 @@ _DECAY = (
         Claim(
             "ji2022.20d",
             "derived",
-            "In the model, too, weight decay makes the classifier that is not centred collapse much faster.",
+            "In the layer-peeled model weight decay makes the classifier, where it is not centred, collapse much "
+            "faster.",
             DERIVED,
             "Distance between classifier and class means, not centred, at log t = 8 with decay 0.005 over without, "
             "mean over starts; limit ours.",

@@ -74,22 +74,29 @@ def flattening(key: str) -> Number:
     return read
 
 
+def mean_classifier_decay(network: NetworkSetting) -> float:
+    """Return what weight decay takes off the logarithm of the mean classifier's length in a whole training.
+
+    learning_rate weight_decay / (1 - momentum) a step. Derived here.
+    """
+    return network.learning_rate * WEIGHT_DECAY / (1 - MOMENTUM) * network.num_steps
+
+
 def decay_rate(results: Results, setting: str) -> Sample:
-    """Return the rate at which the mean classifier decayed over learning_rate weight_decay / (1 - momentum)."""
+    """Return the rate at which the mean classifier decayed over that of `mean_classifier_decay`."""
     network = SETTINGS[setting]
 
     def read(outcome: Outcome) -> float:
         moved = outcome.values.get("nc/classifier_mean_drift")
         if moved is None or moved >= 1:
             return math.nan
-        expected = network.learning_rate * WEIGHT_DECAY / (1 - MOMENTUM) * network.num_steps
-        return -math.log1p(-moved) / expected
+        return -math.log1p(-moved) / mean_classifier_decay(network)
 
     return results.sample(setting, "decay", read)
 
 
 def _separated(outcome: Outcome, key: str) -> tuple[list[float], list[float]]:
-    """Return the epochs and values of a metric from the first measured epoch on with every training image right."""
+    """Return the epochs and values of a metric from the first measured epoch on with 99.9% of training images right."""
     accuracy = column(outcome, "measured", "train/accuracy_clean")
     first = next((row for row, value in enumerate(accuracy) if value >= SEPARATED), len(accuracy))
     return column(outcome, "measured", "epoch")[first:], column(outcome, "measured", key)[first:]

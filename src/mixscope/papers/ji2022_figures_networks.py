@@ -3,8 +3,7 @@
 import math
 
 from mixscope.papers.figures import above_zero, after_start, curve_series, exhibit_name
-from mixscope.papers.ji2022_evidence import SETTINGS
-from mixscope.papers.ji2022_runs import MOMENTUM, WEIGHT_DECAY
+from mixscope.papers.ji2022_evidence import SETTINGS, mean_classifier_decay
 from mixscope.papers.results import Results
 from mixscope.report.document import Chapter, Exhibit, Series
 
@@ -54,7 +53,7 @@ def mean_classifier_chapter(results: Results) -> Chapter:
         series = _lines(results, setting, "nc/classifier_mean_drift")
         if not series:
             continue
-        rate = network.learning_rate * WEIGHT_DECAY / (1 - MOMENTUM) * network.num_steps / network.epochs
+        rate = mean_classifier_decay(network) / network.epochs
         epochs = [float(epoch) for epoch in network.measure_at if epoch]
         law = [-math.expm1(-rate * epoch) for epoch in epochs]
         series.append(Series("1 − exp(−rate × steps)", epochs, law, is_reference=True))

@@ -28,7 +28,8 @@ CHECKS = (
         Claim(
             "liu2023.1b",
             "derived",
-            "Gradient descent follows the same form exactly, with powers in place of exponentials.",
+            "Gradient descent on random features follows the closed form of the flow, with powers in place of "
+            "exponentials.",
             LEMMA,
             f"closed form against 500 steps taken one by one: {SMALL_TOY}",
             "steps that end elsewhere by more than rounding",
@@ -42,7 +43,8 @@ CHECKS = (
         Claim(
             "liu2023.1c",
             "derived",
-            "The path is a decay towards what clean labels teach, plus what the labels' noise teaches, fading in.",
+            "The path of gradient flow on random features is a decay towards what clean labels teach, plus what the "
+            "labels' noise teaches, fading in.",
             LEMMA,
             f"closed form against the two terms with matrix exponentials and pseudo-inverse: {SMALL_TOY}",
             "terms that do not add up to the path",
@@ -56,7 +58,7 @@ CHECKS = (
         Claim(
             "liu2023.5b",
             "control",
-            "On the same blends with the labels of the teacher the test risk is lowest at the end.",
+            "On blends with the teacher's own labels (clean labels) the test risk is lowest at the end.",
             DERIVED,
             "risk at the end less the smallest, over that at the start",
             "a rise above rounding",
@@ -70,7 +72,7 @@ CHECKS = (
         Claim(
             "liu2023.5c",
             "control",
-            "With those labels the distance to θ* never rises.",
+            "On blends with the teacher's own labels (clean labels) the distance to θ*, where they lead, never rises.",
             DERIVED,
             "largest rise between two times, over the distance at the start; a teacher in the span and one outside",
             "a rise above rounding",
@@ -86,9 +88,9 @@ CHECKS = (
         Claim(
             "liu2023.8a",
             "derived",
-            "The risk above that of θ* stays below the bound at all times.",
+            "The risk above that of θ*, where clean labels lead, stays below its bound at all times.",
             RECALLED_BOUND,
-            "largest ratio of the two over all times; starts at 0",
+            "largest ratio of that risk to its bound over all times; starts at 0",
             "a ratio above 1",
             high=1,
             is_exact=True,
@@ -102,8 +104,8 @@ CHECKS = (
         Claim(
             "liu2023.9a",
             "derived",
-            "The squared error along an eigenvector is U-shaped if and only if what is to be learned and what the "
-            "noise adds have opposite signs.",
+            "The squared error along an eigenvector is U-shaped if and only if what is to be learned, δ, and what the "
+            "noise adds, n, have opposite signs.",
             DERIVED,
             "eigenvectors, of 100, whose shape on a fine grid of times does not agree with the signs",
             "one that does not",
@@ -119,9 +121,10 @@ CHECKS = (
         Claim(
             "liu2023.9b",
             "derived",
-            "Where it is, it turns at time ln(1 + |δ|/|n|)/(ημ).",
+            "Where the squared error along an eigenvector is U-shaped, it turns at time ln(1 + |δ|/|n|)/(ημ).",
             DERIVED,
-            "largest relative error of that time against bisection on the path",
+            "largest relative error of that time against bisection on the path; δ is to be learned, n added by noise, "
+            "η the learning rate, μ the eigenvalue",
             "a turn at another time",
             high=1e-6,
             is_exact=True,
@@ -147,7 +150,7 @@ CHECKS = (
         Claim(
             "liu2023.10b",
             "derived",
-            "The learning rate times the time of the smallest risk is constant.",
+            "In gradient flow the learning rate times the time of the smallest risk is constant.",
             DERIVED,
             "largest relative change at a tenth and ten times the rate; a minimum is flat, hence the tolerance",
             "another product",

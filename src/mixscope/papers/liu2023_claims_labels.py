@@ -80,7 +80,8 @@ CHECKS = (
         Claim(
             "liu2023.3b",
             "derived",
-            "There are labels, each with its right law, that differ just as often as the total variation says.",
+            "A blend's two labels, each with its right law, can be drawn so that they differ just as often as the "
+            "total variation says.",
             "derived here (maximal coupling)",
             "rate at which so drawn labels differ, from the mean total variation; largest over three weights",
             "a rate more than five standard errors off",
@@ -125,7 +126,7 @@ CHECKS = (
             "derived",
             "Under a convex teacher the error of a blend's label is never negative: it does not average out.",
             DERIVED,
-            "smallest error of the label of a blend, the same pairs",
+            "smallest error of a blend's label, 1,000 pairs, a quadratic plus a log-sum-exp",
             "a label that is too small",
             low=0,
             is_exact=True,
@@ -139,7 +140,7 @@ CHECKS = (
             "control",
             "Under a linear teacher blended labels are right.",
             DERIVED,
-            "largest error of a blend's label, the same pairs",
+            "largest error of a blend's label, 1,000 pairs",
             "an error above rounding",
             high=1e-12,
             is_exact=True,
@@ -167,7 +168,8 @@ CHECKS = (
         Claim(
             "liu2023.17b",
             "derived",
-            "The rate falls at every step of the weight from the middle outwards.",
+            "The less even a blend, the less often it lies nearest to an image of a third class, at every step of the "
+            "weight.",
             PILOT,
             "rate at weights 0.5, 0.6, 0.7, 0.8, each less the next one's; the weakest of the four steps",
             "a step up",

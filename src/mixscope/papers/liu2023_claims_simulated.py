@@ -7,6 +7,9 @@ from mixscope.papers.liu2023_simulations import SIZES
 from mixscope.papers.study import Check
 from mixscope.records.claims import Claim
 
+SHARE_WORDS = (
+    "the binomial interval and 100 draws were chosen after the first runs, for 20 draws cannot show a share of 0.9"
+)
 TOY = "a teacher in the span of 100 tanh features, 20 examples, their 400 blends; one value a draw of everything"
 SIZE_STEPS = range(len(SIZES) - 1)
 
@@ -17,7 +20,7 @@ CHECKS = (
             "paper",
             "In a teacher-student simulation the test risk under mixup falls and then rises.",
             SUMMARY,
-            f"share of draws whose risk ends over 5% above its smallest: {TOY}",
+            f"share of draws whose risk ends over 5% above its smallest: {TOY}; {SHARE_WORDS}",
             "a U in fewer than nine draws of ten",
             low=0.9,
             is_share=True,
@@ -32,7 +35,8 @@ CHECKS = (
             "A test risk that turns does not prove label noise: under a teacher outside the features' span it turns "
             "with clean labels too.",
             "derived here; the limit is ours",
-            "share of draws whose risk under clean labels on the blends ends over 5% above its smallest",
+            "share of draws whose risk under clean labels on the blends ends over 5% above its smallest; "
+            f"{SHARE_WORDS} (5a)",
             "a U in at most half of the draws",
             low=0.5,
             is_share=True,
@@ -44,7 +48,7 @@ CHECKS = (
         Claim(
             "liu2023.6",
             "control",
-            "Plain training on the same examples does not turn.",
+            "In the teacher-student simulation the test risk of plain training does not turn.",
             SUMMARY,
             f"test risk at the end over the smallest, mean over draws: {TOY}",
             "a mean rise by more than 5%",
@@ -57,7 +61,7 @@ CHECKS = (
         Claim(
             "liu2023.7a",
             "derived",
-            "With more examples mixup turns later.",
+            "In the teacher-student simulation the test risk under mixup turns later with more examples.",
             PILOT,
             "logarithm of the ratio of the turning times at successive sizes 15, 20, 30, 50, 80, same draw; of the "
             "four steps the weakest, so that all hold if it does",
@@ -71,7 +75,7 @@ CHECKS = (
         Claim(
             "liu2023.7b",
             "paper",
-            "With fewer examples the rise is larger.",
+            "In the teacher-student simulation the test risk under mixup rises more with fewer examples.",
             "Liu et al. 2023, abstract (there of data sets); the limit is ours",
             "logarithm of the ratio of the risks' rises (end over smallest) at successive sizes, the smaller over the "
             "larger, same draw; the weakest of the four steps",
@@ -85,7 +89,7 @@ CHECKS = (
         Claim(
             "liu2023.8b",
             "derived",
-            "The bound cannot tell when to stop: it is smallest long before the risk is.",
+            "The bound on the risk cannot tell when to stop: it is smallest long before the risk is.",
             PILOT,
             "time at which the bound is smallest over that at which the risk is",
             "a twentieth or more",
@@ -113,10 +117,10 @@ CHECKS = (
         Claim(
             "liu2023.12b",
             "derived",
-            "Switched at the best time, training ends no worse than plain training and mixup.",
+            "Switched from mixup to plain training at the best time, training ends no worse than either.",
             DERIVED,
-            "smallest final risk over all times of the switch, over the smaller of the final risks of both; a switch "
-            "at 0 is plain training, so it is never worse than that",
+            "smallest final risk over all times of the switch, over the smaller of the final risks of plain "
+            "training and mixup; a switch at 0 is plain training, so it is never worse than that",
             "a mean ratio above 1",
             high=1,
         ),
@@ -127,7 +131,7 @@ CHECKS = (
         Claim(
             "liu2023.12c",
             "derived",
-            "A switch that comes too late ends above plain training.",
+            "Switched from mixup to plain training too late, training ends above plain training throughout.",
             DERIVED,
             "final risk when the switch comes after mixup has converged, over that of plain training",
             "a mean ratio below 1",
@@ -140,7 +144,7 @@ CHECKS = (
         Claim(
             "liu2023.12d",
             "derived",
-            "Even then it ends below mixup without a switch.",
+            "Switched from mixup to plain training too late, training still ends below mixup without a switch.",
             PILOT,
             "final risk when the switch comes after mixup has converged, over that of mixup",
             "a mean ratio above 1",

@@ -10,6 +10,7 @@ from mixscope.metrics.curves import running_mean
 from mixscope.papers.evidence import PERCENT, Evidence, percent
 from mixscope.papers.results import Number, Results, column
 from mixscope.papers.trial import Outcome
+from mixscope.records.intervals import student_interval
 from mixscope.records.samples import Sample, paired
 
 ABSTRACT = "Liu et al. 2023, abstract; the limit is ours"
@@ -29,18 +30,24 @@ def between(method: str, first: str, second: str, number: Number) -> Evidence:
 
 
 def weakest_of(numbers: Sequence[Number], method: str) -> Evidence:
-    """Return the evidence of that number of several whose mean is smallest: if it is above 0, all are.
+    """Return the evidence of that number of several whose interval reaches lowest: if it lies above 0, all do.
 
     One that is not a number in some run comes first: it must not pass for above 0.
     """
 
     def evidence(results: Results, setting: str) -> Sample:
         samples = [replace(results.sample(setting, method, number), is_paired=True) for number in numbers]
-        sums = [sum(sample.values.values()) for sample in samples]
-        weakest = min(range(len(sums)), key=lambda place: sums[place] if math.isfinite(sums[place]) else -math.inf)
-        return samples[weakest]
+        return min(samples, key=_lower_end)
 
     return evidence
+
+
+def _lower_end(sample: Sample) -> float:
+    """Return where the 95% interval of the mean begins; of a single value the value, of none or of NaN -inf."""
+    values = list(sample.values.values())
+    if not values or not all(map(math.isfinite, values)):
+        return -math.inf
+    return student_interval(values)[0] if len(values) > 1 else values[0]
 
 
 def looks(outcome: Outcome, key: str, *, until: int | None = None) -> tuple[list[float], list[float]]:

@@ -15,7 +15,6 @@ from mixscope.papers.liu2023_names import (
     DIGITS_EPOCHS,
     ERM,
     MIXUP,
-    SIDE_EPOCHS,
     SWITCHES,
     switched,
 )
@@ -25,14 +24,14 @@ from mixscope.report.document import Chapter, Exhibit, Listing, Series
 
 NAMES = {ERM: "ERM", MIXUP: "mixup", AUTO: "mixup, automatic switch-off"}
 SIDES = {
-    MIXUP: f"mixup, alpha 1, weight decay 0.0001 (to epoch {SIDE_EPOCHS:,})",
+    MIXUP: "mixup, alpha 1, weight decay 0.0001",
     **{f"mixup-alpha-{alpha:g}": f"alpha {alpha:g}" for alpha in ALPHAS},
     "mixup-decay-0": "no weight decay",
     "mixup-decay-0.001": "weight decay 0.001",
     "mixup-squared": "mixup, squared error",
     "erm-squared": "ERM, squared error",
 }
-EPOCH, TEST_ERROR = "epoch", "test error, %"
+TEST_ERROR = "test error, %"
 TITLES = {
     "fashion-mnist-500": "500 images of Fashion-MNIST, convnet",
     "fashion-mnist-500-augmented": "500 images of Fashion-MNIST, cropped and mirrored, convnet",
