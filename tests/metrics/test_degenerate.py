@@ -5,10 +5,7 @@ import math
 import pytest
 import torch
 
-from mixscope.metrics.degenerate import chance_accuracy, is_constant_classifier, output_spread, spread_from_floor
-from mixscope.metrics.linearity import nonlinearity
-from mixscope.mixing.pixel import Mixup
-from mixscope.mixture import blend
+from mixscope.metrics.degenerate import chance_accuracy, is_constant_classifier, output_spread
 
 
 def draw(*shape, seed=0):
@@ -32,16 +29,6 @@ def test_the_spread_ignores_sizes_rotation_and_order():
 @pytest.mark.parametrize("row", [[0.0, 0.0], [1e8, 1e8 + 1], [1e-30, 0.0]])
 def test_equal_outputs_have_no_spread(row):
     assert output_spread(torch.tensor([row] * 7, dtype=torch.float64)) < 1e-15
-
-
-def test_the_recorded_floor_gives_the_spread_where_outputs_nearly_agree():
-    outputs = torch.tensor([5.0, 1.0, -2.0], dtype=torch.float64) + 0.01 * draw(4000, 3)
-    mixture = Mixup(alpha=0.5, per_example=True).draw(
-        outputs, torch.zeros(4000, dtype=torch.int64), generator=torch.Generator().manual_seed(3)
-    )
-    floor = nonlinearity(blend(outputs, mixture), outputs[mixture.members], mixture.weights).floor
-    # a mean over 4,000 pairs: seen within 1 %, allowed 5 %
-    assert spread_from_floor(floor, alpha=0.5) == pytest.approx(output_spread(outputs), rel=0.05)
 
 
 def naive_tail(count, num_examples, share):
@@ -78,8 +65,6 @@ def test_both_must_hold_for_a_network_to_be_called_constant(accuracy, spread, ex
         (lambda: output_spread(torch.zeros(3)), r"logits must have 2 dimensions, got shape \(3,\)"),
         (lambda: output_spread(torch.zeros(0, 3)), "examples must be at least 1, got 0"),
         (lambda: output_spread(torch.full((2, 2), math.nan)), "logits must be finite, got 4 NaN or infinite values"),
-        (lambda: spread_from_floor(-0.1, alpha=0.5), "floor must be at least -1e-06, got -0.1"),
-        (lambda: spread_from_floor(0.1, alpha=0.0), "alpha must be positive and finite, got 0.0"),
         (lambda: chance_accuracy(0, largest_share=0.1), "num_examples must be at least 1, got 0"),
         (lambda: chance_accuracy(9, largest_share=0.0), r"largest_share must be in \(0, 1\], got 0.0"),
     ],

@@ -1,11 +1,9 @@
 """Runs that ended in nothing: a network that answers the same whatever its input, told by measured numbers."""
 
-import math
-
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_finite, check_ndim, check_positive
+from mixscope._checks import check_at_least, check_finite, check_ndim
 
 SPREAD_LIMIT = 0.05  # Defined here. Seen on digits: below 1e-3 in collapsed networks, 0.45 in fresh, 0.87 in trained.
 CHANCE_LEVEL = 1e-3  # Defined here: how often guessing may pass for more than guessing.
@@ -37,32 +35,6 @@ def output_spread(logits: Tensor) -> float:
     check_finite(logits=logits)
     directions = torch.nn.functional.normalize(logits.detach().to(torch.float64), dim=1, eps=1e-300)
     return float((directions - directions.mean(dim=0)).square().sum(dim=1).mean().sqrt())
-
-
-def spread_from_floor(floor: float, *, alpha: float) -> float:
-    """Estimate the spread of a layer's outputs from the recorded floor of its non-linearity.
-
-    The floor is the mean of 1 - |v|, v the blend of two outputs of length 1 with weights w and 1 - w, and
-    1 - |v|^2 = 2 w (1 - w)(1 - cos). While outputs nearly agree the floor is E[w (1 - w)] E[1 - cos], in which
-    E[w (1 - w)] = alpha / (2 (2 alpha + 1)) and E[1 - cos] is the square of the spread.
-
-    Args:
-        floor: "linearity/HEAD/floor", in [0, 1].
-        alpha: Concentration of the weights of the measured pairs.
-
-    Returns:
-        In [0, 1]; right to first order where it is small, and large where it is not.
-
-    Raises:
-        ValueError: If floor is below 0 (rounding to -1e-6 aside), or alpha is not positive.
-
-    Example:
-        >>> round(spread_from_floor(1.25e-05, alpha=0.5), 6)
-        0.01
-    """
-    check_at_least(-1e-6, floor=floor)
-    check_positive(alpha=alpha)
-    return math.sqrt(min(1.0, max(0.0, floor) * 2 * (2 * alpha + 1) / alpha))
 
 
 def chance_accuracy(num_examples: int, *, largest_share: float) -> float:
@@ -101,7 +73,7 @@ def is_constant_classifier(*, accuracy: float, num_examples: int, largest_share:
         accuracy: On num_examples examples, in [0, 1].
         num_examples: N, at least 1.
         largest_share: Share of the most frequent class among them, in (0, 1].
-        spread: Of the logits, from `output_spread` or `spread_from_floor`.
+        spread: Of the logits, from `output_spread`.
 
     Returns:
         Whether the accuracy is at most `chance_accuracy` and the spread at most 0.05. A NaN is no constant.
