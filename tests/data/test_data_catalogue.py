@@ -325,6 +325,16 @@ def test_an_archive_of_images_stands_in_for_files_that_are_nowhere(tmp_path):
     assert status.found == folder / "cifar10_png.zip"
 
 
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize("name", ["cifar100.zip", "cifar10png.zip"])
+def test_an_archive_called_after_another_set_does_not_stand_in(tmp_path, name):
+    files = {f"{part}/{label}/0.png": png((1, 2, 3)) for part in ("train", "test") for label in range(10)}
+    (tmp_path / "cifar10").mkdir()
+    write_zip(tmp_path / "cifar10" / name, files)
+    with pytest.raises(UserError, match="cannot download"):
+        load_data("cifar10", data_dir=tmp_path)
+
+
 def test_an_archive_with_other_classes_does_not_stand_in(tmp_path):
     folder = tmp_path / "data" / "cifar10"
     folder.mkdir(parents=True)

@@ -3,7 +3,10 @@ import hashlib
 import http.server
 import os
 import socket
+import subprocess
+import sys
 import threading
+import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -24,6 +27,7 @@ class Server:
     has_ranges: bool = True
     status: int = 200
     cut_at: int | None = None
+    seconds: float = 0.0
     ranges: list[str | None] = field(default_factory=list)
 
 
@@ -46,6 +50,7 @@ def server():
             self.send_response(206 if start else 200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
+            time.sleep(state.seconds)
             self.wfile.write(body if state.cut_at is None else body[: state.cut_at])
 
         def log_message(self, *_):
@@ -77,6 +82,35 @@ def test_a_file_that_is_there_is_not_asked_for_again(server, tmp_path):
     for _ in range(2):
         fetch_files([remote(server)], tmp_path)
     assert server.ranges == [None]
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_of_processes_that_need_the_same_file_one_downloads_it_and_the_others_wait(server, tmp_path, is_answered):
+    server.seconds, server.status = 0.5, 200 if is_answered else 503
+    code = (
+        "import sys; from pathlib import Path; from mixscope.data.download import RemoteFile, fetch_files;"
+        "print('ready', flush=True); input();"
+        "fetch_files([RemoteFile(*sys.argv[1:4])], Path(sys.argv[4]))"
+    )
+    file = remote(server)
+    command = [sys.executable, "-c", code, file.url, file.md5, file.name, str(tmp_path / "new")]
+    processes = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 3
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    ends = [process.communicate()[1].splitlines()[-1:] for process in processes]
+    if is_answered:
+        assert ends == [[], [], []]
+        assert server.ranges == [None]
+        assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["new", "new/set.gz"]
+    else:
+        assert all("UserError: cannot download" in end for (end,) in ends), ends
+        assert server.ranges == [None] * 3
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_with_another_checksum_is_downloaded_again(server, tmp_path):

@@ -34,6 +34,15 @@ def test_the_same_seed_replaces_the_same_labels():
     assert not torch.equal(first, other)
 
 
+@pytest.mark.parametrize(("dtype", "num_classes"), [(torch.uint8, 200), (torch.int8, 100), (torch.int16, 200)])
+def test_small_integer_types_give_the_same_labels_as_large_ones(dtype, num_classes):
+    labels = torch.arange(6000) % num_classes
+    wide = flip_labels(labels, share=0.5, num_classes=num_classes, generator=seeded())
+    narrow = flip_labels(labels.to(dtype), share=0.5, num_classes=num_classes, generator=seeded())
+    assert narrow.dtype == dtype
+    assert torch.equal(narrow.long(), wide)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

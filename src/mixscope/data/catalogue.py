@@ -112,7 +112,7 @@ def load_data(
 
 
 def data_status(data_dir: str | Path | None = None) -> tuple[SetStatus, ...]:
-    """Say for every named set where it is on this machine, or which files are missing; opens and downloads nothing.
+    """Say for every named set where it is on this machine, or which files are missing; decodes and downloads nothing.
 
     Args:
         data_dir: Looked in before MIXSCOPE_DATA and the cache.

@@ -1,4 +1,7 @@
-"""Downloads that resume, are checked by their MD5, and leave nothing behind that is not the whole file."""
+"""Downloads that resume, are checked by their MD5, and leave nothing behind that is not the whole file.
+
+Several processes may ask for the same files: one fetches them, the others wait.
+"""
 
 import logging
 import os
@@ -7,6 +10,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from mixscope._errors import UserError
 from mixscope.data.cache import disk_error
@@ -35,7 +40,8 @@ class RemoteFile:
 def fetch_files(files: Sequence[RemoteFile], folder: Path, *, progress: Progress | None = None) -> Path:
     """Download the files that `folder` lacks, or has with another checksum.
 
-    A download that was cut off stays as NAME.part and goes on where it stopped, if the server allows it.
+    A download that was cut off stays as NAME.part and goes on where it stopped, if the server allows it. Where another
+    process is fetching into the folder, this one waits, and then fetches what is still missing.
 
     Args:
         files: What to download.
@@ -49,26 +55,48 @@ def fetch_files(files: Sequence[RemoteFile], folder: Path, *, progress: Progress
         UserError: If the server cannot be reached or answers with an error, a checksum is wrong (the file is then
             removed), or the folder cannot be written.
     """
-    import pooch
+    try:
+        with _only_process(folder):
+            is_new = not folder.exists()
+            try:
+                for file in files:
+                    _fetch(file, folder, progress)
+            finally:
+                if is_new:
+                    with suppress(OSError):
+                        folder.rmdir()  # where nothing arrived; a folder with anything in it stays
+    except OSError as error:
+        raise disk_error(folder, error) from error
+    return folder
 
-    is_new = not folder.exists()
-    for file in files:
-        part = folder / f"{file.name}.part"
+
+@contextmanager
+def _only_process(folder: Path) -> Iterator[None]:
+    """Hold a lock beside `folder`, which itself may come and go; wait for it where another process holds it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = folder.parent / f".{folder.name}.lock"
+    with FileLock(lock):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with _quiet_pooch():
-                downloader = ResumingDownloader(file, part, progress)
-                pooch.retrieve(file.url, f"md5:{file.md5}", fname=file.name, path=folder, downloader=downloader)
-        except OSError as error:
-            raise disk_error(folder, error) from error
+            yield
         finally:
             with suppress(OSError):
-                if not part.stat().st_size:
-                    part.unlink()  # opened, but no byte came
-            if is_new:
-                with suppress(OSError):
-                    folder.rmdir()  # where nothing arrived; a folder with anything in it stays
-    return folder
+                lock.unlink()  # while it is held: whoever waits for it sees that, and locks a new file
+
+
+def _fetch(file: RemoteFile, folder: Path, progress: Progress | None) -> None:
+    """Download a file unless it is there with its checksum."""
+    import pooch
+
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f"{file.name}.part"
+    try:
+        with _quiet_pooch():
+            downloader = ResumingDownloader(file, part, progress)
+            pooch.retrieve(file.url, f"md5:{file.md5}", fname=file.name, path=folder, downloader=downloader)
+    finally:
+        with suppress(OSError):
+            if not part.stat().st_size:
+                part.unlink()  # opened, but no byte came
 
 
 class ResumingDownloader:

@@ -36,7 +36,7 @@ def flip_labels(labels: Tensor, *, share: float, num_classes: int, generator: to
     check_labels(labels, num_classes=num_classes)
     rows = torch.randperm(len(labels), generator=generator)[: round(share * len(labels))]
     steps = torch.randint(1, num_classes, (len(rows),), generator=generator)
-    rows, steps = rows.to(labels.device), steps.to(labels)
-    flipped = labels.clone()
-    flipped[rows] = (labels[rows] + steps) % num_classes
-    return flipped
+    rows, steps = rows.to(labels.device), steps.to(labels.device)
+    flipped = labels.to(torch.int64, copy=True)  # in uint8, the sum of a label and a step could overflow
+    flipped[rows] = (flipped[rows] + steps) % num_classes
+    return flipped.to(labels.dtype)

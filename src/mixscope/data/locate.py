@@ -10,17 +10,21 @@ from mixscope.data.members import is_archive
 from mixscope.data.named_sets import NAMED_SETS, NamedSet
 
 DATA_VARIABLE = "MIXSCOPE_DATA"
+FIRST_VARIABLE = "MIXSCOPE_DATA_FIRST"  # a data-dir for all that a command runs, in other processes too
 
 
 def data_roots(data_dir: str | Path | None) -> list[Path]:
     """Return the folders in which named sets are looked for: `data_dir`, the one MIXSCOPE_DATA names, the cache.
 
+    Between the first two comes the one that MIXSCOPE_DATA_FIRST names, where a command has set it.
+
     Raises:
-        UserError: If data_dir or MIXSCOPE_DATA names something that is not a folder.
+        UserError: If data_dir or a variable names something that is not a folder.
     """
     roots = [] if data_dir is None else [existing_folder(data_dir, name="data-dir")]
-    if from_environment := os.environ.get(DATA_VARIABLE):
-        roots.append(existing_folder(from_environment, name=DATA_VARIABLE))
+    for variable in (FIRST_VARIABLE, DATA_VARIABLE):
+        if from_environment := os.environ.get(variable):
+            roots.append(existing_folder(from_environment, name=variable))
     return [*roots, cache_folder()]
 
 
@@ -62,7 +66,10 @@ def locate(named: NamedSet, roots: list[Path]) -> tuple[Path | None, tuple[str, 
 
 
 def locate_copy(named: NamedSet, roots: list[Path]) -> Path | None:
-    """Return an archive of images that stands in for a set's own files: NAME*.tar.xz or .zip in a folder of its name.
+    """Return an archive of images that stands in for a set's own files, or None: in a folder of its name.
+
+    The archive is called as the set is, for example cifar10.zip or cifar10_png.tar.xz; after the name comes neither a
+    letter nor a digit, so that cifar100.zip is not taken for cifar10.
 
     Such a copy may be encoded anew (JPEG is lossy), so it is only looked for where the files themselves are nowhere.
 
@@ -73,7 +80,7 @@ def locate_copy(named: NamedSet, roots: list[Path]) -> Path | None:
     own = {file.name for file in named.files}
     for root in roots:
         for folder in named.folders:
-            for path in sorted((root / folder).glob(f"{named.name}*")):
+            for path in sorted((root / folder).glob(f"{named.name}[!A-Za-z0-9]*")):
                 if path.is_file() and is_archive(path) and path.name not in own:
                     return path
     return None
