@@ -2,15 +2,46 @@
 
 import json
 import math
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 
 import pytest
+import torch
 from sample_studies import Doubling, Impossible, Interrupted, doubling_trials
 
 from mixscope._errors import UserError
 from mixscope.papers.computation import Computation
 from mixscope.papers.results import read_results
 from mixscope.papers.runner import pending, run_pending
-from mixscope.papers.trial import Trial, find_records, read_outcome, run_trial, table_of
+from mixscope.papers.trial import Measured, Trial, find_records, read_outcome, run_trial, table_of
+
+
+@dataclass(frozen=True)
+class Acting:
+    """Does what it is told, and measures nothing."""
+
+    name: str
+    act: Callable
+
+    def describe(self):
+        return {"kind": "acting", "name": self.name}
+
+    def run(self):
+        self.act()
+        return Measured({})
+
+
+def fail():
+    raise ZeroDivisionError("a mistake of ours")
+
+
+def be_killed():
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def run_all(trials, folder, num_jobs=1):
@@ -69,6 +100,43 @@ def test_interrupted_runs_lose_the_one_under_way_and_nothing_else(tmp_path):
     assert len(seen.read_text().split()) == 8
 
 
+def test_a_mistake_of_ours_in_one_run_loses_no_run_beside_it_and_begins_no_other(tmp_path):
+    beside = [Trial("line", "slow", seed, Doubling(float(seed), str(tmp_path / "seen"), 1.0)) for seed in range(3)]
+    failing = Trial("line", "wrong", 0, Acting("fail", fail))
+    with pytest.raises(ZeroDivisionError, match="a mistake of ours"):
+        run_all([beside[0], failing, *beside[1:]], tmp_path / "records", num_jobs=2)
+    done = find_records(tmp_path / "records")
+    assert beside[0].digest in done
+    assert len(done) <= 2  # the first may have ended before the mistake was made
+    assert beside[2].digest not in done
+
+
+def test_a_process_that_is_killed_is_told_in_one_line_with_what_to_do(tmp_path):
+    trials = [*doubling_trials(tmp_path / "seen")[:1], Trial("line", "killed", 0, Acting("die", be_killed))]
+    with pytest.raises(UserError, match=r"^a process was killed, .*: the same command with fewer --jobs goes on$"):
+        run_all(trials, tmp_path / "records", num_jobs=2)
+
+
+def test_processes_that_are_started_leave_interruptions_to_this_one_from_their_first_moment(tmp_path):
+    before, is_over = signal.getsignal(signal.SIGINT), threading.Event()
+
+    def interrupt():
+        while not is_over.wait(0.01):
+            for process in multiprocessing.active_children():
+                with suppress(ProcessLookupError):  # it has ended
+                    os.kill(process.pid, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        told = run_all(doubling_trials(tmp_path / "seen")[:3], tmp_path / "records", num_jobs=2)
+    finally:
+        is_over.set()
+        thread.join()
+    assert len(told) == 3
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_what_the_user_can_mend_is_told_and_the_rest_goes_on(tmp_path):
     trials = [Trial("a", "b", 0, Impossible()), *doubling_trials(tmp_path / "seen")]
     told = run_all(trials, tmp_path / "records")
@@ -90,6 +158,36 @@ def test_a_damaged_record_is_named(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(UserError, match=message):
         read_outcome(path)
+
+
+class Gpu:
+    """Counts memory as the allocator of a GPU does."""
+
+    def __init__(self, monkeypatch):
+        self.held = self.peak = 0
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+        monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", self.forget_peak)
+        monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: self.held)
+        monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: self.peak)
+
+    def take(self, num_bytes):
+        self.held += num_bytes
+        self.peak = max(self.peak, self.held)
+
+    def forget_peak(self):
+        self.peak = self.held
+
+
+def test_a_run_on_the_cpu_is_recorded_as_that_after_one_that_left_memory_taken_on_a_gpu(tmp_path, monkeypatch):
+    gpu = Gpu(monkeypatch)
+    acts = {"gpu": lambda: gpu.take(1 << 20), "cpu": lambda: None, "gpu-again": lambda: gpu.take(512)}
+    trials = [Trial("line", name, 0, Acting(name, act)) for name, act in acts.items()]
+    for trial in trials:
+        run_trial(trial, tmp_path)
+    environments = [read_outcome(find_records(tmp_path)[trial.digest]).environment for trial in trials]
+    assert [environment["device"] for environment in environments] == ["cuda", "cpu", "cuda"]
+    assert [environment["accelerator"] for environment in environments] == ["a GPU", None, "a GPU"]
 
 
 def test_columns_keep_their_length_where_a_row_lacks_a_number():

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from scipy import stats
 
-from mixscope.records.claims import Claim, check_keys, judge, judgement_from_dict, judgement_to_dict
+from mixscope.records.claims import Claim, check_keys, judge, judgement_to_dict
 from mixscope.records.intervals import share_interval, student_interval
 from mixscope.records.samples import Sample, paired, paired_ratio
 
@@ -94,8 +94,11 @@ def test_a_share_has_the_exact_binomial_interval(hits, num, verdict):
     expected = binomtest(hits, num).proportion_ci(method="exact")
     assert (judgement.low, judgement.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
     assert judgement.verdict == verdict
+    assert judgement.effect_size is None  # a spread of zeros and ones says nothing that the share does not
     with pytest.raises(ValueError, match=r"values of a share must be 0 or 1, and at least one, got \[0.5\]"):
         share_interval([0.5])
+    with pytest.raises(ValueError, match=r"values of a share must be 0 or 1, and at least one, got \[0.5, 1.0\]"):
+        judged(replace(ABOVE, is_share=True), seeds(0.5, 1.0))
 
 
 def test_too_few_seeds_leave_a_claim_undecided_with_its_numbers():
@@ -219,15 +222,14 @@ def test_a_claim_true_at_its_limit_is_rarely_held_and_rarely_refuted():
         assert 0.015 < verdicts.count(verdict) / 4000 < 0.035
 
 
-def test_a_judgement_comes_back_from_json():
+def test_a_judgement_is_written_as_json_with_null_for_what_is_no_number():
     sample = Sample({"seed 0": 1.5, "seed 1": math.nan}, missing=("seed 2",), excluded={"seed 3": "collapsed"})
     judgement = judged(ABOVE, sample)
-    text = json.dumps(judgement_to_dict(judgement), allow_nan=False)
-    assert json.loads(text)["sample"]["values"] == {"seed 0": 1.5, "seed 1": None}
-    back = judgement_from_dict(json.loads(text))
-    assert math.isnan(back.sample.values["seed 1"])
-    assert replace(back, sample=sample) == judgement
-    assert (back.sample.missing, back.sample.excluded) == (sample.missing, sample.excluded)
+    written = json.loads(json.dumps(judgement_to_dict(judgement), allow_nan=False))
+    assert written["sample"]["values"] == {"seed 0": 1.5, "seed 1": None}
+    assert (written["sample"]["missing"], written["sample"]["excluded"]) == (["seed 2"], {"seed 3": "collapsed"})
+    assert written["claim"] == vars(ABOVE)
+    assert (written["verdict"], written["num"], written["mean"]) == ("undecided", 1, 1.5)
 
 
 @pytest.mark.parametrize(

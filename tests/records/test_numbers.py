@@ -34,6 +34,15 @@ def test_a_number_beside_a_limit_does_not_read_as_the_limit(value, text):
     assert number_text(value, apart_from=[1.4]) == text
 
 
+@pytest.mark.parametrize(
+    ("value", "limit", "text"),
+    [(1.449, 1.4495, "1.449"), (1.451, 1.4508, "1.451"), (-1.449, -1.4495, "−1.449"), (1.4495, 1.4495, "1.4495")],
+)
+def test_a_number_is_not_rounded_to_the_other_side_of_a_limit(value, limit, text):
+    assert number_text(value, apart_from=[limit]) == text
+    assert interval_text(2.0, value, 3.0, apart_from=[limit]) == f"2 [{text}, 3]"
+
+
 def test_a_limit_is_written_as_it_was_given():
     assert [exact_text(value) for value in (0.05, 12345.0, 1e-8, -2.0)] == ["0.05", "12,345", "10⁻⁸", "−2"]
 

@@ -2,9 +2,13 @@
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -46,13 +50,17 @@ def run_pending(trials: Sequence[Trial], folder: Path, *, num_jobs: int, tell: C
     """Run the trials that have no record, and write one for each.
 
     Every trial computes with one thread, so that its numbers do not depend on how many run at once. Interrupted, the
-    trials under way are lost and nothing else.
+    trials under way are lost and nothing else. Where one fails by a mistake of ours, those under way beside it still
+    end and are recorded, and no other begins.
 
     Args:
         trials: Those with a record are skipped.
         folder: Of the records; made if missing.
         num_jobs: Processes. 1 runs the trials in this process.
         tell: Is told of every trial that ended.
+
+    Raises:
+        UserError: If a process was killed; what to do about it is said.
     """
     waiting = pending(trials, folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,10 +87,7 @@ def _side_by_side(trials: Sequence[Trial], folder: Path, num_jobs: int) -> Itera
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(num_jobs, mp_context=context, initializer=_begin_process)
     try:
-        futures: set[Future[Ending]] = {pool.submit(_attempt, trial, folder) for trial in trials}
-        while futures:
-            finished, futures = wait(futures, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in finished)
+        yield from _in_pool(pool, trials, folder, num_jobs)
     except BaseException:
         processes = list((pool._processes or {}).values())
         pool.shutdown(wait=False, cancel_futures=True)
@@ -90,6 +95,47 @@ def _side_by_side(trials: Sequence[Trial], folder: Path, num_jobs: int) -> Itera
             process.terminate()
         raise
     pool.shutdown()
+
+
+def _in_pool(pool: ProcessPoolExecutor, trials: Sequence[Trial], folder: Path, num_jobs: int) -> Iterator[Ending]:
+    """Keep every process busy; after a mistake of ours begin nothing more, see what is under way end, and raise it."""
+
+    def begin(some: Iterable[Trial]) -> set[Future[Ending]]:
+        with _interrupts_ignored():
+            return {pool.submit(_attempt, trial, folder) for trial in some}
+
+    waiting, mistake = iter(trials), None
+    try:
+        futures = begin(islice(waiting, num_jobs))  # no more than can run: what was handed over cannot be called back
+        while futures:
+            finished, futures = wait(futures, return_when=FIRST_COMPLETED)
+            for future in finished:
+                if future.exception() is None:
+                    yield future.result()
+                else:
+                    mistake = mistake or future.exception()
+            if mistake is None:
+                futures |= begin(islice(waiting, len(finished)))
+        if mistake is not None:
+            raise mistake
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a process was killed, most likely because memory ran out; "
+            "what is finished is kept: the same command with fewer --jobs goes on"
+        ) from error
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Let processes that are started meanwhile ignore Ctrl-C from their first moment: they inherit it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may change what a signal does
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _begin_process() -> None:

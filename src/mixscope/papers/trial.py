@@ -1,5 +1,6 @@
 """One run of a study: what it is made from, what it gives, and the record that keeps both."""
 
+import gc
 import hashlib
 import json
 import time
@@ -129,10 +130,13 @@ def run_trial(trial: Trial, folder: Path) -> float:
         The seconds it took.
     """
     started, began = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
-    if torch.cuda.is_available():
+    has_gpu = torch.cuda.is_available()
+    if has_gpu:
+        gc.collect()  # memory of an earlier run, freed only during this one, would hide that this one takes any
         torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated() if has_gpu else 0  # cuBLAS keeps its workspace from one run to the next
     measured = trial.work.run()
-    is_on_gpu = torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0
+    is_on_gpu = has_gpu and torch.cuda.max_memory_allocated() > before
     seconds = round(time.perf_counter() - began, 2)
     record = {
         "schema": SCHEMA,

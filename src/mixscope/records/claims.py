@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -94,13 +94,13 @@ class Judgement:
         reason: Why it is undecided and which runs were left out, in one sentence; "" if there is nothing to say.
         num: Finite values that the numbers below are from.
         mean: Their mean; None without any.
-        low: Lower end of Student's 95% interval of the mean; of an exact claim the lowest value. None where there is
-            no such number: with a single value.
+        low: Lower end of the 95% interval of the mean: Student's, or of a share the exact binomial one. None below two
+            values. Of an exact claim the lowest value; None without any.
         high: The upper end, or the highest value.
         worst: The value of an exact claim that lies furthest out, or nearest to a limit; None of a statistical one.
         effect_size: Cohen's d. Paired: mean over standard deviation of the differences (d_z), or of the ratios less 1.
             Unpaired: distance of the mean from the nearer limit over the standard deviation, above 0 inside the range.
-            None without spread, below two values, and of exact claims. Source: Cohen 1988.
+            None without spread, below two values, and of exact claims and shares. Source: Cohen 1988.
         sample: What it was judged by.
     """
 
@@ -139,7 +139,7 @@ def judge(
         The verdict with the numbers of the finite values, whatever it is.
 
     Raises:
-        ValueError: If `min_seeds` is below 2.
+        ValueError: If `min_seeds` is below 2, or one of several values of a share is neither 0 nor 1.
 
     Example:
         >>> claim = Claim("demo.1", "paper", "Mixup stretches.", "derived", "amplification", "below 1.4", low=1.4)
@@ -177,7 +177,7 @@ def judge(
         low=low,
         high=high,
         worst=worst,
-        effect_size=None if claim.is_exact else _effect_size(claim, sample, values),
+        effect_size=None if claim.is_exact or claim.is_share else _effect_size(claim, sample, values),
         sample=sample,
     )
 
@@ -204,14 +204,6 @@ def judgement_to_dict(judgement: Judgement) -> dict[str, Any]:
             "sample": {**vars(sample), "values": dict(sample.values), "excluded": dict(sample.excluded)},
         }
     )
-
-
-def judgement_from_dict(value: Mapping[str, Any]) -> Judgement:
-    """Return the judgement that `judgement_to_dict` wrote; a value without a number is NaN again."""
-    sample = dict(value["sample"])
-    sample["values"] = {name: math.nan if number is None else number for name, number in sample["values"].items()}
-    sample["missing"] = tuple(sample["missing"])
-    return Judgement(**{**value, "claim": Claim(**value["claim"]), "sample": Sample(**sample)})
 
 
 def _judge_exact(claim: Claim, sample: Sample) -> tuple[Verdict, str]:

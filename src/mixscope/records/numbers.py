@@ -8,15 +8,15 @@ SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
 def number_text(value: float, *, apart_from: Sequence[float] = ()) -> str:
-    """Return a number in three significant digits, or in as many more as tell it from `apart_from`.
+    """Return a number in three significant digits, or in as many more as keep it on its side of `apart_from`.
 
     Args:
         value: Any number; "not a number" and "infinite" are written so.
-        apart_from: Numbers that the text must not read as, unless the value equals them.
+        apart_from: Numbers that the text must read as above, below or equal to as the value is.
 
     Example:
-        >>> number_text(0.02996), number_text(0.02996, apart_from=[0.03])
-        ('0.03', '0.02996')
+        >>> number_text(0.02996), number_text(0.02996, apart_from=[0.03]), number_text(0.02996, apart_from=[0.02998])
+        ('0.03', '0.02996', '0.02996')
         >>> number_text(-12345.6), number_text(2.5e-7), number_text(1e-10)
         ('−12,300', '2.5·10⁻⁷', '10⁻¹⁰')
     """
@@ -24,7 +24,7 @@ def number_text(value: float, *, apart_from: Sequence[float] = ()) -> str:
         return "not a number" if math.isnan(value) else "infinite" if value > 0 else "−infinite"
     for digits in range(DIGITS, 18):
         text = f"{value:.{digits}g}"
-        if all(value == other or float(text) != other for other in apart_from):
+        if _is_on_its_side(text, value, apart_from):
             break
     return _written(text, digits)
 
@@ -36,7 +36,7 @@ def interval_text(mean: float, low: float, high: float, *, apart_from: Sequence[
         mean: A finite number.
         low: The lower end of its interval, finite.
         high: The upper end, finite.
-        apart_from: Numbers that no text must read as; see `number_text`. Each number then has its own digits.
+        apart_from: Numbers on whose side every text must stay; see `number_text`. Each number then has its own digits.
 
     Example:
         >>> interval_text(10.98, 9.03, 12.93), interval_text(0.2, -1e-9, 0.4)
@@ -50,7 +50,7 @@ def interval_text(mean: float, low: float, high: float, *, apart_from: Sequence[
         largest >= 1e3
         or 0 < largest < 1e-3
         or any(
-            (value and not float(text)) or any(value != other and float(text) == other for other in apart_from)
+            (value and not float(text)) or not _is_on_its_side(text, value, apart_from)
             for value, text in zip(values, texts, strict=True)
         )
     ):
@@ -67,6 +67,12 @@ def exact_text(value: float) -> str:
         ('1.4', '10⁻⁶', '0')
     """
     return _written(f"{value:.15g}", 15)
+
+
+def _is_on_its_side(text: str, value: float, limits: Sequence[float]) -> bool:
+    """Say whether a text reads as above, below or equal to every limit as the value is."""
+    shown = float(text)
+    return all((shown > limit, shown < limit) == (value > limit, value < limit) for limit in limits)
 
 
 def _written(text: str, digits: int) -> str:
