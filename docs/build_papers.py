@@ -8,4 +8,4 @@ ROOT = Path(__file__).parents[1]
 
 for path, text in committed_texts(ROOT).items():
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mixscope.papers.beyond import STUDY, above_best_fixed, best_fixed, is_switched
+from mixscope.papers.beyond import STUDY, above_best_fixed, answer, best_fixed, is_switched
 from mixscope.papers.liu2023_evidence import last_error
 from mixscope.papers.liu2023_names import AUTO, ERM, MIXUP
 from mixscope.papers.liu2023overtraining import STUDY as LIU
@@ -71,6 +71,27 @@ def test_the_best_fixed_switch_is_that_with_the_lowest_mean_error():
     results = Results(trials, outcomes)
     assert best_fixed(results, "digits-200") == "mixup-off-200"
     assert list(above_best_fixed(last_error)(results, "digits-200").values.values()) == pytest.approx([10, 0])
+
+
+def test_the_answer_counts_the_sets_where_the_switch_beats_both_and_names_those_where_it_never_came():
+    errors = {ERM: 0.2, MIXUP: 0.3, AUTO: 0.1}
+    trials = [
+        Trial(setting, method, seed, _Work(f"{setting}{method}{seed}"))
+        for setting in ("digits-200", "cifar10-500")
+        for method in errors
+        for seed in range(3)
+    ]
+    outcomes = {}
+    for trial in trials:
+        is_stopped = trial.method == AUTO and trial.setting == "digits-200"
+        error = errors[trial.method] if trial.setting == "digits-200" else 0.5
+        values = {"test/error": error + 0.001 * trial.seed, "test/ece": 0.1, "mixing_off_after": 50.0}
+        outcomes[trial.digest] = outcome(values if is_stopped else values | {"mixing_off_after": 100.0})
+    assert answer(Results(trials, outcomes)) == (
+        "Better than both mixup throughout and plain training: in test error on 1 of 2 sets (digits-200); "
+        "in calibration error (ECE) on 0 of 2 sets (none); in test cross-entropy (NLL) on 0 of 2 sets (none). "
+        "On cifar10-500 mixing never stopped: it was mixup itself."
+    )
 
 
 def test_a_switch_at_the_end_or_never_is_none():

@@ -34,4 +34,4 @@ def test_every_record_names_its_hardware_and_a_commit_without_changes():
 
 def test_the_documentation_says_what_the_records_say():
     for path, text in committed_texts(ROOT).items():
-        assert path.read_text() == text, f"{path} is stale: run `make docs`"
+        assert path.read_text(encoding="utf-8") == text, f"{path} is stale: run `make docs`"

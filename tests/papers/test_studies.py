@@ -1,12 +1,15 @@
 """Studies: judged claim by claim, written as pages and text."""
 
 import json
+from collections import defaultdict
 from dataclasses import replace
 
 import pytest
 from sample_studies import claim, doubling_study
 
 from mixscope.papers.catalogue import load_study
+from mixscope.papers.names import STUDY_KEYS
+from mixscope.papers.network import NetworkTraining
 from mixscope.papers.publish import scales_not_run, summarise, write_overview, write_study
 from mixscope.papers.results import read_results
 from mixscope.papers.runner import run_pending
@@ -69,7 +72,7 @@ def test_the_page_and_the_text_say_what_was_claimed_and_measured(study, tmp_path
     for words in ("Numbers &amp; doubles", "High is above low.", "None of it is real.", "held"):
         assert words in page
     assert "High is above low." in (tmp_path / "sample.md").read_text()
-    overview = write_overview([summary], tmp_path).read_text()
+    overview = write_overview([summary], tmp_path, command="mixscope reproduce all").read_text()
     assert "Numbers &amp; doubles" in overview
     verdicts = json.loads((tmp_path / "verdicts.json").read_text())
     assert [entry["verdict"] for entry in verdicts["sample"]] == ["held", "held"]
@@ -91,3 +94,19 @@ def test_names_of_trials_and_keys_of_claims_are_their_own(study):
 def test_an_unknown_study_is_refused():
     with pytest.raises(ValueError, match=r"key must be one of fisher2024, .*, got 'fisher2025'"):
         load_study("fisher2025")
+
+
+@pytest.mark.parametrize("key", STUDY_KEYS)
+def test_a_claim_that_is_only_recalled_is_not_called_the_papers_own(key):
+    claims = [check.claim for check in load_study(key).checks]
+    assert [claim.key for claim in claims if claim.group == "paper" and "recalled" in claim.source.lower()] == []
+
+
+@pytest.mark.parametrize("key", STUDY_KEYS)
+def test_every_network_of_the_small_scale_has_five_seeds_on_digits_and_three_elsewhere(key):
+    seeds = defaultdict(set)
+    for trial in load_study(key).trials("small", None):
+        if isinstance(trial.work, NetworkTraining):
+            seeds[trial.work.options.data.data, trial.setting, trial.method].add(trial.work.options.seed)
+    assert seeds
+    assert {kind: len(found) for kind, found in seeds.items() if len(found) < (5 if kind[0] == "digits" else 3)} == {}

@@ -10,8 +10,14 @@ from markdown_it import MarkdownIt
 
 from mixscope.records.claims import Claim, judge
 from mixscope.records.samples import Sample, paired
-from mixscope.report.document import render_document, write_document
-from mixscope.report.verdict_markdown import escape, overview_counts, overview_table, study_markdown
+from mixscope.report.document import Cell, Chapter, Listing, render_document, write_document
+from mixscope.report.verdict_markdown import (
+    escape,
+    overview_counts,
+    overview_table,
+    own_claims_table,
+    study_markdown,
+)
 from mixscope.report.verdicts import (
     StudySummary,
     basis_words,
@@ -98,6 +104,8 @@ def test_what_was_run_is_told_in_one_line():
         "commit 0123456789 with changes"
     )
     gpu = replace(SUMMARY, environment={"accelerator": "A GPU", "processor": "Chip"}, date="")
+    typed = replace(SUMMARY, environment={}, date="", command="mixscope reproduce demo --scale small")
+    assert made_words(typed) == "mixscope reproduce demo --scale small, 12 min summed over runs, commit not known"
     assert made_words(gpu) == "small scale, 12 min summed over runs, A GPU, commit not known"
     assert [duration_words(seconds) for seconds in (0.4, 119, 120, 7199, 7200)] == [
         "0 s",
@@ -211,6 +219,33 @@ def test_the_readme_tables_have_one_row_per_study_and_one_per_claim(markdown):
         "the interval [1.15, 1.65] crosses the limit 1.4"
     )
     assert len(others) == 2
+
+
+def test_a_study_s_tables_and_answer_stand_in_its_markdown_too(markdown):
+    rows = [["erm", Cell("9.8", "small print")], ["a|b", "<b>"]]
+    tabled = Chapter("t", "Numbers & more", "Look.", listing=Listing(["run", "error"], rows, {1: Cell("later")}))
+    drawn = Chapter("d", "Drawn", "Look.", exhibits=())
+    rendered = markdown.render(study_markdown(replace(SUMMARY, answer="On *one* set."), [tabled, drawn]))
+    assert "<p>On *one* set.</p>" in rendered
+    assert cells(rendered)[-4:] == [
+        ["run", "error"],
+        ["erm", "9.8"],
+        ["<strong>later</strong>", ""],
+        ["a|b", "&lt;b&gt;"],
+    ]
+    assert "<h2>Numbers &amp; more</h2>" in rendered
+    assert "Drawn" not in rendered
+
+
+def test_the_papers_own_claims_have_one_row_with_the_sets_of_every_verdict(markdown):
+    more = (*SUMMARY.judgements, replace(HELD, setting="other"))
+    assert cells(markdown.render(own_claims_table([replace(SUMMARY, judgements=more)]))) == [
+        ["claim", "verdict"],
+        [
+            "|h| grows &lt;b&gt;fast&lt;/b&gt;. (demo.1)",
+            "<strong>held</strong>: digits | MLP, other<br><strong>undecided</strong>: &lt;fashion&gt;",
+        ],
+    ]
 
 
 def test_a_study_without_judgements_still_has_its_markdown(markdown):

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class Reproduce:
     """Check what papers found: run a study, judge every claim, and write a page on it.
 
-    Runs that are finished are not done again: after Ctrl-C the same command goes on.
+    Runs that are finished are not done again: after Ctrl-C the same command goes on. An overview of all studies that is
+    already in the folder is written anew from the records that are there.
     """
 
     study: Positional[StudyKey | Literal["all"]]
@@ -38,7 +39,7 @@ class Reproduce:
     out: Path | None = None
     """Folder of the records and pages; left out: runs/reproduce-SCALE."""
     jobs: int | None = None
-    """Runs side by side, each with one thread; left out: as many as there are cores, and 1 where there is a GPU."""
+    """Runs side by side, each with one thread; left out: one for each core it may use, and 1 where there is a GPU."""
     data_dir: Path | None = None
     """Folder with local copies of the image sets; looked at before MIXSCOPE_DATA and the cache."""
 
@@ -52,54 +53,67 @@ class Reproduce:
         """Run what is not done yet, judge, write."""
         folder = self.out or Path("runs") / f"reproduce-{self.scale}"
         check_writable(folder)
-        if self.data_dir is not None:
-            if not self.data_dir.is_dir():
-                raise UserError(f"data-dir must be a folder, got {self.data_dir}")
-            os.environ["MIXSCOPE_DATA"] = str(self.data_dir.absolute())  # the processes that train inherit it
+        from mixscope.data.locate import FIRST_VARIABLE, existing_folder
         from mixscope.papers.catalogue import load_study
-        from mixscope.papers.publish import RECORDS, scales_not_run, summarise, write_overview, write_study
+        from mixscope.papers.publish import (
+            OVERVIEW_FILE,
+            RECORDS,
+            command_of,
+            scales_not_run,
+            summarise,
+            write_overview,
+            write_study,
+        )
         from mixscope.papers.results import read_results
         from mixscope.papers.study import check_study
 
-        console = make_console()
-        studies = [load_study(key) for key in (STUDY_KEYS if self.study == "all" else (self.study,))]
+        if self.data_dir is not None:  # the processes that train inherit it
+            os.environ[FIRST_VARIABLE] = str(existing_folder(self.data_dir, name="data-dir").absolute())
+        console, records = make_console(), folder / RECORDS
+        chosen = STUDY_KEYS if self.study == "all" else (self.study,)
+        has_overview = self.study == "all" or (folder / OVERVIEW_FILE).is_file()
+        studies = [load_study(key) for key in (STUDY_KEYS if has_overview else chosen)]
         trials = {study.key: check_study(study, study.trials(self.scale, self.seeds)) for study in studies}
-        errors = self._run_trials([trial for part in trials.values() for trial in part], folder / RECORDS, console)
+        # A damaged record is told before anything is run.
+        read_results([trial for part in trials.values() for trial in part], records)
+        errors = self._run_trials([trial for key in chosen for trial in trials[key]], records, console)
         summaries = []
         for study in studies:
-            results = read_results(trials[study.key], folder / RECORDS)
-            summaries.append(summarise(study, results, scale=self.scale, not_run=scales_not_run(folder, self.scale)))
+            results = read_results(trials[study.key], records)
+            not_run = scales_not_run(folder, self.scale)
+            summaries.append(summarise(study, results, scale=self.scale, seeds=self.seeds, not_run=not_run))
+            if study.key not in chosen:
+                continue
             page = write_study(study, results, summaries[-1], folder)
             _print_verdicts(console, study, summaries[-1])
             console.print(f"page: {page.resolve()}", soft_wrap=True, highlight=False)
-        if len(studies) > 1:
-            page = write_overview(summaries, folder)
+        if has_overview:
+            page = write_overview(summaries, folder, command=command_of("all", self.scale, self.seeds))
             console.print(f"overview: {page.resolve()}", soft_wrap=True, highlight=False)
         if self.scale == "smoke":
             console.print("smoke judges exact claims only; --scale small judges all of them", highlight=False)
         if errors:
-            raise UserError(
-                f"{len(errors)} kinds of runs could not be done and their claims are undecided: {errors[0]}"
-            )
+            num = f"{len(errors)} run{'' if len(errors) == 1 else 's'}"
+            raise UserError(f"{num} could not be done, so claims are undecided: {'; '.join(dict.fromkeys(errors))}")
 
     def _run_trials(self, trials: list["Trial"], folder: Path, console: Console) -> list[str]:
-        """Run what has no record; return why runs could not be done, each reason once."""
+        """Run what has no record; return why runs could not be done, one reason for each."""
         import torch
 
         from mixscope.papers.runner import pending, run_pending
 
         waiting = pending(trials, folder)
         num_all = len({trial.digest for trial in trials})
-        jobs = self.jobs or (1 if torch.cuda.is_available() else max(1, min(os.cpu_count() or 1, len(waiting))))
+        jobs = self.jobs or (1 if torch.cuda.is_available() else max(1, min(_num_cores(), len(waiting))))
         console.print(f"{num_all} runs, {num_all - len(waiting)} of them done; {jobs} at a time", highlight=False)
-        errors: dict[str, None] = {}
+        errors: list[str] = []
         began, done = time.perf_counter(), 0
 
         def tell(progress: "Progress") -> None:
             nonlocal done
             done = progress.num_done
             if progress.error:
-                errors[progress.error] = None
+                errors.append(progress.error)
                 words = "could not be done"
             else:
                 words = f"{progress.wall_seconds:.0f} s"
@@ -113,7 +127,12 @@ class Reproduce:
             raise KeyboardInterrupt(
                 f"interrupted with {done} of {len(waiting)} runs done; the same command goes on"
             ) from None
-        return list(errors)
+        return errors
+
+
+def _num_cores() -> int:
+    """Return the cores this process may use: in a container or a cluster's job fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _print_verdicts(console: Console, study: "Study", summary: "StudySummary") -> None:

@@ -12,7 +12,7 @@ from mixscope.papers.study import Study, judge_study
 from mixscope.records.claims import judgement_to_dict
 from mixscope.records.store import write_json
 from mixscope.report.document import write_document
-from mixscope.report.verdict_markdown import overview_counts, overview_table, study_markdown
+from mixscope.report.verdict_markdown import overview_counts, overview_table, own_claims_table, study_markdown
 from mixscope.report.verdicts import (
     StudySummary,
     claims_chapters,
@@ -23,6 +23,7 @@ from mixscope.report.verdicts import (
 )
 
 VERDICTS_FILE, OVERVIEW_FILE = "verdicts.json", "overview.html"
+OWN_BEGINS, OWN_ENDS = "<!-- claims: written by `make docs` -->", "<!-- end of claims -->"
 RECORDS = "records"  # the folder of a reproduction's records
 COMMITTED: Scale = "small"  # what this repository holds the records of
 TABLE_BEGINS, TABLE_ENDS = "<!-- verdicts: written by `make docs` -->", "<!-- end of verdicts -->"
@@ -34,13 +35,21 @@ def scales_not_run(folder: Path, scale: Scale) -> list[Scale]:
     return [other for other in others if not (folder.parent / folder.name.replace(scale, other) / RECORDS).is_dir()]
 
 
-def summarise(study: Study, results: Results, *, scale: Scale, not_run: Sequence[Scale] = ()) -> StudySummary:
+def command_of(key: str, scale: Scale, seeds: int | None = None) -> str:
+    """Return what is typed to run a study, or "all" of them."""
+    return f"mixscope reproduce {key} --scale {scale}{'' if seeds is None else f' --seeds {seeds}'}"
+
+
+def summarise(
+    study: Study, results: Results, *, scale: Scale, seeds: int | None = None, not_run: Sequence[Scale] = ()
+) -> StudySummary:
     """Judge a study and return all there is to say of it.
 
     Args:
         study: With its claims.
         results: What its runs gave; those not done leave their claims undecided.
         scale: At which they were run.
+        seeds: Of every method; None is the scale's own number.
         not_run: Other scales, to be named as not run.
     """
     outcomes = list(results.outcomes.values())
@@ -66,27 +75,30 @@ def summarise(study: Study, results: Results, *, scale: Scale, not_run: Sequence
         unknown=study.unknown,
         notes=notes,
         date="" if latest is None else latest.started[:10],
+        command=command_of(study.key, scale, seeds),
+        answer=study.answer(results),
     )
 
 
 def write_study(study: Study, results: Results, summary: StudySummary, folder: Path) -> Path:
     """Write a study's page KEY.html and its text KEY.md; return the page."""
-    page = folder / f"{study.key}.html"
-    chapters = [*claims_chapters(summary), *study.chapters(results), limits_chapter(summary)]
-    lead = f"{study.citation} Its claims, each on every set it was judged on: {count_words(summary.judgements)}."
+    page, own = folder / f"{study.key}.html", study.chapters(results)
+    counts = f"Its claims, each on every set it was judged on: {count_words(summary.judgements)}."
+    lead = " ".join(words for words in (study.citation, summary.answer, counts) if words)
+    chapters = [*claims_chapters(summary), *own, limits_chapter(summary)]
     write_document(page, chapters, title=study.title, lead=lead, facts=made_words(summary))
     with atomic_file(folder / f"{study.key}.md") as file:
-        file.write(study_markdown(summary).encode())
+        file.write(study_markdown(summary, own).encode())
     return page
 
 
-def write_overview(summaries: Sequence[StudySummary], folder: Path) -> Path:
-    """Write the page over all studies and `verdicts.json`; return the page."""
+def write_overview(summaries: Sequence[StudySummary], folder: Path, *, command: str) -> Path:
+    """Write the page over all studies, run by a command, and `verdicts.json`; return the page."""
     page = folder / OVERVIEW_FILE
     judgements = [judgement for summary in summaries for judgement in summary.judgements]
     lead = f"Every claim of every study, with a verdict on each set it was judged on: {count_words(judgements)}."
     latest = max(summaries, key=lambda summary: summary.date)
-    facts = made_words(replace(latest, seconds=sum(summary.seconds for summary in summaries)))
+    facts = made_words(replace(latest, seconds=sum(summary.seconds for summary in summaries), command=command))
     write_document(page, overview_chapters(summaries), title="Claims and verdicts", lead=lead, facts=facts)
     write_json(
         folder / VERDICTS_FILE,
@@ -96,7 +108,7 @@ def write_overview(summaries: Sequence[StudySummary], folder: Path) -> Path:
 
 
 def committed_texts(root: Path) -> dict[Path, str]:
-    """Return what the documentation says of the committed records: docs/papers/KEY.md, and README with its table.
+    """Return what the documentation says of the committed records: docs/papers/KEY.md, and README with its tables.
 
     Args:
         root: Of the repository.
@@ -106,11 +118,19 @@ def committed_texts(root: Path) -> dict[Path, str]:
         study = load_study(key)
         results = read_results(study.trials(COMMITTED, None), folder / RECORDS)
         summaries.append(summarise(study, results, scale=COMMITTED, not_run=scales_not_run(folder, COMMITTED)))
-        texts[root / "docs" / "papers" / f"{key}.md"] = study_markdown(summaries[-1])
+        texts[root / "docs" / "papers" / f"{key}.md"] = study_markdown(summaries[-1], study.chapters(results))
     texts[root / "docs" / "papers" / "overview.md"] = overview_table(summaries)
     readme = root / "README.md"
-    before, found, rest = readme.read_text().partition(TABLE_BEGINS)
-    after = rest.partition(TABLE_ENDS)[2]
-    assert found
-    texts[readme] = f"{before}{TABLE_BEGINS}\n{overview_counts(summaries)}{TABLE_ENDS}{after}"
+    text = _filled(readme.read_text(encoding="utf-8"), TABLE_BEGINS, TABLE_ENDS, overview_counts(summaries))
+    # GitHub folds what stands in <details>; the empty line lets the table in it be Markdown.
+    texts[readme] = _filled(text, OWN_BEGINS, OWN_ENDS, f"\n{own_claims_table(summaries)}\n")
     return texts
+
+
+def _filled(text: str, begins: str, ends: str, table: str) -> str:
+    """Return a text with a table between two marks, which must be there once and in this order."""
+    before, found, rest = text.partition(begins)
+    _, found_end, after = rest.partition(ends)
+    assert found, begins
+    assert found_end, ends
+    return f"{before}{begins}\n{table}{ends}{after}"

@@ -39,6 +39,7 @@ class Study:
         chapters: Figures.
         deviations: Where the runs depart from the paper's, one sentence each.
         unknown: Settings of the paper that are not known, one phrase each.
+        answer: Returns sentences that answer the study's question, where it asks one.
     """
 
     key: str
@@ -49,6 +50,7 @@ class Study:
     chapters: Callable[[Results], list[Chapter]]
     deviations: tuple[str, ...]
     unknown: tuple[str, ...] = ()
+    answer: Callable[[Results], str] = lambda results: ""
 
 
 def judge_study(study: Study, results: Results, *, scale: Scale) -> list[Judgement]:

@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import get_args
 
-from mixscope.records.claims import Judgement, Verdict
+from mixscope.records.claims import Claim, Judgement, Verdict
+from mixscope.report.document import Cell, Chapter, Listing
 from mixscope.report.verdicts import (
     HEADINGS,
     KINDS,
@@ -21,11 +22,17 @@ from mixscope.report.verdicts import (
 )
 
 
-def study_markdown(summary: StudySummary) -> str:
-    """Return the text of docs/papers/KEY.md: citation, what was run, every claim with its verdict, limits."""
+def study_markdown(summary: StudySummary, chapters: Sequence[Chapter] = ()) -> str:
+    """Return the text of docs/papers/KEY.md: citation, what was run, every claim with its verdict, tables, limits.
+
+    Args:
+        summary: With the claims.
+        chapters: Of the study's page; figures stay there, tables are here too.
+    """
     parts = [
         f"# {escape(summary.title)}",
         escape(summary.citation),
+        *([escape(summary.answer)] if summary.answer else []),
         f"Run: {escape(made_words(summary))}.",
         *map(escape, summary.notes),
         f"**{count_words(summary.judgements)}.** {escape(RULES)}",
@@ -37,6 +44,9 @@ def study_markdown(summary: StudySummary) -> str:
             f"{count_words(chosen)}.",
             table(["claim", "setting", "expected", "measured", "verdict"], rows),
         ]
+    for chapter in chapters:
+        if chapter.listing is not None:
+            parts += [f"## {escape(chapter.heading)}", _listing(chapter.listing), *map(escape, chapter.notes)]
     if summary.judgements:
         parts += ["## How each is measured, and what would refute it", _explanations(summary.judgements)]
     parts += ["## Departures from the paper", _bullets(summary.deviations, "None are noted.")]
@@ -65,12 +75,25 @@ def overview_table(summaries: Sequence[StudySummary]) -> str:
                     f"{escape(judgement.setting)}: {escape(measured_words(judgement))}, {_verdict(judgement)}"
                     for judgement in together
                 )
-                rows.append([escape(claim.statement), KINDS[claim.group], escape(expected_words(claim)), results])
+                rows.append([_name(claim), KINDS[claim.group], escape(expected_words(claim)), results])
         parts.append(f"**{escape(summary.title)}**: {count_words(summary.judgements)} ({escape(made_words(summary))}).")
         parts += map(escape, summary.notes)
         if rows:
             parts.append(table(["claim", "whose", "expected", "measured"], rows))
     return "\n\n".join(parts) + "\n"
+
+
+def own_claims_table(summaries: Sequence[StudySummary]) -> str:
+    """Return the claims of the papers themselves, one row per claim: the verdict on every set."""
+    rows = []
+    for summary in summaries:
+        for together in by_claim(by_group(summary.judgements).get("paper", [])):
+            verdicts: dict[Verdict, list[str]] = {}
+            for judgement in together:
+                verdicts.setdefault(judgement.verdict, []).append(escape(judgement.setting))
+            words = "<br>".join(f"**{verdict}**: {', '.join(settings)}" for verdict, settings in verdicts.items())
+            rows.append([_name(together[0].claim), words])
+    return table(["claim", "verdict"], rows) + "\n"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -96,14 +119,26 @@ def escape(text: str) -> str:
 def _rows(together: Sequence[Judgement]) -> list[list[str]]:
     """Return one row per setting; the claim stands in the first."""
     claim = together[0].claim
-    name = f"{escape(claim.statement)} ({escape(claim.key)})"
     rows = []
     for place, judgement in enumerate(together):
         basis = escape(basis_words(judgement))
         measured = escape(measured_words(judgement)) + (f"<br>{basis}" if basis else "")
-        first = "" if place else name
+        first = "" if place else _name(claim)
         rows.append([first, escape(judgement.setting), escape(expected_words(claim)), measured, _verdict(judgement)])
     return rows
+
+
+def _name(claim: Claim) -> str:
+    return f"{escape(claim.statement)} ({escape(claim.key)})"
+
+
+def _listing(listing: Listing) -> str:
+    rows = []
+    for place, row in enumerate(listing.rows):
+        if place in listing.heads:
+            rows.append([f"**{escape(listing.heads[place].text)}**", *[""] * (len(row) - 1)])
+        rows.append([escape(cell.text if isinstance(cell, Cell) else cell) for cell in row])
+    return table([escape(column) for column in listing.columns], rows)
 
 
 def _verdict(judgement: Judgement) -> str:

@@ -45,6 +45,8 @@ class StudySummary:
         unknown: Settings of the paper that are not known, one phrase each.
         notes: What else a reader must know, for example "Medium has not been run."
         date: When it was run, for example "2024-05-17".
+        command: What was typed; it says the scale.
+        answer: Sentences that answer the study's question, where it asks one.
     """
 
     key: str
@@ -58,6 +60,8 @@ class StudySummary:
     unknown: Sequence[str] = ()
     notes: Sequence[str] = ()
     date: str = ""
+    command: str = ""
+    answer: str = ""
 
 
 def expected_words(claim: Claim) -> str:
@@ -115,11 +119,11 @@ def verdict_counts(judgements: Sequence[Judgement]) -> dict[Verdict, int]:
 
 
 def made_words(summary: StudySummary) -> str:
-    """Return in one line at what scale a study was run, when, for how long, on what and from which commit."""
+    """Return in one line by what a study was run, when, for how long, on what machine and from which commit."""
     environment = summary.environment
     cores, threads, commit = (environment.get(key) for key in ("num_cores", "num_threads", "commit"))
     parts = [
-        f"{summary.scale} scale",
+        summary.command or f"{summary.scale} scale",
         summary.date,
         f"{duration_words(summary.seconds)} summed over runs",
         str(environment.get("accelerator") or environment.get("processor") or ""),
