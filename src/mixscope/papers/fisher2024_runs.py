@@ -44,6 +44,7 @@ class Setting:
         is_per_example: Whether mixup draws a weight per image rather than per batch.
         augmentation: Of the training images.
         num_pairs: Blended pairs of training images that are measured.
+        squared_rate: Learning rate under the squared error, where it is another.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Setting:
     is_per_example: bool = False
     augmentation: AugmentationOptions = field(default_factory=AugmentationOptions)
     num_pairs: int = 1000
+    squared_rate: float | None = None
 
     def work(self, method: str, seed: int, scale: Scale) -> NetworkTraining:
         """Return the training of one method with one seed."""
@@ -71,13 +73,17 @@ class Setting:
             classifier="fixed-etf" if method == FIXED else "learned",
             augmentation=self.augmentation,
             mixing=mixing,
-            training=replace(self.recipe, loss="squared-error") if method == SQUARED else self.recipe,
+            training=self._squared_recipe() if method == SQUARED else self.recipe,
             measuring=MeasureOptions(num_pairs=self.num_pairs),
             seed=seed,
             device=device_of(scale),
             threads=threads_of(scale),
         )
         return NetworkTraining(options, self.curve_every, self.measure_at, INSTRUMENTS)
+
+    def _squared_recipe(self) -> Recipe:
+        rate = self.recipe.learning_rate if self.squared_rate is None else self.squared_rate
+        return replace(self.recipe, loss="squared-error", learning_rate=rate)
 
 
 def _on_digits(num_train: int, epochs: int, *, methods: tuple[str, ...], label_noise: float = 0.0) -> Setting:
@@ -112,6 +118,7 @@ def _on_images(
         model,
         measure_at=(1, 4, 10),
         curve_every=2,
+        squared_rate=0.03,
     )
 
 
