@@ -1,6 +1,6 @@
 """Sums of the features of every class about a fixed point per class; means and scatter follow in closed form.
 
-Rows are gathered into blocks. Each class gets a shift when first seen, its mean in that block; a block then costs one
+Rows are gathered into blocks. Each class gets a shift when first seen, its first row; a block then costs one
 subtraction and sums of the residuals. The shift is a number of the features' own type, so the residual of a row is
 rounded once, at its own size. A shift that turns out to lie outside its class (the first example was an outlier) is
 moved, exactly, before anything cancels.
@@ -20,13 +20,13 @@ BLOCK_NUMBERS = 2**19
 BLOCK_ROWS = (64, 2048)  # at least, at most
 NUMBERS_AT_ONCE = 2**17  # of rows whose shifts are looked up at once
 CLASSES_AT_ONCE = 512  # classes that are settled at once
-# Residuals are summed in their own precision until there are so many of one class, or as many in all as before; then
-# the sums go to float64.
+# Residuals are summed in their own precision until there are so many of one class, or more in all than before; then the
+# sums go to float64.
 PENDING_ROWS_OF_CLASS = 64
 NORM_COLUMNS = 4096  # squares added up in the residuals' own precision
-# A shift is looked at when sums go to float64, and before its class has grown this much since the last look: about the
-# worst of shifts float32 then keeps six digits. It is moved when more than this share of the scatter about it is the
-# distance to the mean; one example as the shift gives a half, which stays.
+# A shift is looked at when sums go to float64, and moved when more than this share of the scatter about it is the
+# distance to the mean; one example as the shift gives a half, which stays. Before a class has grown this much since the
+# last look its shift is put onto its mean: about the worst of shifts float32 then keeps six digits.
 LARGEST_GROWTH = 8
 LARGEST_DRIFT = 0.6
 
@@ -64,7 +64,7 @@ class ShiftedSums:
         self._squares = torch.zeros_like(self._counts)
         self._pending = self._sums if is_float64 else tables[1].to(product)
         self._num_pending = 0
-        self._num_flushed = 0
+        self._num_flushed = num_rows  # or a block, to begin with
 
     def add(self, values: Tensor, labels: Tensor, products: NoProducts) -> None:
         """Add checked rows, (rows, D), and their products; less than a block waits for more."""
@@ -125,7 +125,7 @@ class ShiftedSums:
             self._counts = after
             self._num_pending += len(values)
             is_crowded = float((after - self._looked_at).max()) >= PENDING_ROWS_OF_CLASS
-            if is_crowded or self._num_pending >= self._num_flushed:
+            if is_crowded or self._num_pending > self._num_flushed:
                 self._flush(products)
 
     def _flush(self, products: NoProducts) -> None:
@@ -160,33 +160,24 @@ class ShiftedSums:
         return sums
 
     def _place_shifts(self, values: Tensor, labels: Tensor, after: Tensor, products: NoProducts) -> None:
-        """Put shifts of classes that are new or grow much onto their means, these rows included."""
-        is_due = (after >= LARGEST_GROWTH * self._looked_at).logical_and_(after > self._counts)
-        if not is_due.any():
-            return
-        is_new = is_due & (self._counts == 0)
+        """Put shifts of new classes onto their first row, and of those that grow much onto the mean, these included."""
+        is_new = after.sign() > self._looked_at
         if is_new.any():
-            classes, total = self._total(values, labels, is_new)
-            self._shifts[classes] = total.div_(after[classes, None]).to(self.wide)
-        has_grown = is_due ^ is_new
-        if has_grown.any():
-            classes, total = self._total(values, labels, has_grown)
-            self._move_shifts(classes, total, after[classes], products)
-        torch.where(is_due, after, self._looked_at, out=self._looked_at)
-
-    def _total(self, values: Tensor, labels: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the classes chosen, (K,) bool, as (R,) int64, and their (R, D) float64 sums, with these rows."""
-        classes = torch.nonzero(chosen).flatten()
-        slot = (chosen.cumsum(dim=0) - 1)[labels]
-        is_new = not self._counts[classes].any()
-        total = self._sums.new_zeros(len(classes), self._sums.shape[1]) if is_new else self._take_pending(classes)
-        shifts = None if is_new else self._shifts[classes].to(torch.float64)
-        for rows in torch.nonzero(chosen[labels]).flatten().split(self._rows_at_once):
-            offsets = values[rows].to(torch.float64)
-            if shifts is not None:
-                offsets -= shifts[slot[rows]]
-            total.index_add_(0, slot[rows], offsets)
-        return classes, total
+            classes = torch.nonzero(is_new).flatten()
+            rows = torch.arange(len(labels), device=labels.device)
+            first = torch.full_like(after, len(labels), dtype=torch.int64).scatter_reduce_(0, labels, rows, "amin")
+            self._shifts[classes] = values[first[classes]].to(self.wide)
+            self._looked_at[classes] = 1
+        has_grown = (after >= LARGEST_GROWTH * self._looked_at).logical_and_(after > self._counts)
+        if not has_grown.any():
+            return
+        classes = torch.nonzero(has_grown).flatten()
+        self._looked_at[classes] = after[classes]
+        slot = (has_grown.cumsum(dim=0) - 1)[labels]
+        total, shifts = self._take_pending(classes), self._shifts[classes].to(torch.float64)
+        for rows in torch.nonzero(has_grown[labels]).flatten().split(self._rows_at_once):
+            total.index_add_(0, slot[rows], values[rows].to(torch.float64).sub_(shifts[slot[rows]]))
+        self._move_shifts(classes, total, after[classes], products)
 
     def _move_shifts(self, classes: Tensor, total: Tensor, after: Tensor, products: NoProducts) -> None:
         """Put shifts onto the means of classes without pending sums.
