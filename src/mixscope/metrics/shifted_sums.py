@@ -132,7 +132,7 @@ class ShiftedSums:
         """Move pending sums to float64, and shifts onto the means of classes from which they have drifted."""
         seen = self._counts > self._looked_at
         self._looked_at.copy_(self._counts)
-        # A class that came in the last block only may stay pending: its shift is its mean.
+        # A class with a single row may stay pending: that row is its shift.
         for classes in self._groups(seen):
             sums, counts = self._take_pending(classes), self._counts[classes]
             has_drifted = _squared_lengths(sums) > LARGEST_DRIFT * counts * self._squares[classes]
