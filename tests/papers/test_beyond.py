@@ -2,10 +2,10 @@
 
 import pytest
 
-from mixscope.papers.beyond import STUDY, above_best_fixed, answer, best_fixed, is_switched
-from mixscope.papers.liu2023_evidence import last_error
-from mixscope.papers.liu2023_names import AUTO, ERM, MIXUP
-from mixscope.papers.liu2023overtraining import STUDY as LIU
+from mixscope.papers.beyond.study import STUDY, above_best_fixed, answer, best_fixed, is_switched
+from mixscope.papers.liu2023.evidence import last_error
+from mixscope.papers.liu2023.names import AUTO, ERM, MIXUP
+from mixscope.papers.liu2023.study import STUDY as LIU
 from mixscope.papers.results import Results, read_results
 from mixscope.papers.runner import run_pending
 from mixscope.papers.study import check_study, judge_study

@@ -9,8 +9,8 @@ import torch
 from mixscope.experiment.images import prepare_images
 from mixscope.experiment.observer import SILENT
 from mixscope.models.catalogue import build_model, find_head, model_sites
-from mixscope.papers.chaudhry2022_checks import expected_power, floor_at
-from mixscope.papers.chaudhry2022_evidence import (
+from mixscope.papers.chaudhry2022.checks import expected_power, floor_at
+from mixscope.papers.chaudhry2022.evidence import (
     ACCURACY,
     SETTINGS,
     SITES,
@@ -20,10 +20,10 @@ from mixscope.papers.chaudhry2022_evidence import (
     site_key,
     worst_ratio,
 )
-from mixscope.papers.chaudhry2022_figures_layers import by_points_chapter
-from mixscope.papers.chaudhry2022_runs import PLANS, consistency_of, trials
-from mixscope.papers.chaudhry2022_training import logistic_regression, ramp
-from mixscope.papers.chaudhry2022linearity import STUDY
+from mixscope.papers.chaudhry2022.figures_layers import by_points_chapter
+from mixscope.papers.chaudhry2022.runs import PLANS, consistency_of, trials
+from mixscope.papers.chaudhry2022.study import STUDY
+from mixscope.papers.chaudhry2022.training import logistic_regression, ramp
 from mixscope.papers.network import NetworkTraining
 from mixscope.papers.results import Results, read_results
 from mixscope.papers.runner import run_pending

@@ -7,19 +7,19 @@ import torch
 
 from mixscope.papers.evidence import computed
 from mixscope.papers.figures import mean_series, mean_text
-from mixscope.papers.fisher2024_claims_confidence import IMAGES, NOISY
-from mixscope.papers.fisher2024_evidence import settings_with
-from mixscope.papers.fisher2024_figures_runs import FINAL
-from mixscope.papers.fisher2024_figures_weight import (
+from mixscope.papers.fisher2024.claims_confidence import IMAGES, NOISY
+from mixscope.papers.fisher2024.evidence import settings_with
+from mixscope.papers.fisher2024.figures_runs import FINAL
+from mixscope.papers.fisher2024.figures_weight import (
     PLACES,
     _density,
     _height,
     _offset,
     _same_class,
 )
-from mixscope.papers.fisher2024_runs import ERM, FIXED, LABELS, MIXUP, SQUARED, trials
-from mixscope.papers.fisher2024_theory import blended_features, collapse_threshold, joint_optimum, minimiser
-from mixscope.papers.fisher2024collapse import STUDY
+from mixscope.papers.fisher2024.runs import ERM, FIXED, LABELS, MIXUP, SQUARED, trials
+from mixscope.papers.fisher2024.study import STUDY
+from mixscope.papers.fisher2024.theory import blended_features, collapse_threshold, joint_optimum, minimiser
 from mixscope.papers.network import NetworkTraining
 from mixscope.papers.results import Results, read_number, read_results
 from mixscope.papers.runner import pending, run_pending

@@ -5,11 +5,11 @@ import math
 import pytest
 
 from mixscope.papers.evidence import computed
-from mixscope.papers.ji2022_evidence import decay_rate, end_ratio, fall, flattening, log_ratio
-from mixscope.papers.ji2022_landscape import conservation, planar_angles, square, stationary_points
-from mixscope.papers.ji2022_runs import SMOKE, trials
-from mixscope.papers.ji2022_simulations import generic_flow, mean_classifier, planar_flow
-from mixscope.papers.ji2022peeled import STUDY
+from mixscope.papers.ji2022.evidence import decay_rate, end_ratio, fall, flattening, log_ratio
+from mixscope.papers.ji2022.landscape import conservation, planar_angles, square, stationary_points
+from mixscope.papers.ji2022.runs import SMOKE, trials
+from mixscope.papers.ji2022.simulations import generic_flow, mean_classifier, planar_flow
+from mixscope.papers.ji2022.study import STUDY
 from mixscope.papers.results import Results, read_results
 from mixscope.papers.runner import pending, run_pending
 from mixscope.papers.study import check_study, judge_study

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mixscope.papers.evidence import quotient
-from mixscope.papers.liu2023_evidence import (
+from mixscope.papers.liu2023.evidence import (
     best_error,
     between,
     decay,
@@ -18,11 +18,11 @@ from mixscope.papers.liu2023_evidence import (
     size_step,
     weakest_of,
 )
-from mixscope.papers.liu2023_flow import bound_and_modes, closed_form
-from mixscope.papers.liu2023_labels import blended_labels, drawn_labels, iris_intrusion, known_teachers
-from mixscope.papers.liu2023_names import AUTO, ERM, MIXUP, NETWORK_SETTINGS, switched
-from mixscope.papers.liu2023_simulations import SIZES, random_features, sizes
-from mixscope.papers.liu2023overtraining import STUDY
+from mixscope.papers.liu2023.flow import bound_and_modes, closed_form
+from mixscope.papers.liu2023.labels import blended_labels, drawn_labels, iris_intrusion, known_teachers
+from mixscope.papers.liu2023.names import AUTO, ERM, MIXUP, NETWORK_SETTINGS, switched
+from mixscope.papers.liu2023.simulations import SIZES, random_features, sizes
+from mixscope.papers.liu2023.study import STUDY
 from mixscope.papers.network import NetworkTraining
 from mixscope.papers.results import Results, read_results
 from mixscope.papers.runner import pending, run_pending

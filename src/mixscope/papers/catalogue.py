@@ -5,14 +5,6 @@ from importlib import import_module
 from mixscope.papers.names import STUDY_KEYS, StudyKey
 from mixscope.papers.study import Study
 
-_MODULES: dict[StudyKey, str] = {
-    "fisher2024": "fisher2024collapse",
-    "liu2023": "liu2023overtraining",
-    "ji2022": "ji2022peeled",
-    "chaudhry2022": "chaudhry2022linearity",
-    "beyond": "beyond",
-}
-
 
 def load_study(key: StudyKey) -> Study:
     """Return a study.
@@ -20,8 +12,8 @@ def load_study(key: StudyKey) -> Study:
     Raises:
         ValueError: If there is none of that name.
     """
-    if key not in _MODULES:
+    if key not in STUDY_KEYS:
         raise ValueError(f"key must be one of {', '.join(STUDY_KEYS)}, got {key!r}")
-    study = import_module(f"mixscope.papers.{_MODULES[key]}").STUDY
+    study = import_module(f"mixscope.papers.{key}.study").STUDY
     assert isinstance(study, Study)
     return study

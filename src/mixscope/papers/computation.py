@@ -15,7 +15,9 @@ class Computation:
     """A call of a function of ours with plain arguments.
 
     Attributes:
-        function: "MODULE:FUNCTION" within `mixscope.papers`; it takes the arguments by name and returns `Measured`.
+        function: "STUDY_MODULE:FUNCTION", for example "fisher2024_theory:joint_optimum" for that function of
+            `mixscope.papers.fisher2024.theory`. It takes the arguments by name and returns `Measured`. Records are
+            named by it: it stays as it is.
         arguments: Plain JSON values.
     """
 
@@ -33,7 +35,8 @@ class Computation:
 
     def run(self) -> Measured:
         """Call it."""
-        module, _, name = self.function.partition(":")
+        path, _, name = self.function.partition(":")
+        module = path.replace("_", ".", 1)
         measured = getattr(import_module(f"mixscope.papers.{module}"), name)(**self.arguments)
         assert isinstance(measured, Measured)
         return measured
