@@ -1,5 +1,7 @@
 """The question beyond the papers: its smoke run end to end, and its evidence."""
 
+from dataclasses import replace
+
 import pytest
 
 from mixscope.papers.beyond.study import STUDY, above_best_fixed, answer, best_fixed, is_switched
@@ -87,7 +89,9 @@ def test_the_answer_counts_the_sets_where_the_switch_beats_both_and_names_those_
         error = errors[trial.method] if trial.setting == "digits-200" else 0.5
         values = {"test/error": error + 0.001 * trial.seed, "test/ece": 0.1, "mixing_off_after": 50.0}
         outcomes[trial.digest] = outcome(values if is_stopped else values | {"mixing_off_after": 100.0})
-    assert answer(Results(trials, outcomes)) == (
+    results = Results(trials, outcomes)
+    against_rivals = replace(STUDY, checks=tuple(check for check in STUDY.checks if check.claim.key[7] in "123"))
+    assert answer(results, judge_study(against_rivals, results, scale="small")) == (
         "Better than both mixup throughout and plain training: in test error on 1 of 2 sets (digits-200); "
         "in calibration error (ECE) on 0 of 2 sets (none); in test cross-entropy (NLL) on 0 of 2 sets (none). "
         "On cifar10-500 mixing never stopped: it was mixup itself."

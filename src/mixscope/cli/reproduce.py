@@ -65,6 +65,7 @@ class Reproduce:
             write_study,
         )
         from mixscope.papers.results import read_results
+        from mixscope.papers.runner import pending
         from mixscope.papers.study import check_study
 
         if self.data_dir is not None:  # the processes that train inherit it
@@ -74,8 +75,9 @@ class Reproduce:
         has_overview = self.study == "all" or (folder / OVERVIEW_FILE).is_file()
         studies = [load_study(key) for key in (STUDY_KEYS if has_overview else chosen)]
         trials = {study.key: check_study(study, study.trials(self.scale, self.seeds)) for study in studies}
-        # A damaged record is told before anything is run.
-        read_results([trial for part in trials.values() for trial in part], records)
+        everything = [trial for part in trials.values() for trial in part]
+        if pending(everything, records):
+            read_results(everything, records)  # a damaged record is told before anything is run
         errors = self._run_trials([trial for key in chosen for trial in trials[key]], records, console)
         summaries = []
         for study in studies:

@@ -62,6 +62,7 @@ def summarise(
     if len(commits) > 1:
         notes.append(f"The runs come from {len(commits)} commits; each record names its own.")
     notes += [f"The {other} scale has not been run." for other in not_run]
+    judgements = judge_study(study, results, scale=scale)
     latest = max(outcomes, key=lambda outcome: outcome.started, default=None)
     return StudySummary(
         key=study.key,
@@ -70,13 +71,13 @@ def summarise(
         scale=scale,
         environment={} if latest is None else latest.environment,
         seconds=sum(outcome.wall_seconds for outcome in outcomes),
-        judgements=judge_study(study, results, scale=scale),
+        judgements=judgements,
         deviations=study.deviations,
         unknown=study.unknown,
         notes=notes,
         date="" if latest is None else latest.started[:10],
         command=command_of(study.key, scale, seeds),
-        answer=study.answer(results),
+        answer="" if scale == "smoke" else study.answer(results, judgements),
     )
 
 

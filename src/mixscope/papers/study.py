@@ -39,7 +39,7 @@ class Study:
         chapters: Figures.
         deviations: Where the runs depart from the paper's, one sentence each.
         unknown: Settings of the paper that are not known, one phrase each.
-        answer: Returns sentences that answer the study's question, where it asks one.
+        answer: Turns results and verdicts into sentences that answer the study's question, where it asks one.
     """
 
     key: str
@@ -50,7 +50,7 @@ class Study:
     chapters: Callable[[Results], list[Chapter]]
     deviations: tuple[str, ...]
     unknown: tuple[str, ...] = ()
-    answer: Callable[[Results], str] = lambda results: ""
+    answer: Callable[[Results, Sequence[Judgement]], str] = lambda results, judgements: ""
 
 
 def judge_study(study: Study, results: Results, *, scale: Scale) -> list[Judgement]:

@@ -117,7 +117,7 @@ class Listing:
 
     @property
     def words(self) -> list[list[str]]:
-        """What the cells say, without their notes: for a terminal."""
+        """What the cells say, without their notes: for a terminal and for Markdown."""
         return [[cell.text if isinstance(cell, Cell) else cell for cell in row] for row in self.rows]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import get_args
 
 from mixscope.records.claims import Claim, Judgement, Verdict
-from mixscope.report.document import Cell, Chapter, Listing
+from mixscope.report.document import Chapter, Listing
 from mixscope.report.verdicts import (
     HEADINGS,
     KINDS,
@@ -134,11 +134,11 @@ def _name(claim: Claim) -> str:
 
 def _listing(listing: Listing) -> str:
     rows = []
-    for place, row in enumerate(listing.rows):
+    for place, row in enumerate(listing.words):
         if place in listing.heads:
             rows.append([f"**{escape(listing.heads[place].text)}**", *[""] * (len(row) - 1)])
-        rows.append([escape(cell.text if isinstance(cell, Cell) else cell) for cell in row])
-    return table([escape(column) for column in listing.columns], rows)
+        rows.append([*map(escape, row)])
+    return table([*map(escape, listing.columns)], rows)
 
 
 def _verdict(judgement: Judgement) -> str:

@@ -1,6 +1,7 @@
 """Beyond the papers: does mixup with an automatic switch-off give the best of mixup and of plain training?"""
 
 import math
+from collections.abc import Sequence
 from itertools import chain
 
 from mixscope.papers.beyond.runs import EXTRA_SWITCHES, SETTINGS, beyond_trials
@@ -11,7 +12,7 @@ from mixscope.papers.liu2023.names import AUTO, ERM, MIXUP, SWITCHES, switched
 from mixscope.papers.results import Number, Results, column, read_number
 from mixscope.papers.study import Check, Study
 from mixscope.papers.trial import Outcome
-from mixscope.records.claims import Claim, judge
+from mixscope.records.claims import Claim, Judgement
 from mixscope.records.samples import Sample, paired
 from mixscope.report.document import Chapter, Exhibit, Listing, Series
 
@@ -129,23 +130,16 @@ CHECKS = (
 )
 
 
-def answer(results: Results) -> str:
+def answer(results: Results, judgements: Sequence[Judgement]) -> str:
     """Return on which sets the switch-off was better than both rivals at the end, and on which it never came."""
     settings = [setting for setting in SETTINGS if results.of(setting, AUTO)]
     never = [setting for setting in settings if not any(results.sample(setting, AUTO, is_switched).values.values())]
+    held = {(one.claim.key, one.setting) for one in judgements if one.verdict == "held"}
     sentences = []
     for number, words, _, _ in MEASURES:
-        held = {
-            setting
-            for setting in settings
-            if all(
-                judge(check.claim, check.evidence(results, setting), setting=setting).verdict == "held"
-                for check in CHECKS
-                if check.claim.key in (f"beyond.{number}a", f"beyond.{number}b")
-            )
-        }
-        places = ", ".join(setting for setting in settings if setting in held) or "none"
-        sentences.append(f"in {words} on {len(held)} of {len(settings)} sets ({places})")
+        keys = [f"beyond.{number}{letter}" for letter, _, _ in RIVALS]
+        better = [setting for setting in settings if all((key, setting) in held for key in keys)]
+        sentences.append(f"in {words} on {len(better)} of {len(settings)} sets ({', '.join(better) or 'none'})")
     text = f"Better than both mixup throughout and plain training: {'; '.join(sentences)}."
     return f"{text} On {' and '.join(never)} mixing never stopped: it was mixup itself." if never else text
 

@@ -163,6 +163,7 @@ def labels_needed(method: str, reference: str, *, target: str) -> Evidence:
 
     def evidence(results: Results, setting: str) -> Sample:
         sizes = _sizes_like(results, setting)
+        logs = [math.log2(SETTINGS[size].num_labels) for size in sizes]
         samples = {
             name: [results.sample(size, name, ACCURACY) for size in sizes] for name in {method, reference, target}
         }
@@ -172,7 +173,6 @@ def labels_needed(method: str, reference: str, *, target: str) -> Evidence:
         for seed in aims:
             if seed in missing or seed in excluded:
                 continue
-            logs = [math.log2(SETTINGS[size].num_labels) for size in sizes]
             needed = [
                 _first_crossing(logs, [sample.values[seed] for sample in samples[name]], aims[seed])
                 for name in (method, reference)

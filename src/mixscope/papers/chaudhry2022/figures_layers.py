@@ -16,7 +16,7 @@ METHODS = {
     "ict2-ema": "ICT[2], average",
     "ict4-ema": "ICT[4], average",
 }  # "average": the teacher is a moving average of the weights, and probabilities are compared
-FAMILIES = {
+FAMILIES = {  # K from 2 on
     "Eq. 2": ("ict2", "ict3", "ict4", "ict5"),
     "moving average": ("ict2-ema", "ict3-ema", "ict4-ema", "ict5-ema"),
 }
@@ -32,15 +32,8 @@ ROUNDING = 1e-6  # of the relative defect: below it a layer is affine
 def layers_chapter(results: Results, setting: str) -> Chapter:
     """Return the four numbers of every layer at the end of training."""
     exhibits = [
-        Exhibit(
-            exhibit_name("layers", setting, name),
-            title,
-            _layer_series(results, setting, name, METHODS),
-            x_title="layer, as the paper counts",
-            y_title=unit,
-            log_y=name == "relative_defect",
-        )
-        for name, (title, unit) in NUMBERS.items()
+        _by_layer(exhibit_name("layers", setting, name), title, name, _layer_series(results, setting, name, METHODS))
+        for name, (title, _) in NUMBERS.items()
     ]
     return Chapter(
         exhibit_name("layers", setting),
@@ -53,26 +46,32 @@ def layers_chapter(results: Results, setting: str) -> Chapter:
 
 def by_points_chapter(results: Results, settings: Sequence[str]) -> Chapter:
     """Return NonLin and the relative defect of every layer for each K, with Eq. 2 and with a moving average."""
-    exhibits = [
-        Exhibit(
-            exhibit_name("points", setting, family, name),
-            f"{title}, {setting}: {family}",
-            _layer_series(results, setting, name, {method: f"K = {method[len('ict')]}" for method in methods}),
-            x_title="layer, as the paper counts",
-            y_title=unit,
-            log_y=name == "relative_defect",
-        )
-        for setting in settings
-        for family, methods in FAMILIES.items()
-        for name, (title, unit) in NUMBERS.items()
-        if name in ("nonlinearity", "relative_defect")
-    ]
+    exhibits = []
+    for setting in settings:
+        for family, methods in FAMILIES.items():
+            labels = {method: f"K = {num_points}" for num_points, method in enumerate(methods, start=2)}
+            for name in ("nonlinearity", "relative_defect"):
+                title = f"{NUMBERS[name][0]}, {setting}: {family}"
+                series = _layer_series(results, setting, name, labels)
+                exhibits.append(_by_layer(exhibit_name("points", setting, family, name), title, name, series))
     return Chapter(
         "points",
         "More points in a blend",
         "ICT[K] with K = 2, 3, 4 and 5 at the end of training. The paper finds all layers more linear with K = 4 than "
         "with K = 2: look whether lines lie in the order of K, and further apart than their bands.",
         [exhibit for exhibit in exhibits if len(exhibit.series) > 1],
+    )
+
+
+def _by_layer(anchor: str, title: str, number: str, series: Sequence[Series]) -> Exhibit:
+    """Return a figure of one of `NUMBERS` against the layer."""
+    return Exhibit(
+        anchor,
+        title,
+        series,
+        x_title="layer, as the paper counts",
+        y_title=NUMBERS[number][1],
+        log_y=number == "relative_defect",
     )
 
 
@@ -116,12 +115,11 @@ def along_training_chapter(results: Results, setting: str) -> Chapter:
 def laws_chapter(results: Results, setting: str) -> Chapter:
     """Return NonLin by layer for every law of the pairs' weights."""
     exhibits = [
-        Exhibit(
+        _by_layer(
             exhibit_name("law", setting, f"{alpha:g}"),
             f"Weights of alpha {alpha:g}",
+            "nonlinearity",
             _layer_series(results, setting, "nonlinearity", METHODS, alpha=alpha),
-            x_title="layer, as the paper counts",
-            y_title="NonLin of Eq. 3",
         )
         for alpha in LINEARITY_ALPHAS
     ]
