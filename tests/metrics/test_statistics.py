@@ -8,8 +8,10 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from mixscope.metrics import products
 from mixscope.metrics.moments import ClassMoments
 from mixscope.metrics.statistics import ClassStatistics
+from mixscope.metrics.symmetric import UpperHalf
 
 NUM_CLASSES, DIM = 5, 7
 
@@ -173,12 +175,84 @@ def test_textbook_sum_of_squares_would_fail_the_same_data() -> None:
     assert abs(textbook / float((rows.double() - rows.double().mean()).square().sum()) - 1) > 0.1
 
 
-def test_float32_features_are_computed_in_float32_or_on_request_in_float64() -> None:
-    features, labels = (3 + normal(3000, DIM)).to(torch.float32), uneven_labels(3000)
+def test_wide_float32_features_are_multiplied_in_float32_unless_float64_is_asked_for() -> None:
+    features, labels = (3 + normal(3000, 128)).to(torch.float32), uneven_labels(3000)
     exact = filled(features.double(), labels, batch_size=3000)
     assert_same(filled(features, labels, batch_size=100, product_dtype=torch.float64), exact, rtol=1e-12)
-    assert_same(filled(features, labels, batch_size=100), exact, rtol=1e-6)  # seen 2e-7
-    assert not torch.equal(filled(features, labels, batch_size=100).within, exact.within)  # so the two paths differ
+    found = filled(features, labels, batch_size=100)
+    assert_same(found, exact, rtol=1e-6)  # seen 1e-7
+    assert not torch.allclose(found.within, exact.within, rtol=1e-12)  # so the two paths differ
+
+
+def test_narrow_float32_features_are_computed_in_float64() -> None:
+    features, labels = (3 + normal(3000, DIM)).to(torch.float32), uneven_labels(3000)
+    exact = filled(features.double(), labels, batch_size=3000)
+    assert_same(filled(features, labels, batch_size=100), exact, rtol=1e-12)
+    assert_same(filled(features, labels, batch_size=100, product_dtype=torch.float32), exact, rtol=1e-6)
+
+
+def row_by_row(half: UpperHalf, rows: Tensor) -> None:
+    """rows^T rows, added up in the worst order: one row after the other, in the rows' own precision."""
+    half.numbers.zero_()
+    for row in rows:
+        half.add_product(row[None], row[None])
+
+
+STREAMS: dict[str, Callable[[Tensor], Tensor]] = {
+    "around 0": lambda rows: rows,
+    "around 100": lambda rows: rows + 100,
+    "common direction": lambda rows: rows + 3 * rows[:, :1],
+    "moving": lambda rows: rows + 5 * torch.linspace(0, 1, len(rows))[:, None],
+    "outlier first": lambda rows: torch.cat([rows[:1] + 1000, rows[1:]]),
+    "half of it zero": lambda rows: rows.clamp(min=0),
+    "two values": lambda rows: (rows > 0.3).float(),
+    "one column of two values": lambda rows: torch.cat([(rows[:, :1] > 0.3).float() * 50, rows[:, 1:]], dim=1),
+}
+
+
+def worst_order_error(rows: Tensor, *, num_classes: int, monkeypatch: pytest.MonkeyPatch) -> float:
+    """Relative error of `within` (Frobenius norm) when every float32 product is added up row by row."""
+    labels = torch.arange(len(rows)) % num_classes
+    exact = filled(rows.double(), labels, batch_size=len(rows), num_classes=num_classes).within
+    with monkeypatch.context() as patch:
+        patch.setattr(UpperHalf, "put_product", row_by_row)
+        found = filled(rows, labels, batch_size=700, num_classes=num_classes).within
+    return float((found - exact).norm() / exact.norm())
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize(("num", "dim"), [(700, 512), (2500, 512), (3000, 96), (9000, 128)])
+def test_no_order_of_float32_sums_costs_more_than_the_promise(
+    stream: str, num: int, dim: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = STREAMS[stream](normal(num, dim).float())
+    assert worst_order_error(rows, num_classes=2, monkeypatch=monkeypatch) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("num", "dim"), [(20_000, 1), (200_000, 3), (20_000, 7), (4096, 63), (6000, 95), (12_000, 200)]
+)
+def test_long_streams_in_the_worst_order_keep_seven_digits(num: int, dim: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = normal(num, dim).float() + 2
+    assert worst_order_error(rows, num_classes=1, monkeypatch=monkeypatch) < 1e-7
+
+
+def test_products_whose_roundings_lean_one_way_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = STREAMS["two values"](normal(6000, 128).float())
+    assert worst_order_error(rows, num_classes=2, monkeypatch=monkeypatch) < 1e-6
+    monkeypatch.setattr(products, "LARGEST_ERROR", 1.0)
+    assert worst_order_error(rows, num_classes=2, monkeypatch=monkeypatch) > 1e-6
+
+
+def test_a_device_that_multiplies_with_few_digits_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def put_rounded(half: UpperHalf, rows: Tensor) -> None:
+        half.numbers.zero_()
+        half.add_product(rows.bfloat16().float(), rows.bfloat16().float())
+
+    features, labels = normal(3000, 128).float(), uneven_labels(3000)
+    exact = filled(features.double(), labels, batch_size=3000)
+    monkeypatch.setattr(UpperHalf, "put_product", put_rounded)
+    assert_same(filled(features, labels, batch_size=256), exact, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-10), (torch.float32, 1e-6)])

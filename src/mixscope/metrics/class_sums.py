@@ -1,6 +1,6 @@
-"""Counts, means and scatter of every class in one pass: what is gathered about shifts is settled when it is read."""
+"""Counts, means and scatter of every class in one pass."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Self
 
@@ -11,8 +11,11 @@ from mixscope._checks import check_at_least, check_finite, check_labels, check_n
 from mixscope.metrics.precision import full_precision
 from mixscope.metrics.processes import is_distributed, total_over_processes
 from mixscope.metrics.products import NoProducts
+from mixscope.metrics.row_blocks import RowBlocks
 from mixscope.metrics.shifted_sums import CLASSES_AT_ONCE, ShiftedSums
 
+# Fewer columns than this cost no more in float64 than in float32.
+NARROW = 96
 # A batch of this length in all (the root of its sum of squares) has float32 squares that neither overflow nor vanish;
 # other batches are computed in float64, whose squares are finite up to the limit.
 FLOAT32_RANGE = (1e-7, 1e15)
@@ -20,7 +23,11 @@ FLOAT64_LIMIT = 1e150
 
 
 class ClassSums:
-    """What `ClassMoments` and `ClassStatistics` share; use one of these."""
+    """What `ClassMoments` and `ClassStatistics` share; use one of these.
+
+    Rows wait until there is a block of them. While rows come in, everything is kept about a shift per class
+    (`ShiftedSums`); what is read is about the class means: `_settle` goes from the one to the other, `_open` back.
+    """
 
     def __init__(
         self,
@@ -46,18 +53,22 @@ class ClassSums:
         if product_dtype not in (None, torch.float32, torch.float64):
             raise ValueError(f"product_dtype must be torch.float32, torch.float64 or None, got {product_dtype}")
         self.product_dtype = product_dtype
+        self._dtype = torch.float32  # of shifts and residuals; float64 as soon as a batch asks for it
         self._open: ShiftedSums | None = None
         with full_precision(torch.device(device)):  # nothing made here stays in inference mode
             self._counts = torch.zeros(num_classes, dtype=torch.float64, device=device)
-            # One zero seen K x D times, until there is an example: the first means that are settled take its place.
+            # One zero seen K x D times, until there is an example.
             self._means = torch.zeros(1, 1, dtype=torch.float64, device=device).expand(num_classes, dim)
             self._scatter = torch.zeros(num_classes, dtype=torch.float64, device=device)
             self._products = self._start_products()
+            self._blocks: RowBlocks | None = None
 
     @property
     def counts(self) -> Tensor:
         """(K,) float64, examples of each class seen so far."""
-        return self._counts if self._open is None else self._counts + self._open.complete(self._products)
+        if self._blocks is None:
+            return self._counts
+        return self._counts + torch.bincount(self._blocks.waiting_labels, minlength=self.num_classes)
 
     @property
     def means(self) -> Tensor:
@@ -116,14 +127,15 @@ class ClassSums:
         check_labels(labels, num_classes=self.num_classes)
         if len(features) == 0:
             return
-        device = self._means.device
-        values = features.detach()
-        wide, product = self._types(values)
-        if self._open is None or (self._open.wide, self._open.product) != (wide, product):
+        dtype = self._dtype_for(features.detach())
+        if dtype is not self._dtype:
             self._settle()
-            with full_precision(device):
-                self._open = ShiftedSums(self.num_classes, self.dim, wide=wide, product=product, device=device)
-        self._open.add(values.to(device), labels.to(device), self._products)
+            self._dtype = dtype
+        if self._blocks is None:
+            with full_precision(self._means.device):
+                self._blocks = RowBlocks(self.dim, dtype=dtype, device=self._means.device)
+        values = features.detach().to(self._means.device)
+        self._add_blocks(self._blocks, self._blocks.gather(values, labels.to(values.device, torch.int64)))
 
     def merge(self, other: Self) -> None:
         """Add everything another instance has seen (another device, process or file). `other` is left as it was.
@@ -219,33 +231,41 @@ class ClassSums:
     def _tensors(self) -> dict[str, Tensor]:
         return {"counts": self._counts, "means": self._means, "scatter": self._scatter, **self._products.tensors()}
 
-    def _types(self, values: Tensor) -> tuple[torch.dtype, torch.dtype]:
-        """Return the types of shifts and of residuals that suit these values; raise if there is none."""
-        wide = torch.promote_types(values.dtype, torch.float32)
+    def _dtype_for(self, values: Tensor) -> torch.dtype:
+        """Return the type of residuals that suits these values and those before; raise if there is none."""
+        length = float(torch.linalg.vector_norm(values, dtype=torch.promote_types(values.dtype, torch.float32)))
+        is_in_range = FLOAT32_RANGE[0] < length < FLOAT32_RANGE[1]  # one look: NaN, infinities and the range
+        if not is_in_range:
+            check_finite(features=values)
+            size = float(values.abs().max())
+            if size > FLOAT64_LIMIT:
+                raise ValueError(f"features must be at most {FLOAT64_LIMIT} in size, got {size}")
+            is_in_range = size == 0
         # Half-precision features take few values: the roundings of their float32 products lean one way and add up.
-        product = self.product_dtype or (wide if values.dtype is wide else torch.float64)
-        types = torch.promote_types(wide, product), product
-        length = float(torch.linalg.vector_norm(values, dtype=wide))  # one look: NaN, infinities and the range
-        if FLOAT32_RANGE[0] < length < FLOAT32_RANGE[1]:
-            return types
-        check_finite(features=values)
-        size = float(values.abs().max())
-        if size > FLOAT64_LIMIT:
-            raise ValueError(f"features must be at most {FLOAT64_LIMIT} in size, got {size}")
-        return types if size == 0 else (torch.float64, torch.float64)
+        is_float32 = values.dtype is torch.float32 and self.dim >= NARROW and self.product_dtype is None
+        if is_in_range and (is_float32 or self.product_dtype is torch.float32):
+            return self._dtype
+        return torch.float64
+
+    def _add_blocks(self, blocks: RowBlocks, full: Iterable[tuple[Tensor, Tensor]]) -> None:
+        for rows, labels in full:
+            with full_precision(rows.device):
+                if self._open is None:
+                    about_means = self._counts, self._means, self._scatter, self._products
+                    self._open = ShiftedSums(*about_means, dtype=self._dtype)
+                self._open.add(rows, labels, out=blocks.buffer[: len(rows)])
 
     def _settle(self) -> None:
         """Move everything from the shifts to the class means."""
-        if self._open is None:
+        if self._blocks is None:
             return
         with full_precision(self._means.device):
-            sums, self._open = self._open, None
-            counts, means, scatter = sums.settle(self._products)
-            if self._counts.any():
-                self._join(torch.nonzero(counts > 0).flatten(), counts, means, scatter)
-            else:
-                self._counts, self._means, self._scatter = counts, means, scatter
-            self._products.complete()
+            self._add_blocks(self._blocks, self._blocks.rest())
+            self._blocks = None
+            if self._open is not None:
+                self._means = self._open.settle()
+                self._open = None
+                self._products.complete()
 
     def _join(self, present: Tensor, counts: Tensor, means: Tensor, scatter: Tensor) -> None:
         """Join groups, those of the classes present, whose products are already in: the update of Chan et al. 1983."""

@@ -1,4 +1,4 @@
-"""The D x D products of class statistics: gathered in float32 or float64, kept in float64, or not kept at all."""
+"""The D x D sum of products of residuals, kept in float64, multiplied in float32 as far as that keeps its digits."""
 
 from typing import Self
 
@@ -6,21 +6,30 @@ import torch
 from torch import Tensor
 
 from mixscope.metrics.processes import total_over_processes
-from mixscope.metrics.symmetric import add_symmetric_product, mirror_upper_half, upper_strips
+from mixscope.metrics.symmetric import UpperHalf
 
-# Float32 products go to float64 after so many rows, and after so many sums: the roundings of sums that grow add up.
-PENDING_ROWS = 16384
-PENDING_SUMS = 16
+# A float32 sum of n squares, added row by row, is off by about 2e-8 sqrt(n): 3e-7 for so many rows. Longer sums are
+# made of such parts, whose errors average out.
+PRODUCT_ROWS = 256
+# So many rows come first in float64, for the average to be below 1e-7 when float32 begins to count.
+OPENING_ROWS = 1024
+# Parts are added up in float32 until they hold so many rows.
+PENDING_ROWS = 4096
+# One float32 product in so many, the first among them, has its diagonal compared with float64. Where that is off by
+# more (Frobenius norm), roundings lean one way, as where features take few values, or the device multiplies with fewer
+# digits: from there on products are taken in float64.
+PRODUCTS_PER_CHECK = 4
+LARGEST_ERROR = 5e-7
 
 
 class NoProducts:
     """Keeps nothing: what `ClassMoments` is for. `ScatterMatrix` fills in the same methods."""
 
-    def multiply(self, residuals: Tensor) -> None:
-        """Add residuals^T residuals, (rows, D)."""
+    def add(self, residuals: Tensor) -> None:
+        """Add residuals^T residuals, (rows, D) float32 or float64."""
 
     def add_outer(self, left: Tensor, right: Tensor) -> None:
-        """Add left^T right, (R, D) of one type both, whose product is symmetric."""
+        """Add left^T right, (R, D) float64 both, whose product is symmetric."""
 
     def complete(self) -> None:
         """Bring what was added into the form that is read."""
@@ -37,52 +46,83 @@ class NoProducts:
 
 
 class ScatterMatrix(NoProducts):
-    """A (D, D) float64 matrix `within`, of which only the upper half is multiplied."""
+    """A (D, D) float64 matrix, of which only the upper half is multiplied.
+
+    Attributes:
+        within: (D, D) float64, behind what was added until `complete`.
+    """
 
     def __init__(self, dim: int, *, device: torch.device | str) -> None:
         """Start with zeros."""
-        self.within = torch.zeros(
-            dim, dim, dtype=torch.float64, device=device
-        )  # the lower half is behind until complete
-        self._pending: list[Tensor] = []  # float32 upper strips
+        self.within = torch.zeros(dim, dim, dtype=torch.float64, device=device)
+        self._upper: UpperHalf | None = None  # stands for `within` while products are added
+        self._part: UpperHalf | None = None  # float32, the last rows' product
+        self._pending: UpperHalf | None = None  # float32, the sum of some
         self._num_rows = 0
-        self._num_sums = 0
+        self._num_products = 0  # in float32
+        self._num_pending = 0  # rows
+        self._keeps_digits = True
 
-    def multiply(self, residuals: Tensor) -> None:
-        """Add residuals^T residuals, (rows, D), multiplied in their own type."""
-        self.add_outer(residuals, residuals)
-        self._num_rows += len(residuals)
-        self._num_sums += 1
-        if self._num_rows >= PENDING_ROWS or self._num_sums >= PENDING_SUMS:
-            self._flush()
+    def add(self, residuals: Tensor) -> None:
+        """Add residuals^T residuals, (rows, D) float32 or float64."""
+        for rows in residuals.split(PRODUCT_ROWS):
+            is_float32 = rows.dtype is torch.float32 and self._num_rows >= OPENING_ROWS and self._keeps_digits
+            if not is_float32 or not self._add_float32(rows):
+                wide = rows.to(torch.float64)
+                self.add_outer(wide, wide)
+            self._num_rows += len(rows)
 
     def add_outer(self, left: Tensor, right: Tensor) -> None:
-        """Add left^T right, (R, D) of one type both, whose product is symmetric."""
-        is_float64 = left.dtype is torch.float64
-        if not is_float64 and not self._pending:
-            self._pending = upper_strips(torch.zeros_like(self.within, dtype=left.dtype))
-        add_symmetric_product(upper_strips(self.within) if is_float64 else self._pending, left, right)
+        """Add left^T right, (R, D) float64 both, whose product is symmetric."""
+        self._opened().add_product(left, right)
 
     def complete(self) -> None:
-        """Add what is pending and fill the lower half."""
-        self._flush()
-        self._pending = []
-        mirror_upper_half(self.within)
+        """Bring `within` up to date."""
+        if self._upper is not None:
+            self._flush()
+            self._upper.write_to(self.within)
+        self._upper = self._part = self._pending = None
 
     def merge(self, other: Self) -> None:
         """Add the other's completed products."""
+        self.complete()
         self.within += other.within.to(self.within.device)
 
     def all_reduce(self) -> None:
         """Add up the products of all processes."""
+        self.complete()
         self.within = total_over_processes(self.within)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what is kept, by name."""
         return {"within": self.within}
 
+    def _opened(self) -> UpperHalf:
+        if self._upper is None:
+            self._upper = UpperHalf.of(self.within)
+        return self._upper
+
+    def _add_float32(self, rows: Tensor) -> bool:
+        """Add the product of at most `PRODUCT_ROWS` rows, or return False, from now on, where it loses digits."""
+        if self._part is None or self._pending is None:
+            self._part, self._pending = (
+                UpperHalf(rows.shape[1], dtype=torch.float32, device=rows.device) for _ in range(2)
+            )
+        self._part.put_product(rows)
+        if self._num_products % PRODUCTS_PER_CHECK == 0:
+            exact = rows.to(torch.float64).square_().sum(dim=0)
+            error = torch.linalg.vector_norm(self._part.diagonal() - exact)
+            self._keeps_digits = bool(error <= LARGEST_ERROR * torch.linalg.vector_norm(exact))
+        if self._keeps_digits:
+            self._pending.numbers += self._part.numbers
+            self._num_products += 1
+            self._num_pending += len(rows)
+            if self._num_pending >= PENDING_ROWS:
+                self._flush()
+        return self._keeps_digits
+
     def _flush(self) -> None:
-        for strip, pending in zip(upper_strips(self.within), self._pending, strict=False):
-            strip += pending
-            pending.zero_()
-        self._num_rows = self._num_sums = 0
+        if self._pending is not None:
+            self._opened().numbers += self._pending.numbers
+            self._pending.numbers.zero_()
+        self._num_pending = 0

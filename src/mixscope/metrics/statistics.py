@@ -12,10 +12,12 @@ class ClassStatistics(ClassSums):
 
     Any split, order or tree of merges gives the same numbers (relative 1e-10 in float64); nothing large cancels, also
     where the mean is large or a class begins with an outlier. Features are never stored, and there is no K x D x D.
-    Products of float32 residuals are added up in float32 over a few thousand rows and in float64 from there: `within`
-    is within 1e-6 of float64 (Frobenius norm; 3e-6 where features take few values, a binary layer's), the numbers of a
-    report within 2e-7. Half-precision features are computed in float64, as is everything with
-    `product_dtype=torch.float64`. Autocast and a reduced matmul precision set by the caller are switched off inside.
+    Narrow features (below 96 columns), half-precision ones and everything with `product_dtype=torch.float64` are
+    computed in float64. Residuals of wide float32 features are multiplied in float32, 256 rows at a time, and added up
+    in float64: `within` is within 1e-6 of float64 (Frobenius norm), in whatever order the processor adds up, and within
+    about 1e-7 where classes do not move during the data. Products are held against float64 on the way; where their
+    roundings lean one way, as with a binary layer's few values, they are taken in float64 from there on. Autocast and a
+    reduced matmul precision set by the caller are switched off inside.
     What is read is live: clone what must outlast the next update.
 
     Attributes:

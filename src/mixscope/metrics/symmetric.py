@@ -1,4 +1,6 @@
-"""Products whose result is symmetric, at little more than half the work."""
+"""Symmetric matrices as sums of products, at little more than half the work."""
+
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -9,37 +11,60 @@ SMALLEST_STRIP = 64
 STRIP_STEP = 32  # widths are multiples of it
 
 
-def upper_strips(matrix: Tensor) -> list[Tensor]:
-    """Return views of a (D, D) matrix that cover its upper half: the i-th is `matrix[start_i:stop_i, start_i:]`."""
-    size = len(matrix)
-    width = max(SMALLEST_STRIP, -(-size // (NUM_STRIPS * STRIP_STEP)) * STRIP_STEP)
-    return [matrix[start : start + width, start:] for start in range(0, size, width)]
+class UpperHalf:
+    """The upper half of a symmetric (D, D) matrix, in strips of rows from the diagonal to the right.
 
+    Attributes:
+        numbers: Of all strips, flat.
+        strips: Views of it, the i-th of shape (stop_i - start_i, D - start_i).
+    """
 
-def add_symmetric_product(strips: list[Tensor], left: Tensor, right: Tensor) -> None:
-    """Add left^T right, (N, D) both with a symmetric product, to the `upper_strips` of a matrix."""
-    transposed = left.T
-    start = 0
-    for strip in strips:
-        stop = start + strip.shape[0]
-        strip.addmm_(transposed[start:stop], right[:, start:])
-        start = stop
+    def __init__(self, dim: int, *, dtype: torch.dtype, device: torch.device | str) -> None:
+        """Start with zeros."""
+        width = max(SMALLEST_STRIP, -(-dim // (NUM_STRIPS * STRIP_STEP)) * STRIP_STEP)
+        self._bounds = [(start, min(start + width, dim)) for start in range(0, dim, width)]
+        shapes = [(stop - start, dim - start) for start, stop in self._bounds]
+        sizes = [height * width for height, width in shapes]
+        self.numbers = torch.zeros(sum(sizes), dtype=dtype, device=device)
+        self.strips = [part.view(shape) for part, shape in zip(self.numbers.split(sizes), shapes, strict=True)]
 
+    @classmethod
+    def of(cls, matrix: Tensor) -> Self:
+        """Copy the upper half of a (D, D) matrix."""
+        half = cls(len(matrix), dtype=matrix.dtype, device=matrix.device)
+        for (start, stop), strip in zip(half._bounds, half.strips, strict=True):
+            strip.copy_(matrix[start:stop, start:])
+        return half
 
-def mirror_upper_half(matrix: Tensor) -> None:
-    """Copy the upper half of a (D, D) matrix to the lower one."""
-    start = 0
-    for strip in upper_strips(matrix):
-        stop = start + len(strip)
-        matrix[stop:, start:stop] = matrix[start:stop, stop:].T
-        block = matrix[start:stop, start:stop]
-        block.copy_(block.triu() + block.triu(1).T)
-        start = stop
+    def add_product(self, left: Tensor, right: Tensor) -> None:
+        """Add left^T right, (N, D) both with a symmetric product."""
+        transposed = left.T
+        for (start, stop), strip in zip(self._bounds, self.strips, strict=True):
+            strip.addmm_(transposed[start:stop], right[:, start:])
+
+    def put_product(self, rows: Tensor) -> None:
+        """Become rows^T rows, (N, D)."""
+        transposed = rows.T
+        for (start, stop), strip in zip(self._bounds, self.strips, strict=True):
+            torch.mm(transposed[start:stop], rows[:, start:], out=strip)
+
+    def diagonal(self) -> Tensor:
+        """Return a copy of the (D,) diagonal."""
+        return torch.cat([strip.diagonal() for strip in self.strips])
+
+    def write_to(self, matrix: Tensor) -> Tensor:
+        """Fill a (D, D) matrix, both halves, and return it."""
+        for (start, stop), strip in zip(self._bounds, self.strips, strict=True):
+            matrix[start:stop, start:] = strip
+            matrix[stop:, start:stop] = strip[:, stop - start :].T
+            block = matrix[start:stop, start:stop]
+            block.copy_(block.triu() + block.triu(1).T)
+        return matrix
 
 
 def symmetric_product(left: Tensor, right: Tensor) -> Tensor:
     """Return left^T right, (D, D), of two (N, D) matrices whose product is symmetric."""
-    product = torch.zeros(left.shape[1], left.shape[1], dtype=left.dtype, device=left.device)
-    add_symmetric_product(upper_strips(product), left, right)
-    mirror_upper_half(product)
-    return product
+    dim = left.shape[1]
+    half = UpperHalf(dim, dtype=left.dtype, device=left.device)
+    half.add_product(left, right)
+    return half.write_to(left.new_empty(dim, dim))
