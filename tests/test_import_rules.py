@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "mixscope"
-BASE = {"_errors", "_files"}  # import nothing of ours, and no torch
+BASE = {"_errors", "_files", "_folder_lock", "_seal"}  # import nothing of ours, and no torch
 FLOOR = BASE | {"_checks", "_random", "mixture", "simplex", "sites", "loss_floor"}
 ALLOWED = {
     **dict.fromkeys(FLOOR, FLOOR),
@@ -48,7 +48,7 @@ ALLOWED = {
         "papers",
     },
     "integrations": FLOOR | {"mixing", "metrics", "capturing", "measuring", "integrations"},
-    "cli": {"_errors", "_files", "experiment", "data", "records", "report", "papers", "cli"},
+    "cli": {"_errors", "_files", "_folder_lock", "experiment", "data", "records", "report", "papers", "cli"},
     "__main__": {"_errors", "cli", "experiment"},
     "__init__": FLOOR | {"capturing", "measuring", "metrics", "mixing", "theory"},
 }

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from mixscope.records.store import read_run
+from mixscope.training.checkpoint import save_state
 
 ANYWHERE = [
     *("--epochs", "4", "--test-size", "1500", "--batch-size", "50", "--learning-rate", "0.05"),
@@ -462,7 +463,8 @@ def damaged(trained, tmp_path):
     [
         ("metrics.jsonl", "[1]\n", "metrics.jsonl line 1 must be a JSON object"),
         ("run.json", "{", "run.json must be readable JSON"),
-        ("checkpoints/last.pt", "junk", "last.pt must be a checkpoint of mixscope"),
+        ("checkpoints/last.pt", "junk", "last.pt must be a checkpoint of mixscope; it is damaged"),
+        ("checkpoints/last.pt", "", "last.pt must be a checkpoint of mixscope; it is damaged"),
         ("checkpoints/last.pt", None, "last.pt must be a checkpoint to resume from, but there is none"),
     ],
 )
@@ -483,7 +485,7 @@ def test_a_checkpoint_of_another_network_is_named(trained, tmp_path):
     run = damaged(trained, tmp_path)
     state = torch.load(run / "checkpoints/last.pt", weights_only=True)
     state["training"]["model"] = {"other.weight": torch.zeros(1)}
-    torch.save(state, run / "checkpoints/last.pt")
+    save_state(run / "checkpoints", state)
     done = mixscope("train", "--resume", "run", cwd=tmp_path, expect=2)
     assert "last.pt must be a checkpoint of this run's network" in done.stderr
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import resource
 
 import pytest
 
@@ -9,11 +10,12 @@ from mixscope._errors import UserError
 from mixscope.records.record import SCHEMA, describe_environment
 from mixscope.records.store import (
     append_metrics,
+    files_of_run,
     finite_or_none,
     forget_run,
-    keep_metrics_until,
     read_run,
     write_json,
+    write_metrics,
 )
 
 RECORD = {
@@ -49,12 +51,27 @@ def test_a_run_without_metrics_pictures_or_seed_is_a_run(tmp_path):
     assert (run.metrics, run.pictures, run.seed) == ([], {}, None)
 
 
-def test_lines_after_the_checkpoint_are_dropped(tmp_path):
+def test_metrics_are_written_anew_from_the_lines_that_were_appended(tmp_path):
     make_run(tmp_path)
-    for epoch in range(4):
-        append_metrics(tmp_path, {"epoch": epoch})
-    keep_metrics_until(tmp_path, 2)
+    lines = [append_metrics(tmp_path, {"epoch": epoch, "test/error": 1 / 3}) for epoch in range(4)]
+    text = (tmp_path / "metrics.jsonl").read_bytes()
+    assert "".join(lines).encode() == text
+    write_metrics(tmp_path, lines[:3])
     assert [line["epoch"] for line in read_run(tmp_path).metrics] == [0, 1, 2]
+    write_metrics(tmp_path, lines)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == text
+
+
+def test_a_line_that_finds_no_room_is_not_left_half_written(tmp_path):
+    before = append_metrics(tmp_path, {"epoch": 0})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 5, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"metrics.jsonl"):
+            append_metrics(tmp_path, {"epoch": 1})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / "metrics.jsonl").read_text() == before
 
 
 def test_a_last_line_cut_short_by_a_crash_is_dropped(tmp_path):
@@ -105,9 +122,11 @@ def test_forgetting_a_run_removes_only_what_runs_write(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     for name in ("thesis.txt", "metrics.jsonl", "report.html", "checkpoints/last.pt", "checkpoints/mine.pt"):
         (tmp_path / name).write_text("x")
+    assert files_of_run(tmp_path) == ["metrics.jsonl", "checkpoints/last.pt", "run.json"]
     forget_run(tmp_path)
     left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
     assert left == ["checkpoints/mine.pt", "thesis.txt"]
+    assert files_of_run(tmp_path) == []
 
 
 def test_numbers_json_lacks_become_null():

@@ -45,22 +45,24 @@ class Demo:
         if self.seeds < 1 or (self.epochs is not None and self.epochs < 1):
             raise UserError(f"seeds and epochs must be at least 1, got {self.seeds} and {self.epochs}")
         runs = demo_runs(num_seeds=self.seeds, epochs=self.epochs or EPOCHS)
+        from mixscope._folder_lock import hold_folder
         from mixscope.experiment.run import run_training
         from mixscope.records.store import REPORT_FILE, read_run
         from mixscope.report.page import write_report
 
         console, began = make_console(), time.perf_counter()
-        with ProgressDisplay(console, num_runs=len(runs)) as display:
+        page = self.out / REPORT_FILE
+        with ProgressDisplay(console, num_runs=len(runs)) as display, hold_folder(self.out, note=display.note):
             for name, options in runs.items():
                 folder = self.out / name
-                self._make_room(folder, options)
+                with hold_folder(folder, note=display.note):
+                    self._make_room(folder, options)
                 display.run_started(name, options.training.epochs)
                 run_training(options, folder, observer=display, report=False)
                 display.run_done()
-        page = self.out / REPORT_FILE
-        write_report(
-            page, [read_run(self.out / name) for name in runs], title="What mixup does to a network on 200 digits"
-        )
+            write_report(
+                page, [read_run(self.out / name) for name in runs], title="What mixup does to a network on 200 digits"
+            )
         console.print(f"{len(runs)} runs in {time.perf_counter() - began:.0f} s")
         _say_page(console, page)
 

@@ -3,6 +3,7 @@
 import os
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,7 +11,7 @@ from rich.console import Console
 from tyro.conf import Positional
 
 from mixscope._errors import UserError
-from mixscope._files import check_writable
+from mixscope._folder_lock import hold_folder
 from mixscope.cli.display import make_console, print_table
 from mixscope.papers.names import STUDY_KEYS, Scale, StudyKey
 
@@ -51,8 +52,14 @@ class Reproduce:
 
     def run(self) -> None:
         """Run what is not done yet, judge, write."""
-        folder = self.out or Path("runs") / f"reproduce-{self.scale}"
-        check_writable(folder)
+        folder, console = self.out or Path("runs") / f"reproduce-{self.scale}", make_console()
+        from mixscope.papers.publish import RECORDS
+
+        with hold_folder(folder, inside=[RECORDS], note=partial(console.print, markup=False, highlight=False)):
+            self._run_in(folder, console)
+
+    def _run_in(self, folder: Path, console: Console) -> None:
+        """Run what is not done yet, judge, write, in a folder that is held."""
         from mixscope.data.locate import FIRST_VARIABLE, existing_folder
         from mixscope.papers.catalogue import load_study
         from mixscope.papers.publish import (
@@ -70,7 +77,7 @@ class Reproduce:
 
         if self.data_dir is not None:  # the processes that train inherit it
             os.environ[FIRST_VARIABLE] = str(existing_folder(self.data_dir, name="data-dir").absolute())
-        console, records = make_console(), folder / RECORDS
+        records = folder / RECORDS
         chosen = STUDY_KEYS if self.study == "all" else (self.study,)
         has_overview = self.study == "all" or (folder / OVERVIEW_FILE).is_file()
         studies = [load_study(key) for key in (STUDY_KEYS if has_overview else chosen)]

@@ -146,11 +146,16 @@ def check_training_on_one(model: nn.Module, images: ImageData, *, name: str) -> 
 
 
 def build_bench(options: TrainOptions, *, folder: Path, tracker: str | None, observer: Observer) -> Bench:
+    """Make everything a run works with, its accelerator included; see `assemble_bench`."""
+    accelerator = build_accelerator(options.device, options.training, tracker=tracker, folder=folder)
+    return assemble_bench(options, accelerator, observer=observer)
+
+
+def assemble_bench(options: TrainOptions, accelerator: Accelerator, *, observer: Observer) -> Bench:
     """Make everything a run works with; every mistake in the options shows here, before anything is written."""
     recipe = options.training
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    accelerator = build_accelerator(options.device, recipe, tracker=tracker, folder=folder)
     with accelerator.main_process_first():  # what one process downloads and decodes, the others find in the cache
         whole = prepare_whole_images(options.data, observer)
     data = choose_labelled(whole, options.data)

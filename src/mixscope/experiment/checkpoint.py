@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mixscope._errors import UserError
-from mixscope._files import check_writable
+from mixscope._folder_lock import hold_folder
 from mixscope.data.images import ImageData
 from mixscope.experiment.bench import (
     anchored_data,
@@ -26,6 +26,7 @@ from mixscope.records.store import (
     RECORD_FILE,
     REPORT_FILE,
     append_metrics,
+    files_of_run,
     forget_run,
     read_run,
     write_json,
@@ -63,11 +64,46 @@ def measure_checkpoint(
         observer: Is told how loading goes.
 
     Raises:
-        UserError: If anything does not fit, before anything is written.
+        UserError: If anything does not fit, or another process writes there, before anything is written.
     """
-    check_writable(folder)
-    if (folder / RECORD_FILE).exists() and read_run(folder).record.get("kind") != "measure":
-        raise UserError(f"{folder} must not hold a training run; choose another --out")
+    with hold_folder(folder, note=observer.note):
+        found = files_of_run(folder)
+        if found and (RECORD_FILE not in found or read_run(folder).record.get("kind") != "measure"):
+            raise UserError(f"{folder} must not hold a training run, got {', '.join(found)}; choose another --out")
+        record, measurement = _measure_model(
+            model_name,
+            weights,
+            data=data,
+            head=head,
+            measuring=measuring,
+            mean=mean,
+            std=std,
+            device=device,
+            folder=folder,
+            observer=observer,
+        )
+        forget_run(folder)
+        try:
+            _write(folder, record, measurement, title=f"{weights.name} on {record['data']['name']}")
+        except OSError:
+            forget_run(folder)
+            raise
+
+
+def _measure_model(
+    model_name: str,
+    weights: Path,
+    *,
+    data: DataOptions,
+    head: str | None,
+    measuring: MeasureOptions,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    device: Device,
+    folder: Path,
+    observer: Observer,
+) -> tuple[dict[str, Any], Measurement]:
+    """Return what run.json is to say, and what was measured; see `measure_checkpoint`."""
     accelerator = build_accelerator(device, Recipe(), tracker=None, folder=folder)
     images = prepare_images(data, observer)
     model = build_model(model_name, num_classes=images.num_classes, image_shape=images.image_shape, seed=0)
@@ -106,19 +142,14 @@ def measure_checkpoint(
         model=describe_model(model, name=model_name, head=head, sites=sites),
         environment=describe_machine(accelerator),
     )
-    forget_run(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        _write(folder, record, measurement, title=f"{weights.name} on {images.name}")
-    except OSError:
-        forget_run(folder)
-        raise
+    return record, measurement
 
 
 def _write(folder: Path, record: dict[str, Any], measurement: Measurement, *, title: str) -> None:
-    write_json(folder / RECORD_FILE, record | {"status": "finished"})
+    write_json(folder / RECORD_FILE, record)
     append_metrics(folder, {"epoch": None, **measurement.values})
     write_json(folder / PICTURES_FILE, {"epoch": None, **measurement.pictures}, indent=None)
+    write_json(folder / RECORD_FILE, record | {"status": "finished"})
     write_report(folder / REPORT_FILE, [read_run(folder)], title=title)
 
 

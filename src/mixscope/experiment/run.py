@@ -1,39 +1,26 @@
 """One described run: train a network as the options say, measure it along the way, and keep the records."""
 
-import time
-from contextlib import nullcontext, suppress
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
 from mixscope._errors import UserError
-from mixscope._files import check_writable
-from mixscope.experiment.bench import Bench, anchored, build_bench
+from mixscope._folder_lock import FolderLock, hold_folder
+from mixscope.experiment.bench import Bench, anchored, assemble_bench
 from mixscope.experiment.describe import describe_images, describe_machine, describe_model, new_record
+from mixscope.experiment.devices import build_accelerator
 from mixscope.experiment.labels import method_label
-from mixscope.experiment.measure import Measurement, measure
 from mixscope.experiment.observer import Observer
 from mixscope.experiment.options import TrainOptions, options_from_dict, options_to_dict
-from mixscope.experiment.overlay import expectation_of
-from mixscope.metrics.monitor import BLEND_ENTROPY, FLOOR_GAP
-from mixscope.records.store import (
-    METRICS_FILE,
-    PICTURES_FILE,
-    RECORD_FILE,
-    REPORT_FILE,
-    append_metrics,
-    keep_metrics_until,
-    read_run,
-    sync_metrics,
-    write_json,
-)
+from mixscope.experiment.recorder import CHECKPOINTS, Recorder, fingerprint_of_run
+from mixscope.records.store import RECORD_FILE, REPORT_FILE, files_of_run, read_run
 from mixscope.report.page import write_report
-from mixscope.training.checkpoint import STATE_FILE, WEIGHTS_FILE, load_state, save_state, save_weights
+from mixscope.training.checkpoint import STATE_FILE, load_state
 from mixscope.training.loop import NonFiniteLossError
-from mixscope.training.summary import EpochSummary
-
-CHECKPOINT_SHARE = 0.02  # of the time may go into writing checkpoints
-NUM_MEASUREMENTS = 20  # over a run, where the options name no interval
 
 
 class RunFailedError(RuntimeError):
@@ -79,17 +66,53 @@ def run_training(
 
     Raises:
         UserError: If an option does not fit the data or the network, before anything is written, or if the folder
-            already holds a run.
+            already holds a run, or another process writes there.
         RunFailedError: If the loss stops being finite.
     """
-    check_writable(folder)
-    if not resume and (folder / RECORD_FILE).exists():
-        raise UserError(
-            f"{folder} must not hold a run yet; choose another --out, or continue it with --resume {folder}"
-        )
-    bench = build_bench(anchored(options), folder=folder, tracker=tracker, observer=observer)
-    is_main = bench.accelerator.is_main_process
+    accelerator = build_accelerator(options.device, options.training, tracker=tracker, folder=folder)
+    with _only_run(accelerator, folder, resume=resume, observer=observer) as lock:
+        bench = assemble_bench(anchored(options), accelerator, observer=observer)
+        _run(bench, lock, folder, observer=observer, resume=resume, repeats=repeats, tracker=tracker, report=report)
+
+
+@contextmanager
+def _only_run(
+    accelerator: Accelerator, folder: Path, *, resume: bool, observer: Observer
+) -> Iterator[FolderLock | None]:
+    """Hold the run's folder in the main process; where it is not to be had, all processes raise alike."""
+    with ExitStack() as stack:
+        lock, problem = None, None
+        if accelerator.is_main_process:
+            try:
+                lock = stack.enter_context(hold_folder(folder, inside=[CHECKPOINTS], note=observer.note))
+                if not resume and (found := files_of_run(folder)):
+                    how = f", or continue it with --resume {folder}" if RECORD_FILE in found else ""
+                    raise UserError(
+                        f"{folder} must not hold a run yet, got {', '.join(found)}; choose another --out{how}"
+                    )
+            except (UserError, OSError) as error:
+                problem = error
+        told = [problem]
+        broadcast_object_list(told)
+        if told[0] is not None:
+            raise told[0]
+        yield lock
+
+
+def _run(
+    bench: Bench,
+    lock: FolderLock | None,
+    folder: Path,
+    *,
+    observer: Observer,
+    resume: bool,
+    repeats: Path | None,
+    tracker: str | None,
+    report: bool,
+) -> None:
+    """Do a run whose folder is held; see `run_training`."""
     record = _describe(bench, folder)
+    lines: list[str] = []
     earlier_seconds = 0.0
     known = folder if resume else repeats
     if known is not None:
@@ -99,19 +122,21 @@ def run_training(
             observer.note(f"not the machine of {known}, so the last digits may differ: {differences}")
         if resume:
             # A run that ended before its first checkpoint starts anew; one that has numbers to lose does not.
-            if (folder / "checkpoints" / STATE_FILE).exists() or len(earlier.metrics) > 1:
-                earlier_seconds = _load_state(bench, folder / "checkpoints")
+            if (folder / CHECKPOINTS / STATE_FILE).exists() or len(earlier.metrics) > 1:
+                lines, earlier_seconds = _load_state(bench, folder / CHECKPOINTS, earlier.record)
+            else:
+                observer.note(f"{folder} has no checkpoint yet: its run begins anew")
             again = {"started": record["started"], "environment": record["environment"]}
             resumed = [*earlier.record.get("resumed", []), {**again, "epoch": bench.training.epoch}]
             record = earlier.record | {"resumed": resumed}
-    recorder = _Recorder(bench, folder, record, observer, earlier_seconds) if is_main else None
+    recorder = None if lock is None else Recorder(bench, lock, record, observer, lines, earlier_seconds)
     if tracker is not None:
-        bench.accelerator.init_trackers("mixscope", config=_flat(options_to_dict(options)))
+        bench.accelerator.init_trackers("mixscope", config=_flat(options_to_dict(bench.options)))
     try:
         _train(bench, recorder)
     except NonFiniteLossError as error:
         _finish(recorder, "failed", str(error))
-        raise RunFailedError(f"{error}; the last good checkpoint is {folder / 'checkpoints' / STATE_FILE}") from error
+        raise RunFailedError(f"{error}; the last good checkpoint is {folder / CHECKPOINTS / STATE_FILE}") from error
     except KeyboardInterrupt:
         _finish(recorder, "interrupted", "interrupted by the user")
         raise
@@ -119,19 +144,20 @@ def run_training(
         _finish(recorder, "failed", f"{type(error).__name__}: {error}")
         raise
     _finish(recorder, "finished", "")
-    if is_main and report:
+    if recorder is not None and report:
         title = f"{record['method']} on {record['data']['name']}"
         try:
             write_report(folder / REPORT_FILE, [read_run(folder)], title=title)
         except OSError as error:
             _finish(recorder, "failed", f"trained, but without a page: {error}")
             raise
+        recorder.restore()
     bench.accelerator.wait_for_everyone()
     for open_tracker in bench.accelerator.trackers:  # `end_training` would also end the group of processes
         open_tracker.finish()
 
 
-def _train(bench: Bench, recorder: "_Recorder | None") -> None:
+def _train(bench: Bench, recorder: Recorder | None) -> None:
     """Run the epochs that are left; the main process records."""
     if recorder is not None:
         recorder.start()
@@ -141,109 +167,28 @@ def _train(bench: Bench, recorder: "_Recorder | None") -> None:
         bench.accelerator.wait_for_everyone()
 
 
-def _load_state(bench: Bench, folder: Path) -> float:
-    """Load the last checkpoint; return the seconds that went into it."""
+def _load_state(bench: Bench, folder: Path, record: dict[str, Any]) -> tuple[list[str], float]:
+    """Load the last checkpoint of the run that `record` describes; return its lines of metrics and its seconds."""
     state = load_state(folder)
+    if state.get("run") != fingerprint_of_run(record):
+        raise UserError(
+            f"{folder / STATE_FILE} must be the checkpoint of the run that {folder.parent / RECORD_FILE} describes, "
+            f"but it is another's, or the description was changed: put the file that was replaced back, "
+            f"or begin anew with: mixscope train --from {folder.parent}"
+        )
     try:
         bench.training.load_state(state["training"])
+        return list(state["metrics"]), float(state["wall_seconds"])
     except (KeyError, RuntimeError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{folder / STATE_FILE} must be a checkpoint of this run's network: {reason}") from error
-    return float(state["wall_seconds"])
 
 
-def _finish(recorder: "_Recorder | None", status: str, message: str) -> None:
-    """Say in run.json how the run ended; a disk that is full must not hide the error that says so."""
+def _finish(recorder: Recorder | None, status: str, message: str) -> None:
+    """Say in run.json how the run ended; a full disk, or a lost folder, must not hide the error that says so."""
     if recorder is not None:
-        with suppress(OSError) if status == "failed" else nullcontext():
+        with suppress(OSError, UserError) if status == "failed" else nullcontext():
             recorder.finish(status, message)
-
-
-class _Recorder:
-    """Measures and writes, on the main process."""
-
-    def __init__(
-        self, bench: Bench, folder: Path, record: dict[str, Any], observer: Observer, earlier_seconds: float
-    ) -> None:
-        self.bench, self.folder, self.record, self.observer = bench, folder, record, observer
-        num_epochs = bench.options.training.epochs
-        self.every = bench.options.measure_every or max(1, num_epochs // NUM_MEASUREMENTS)
-        self.began = time.perf_counter()
-        self.saved = self.began
-        self.saving_seconds = 0.0
-        self.earlier_seconds = earlier_seconds
-
-    def start(self) -> None:
-        """Write the description, and measure the network before its first epoch."""
-        epoch = self.bench.training.epoch
-        if epoch:
-            keep_metrics_until(self.folder, epoch)
-        else:
-            (self.folder / METRICS_FILE).unlink(missing_ok=True)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(self.folder / RECORD_FILE, self.record | {"status": "running"})
-        if not epoch:
-            self._measure({"epoch": 0, "step": 0}, draw_pictures=False)
-            self._save_state()
-
-    def epoch_done(self, summary: EpochSummary) -> None:
-        """Record an epoch, measure if it is due, and keep a checkpoint where that costs little."""
-        num_epochs = self.bench.options.training.epochs
-        values = asdict(summary) | {FLOOR_GAP: summary.floor_gap}
-        del values["loss_floor"]
-        values["train/loss"], accuracy = values.pop("loss"), values.pop("accuracy_blends")
-        consistency = values.pop("auxiliary")
-        if consistency is not None:
-            values["train/consistency"] = consistency
-        values[BLEND_ENTROPY] = values.pop("blend_entropy")
-        if summary.mixing_on:  # without blends it would be a second name for accuracy on clean images
-            values["train/accuracy_blends"] = accuracy
-        is_last = summary.epoch == num_epochs
-        if is_last or summary.epoch % self.every == 0:
-            measurement = self._measure(values, draw_pictures=is_last)
-            if is_last:
-                write_json(self.folder / PICTURES_FILE, {"epoch": summary.epoch, **measurement.pictures}, indent=None)
-                save_weights(self.folder / "checkpoints" / WEIGHTS_FILE, self.bench.model)
-        self.observer.epoch_done(summary.epoch, num_epochs, values)
-        since = time.perf_counter() - self.saved
-        if is_last or since > self.saving_seconds / CHECKPOINT_SHARE:
-            self._save_state()
-
-    def finish(self, status: str, message: str) -> None:
-        """Say in run.json how the run ended, if it ever began."""
-        if (self.folder / RECORD_FILE).exists():
-            self.record |= {"status": status, "message": message, "wall_seconds": self._seconds()}
-            if self.bench.options.training.mixing_off == "auto":
-                self.record["mixing_off_after"] = self.bench.training.mixing_off
-            write_json(self.folder / RECORD_FILE, self.record)
-
-    def _save_state(self) -> None:
-        began = time.perf_counter()
-        sync_metrics(self.folder)  # so that the numbers up to a checkpoint outlive whatever it outlives
-        state = {"training": self.bench.training.state(), "wall_seconds": self._seconds()}
-        save_state(self.folder / "checkpoints", state)
-        self.saved = time.perf_counter()
-        self.saving_seconds = self.saved - began
-
-    def _measure(self, values: dict[str, Any], *, draw_pictures: bool) -> Measurement:
-        """Measure the network, add the numbers to `values`, and append them to the records."""
-        bench = self.bench
-        measurement = measure(
-            bench.model,
-            bench.probe,
-            head=bench.head,
-            sites=bench.sites,
-            expectation=expectation_of(bench.options),
-            draw_pictures=draw_pictures,
-        )
-        values |= {"wall_seconds": round(self._seconds(), 3), **measurement.values}
-        append_metrics(self.folder, values)
-        numbers = {key: value for key, value in values.items() if isinstance(value, (int, float))}
-        bench.accelerator.log(numbers, step=values["epoch"])
-        return measurement
-
-    def _seconds(self) -> float:
-        return self.earlier_seconds + time.perf_counter() - self.began
 
 
 def _describe(bench: Bench, folder: Path) -> dict[str, Any]:

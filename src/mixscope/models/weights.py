@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mixscope._errors import UserError
+from mixscope._seal import seal_fits
 
 TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin")
 WEIGHT_SUFFIXES = (".safetensors", *TORCH_SUFFIXES)
@@ -32,14 +33,17 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         path: The file.
 
     Raises:
-        UserError: If the file is missing, has another suffix, cannot be read, holds more than tensors, or does not fit
-            the model: weights missing, unknown, of another shape, or NaN or infinite in the model's dtype.
+        UserError: If the file is missing, has another suffix, cannot be read, holds more than tensors, is not what
+            mixscope once wrote there, or does not fit the model: weights missing, unknown, of another shape, or NaN or
+            infinite in the model's dtype.
     """
     path = Path(path)
     if path.suffix.lower() not in WEIGHT_SUFFIXES:
         raise UserError(f"{path}: weights must be a file ending in {', '.join(WEIGHT_SUFFIXES)}, got {path.suffix!r}")
     if not path.is_file():
         raise UserError(f"{path}: no such file of weights")
+    if seal_fits(path) is False:  # files of other programs carry none
+        raise UserError(f"{path}: damaged since mixscope wrote it (its checksum does not fit); put a copy of it back")
     content = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_torch(path)
     own_state = model.state_dict()
     state = _without_wrapper_prefixes(_find_state(content, path=path), own_names=list(own_state))

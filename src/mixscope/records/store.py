@@ -2,8 +2,7 @@
 
 import json
 import math
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ RECORD_FILE, METRICS_FILE, PICTURES_FILE, REPORT_FILE = "run.json", "metrics.jso
 ENTRIES = ("description", "data", "model", "environment")
 JSON_NAMES = {str: "a string", dict: "an object", list: "a list"}
 PICTURES = {"reliability": dict, "plane": dict, "pairs": dict, "linearity": list}
-CHECKPOINT_FILES = ("last.pt", "weights.safetensors")
+RUN_FILES = (METRICS_FILE, PICTURES_FILE, "checkpoints/last.pt", "checkpoints/weights.safetensors", RECORD_FILE)
 
 
 @dataclass(frozen=True)
@@ -59,40 +58,37 @@ def write_json(path: Path, value: Mapping[str, Any], *, indent: int | None = 1) 
 
 
 def forget_run(folder: Path) -> None:
-    """Remove what a run wrote into its folder, and nothing else."""
-    for name in (
-        METRICS_FILE,
-        PICTURES_FILE,
-        REPORT_FILE,
-        RECORD_FILE,
-        *(f"checkpoints/{f}" for f in CHECKPOINT_FILES),
-    ):
+    """Remove what a run wrote into its folder, and nothing else; what says that it is a run goes last."""
+    for name in (REPORT_FILE, *RUN_FILES):
         (folder / name).unlink(missing_ok=True)
 
 
-def append_metrics(folder: Path, values: Mapping[str, Any]) -> None:
-    """Append one measured epoch to `metrics.jsonl`."""
-    path = folder / METRICS_FILE
+def files_of_run(folder: Path) -> list[str]:
+    """Return which of a run's files are in a folder; a page alone makes no run."""
+    return [name for name in RUN_FILES if (folder / name).exists()]
+
+
+def append_metrics(folder: Path, values: Mapping[str, Any]) -> str:
+    """Append one measured epoch to `metrics.jsonl`, or nothing where that fails; return the line."""
+    path, line = folder / METRICS_FILE, json.dumps(finite_or_none(values), allow_nan=False) + "\n"
     try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(finite_or_none(values), allow_nan=False) + "\n")
+        with path.open("ab", buffering=0) as file:
+            before, rest = file.tell(), line.encode()
+            try:
+                while rest:
+                    rest = rest[file.write(rest) :]
+            except OSError:
+                file.truncate(before)
+                raise
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error  # a failed write names no file
+    return line
 
 
-def sync_metrics(folder: Path) -> None:
-    """Make sure that the lines appended so far are on the disk."""
-    with (folder / METRICS_FILE).open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def keep_metrics_until(folder: Path, epoch: int) -> None:
-    """Drop the lines of `metrics.jsonl` after `epoch`, so that a resumed run does not repeat them."""
-    path = folder / METRICS_FILE
-    if path.exists():
-        kept = [line for line in _read_lines(path) if line["epoch"] <= epoch]
-        with atomic_file(path) as file:
-            file.writelines(json.dumps(line, allow_nan=False).encode() + b"\n" for line in kept)
+def write_metrics(folder: Path, lines: Sequence[str]) -> None:
+    """Write `metrics.jsonl` anew from its lines."""
+    with atomic_file(folder / METRICS_FILE) as file:
+        file.write("".join(lines).encode())
 
 
 def read_run(folder: Path) -> Run:

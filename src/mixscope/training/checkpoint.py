@@ -1,4 +1,7 @@
-"""Checkpoints: a resumable state and plain weights, written whole or not at all, read without unpickling objects."""
+"""Checkpoints: a resumable state and plain weights, written whole or not at all, read without unpickling objects.
+
+Both files carry their own SHA-256: the state as the comment that ends a zip archive, the weights in their header.
+"""
 
 import io
 import warnings
@@ -10,16 +13,21 @@ from torch import nn
 
 from mixscope._errors import UserError
 from mixscope._files import atomic_file
+from mixscope._seal import EMPTY_SEAL, fill_seal, seal_fits
 
 STATE_FILE, WEIGHTS_FILE = "last.pt", "weights.safetensors"
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
-    """Write a resumable state to `folder/last.pt`: tensors and plain values under "training" and "wall_seconds"."""
+    """Write a resumable state to `folder/last.pt`: tensors and plain values, with "training" and "wall_seconds"."""
     buffer = io.BytesIO()  # torch.save to a file would hide a full disk behind an error of its own
     torch.save(state, buffer)
-    with atomic_file(folder / STATE_FILE) as file:
-        file.write(buffer.getbuffer())
+    buffer.seek(-2, io.SEEK_END)  # the length of the archive's comment
+    buffer.write(len(EMPTY_SEAL).to_bytes(2, "little") + EMPTY_SEAL)
+    with buffer.getbuffer() as content:
+        fill_seal(content, len(content) - len(EMPTY_SEAL))
+        with atomic_file(folder / STATE_FILE) as file:
+            file.write(content)
 
 
 def load_state(folder: Path) -> dict[str, Any]:
@@ -31,13 +39,18 @@ def load_state(folder: Path) -> dict[str, Any]:
     path = folder / STATE_FILE
     if not path.is_file():
         raise UserError(f"{path} must be a checkpoint to resume from, but there is none")
+    if not seal_fits(path):
+        raise UserError(
+            f"{path} must be a checkpoint of mixscope; it is damaged, or written by something else: "
+            f"put a copy of it back, or begin anew with: mixscope train --from {folder.parent}"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about files that are then refused
             state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:  # Damaged files raise nearly anything, and torch's advice is to trust them.
-        raise UserError(f"{path} must be a checkpoint of mixscope; it is damaged or holds more than tensors") from error
-    if not isinstance(state, dict) or state.keys() != {"training", "wall_seconds"}:
+    except Exception as error:  # what is no tensor or plain value raises nearly anything, and torch's advice is trust
+        raise UserError(f"{path} must be a checkpoint of mixscope; it holds more than tensors") from error
+    if not isinstance(state, dict) or not {"training", "wall_seconds"} <= state.keys():
         raise UserError(f"{path} must be a checkpoint of mixscope; it holds something else")
     return state
 
@@ -47,5 +60,7 @@ def save_weights(path: Path, model: nn.Module) -> None:
     from safetensors.torch import save
 
     tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in model.state_dict().items()}
+    content = bytearray(save(tensors, {"seal": EMPTY_SEAL.decode()}))
+    fill_seal(content, content.index(EMPTY_SEAL))
     with atomic_file(path) as file:
-        file.write(save(tensors))
+        file.write(content)
