@@ -63,7 +63,7 @@ class Recorder:
         self.record = record | {"status": "running"}
         num_epochs = bench.options.training.epochs
         self.every = bench.options.measure_every or max(1, num_epochs // NUM_MEASUREMENTS)
-        self.has_begun = False
+        self.is_recording = False  # from the first thing written, for as long as the folder is this run's
         self.began = time.perf_counter()
         self.saved = self.began
         self.saving_seconds = 0.0
@@ -72,7 +72,7 @@ class Recorder:
     def start(self) -> None:
         """Write the description, and measure the network before its first epoch."""
         write_json(self.folder / RECORD_FILE, self.record)
-        self.has_begun = True
+        self.is_recording = True
         metrics = self.folder / METRICS_FILE
         if self.lines:
             found = metrics.read_text(encoding="utf-8").splitlines(keepends=True) if metrics.exists() else []
@@ -112,8 +112,8 @@ class Recorder:
             self._save_state()
 
     def finish(self, status: str, message: str) -> None:
-        """Say in run.json how the run ended, if it ever began, and see that all it leaves is there."""
-        if not self.has_begun:
+        """Say in run.json how the run ended, if it ever began and still may, and see that all it leaves is there."""
+        if not self.is_recording:
             return
         self.restore()
         self.record |= {"status": status, "message": message, "wall_seconds": self._seconds()}
@@ -139,12 +139,11 @@ class Recorder:
             UserError: If the folder is another run's by now.
         """
         path = self.folder / RECORD_FILE
-        if (
-            self.lock.renew()
-            and path.exists()
-            and read_run(self.folder).record.get("started") != self.record["started"]
-        ):
+        self.is_recording = False  # unless the folder proves to be this run's still
+        is_new = self.lock.renew()
+        if is_new and path.exists() and read_run(self.folder).record.get("started") != self.record["started"]:
             raise UserError(f"{self.folder} was deleted and holds another run now, so this one ends")
+        self.is_recording = True
         if not path.exists():
             self._say_written_anew(RECORD_FILE)
             write_json(path, self.record)
@@ -157,6 +156,7 @@ class Recorder:
         self.observer.note(f"{self.folder / name} was {why}; it is written anew")
 
     def _save_state(self) -> None:
+        self.restore()
         began = time.perf_counter()
         state = {
             "run": fingerprint_of_run(self.record),
