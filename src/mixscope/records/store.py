@@ -15,7 +15,9 @@ RECORD_FILE, METRICS_FILE, PICTURES_FILE, REPORT_FILE = "run.json", "metrics.jso
 ENTRIES = ("description", "data", "model", "environment")
 JSON_NAMES = {str: "a string", dict: "an object", list: "a list"}
 PICTURES = {"reliability": dict, "plane": dict, "pairs": dict, "linearity": list}
-RUN_FILES = (METRICS_FILE, PICTURES_FILE, "checkpoints/last.pt", "checkpoints/weights.safetensors", RECORD_FILE)
+CHECKPOINT_FILES = ("last.pt", "weights.safetensors")
+# What says that it is a run comes last, so that one that is half removed is still known as one.
+RUN_FILES = (METRICS_FILE, PICTURES_FILE, REPORT_FILE, *(f"checkpoints/{f}" for f in CHECKPOINT_FILES), RECORD_FILE)
 
 
 @dataclass(frozen=True)
@@ -58,14 +60,14 @@ def write_json(path: Path, value: Mapping[str, Any], *, indent: int | None = 1) 
 
 
 def forget_run(folder: Path) -> None:
-    """Remove what a run wrote into its folder, and nothing else; what says that it is a run goes last."""
-    for name in (REPORT_FILE, *RUN_FILES):
+    """Remove what a run wrote into its folder, and nothing else."""
+    for name in RUN_FILES:
         (folder / name).unlink(missing_ok=True)
 
 
 def files_of_run(folder: Path) -> list[str]:
     """Return which of a run's files are in a folder; a page alone makes no run."""
-    return [name for name in RUN_FILES if (folder / name).exists()]
+    return [name for name in RUN_FILES if name != REPORT_FILE and (folder / name).exists()]
 
 
 def append_metrics(folder: Path, values: Mapping[str, Any]) -> str:
