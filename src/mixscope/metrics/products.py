@@ -18,7 +18,7 @@ PENDING_ROWS = 4096
 # One float32 product in so many, the first among them, has its diagonal compared with float64. Where that is off by
 # more (Frobenius norm), roundings lean one way, as where features take few values, or the device multiplies with fewer
 # digits: from there on products are taken in float64.
-PRODUCTS_PER_CHECK = 4
+PRODUCTS_PER_CHECK = 8
 LARGEST_ERROR = 5e-7
 
 
