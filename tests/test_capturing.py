@@ -228,7 +228,7 @@ def test_names_are_checked_before_the_first_batch_is_asked_for() -> None:
         ValueError, match=r"average_pooled must name some of the sites, got '1:inputs' \(did you mean 1:input\?\)"
     ):
         capture_batches(net, [], sites=("1:input",), average_pooled=("1:inputs",))
-    with pytest.raises(ValueError, match="average_pooled must be a sequence of names, got the string '0'"):
+    with pytest.raises(ValueError, match="average_pooled must be a sequence of strings, got '0'"):
         capture_batches(net, [], sites=("0",), average_pooled="0")
 
 
@@ -313,7 +313,7 @@ def test_sites_that_are_no_modules_are_answered_with_near_names() -> None:
         capture(net, [], sites=("head", "heads:input"))
     with pytest.raises(ValueError, match="sites must name modules of the model, got ''"):
         capture(net, [], sites=("",))
-    with pytest.raises(ValueError, match="sites must be a sequence of names, got the string 'head'"):
+    with pytest.raises(ValueError, match="sites must be a sequence of strings, got 'head'"):
         capture(net, [], sites="head")
     assert num_hooks(net) == 0
 

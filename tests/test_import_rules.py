@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "mixscope"
 BASE = {"_errors", "_files", "_folder_lock", "_seal"}  # import nothing of ours, and no torch
-FLOOR = BASE | {"_checks", "_random", "mixture", "simplex", "sites", "loss_floor"}
+FLOOR = BASE | {"_checks", "_kinds", "_random", "mixture", "simplex", "sites", "loss_floor"}
 ALLOWED = {
     **dict.fromkeys(FLOOR, FLOOR),
     **{room: FLOOR | {room} for room in ("data", "mixing", "models", "metrics", "theory")},

@@ -124,11 +124,17 @@ def test_gap_is_zero_where_the_targets_are_met_and_ignores_a_shift_of_the_logits
         (lambda: mixup_loss_floor(1.0, [0.5, 0.6]), r"must be at least 0 and sum to 1, got \[0.5, 0.6\]"),
         (lambda: mixup_loss_floor(1.0, [1.5, -0.5]), r"must be at least 0 and sum to 1, got \[1.5, -0.5\]"),
         (lambda: mixup_loss_floor(1.0, []), r"must be at least 0 and sum to 1, got \[\]"),
-        (lambda: mixup_loss_floor(1.0, [[1.0]]), r"class_frequencies must have 1 dimensions, got shape \(1, 1\)"),
+        (
+            lambda: mixup_loss_floor(1.0, [[1.0]]),
+            r"class_frequencies must be a sequence of numbers or a torch.Tensor, got \[\[1.0\]\]",
+        ),
         (lambda: mixup_loss_floor(1.0, [1.0, math.nan]), "class_frequencies must be finite, got 1 NaN"),
         (lambda: soft_target_entropy(torch.tensor([0, 1])), r"targets must have 2 dimensions, got shape \(2,\)"),
         (lambda: soft_target_entropy(torch.tensor([[0, 1]])), "targets must be floating point .* got torch.int64"),
-        (lambda: soft_target_entropy(torch.zeros(0, 3)), r"at least one row, got torch.float32 of shape \(0, 3\)"),
+        (
+            lambda: soft_target_entropy(torch.zeros(0, 3)),
+            r"at least one row and class, got torch.float32 of shape \(0, 3\)",
+        ),
         (
             lambda: soft_target_entropy(torch.tensor([[0.5, 0.4]])),
             "got a smallest entry of 0.4 and a row .* off by 0.1",

@@ -378,7 +378,10 @@ def test_what_cannot_be_measured_is_named() -> None:
         (lambda: measure_collapse(tokens, data, head="0"), "head '0' must turn one row of 4 features per example into"),
         (lambda: measure_collapse(net, [], head=HEAD), "batches must hold at least one example, got none"),
         (lambda: measure_collapse(net, batches(2), head=HEAD), "an example of every class, got none of 2"),
-        (lambda: measure_collapse(net, data, head=HEAD, class_means=torch.zeros(K, 4)), r"must have shape \(3, 4\)"),
+        (
+            lambda: measure_collapse(net, data, head=HEAD, class_means=torch.zeros(K, 4)),
+            r"class_means must have shape \(3, 5\), got \(3, 4\)",
+        ),
         (lambda: measure_calibration(nn.Identity(), data), r"the model's output must be \(9, K\) logits, got shape"),
         (lambda: measure_calibration(net, [(data[0][0], data[0][1] + 1)]), r"labels must lie in \[0, 3\), got values"),
         (lambda: measure_calibration(net, [(data[0][0] * math.nan, data[0][1])]), "logits must be finite, got 27 NaN"),

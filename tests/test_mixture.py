@@ -149,3 +149,62 @@ def test_soft_cross_entropy_refuses_integer_labels():
 def test_one_hot_checks_its_labels():
     with pytest.raises(ValueError, match=r"labels must lie in \[0, 3\), got values from 0 to 3"):
         one_hot(torch.tensor([0, 3]), num_classes=3)
+
+
+MEMBERS, HALVES = torch.tensor([[0, 1], [1, 0]]), torch.full((2, 2), 0.5)
+MASK = torch.ones(1, 1, 2, 2, dtype=torch.bool)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"members": MEMBERS - 1}, "members must be rows of the batch, at least 0, got -1"),
+        ({"members": MEMBERS.float()}, "members must be int64 of shape (b, P), P at least 1, got torch.float32"),
+        ({"members": MEMBERS.to(torch.uint8)}, "members must be int64 of shape (b, P), P at least 1, got torch.uint8"),
+        ({"weights": MEMBERS}, "weights must be floating point, got torch.int64"),
+        ({"weights": torch.tensor([[0.5, 0.5], [torch.nan, 0.5]])}, "weights must sum to 1 in every row"),
+        ({"weights": torch.tensor([[0.5, 0.5], [torch.inf, -torch.inf]])}, "weights must sum to 1 in every row"),
+        ({"weights": torch.tensor([[0.5, 0.5], [1.5, -0.5]])}, "weights must be at least 0, got -0.5"),
+        ({"target_weights": torch.tensor([[0.5, 0.5], [1.5, -0.5]])}, "target_weights must be at least 0, got -0.5"),
+        # The weights of the input are looked at where the label has its own.
+        ({"weights": HALVES / 2, "target_weights": HALVES}, "weights must sum to 1 in every row"),
+        ({"mask": MASK.float()}, "mask must be bool of shape (1 or 2, 1, H, W) for two members, got torch.float32"),
+        ({"mask": MASK[0]}, "mask must be bool of shape (1 or 2, 1, H, W) for two members"),
+        ({"mask": MASK.to("meta")}, "mask must be on the device of members, cpu, got meta"),
+        ({"weights": HALVES.to("meta")}, "weights must be on the device of members, cpu, got meta"),
+    ],
+)
+def test_a_draw_that_is_none_is_refused_when_it_is_made(changes, message):
+    with pytest.raises(ValueError, match="must") as raised:
+        Mixture(**({"members": MEMBERS, "weights": HALVES} | changes))
+    assert str(raised.value).startswith(message)
+
+
+@pytest.mark.parametrize("num_points", [1, 2, 3])
+def test_a_batch_without_a_row_that_is_blended_is_refused(num_points):
+    mixture = make_mixture(4, num_points)
+    with pytest.raises(ValueError, match="values must hold the rows that mixture blends, up to 3, got 3"):
+        blend(torch.zeros(3, 2), mixture)
+    with pytest.raises(ValueError, match="labels must hold the rows that mixture blends, up to 3, got 3"):
+        blend_targets(torch.zeros(3, dtype=torch.int64), mixture, num_classes=2)
+    with pytest.raises(ValueError, match="values must hold the rows"):
+        blend(torch.zeros(2, 2), mixture.rows(slice(2, 4)))  # as many rows as the part has
+
+
+def test_a_draw_that_has_moved_to_another_device_still_knows_its_rows_and_is_not_read():
+    moved = make_mixture(4, 2).to("meta").rows(slice(0, 3))  # "meta" holds no numbers: reading one would raise
+    with pytest.raises(ValueError, match="values must hold the rows that mixture blends, up to 3, got 2"):
+        blend(torch.zeros(2, 2, device="meta"), moved)
+    assert blend(torch.zeros(4, 2, device="meta"), moved).shape == (3, 2)
+
+
+def test_labels_and_classes_that_do_not_fit_are_named():
+    mixture = make_mixture(2, 2)
+    with pytest.raises(ValueError, match=r"labels must lie in \[0, 2\), got values from 0 to 2 \(num_classes is 2\)"):
+        blend_targets(torch.tensor([0, 2]), mixture, num_classes=2)
+    with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
+        blend_targets(torch.tensor([0, 1]), mixture, num_classes=0)
+    with pytest.raises(ValueError, match="num_classes must be at most 1000000, got 1000000000000"):
+        blend_targets(torch.tensor([0, 1]), mixture, num_classes=10**12)
+    with pytest.raises(ValueError, match="num_classes must ask for at most 536,870,912 numbers"):
+        one_hot(torch.zeros(1000, dtype=torch.int64), num_classes=10**6)

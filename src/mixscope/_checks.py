@@ -1,15 +1,36 @@
 """Argument checks whose messages say what the argument must be and what it was."""
 
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
 import torch
 from torch import Tensor
 
+MAX_SIZE = 1_000_000  # classes, bins, resamples, ...: far above any use, and nothing it sizes fills a memory
+MAX_NUMBERS = 2**29  # of one tensor that a caller's sizes ask for: 4 GiB of float64
+
+
+@contextmanager
+def naming(argument: str) -> Iterator[None]:
+    """Put the name of the caller's argument before the message of an error about what is made of it.
+
+    It takes the place of a name put there further inside that it contains: "train_batches" that of "batches".
+    """
+    try:
+        yield
+    except ValueError as error:
+        inner, _, message = str(error).partition(": ")
+        raise ValueError(f"{argument}: {message if inner in argument else error}") from error
+
 
 def check_same_length(**tensors: Tensor) -> None:
     """Raise unless all tensors have the same first dimension."""
+    for name, tensor in tensors.items():
+        if not tensor.ndim:
+            raise ValueError(f"{name} must have at least one dimension, got a single number")
     lengths = [len(tensor) for tensor in tensors.values()]
     if len(set(lengths)) > 1:
         names = " and ".join(tensors)
@@ -23,8 +44,26 @@ def check_ndim(ndim: int, **tensors: Tensor) -> None:
             raise ValueError(f"{name} must have {ndim} dimensions, got shape {tuple(tensor.shape)}")
 
 
-def check_labels(labels: Tensor, *, num_classes: int, name: str = "labels") -> None:
-    """Raise unless `labels` is a (N,) integer tensor with values in [0, num_classes)."""
+def check_shape(shape: tuple[int, ...], *, of: str = "", **tensors: Tensor) -> None:
+    """Raise unless every tensor has this shape; `of` names what it must fit."""
+    for name, tensor in tensors.items():
+        if tuple(tensor.shape) != shape:
+            origin = f" (to fit {of})" if of else ""
+            raise ValueError(f"{name} must have shape {shape}, got {tuple(tensor.shape)}{origin}")
+
+
+def check_floating(**tensors: Tensor) -> None:
+    """Raise unless every tensor is floating point."""
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            raise ValueError(f"{name} must be floating point, got {tensor.dtype}")
+
+
+def check_labels(labels: Tensor, *, num_classes: int, name: str = "labels", because: str = "") -> None:
+    """Raise unless `labels` is a (N,) integer tensor with values in [0, num_classes).
+
+    `because` says where the number of classes is from.
+    """
     if labels.ndim != 1:
         raise ValueError(f"{name} must be one integer per example, shape (N,), got shape {tuple(labels.shape)}")
     if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype is torch.bool:
@@ -32,7 +71,40 @@ def check_labels(labels: Tensor, *, num_classes: int, name: str = "labels") -> N
     if labels.numel():
         low, high = (int(v) for v in torch.aminmax(labels))
         if low < 0 or high >= num_classes:
-            raise ValueError(f"{name} must lie in [0, {num_classes}), got values from {low} to {high}")
+            origin = f" ({because})" if because else ""
+            raise ValueError(f"{name} must lie in [0, {num_classes}), got values from {low} to {high}{origin}")
+
+
+def pair_of(batch: Any) -> tuple[Tensor, Tensor]:
+    """Return a batch's inputs and labels.
+
+    Raises:
+        ValueError: If it is not a pair of tensors.
+    """
+    if isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch):
+        if not batch[0].ndim:
+            raise ValueError("batches must hold inputs with one row per example, got a single number")
+        return batch[0], batch[1]
+    kind = type(batch).__name__
+    if isinstance(batch, (tuple, list)):
+        kind += f" of {', '.join(type(part).__name__ for part in batch) or 'nothing'}"
+    raise ValueError(f"batches must be pairs of inputs and labels, two tensors, got a {kind}")
+
+
+def check_not_empty(**tensors: Tensor) -> None:
+    """Raise unless every tensor has a first dimension and something in it."""
+    for name, tensor in tensors.items():
+        if not tensor.ndim or not tensor.numel():
+            raise ValueError(f"{name} must hold at least one example, got 0 in shape {tuple(tensor.shape)}")
+
+
+def check_within(low: float, high: float, **tensors: Tensor) -> None:
+    """Raise unless every value lies in [low, high]; NaN does not."""
+    for name, tensor in tensors.items():
+        if tensor.numel():
+            smallest, largest = (float(end) for end in torch.aminmax(tensor.detach()))
+            if not low <= smallest <= largest <= high:
+                raise ValueError(f"{name} must lie in [{low:g}, {high:g}], got values from {smallest} to {largest}")
 
 
 def check_finite(**tensors: Tensor) -> None:
@@ -49,6 +121,35 @@ def check_at_least(minimum: float, **values: float) -> None:
     for name, value in values.items():
         if not value >= minimum:
             raise ValueError(f"{name} must be at least {minimum}, got {value}")
+
+
+def check_not_negative(**values: float) -> None:
+    """Raise unless every value is finite and at least 0."""
+    for name, value in values.items():
+        if not 0 <= value < float("inf"):
+            raise ValueError(f"{name} must be at least 0 and finite, got {value}")
+
+
+def check_at_most(maximum: float, **values: float) -> None:
+    """Raise unless every value is at most `maximum` (NaN fails)."""
+    for name, value in values.items():
+        if not value <= maximum:
+            raise ValueError(f"{name} must be at most {maximum:.10g}, got {value}")
+
+
+def check_size(minimum: int, **sizes: int) -> None:
+    """Raise unless every size is at least `minimum` and at most a million."""
+    check_at_least(minimum, **sizes)
+    check_at_most(MAX_SIZE, **sizes)
+
+
+def check_numbers(*shape: int, **sizes: object) -> None:
+    """Raise unless a tensor of this shape, which the sizes ask for, has at most 2^29 numbers."""
+    if math.prod(shape) > MAX_NUMBERS:
+        asked = " and ".join(f"{name} = {size}" for name, size in sizes.items())
+        raise ValueError(
+            f"{' and '.join(sizes)} must ask for at most {MAX_NUMBERS:,} numbers, got {math.prod(shape):,} ({asked})"
+        )
 
 
 def check_positive(**values: float) -> None:

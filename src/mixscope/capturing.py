@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mixscope._checks import check_labels
+from mixscope._checks import check_floating, check_labels, naming, pair_of
+from mixscope._kinds import checked
 from mixscope.mixing.catalogue import MixingScheme
 from mixscope.mixture import INPUT_SITE, Mixture, blend
 from mixscope.sites import (
@@ -42,6 +43,7 @@ class Captured:
     mixture: Mixture | None = None
 
 
+@checked
 def capture(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],
@@ -97,6 +99,7 @@ def capture(
     return Captured(features, _join(logits, name="the logits"), torch.cat(labels), _join_mixtures(mixtures))
 
 
+@checked
 def capture_batches(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],
@@ -162,24 +165,11 @@ def _each_batch(
             kept[site] = rows.clone() if rows.data_ptr() == value.data_ptr() else rows
 
         output = forward_watched(model, inputs, {site: _at(site, keep) for site in readers})
-        check_output(output, labels, num_rows=len(inputs))
+        with naming("batches"):
+            check_output(output, labels, num_rows=len(inputs))
         logits = measurable(output.detach())
         yield Captured(features, logits, labels.to(logits.device, torch.int64), mixture)
     check_not_empty(num_examples)
-
-
-def pair_of(batch: Any) -> tuple[Tensor, Tensor]:
-    """Return a batch's inputs and labels.
-
-    Raises:
-        ValueError: If it is not a pair of tensors.
-    """
-    if isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch):
-        return batch[0], batch[1]
-    kind = type(batch).__name__
-    if isinstance(batch, (tuple, list)):
-        kind += f" of {', '.join(type(part).__name__ for part in batch) or 'nothing'}"
-    raise ValueError(f"batches must be pairs of inputs and labels, two tensors, got a {kind}")
 
 
 def check_not_empty(num_examples: int) -> None:
@@ -209,9 +199,12 @@ def check_output(output: Any, labels: Tensor, *, num_rows: int) -> None:
         raise ValueError(f"labels must have one entry per input ({num_rows}), got {len(labels)}")
 
 
+@checked
 def draw_for_inputs(mixing: MixingScheme, inputs: Tensor, labels: Tensor, *, generator: torch.Generator) -> Mixture:
     """Draw a mixture for a batch, and raise unless it blends inputs, one blend per input."""
-    mixture = mixing.draw(inputs, labels, generator=generator)
+    with naming("batches"):
+        check_floating(inputs=inputs)
+        mixture = mixing.draw(inputs, labels, generator=generator)
     if mixture.site != INPUT_SITE:
         raise ValueError(f"mixing must blend inputs (site {INPUT_SITE!r}), got site {mixture.site!r}")
     if len(mixture.members) != len(inputs):

@@ -6,11 +6,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_finite, check_ndim, check_positive, check_same_length
+from mixscope._checks import (
+    check_finite,
+    check_ndim,
+    check_numbers,
+    check_positive,
+    check_same_length,
+    check_size,
+)
+from mixscope._kinds import checked
 
 SUM_TOLERANCE = 1e-4  # How far class frequencies or a target may be from summing to 1: float32 rounding with room.
 
 
+@checked
 def mixup_loss_floor(alpha: float, class_frequencies: Sequence[float] | Tensor, *, num_points: int = 2) -> float:
     """Return the mean entropy of blended labels: the lowest cross-entropy any network can have on blends.
 
@@ -29,7 +38,7 @@ def mixup_loss_floor(alpha: float, class_frequencies: Sequence[float] | Tensor, 
     Args:
         alpha: Concentration of the weights' law, positive.
         class_frequencies: K numbers p_k, at least 0, that sum to 1 within 1e-4.
-        num_points: P, at least 1; 1 mixes nothing.
+        num_points: P, from 1 to a million; 1 mixes nothing.
 
     Returns:
         In nats, in [0, log P]: float64. To be compared with a loss without label smoothing.
@@ -42,14 +51,13 @@ def mixup_loss_floor(alpha: float, class_frequencies: Sequence[float] | Tensor, 
         0.45
     """
     check_positive(alpha=alpha)
-    check_at_least(1, num_points=num_points)
-    if int(num_points) != num_points:
-        raise ValueError(f"num_points must be a whole number, got {num_points}")
+    check_size(1, num_points=num_points)
     frequencies = torch.as_tensor(class_frequencies, dtype=torch.float64, device="cpu").detach()
     check_ndim(1, class_frequencies=frequencies)
     check_finite(class_frequencies=frequencies)
     if not len(frequencies) or float(frequencies.min()) < 0 or abs(float(frequencies.sum()) - 1) > SUM_TOLERANCE:
         raise ValueError(f"class_frequencies must be at least 0 and sum to 1, got {frequencies.tolist()}")
+    check_numbers(num_points, len(frequencies), num_points=num_points, class_frequencies=f"{len(frequencies)} classes")
     shared = torch.arange(1, num_points + 1, dtype=torch.float64)
     total = torch.tensor(float(num_points), dtype=torch.float64)
     log_ways = torch.lgamma(total + 1) - torch.lgamma(shared + 1) - torch.lgamma(total - shared + 1)
@@ -60,6 +68,7 @@ def mixup_loss_floor(alpha: float, class_frequencies: Sequence[float] | Tensor, 
     return float((binomial * entropies).sum())
 
 
+@checked
 def soft_target_entropy(targets: Tensor) -> Tensor:
     """Return the entropy of every target: the part of its cross-entropy that no network can remove.
 
@@ -80,6 +89,7 @@ def soft_target_entropy(targets: Tensor) -> Tensor:
     return torch.special.entr(targets.detach().to(torch.float64)).sum(dim=1)
 
 
+@checked
 def loss_floor_gap(logits: Tensor, targets: Tensor) -> float:
     """Return how far the cross-entropy of blends is above its floor: the mean Kullback-Leibler divergence.
 
@@ -119,9 +129,9 @@ def check_targets(**tensors: Tensor) -> None:
     """Raise unless every tensor is (N, K) float with rows that are distributions, N at least 1."""
     for name, targets in tensors.items():
         check_ndim(2, **{name: targets})
-        if not targets.is_floating_point() or not len(targets):
+        if not targets.is_floating_point() or not targets.numel():
             raise ValueError(
-                f"{name} must be floating point with at least one row, got {targets.dtype} of shape "
+                f"{name} must be floating point with at least one row and class, got {targets.dtype} of shape "
                 f"{tuple(targets.shape)}"
             )
         check_finite(**{name: targets})

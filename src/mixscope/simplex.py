@@ -5,12 +5,14 @@ import math
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_finite, check_ndim, check_positive
+from mixscope._checks import check_finite, check_floating, check_ndim, check_numbers, check_positive, check_size
+from mixscope._kinds import checked
 
 # Below this ratio of its two singular values the plane of three classifiers is taken for a line.
 MIN_PLANE_RATIO = 1e-5
 
 
+@checked
 def simplex_etf(num_classes: int, dim: int, *, scale: float = 1.0, generator: torch.Generator) -> Tensor:
     """Draw a simplex equiangular tight frame in a random orientation.
 
@@ -27,23 +29,27 @@ def simplex_etf(num_classes: int, dim: int, *, scale: float = 1.0, generator: to
         (K, D) float64.
 
     Raises:
-        ValueError: If num_classes is below 2, dim below num_classes - 1, or scale not positive and finite.
+        ValueError: If num_classes is below 2, dim below num_classes - 1, scale not positive and finite, or the frame
+            too large for a memory.
 
     Example:
         >>> frame = simplex_etf(3, 5, scale=2.0, generator=torch.Generator().manual_seed(0))
         >>> [[round(value, 6) for value in row] for row in (frame @ frame.T).tolist()]
         [[4.0, -2.0, -2.0], [-2.0, 4.0, -2.0], [-2.0, -2.0, 4.0]]
     """
-    check_at_least(2, num_classes=num_classes)
+    check_size(2, num_classes=num_classes)
+    check_size(1, dim=dim)
     check_positive(scale=scale)
     if dim < num_classes - 1:
         raise ValueError(f"dim must be at least num_classes - 1 = {num_classes - 1}, got {dim}")
+    check_numbers(num_classes, max(num_classes, dim), num_classes=num_classes, dim=dim)
     normal = torch.randn(dim, num_classes - 1, dtype=torch.float64, generator=generator)
     directions, triangle = torch.linalg.qr(normal)
     directions = directions * triangle.diagonal().sign()
     return scale * math.sqrt(num_classes / (num_classes - 1)) * _helmert(num_classes) @ directions.T
 
 
+@checked
 def center_rows(matrix: Tensor) -> Tensor:
     """Subtract the mean of the rows from every row.
 
@@ -52,10 +58,16 @@ def center_rows(matrix: Tensor) -> Tensor:
 
     Returns:
         (K, D), its columns sum to zero.
+
+    Raises:
+        ValueError: If matrix is not (K, D) float.
     """
+    check_ndim(2, matrix=matrix)
+    check_floating(matrix=matrix)
     return matrix - matrix.mean(dim=0)
 
 
+@checked
 def unit_rows(rows: Tensor) -> Tensor:
     """Scale every row to length 1.
 
@@ -64,10 +76,16 @@ def unit_rows(rows: Tensor) -> Tensor:
 
     Returns:
         (K, D); NaN in a row of length 0.
+
+    Raises:
+        ValueError: If rows are not (K, D) float.
     """
+    check_ndim(2, rows=rows)
+    check_floating(rows=rows)
     return rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)
 
 
+@checked
 def cosine_similarity_matrix(rows: Tensor) -> Tensor:
     """Return the cosine of the angle between every two rows.
 
@@ -76,7 +94,11 @@ def cosine_similarity_matrix(rows: Tensor) -> Tensor:
 
     Returns:
         (K, K) in [-1, 1] up to rounding; NaN in the rows and columns of a row of length 0.
+
+    Raises:
+        ValueError: If rows are not (K, D) float, or K x K numbers would not fit a memory.
     """
+    check_numbers(len(rows) if rows.ndim else 0, len(rows) if rows.ndim else 0, rows=tuple(rows.shape))
     unit = unit_rows(rows)
     return unit @ unit.T
 
@@ -93,6 +115,7 @@ def spans_plane(corners: Tensor) -> bool:
     return len(sizes) >= 2 and bool(sizes[1] > MIN_PLANE_RATIO * sizes[0])
 
 
+@checked
 def project_to_classifier_plane(features: Tensor, head_weight: Tensor, *, classes: tuple[int, int, int]) -> Tensor:
     """Project features onto the plane through the classifiers of three classes.
 
@@ -129,8 +152,10 @@ def project_to_classifier_plane(features: Tensor, head_weight: Tensor, *, classe
             f"features must have the {head_weight.shape[1]} columns of head_weight, got {features.shape[1]}"
         )
     num_classes = len(head_weight)
-    if len(classes) != 3 or len(set(classes)) != 3 or not all(0 <= index < num_classes for index in classes):
-        raise ValueError(f"classes must be three different indices in [0, {num_classes}), got {tuple(classes)}")
+    if len(set(classes)) != 3 or not all(0 <= index < num_classes for index in classes):
+        raise ValueError(
+            f"classes must be three different indices in [0, {num_classes}), got {tuple(classes)} (rows of head_weight)"
+        )
     corners = head_weight.detach().to(features.device, torch.float64)[list(classes)]
     if not spans_plane(corners):
         raise ValueError(f"head_weight must span a plane at classes {tuple(classes)}, got three rows on one line")

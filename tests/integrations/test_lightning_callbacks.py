@@ -366,7 +366,7 @@ def test_settings_out_of_range_are_refused():
         MixscopeCallback(every=0)
     with pytest.raises(ValueError, match="max_examples must be at least 1, got 0"):
         MixscopeCallback(max_examples=0)
-    with pytest.raises(ValueError, match="sites must be a sequence of names, got the string 'body'"):
+    with pytest.raises(ValueError, match="sites must be a sequence of strings, got 'body'"):
         MixscopeCallback(sites="body")
 
 

@@ -458,7 +458,7 @@ def test_a_cloned_collection_goes_on_apart_under_another_prefix():
 
 def test_a_head_that_is_not_linear_is_refused():
     for metric in (NeuralCollapse, NearestClassMean):
-        with pytest.raises(ValueError, match=r"head must be the torch.nn.Linear that gives the logits, got Conv2d"):
+        with pytest.raises(ValueError, match=r"head must be a torch.nn.Linear, got a Conv2d"):
             metric(nn.Conv2d(1, 1, 1))
         with pytest.raises(ValueError, match=r"head must know its number of features \(run the model once\)"):
             metric(nn.LazyLinear(3))

@@ -160,13 +160,13 @@ def test_mistakes_are_named() -> None:
         mean_interval(torch.tensor([1.0, math.inf]), generator=generator)
     with pytest.raises(ValueError, match="values must have 1 dimensions, got shape"):
         mean_interval(normal(3, 2), generator=generator)
-    with pytest.raises(ValueError, match="num_samples must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="values must hold at least one example, got 0"):
         mean_interval(torch.zeros(0), generator=generator)
     with pytest.raises(ValueError, match="num_resamples must be at least 1, got 0"):
         mean_interval(values, generator=generator, num_resamples=0)
     with pytest.raises(ValueError, match="num_resamples must be at least 1, got 0"):
         resampled_means(normal(3, 2), generator=generator, num_resamples=0)
-    with pytest.raises(ValueError, match="num_samples must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="columns must hold at least one example, got 0"):
         resampled_means(torch.zeros(0, 2), generator=generator)
     with pytest.raises(ValueError, match="resampled must not hold NaN, got 1"):
         percentile_interval(0.0, torch.tensor([0.0, math.nan]))

@@ -108,11 +108,11 @@ def test_a_refused_batch_changes_nothing(probabilities: list, labels: list, mess
 
 def test_mistakes_are_named() -> None:
     classwise = ClasswiseCalibration(3, num_bins=5)
-    with pytest.raises(ValueError, match="batch must have 3 classes, got 2"):
+    with pytest.raises(ValueError, match="probabilities must have 3 classes, got 2"):
         classwise.update(two_class([0.5]), torch.tensor([0]))
-    with pytest.raises(ValueError, match="batch must have 3 classes, got 2"):
+    with pytest.raises(ValueError, match="logits must have 3 classes, got 2"):
         classwise.update_logits(two_class([0.5]), torch.tensor([0]))
-    with pytest.raises(ValueError, match="batch must have 2 dimensions"):
+    with pytest.raises(ValueError, match="probabilities must have 2 dimensions"):
         classwise.update(torch.zeros(3), torch.tensor([0]))
     with pytest.raises(ValueError, match="logits must be finite"):
         classwise.update_logits(torch.full((1, 3), torch.inf), torch.tensor([0]))

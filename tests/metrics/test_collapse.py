@@ -459,5 +459,5 @@ def test_a_classifier_with_a_large_common_part_keeps_its_uncentred_angles() -> N
 def test_statistics_without_the_scatter_matrix_are_refused_with_what_takes_them() -> None:
     from mixscope.metrics.moments import ClassMoments
 
-    with pytest.raises(ValueError, match=r"statistics must be ClassStatistics, got ClassMoments .*class_geometry"):
+    with pytest.raises(ValueError, match=r"statistics must be a ClassStatistics, got a ClassMoments: .*class_geometry"):
         neural_collapse(ClassMoments(2, 2), torch.eye(2))  # type: ignore[arg-type]

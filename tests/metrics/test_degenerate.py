@@ -63,7 +63,7 @@ def test_both_must_hold_for_a_network_to_be_called_constant(accuracy, spread, ex
     ("call", "message"),
     [
         (lambda: output_spread(torch.zeros(3)), r"logits must have 2 dimensions, got shape \(3,\)"),
-        (lambda: output_spread(torch.zeros(0, 3)), "examples must be at least 1, got 0"),
+        (lambda: output_spread(torch.zeros(0, 3)), "logits must hold at least one example, got 0"),
         (lambda: output_spread(torch.full((2, 2), math.nan)), "logits must be finite, got 4 NaN or infinite values"),
         (lambda: chance_accuracy(0, largest_share=0.1), "num_examples must be at least 1, got 0"),
         (lambda: chance_accuracy(9, largest_share=0.0), r"largest_share must be in \(0, 1\], got 0.0"),

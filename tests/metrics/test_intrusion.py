@@ -5,8 +5,9 @@ import torch
 from torch import Tensor
 
 from mixscope._random import sample_dirichlet
-from mixscope.metrics import intrusion
-from mixscope.metrics.intrusion import intrusion_rate, label_noise_bound, nearest_examples
+from mixscope.metrics import neighbours
+from mixscope.metrics.intrusion import IntrusionReport, intrusion_rate, label_noise_bound
+from mixscope.metrics.neighbours import nearest_examples
 
 
 def stream(seed: int = 0) -> torch.Generator:
@@ -83,7 +84,7 @@ def test_digits_are_intruded_in_the_middle_and_hardly_at_the_ends() -> None:
 
 @pytest.mark.parametrize("offset", [0.0, 1e4, 1e7])
 def test_nearest_examples_agree_with_differences_one_by_one(offset: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intrusion, "BLOCK_VALUES", 100)  # several blocks
+    monkeypatch.setattr(neighbours, "BLOCK_VALUES", 100)  # several blocks
     examples, queries = normal(60, 5, seed=1) + offset, normal(40, 5, seed=2) + offset
     excluded = torch.randint(60, (40, 3), generator=stream(3))
     assert nearest_examples(queries, examples).tolist() == naive_nearest(queries, examples)
@@ -110,7 +111,7 @@ def test_nothing_changes_under_shift_rotation_scale_relabelling_and_order() -> N
     weights = sample_dirichlet(1.0, (200, 2), generator=stream(9))
     rotation = torch.linalg.qr(normal(6, 6, seed=10))[0]
 
-    def measure(inputs: Tensor, classes: Tensor, order: Tensor) -> intrusion.IntrusionReport:
+    def measure(inputs: Tensor, classes: Tensor, order: Tensor) -> IntrusionReport:
         mixed = (weights[:, :, None] * inputs[members]).sum(dim=1)
         return intrusion_rate(
             mixed[order],
@@ -207,10 +208,13 @@ def call(**changes):
             "must be float of the same size per example, got torch.int64",
         ),
         ({"mixed": torch.full((2, 3), math.nan)}, "mixed must be finite, got 6 NaN"),
-        ({"real_inputs": torch.zeros(0, 3), "real_labels": torch.zeros(0)}, "real_inputs must be at least 1, got 0"),
+        (
+            {"real_inputs": torch.zeros(0, 3), "real_labels": torch.zeros(0)},
+            "real_inputs must hold at least one example, got 0",
+        ),
         ({"real_labels": torch.zeros(4)}, "real_labels must be integers, got torch.float32"),
         ({"member_labels": torch.zeros(2, 2)}, "member_labels must be integers, got torch.float32"),
-        ({"member_labels": torch.zeros(2, 3)}, r"member_labels must have shape \(2, 2\), got \(2, 3\)"),
+        ({"member_labels": torch.zeros(2, 3)}, r"the same shape \(M, P\), got \(2, 3\) and \(2, 2\)"),
         ({"weights": torch.full((2, 2), 0.6)}, "sum to 1, got a smallest weight of 0.6 and a row that is off by 0.2"),
         ({"weights": torch.tensor([[1.5, -0.5]] * 2)}, "got a smallest weight of -0.5"),
         ({"edges": (0.5, 0.5)}, r"edges must be at least two increasing numbers, got \[0.5, 0.5\]"),
@@ -234,5 +238,5 @@ def test_bad_input_is_named(changes, message: str) -> None:
 def test_bad_posteriors_are_named() -> None:
     with pytest.raises(ValueError, match="posteriors must have rows at least 0 that sum to 1"):
         label_noise_bound(torch.eye(2), torch.zeros(2, 2))
-    with pytest.raises(ValueError, match=r"posteriors must have shape \(2, 2\), got \(3, 3\)"):
+    with pytest.raises(ValueError, match=r"targets and posteriors must have the same shape, got \(2, 2\) and \(3, 3\)"):
         label_noise_bound(torch.eye(2), torch.eye(3))

@@ -36,7 +36,7 @@ def test_thirds_written_with_seven_digits_are_shares():
     ("weights", "message"),
     [
         ((), "weights must be a tuple of tuples, one for each blend of the grid, got ()"),
-        ((0.5, 0.5), "weights must be a tuple of tuples"),
+        ((0.5, 0.5), "weights must be a sequence of sequences of numbers, got (0.5, 0.5)"),
         (((),), "weights must be a tuple of tuples"),
         (((0.5, 0.5), (1.0,)), "weights must have rows of one length, got 1 and 2"),
         (((0.5, 0.6),), r"weights must have rows that are at least 0 and sum to 1, got (0.5, 0.6)"),

@@ -194,7 +194,7 @@ def test_bad_input_is_named() -> None:
         fit_mixup_shape(ones[None], ones, ones, num_classes=3)
     with pytest.raises(ValueError, match="x2 must be finite, got 3 NaN"):
         fit_squared_loss_line(ones, ones * math.nan, ones, num_classes=3)
-    with pytest.raises(ValueError, match=r"mixing_weight must lie in \[0, 1\], got values from 2.0 to 2.0"):
+    with pytest.raises(ValueError, match=r"^weights must lie in \[0, 1\], got values from 2.0 to 2.0"):
         fit_unmixed_line(ones, ones, 2 * ones, num_classes=3)
     with pytest.raises(ValueError, match="x1 and x2 must hold a value that is not 0, got 3 points"):
         fit_mixup_channel(0 * ones, 0 * ones, ones, num_classes=3)

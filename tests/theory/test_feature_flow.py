@@ -235,9 +235,9 @@ def test_risk_of_the_right_answer_is_zero_to_the_square_of_rounding() -> None:
     ("features", "targets", "options", "message"),
     [
         (torch.ones(3), torch.ones(3), {}, r"features must have 2 dimensions, got shape \(3,\)"),
-        (torch.ones(3, 2), torch.ones(4), {}, "features and targets must have the same length, got 3 and 4"),
-        (torch.ones(0, 2), torch.ones(0), {}, "num_rows must be at least 1, got 0"),
-        (torch.ones(2, 0), torch.ones(2), {}, "num_features must be at least 1, got 0"),
+        (torch.ones(3, 2), torch.ones(4), {}, "targets must have shape \\(3,\\), got \\(4,\\)"),
+        (torch.ones(0, 2), torch.ones(0), {}, "features must hold at least one example, got 0"),
+        (torch.ones(2, 0), torch.ones(2), {}, "features must hold at least one example, got 0"),
         (torch.full((3, 2), math.nan), torch.ones(3), {}, "features must be finite, got 6 NaN or infinite values"),
         (torch.ones(3, 2), torch.ones(3), {"learning_rate": 0.0}, "learning_rate must be positive and finite, got 0.0"),
         (torch.ones(3, 2), torch.ones(3), {"start": torch.ones(3)}, r"start must have shape \(2,\), got \(3,\)"),
@@ -257,16 +257,18 @@ def test_paths_say_what_is_wrong() -> None:
         flow.at(math.nan)
     with pytest.raises(ValueError, match=r"^learning_rate must be below 2 / mu_max = 4, got 4.0$"):
         flow.after(3)
-    with pytest.raises(ValueError, match=r"^steps must be integers of at least 0, got 0.5$"):
+    with pytest.raises(ValueError, match=r"^steps must be a torch.Tensor or an integer, got 0.5$"):
         flow.after(0.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"^steps must be integers of at least 0, got -1$"):
         flow.after(-1)
-    with pytest.raises(ValueError, match=r"^targets and rows must have the same length, got 3 and 2$"):
+    with pytest.raises(
+        ValueError, match=r"^targets must have shape \(2,\), got \(3,\) \(to fit the rows of the flow\)$"
+    ):
         flow.with_targets(torch.ones(3))
     other = random_feature_flow(torch.ones(1, 1), torch.ones(1)).value
     with pytest.raises(ValueError, match=r"^before and after must have the same number of features, got 2 and 1$"):
         switched_parameters(flow, other, switch_times=torch.zeros(1))
     with pytest.raises(ValueError, match=r"^parameters must have 2 columns, got shape \(3, 1\)$"):
         squared_risk(torch.eye(2), torch.ones(2)).of(torch.ones(3, 1))
-    with pytest.raises(ValueError, match=r"^num_examples must be at least 1, got 0$"):
+    with pytest.raises(ValueError, match=r"^features must hold at least one example, got 0"):
         squared_risk(torch.ones(0, 2), torch.ones(0))

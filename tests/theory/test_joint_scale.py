@@ -175,5 +175,5 @@ def test_bad_input_is_named() -> None:
         etf_threshold(1, UNMIXED)
     with pytest.raises(ValueError, match="classifier_penalty must be positive and finite, got 0"):
         classifier_scale(3, classifier_penalty=0.0, feature_penalty=1.0, law=UNMIXED)
-    with pytest.raises(ValueError, match=r"product_of_penalties must be positive and finite, got 0.0"):
+    with pytest.raises(ValueError, match=r"must have a finite product of at least 1e-200, got 0"):
         classifier_scale(3, classifier_penalty=1e-200, feature_penalty=1e-200, law=UNMIXED)

@@ -271,7 +271,7 @@ def rows(*values: float) -> Tensor:
 @pytest.mark.parametrize(
     ("parts", "weight", "message"),
     [
-        ((rows(1.0), rows(1.0), rows(1.0)), 0.5, "num_classes must be at least 2, got 1"),
+        ((rows(1.0), rows(1.0), rows(1.0)), 0.5, "posteriors must have at least two classes, got shape"),
         (
             (rows(0.5, 0.6), rows(1, 0), rows(1, 0)),
             0.5,
@@ -295,17 +295,21 @@ def test_label_noise_says_what_is_wrong(parts, weight, message: str) -> None:
 
 def test_worlds_and_teachers_say_what_is_wrong() -> None:
     factors, shares = torch.eye(2).expand(2, -1, -1), torch.tensor([0.5, 0.5], dtype=torch.float64)
-    with pytest.raises(ValueError, match=r"^num_classes must be at least 2, got 1$"):
+    with pytest.raises(ValueError, match=r"^means must be of at least two classes, got 1$"):
         round_classes(torch.zeros(1, 2), spread=1.0)
     with pytest.raises(ValueError, match=r"^spread must be positive and finite, got 0.0$"):
         round_classes(torch.zeros(2, 2), spread=0.0)
     with pytest.raises(ValueError, match=r"^means must be finite, got 1 NaN or infinite values$"):
         round_classes(torch.tensor([[0.0], [math.inf]]), spread=1.0)
-    with pytest.raises(ValueError, match=r"^factors must have shape \(2, 3, 3\), got shape \(2, 2, 2\)$"):
+    with pytest.raises(
+        ValueError, match=r"^factors must have shape \(2, 3, 3\), got shape \(2, 2, 2\) \(to fit means\)$"
+    ):
         GaussianClasses(torch.zeros(2, 3), factors, shares)
     with pytest.raises(ValueError, match=r"^factors must be lower triangular with a positive diagonal"):
         GaussianClasses(torch.zeros(2, 2), -factors, shares)
-    with pytest.raises(ValueError, match=r"^shares must be 2 positive numbers that sum to 1, got \[0.5, 0.6\]$"):
+    with pytest.raises(
+        ValueError, match=r"^shares must be 2 positive numbers that sum to 1, got \[0.5, 0.6\] \(to fit means\)$"
+    ):
         GaussianClasses(torch.zeros(2, 2), factors, torch.tensor([0.5, 0.6], dtype=torch.float64))
     with pytest.raises(ValueError, match=r"^inputs must have 2 columns, got shape \(4, 3\)$"):
         OVERLAPPING.posterior(torch.zeros(4, 3))

@@ -188,6 +188,30 @@ def test_the_same_class_rise_is_the_one_of_the_features() -> None:
     assert same_class_rise(6, gain=value.gain) == pytest.approx(value.same_class, rel=1e-15)
 
 
+@pytest.mark.parametrize("num_classes", [2, 3, 6])
+def test_same_class_is_the_logit_above_every_other_class_and_twice_x1_with_two(num_classes: int) -> None:
+    # One free feature under the frame, label 0 alone: Newton's method on the loss itself, no closed form.
+    penalty, scale = 0.05, 1.5
+    frame = simplex_etf(num_classes, num_classes - 1, scale=scale, generator=torch.Generator().manual_seed(0))
+
+    def loss(feature: torch.Tensor) -> torch.Tensor:
+        return -(frame @ feature).log_softmax(dim=0)[0] + penalty / 2 * feature.square().sum()
+
+    feature = torch.zeros(num_classes - 1, dtype=torch.float64)
+    for _ in range(50):
+        slope = torch.autograd.functional.jacobian(loss, feature)
+        bend = torch.autograd.functional.hessian(loss, feature)
+        feature = feature - torch.linalg.solve(bend, slope)
+    logits = frame @ feature
+    value = mixup_features(num_classes, 1.0, feature_penalty=penalty, scale=scale).value
+    others = logits[1:].mean() if num_classes > 2 else logits.mean()
+    # float64: seen 1e-15, allowed 1e-10
+    assert value.same_class == pytest.approx(float(logits[0] - logits[1]), rel=1e-10)
+    assert float(value.x1) == pytest.approx(float(logits[0] - others), rel=1e-10)
+    assert value.same_class == pytest.approx(float(value.x1) * (2 if num_classes == 2 else 1), rel=1e-10)
+    assert value.same_class_length == pytest.approx(float(feature.norm()), rel=1e-10)
+
+
 def test_stopping_early_is_a_returned_fact_and_one_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mixscope.theory.roots.MAX_STEPS", 1)
     with pytest.warns(NotConvergedWarning, match="did not converge: the residual .* after 1 steps") as warned:

@@ -160,7 +160,7 @@ def test_without_decay_the_two_flows_agree():
         ({"times": torch.tensor([2.0, 1.0])}, "times must be positive, increasing and at least one, got"),
         ({"times": torch.tensor([math.nan])}, "times must be finite, got 1 NaN or infinite values"),
         ({"weight_decay": -0.1}, "weight_decay must be at least 0, got -0.1"),
-        ({"feature_decay": math.inf}, "decay must be finite, got 1 NaN or infinite values"),
+        ({"feature_decay": math.inf}, "feature_decay must be at most 1e\\+100, got inf"),
         ({"max_steps": 0}, "max_steps must be at least 1, got 0"),
         ({"max_steps": 2}, "max_steps must reach the first of times, got 2, which end at"),
     ],

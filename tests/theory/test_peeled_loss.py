@@ -105,7 +105,7 @@ def test_points_are_kept_in_float64_and_free_of_their_graph():
     ("weight", "features", "labels", "message"),
     [
         (torch.ones(2), torch.eye(2), [0, 1], r"head_weight must have 2 dimensions, got shape \(2,\)"),
-        (torch.ones(1, 2), torch.eye(2), [0, 0], "num_classes must be at least 2, got 1"),
+        (torch.ones(1, 2), torch.eye(2), [0, 0], "head_weight must have a row for each of at least two classes, got 1"),
         (torch.eye(2), torch.eye(3), [0, 1, 1], "features must have the 2 columns of head_weight, got 3"),
         (torch.eye(2), torch.eye(2), [0, 1, 1], "features and labels must have the same length, got 2 and 3"),
         (torch.eye(2), torch.eye(2), [0, 2], r"labels must lie in \[0, 2\), got values from 0 to 2"),
@@ -134,7 +134,7 @@ def test_points_that_make_no_sense_are_refused(weight, features, labels, message
             lambda: log_loss_bound(math.nan, num_classes=2, num_per_class=1),
             "squared_norm must be at least 0 and finite",
         ),
-        (lambda: gaussian_start([3], dim=2, generator=seeded()), "num_classes must be at least 2, got 1"),
+        (lambda: gaussian_start([3], dim=2, generator=seeded()), "class_counts must be of at least two classes, got 1"),
         (lambda: gaussian_start([3, 0], dim=2, generator=seeded()), r"class_counts must be at least 1, got \[3, 0\]"),
         (lambda: gaussian_start([3, 1], dim=0, generator=seeded()), "dim must be at least 1, got 0"),
         (

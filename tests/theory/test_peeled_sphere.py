@@ -143,7 +143,7 @@ def test_below_k_minus_one_dimensions_the_bound_is_out_of_reach(size, gap):
         ),
         (
             lambda: minimize_on_sphere([2], dim=2, squared_norm=1.0, generator=seeded()),
-            "num_classes must be at least 2",
+            "class_counts must be of at least two classes",
         ),
         (
             lambda: minimize_on_sphere([1, 1], dim=2, squared_norm=1.0, num_starts=0, generator=seeded()),

@@ -49,7 +49,7 @@ def test_every_predicted_metric_is_measured_from_the_given_time_on():
     rates = collapse_rates(record, first_log_time=100.0)
     assert list(rates) == list(PREDICTED_RATES)
     assert {rate.num_points for rate in rates.values()} == {int((record.log_times >= 100).sum())}
-    with pytest.raises(ValueError, match="positions must be at least 10 points, got 0"):
+    with pytest.raises(ValueError, match="first_log_time must leave at least 10 records, got 0 of them"):
         collapse_rates(record, first_log_time=1000.0)
 
 

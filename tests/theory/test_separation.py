@@ -165,11 +165,11 @@ def test_a_generic_point_is_no_kkt_point_and_rotation_does_not_matter():
     [
         (lambda: separation_optimum(1, 5), "num_classes must be at least 2, got 1"),
         (lambda: separation_optimum(3, 0), "num_per_class must be at least 1, got 0"),
-        (lambda: imbalanced_separation_optimum([4]), "num_classes must be at least 2, got 1"),
+        (lambda: imbalanced_separation_optimum([4]), "class_counts must be of at least two classes, got 1"),
         (lambda: imbalanced_separation_optimum([4, 0]), r"class_counts must be at least 1, got \[4, 0\]"),
         (
             lambda: separation_point([1] * 4, dim=2, generator=seeded()),
-            "dim must be at least num_classes - 1 = 3, got 2",
+            "dim must be at least the classes of class_counts less one, 3, got 2",
         ),
         (lambda: square_point(0, dim=2), "num_per_class must be at least 1, got 0"),
         (lambda: square_point(1, dim=1), "dim must be at least 2, got 1"),

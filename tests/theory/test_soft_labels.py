@@ -217,7 +217,7 @@ def test_slopes_of_the_rises_are_their_difference_quotients(num_classes: int) ->
 
 def test_bad_labels_are_named() -> None:
     with pytest.raises(
-        ValueError, match=r"label_values must sum to 1 over the classes, got labels that are off by 0.2"
+        ValueError, match=r"label_values times counts must sum to 1 over the classes, got labels that are off by 0.2"
     ):
         soft_label_logits(torch.tensor([[0.5, 0.3]]), num_classes=3, gain=1.0)
     with pytest.raises(ValueError, match=r"label_values must be at least 0, got -0.5"):
@@ -244,5 +244,7 @@ def test_the_gain_says_what_does_not_fit() -> None:
         logit_gain(3, feature_penalty=-1.0, scale=1.0)
     with pytest.raises(ValueError, match="scale must be positive and finite, got nan"):
         logit_gain(3, feature_penalty=1.0, scale=math.nan)
-    with pytest.raises(ValueError, match="logit_gain must be positive and finite, got inf"):
+    with pytest.raises(
+        ValueError, match="feature_penalty and scale must give a logit gain that is positive and finite, got inf"
+    ):
         logit_gain(3, feature_penalty=1e-300, scale=1e300)

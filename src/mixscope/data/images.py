@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mixscope._errors import UserError
+from mixscope._kinds import checked
 from mixscope.data.splits import balanced_subset
 
 # Pixels counted at a time: the copy of a chunk stays in the processor's cache, whatever the size of the set.
@@ -118,6 +119,7 @@ class ImageData:
         tensors = {name: getattr(self, name).to(device) for name in TENSOR_NAMES}
         return replace(self, **tensors)
 
+    @checked
     def subset(self, size: int, *, generator: torch.Generator) -> "ImageData":
         """Return the data with a class-balanced random part of the training images; the test part stays whole.
 
@@ -130,6 +132,7 @@ class ImageData:
         """
         return self._balanced("train", "training", size, generator)
 
+    @checked
     def test_subset(self, size: int, *, generator: torch.Generator) -> "ImageData":
         """Return the data with a class-balanced random part of the test images; the training part stays whole.
 

@@ -4,8 +4,10 @@ import torch
 from torch import Tensor
 
 from mixscope._checks import check_at_least, check_labels
+from mixscope._kinds import checked
 
 
+@checked
 def flip_labels(labels: Tensor, *, share: float, num_classes: int, generator: torch.Generator) -> Tensor:
     """Replace a share of the labels by another class, drawn uniformly from the K - 1 others.
 

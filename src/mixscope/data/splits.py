@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from mixscope._errors import UserError
+from mixscope._kinds import checked
 
 
+@checked
 def stratified_split(labels: Tensor, test_size: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Split examples into a training and a test part with the classes in the same proportions.
 
@@ -51,6 +53,7 @@ def stratified_split(labels: Tensor, test_size: float, generator: torch.Generato
     return (~in_test).nonzero()[:, 0], in_test.nonzero()[:, 0]
 
 
+@checked
 def balanced_subset(labels: Tensor, size: int, num_classes: int, generator: torch.Generator) -> Tensor:
     """Choose `size` random examples, the same number of every class.
 
@@ -89,6 +92,7 @@ def balanced_subset(labels: Tensor, size: int, num_classes: int, generator: torc
     return torch.cat(rows).sort().values
 
 
+@checked
 def unlabelled_rows(
     labels: Tensor,
     labelled: Tensor,

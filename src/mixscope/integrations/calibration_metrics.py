@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from mixscope._kinds import checked
 from mixscope.integrations.streaming_metric import InstrumentMetric, ordinary_tensors
 from mixscope.metrics.calibration import NUM_BINS, CalibrationBins
 
@@ -12,6 +13,7 @@ _SUMS = ("counts", "confidence_sums", "correct_sums")
 class BinnedCalibration(InstrumentMetric[CalibrationBins]):
     """What the calibration metrics share. Those with the same bins are fed once in a `MetricCollection`."""
 
+    @checked
     def __init__(self, num_bins: int = NUM_BINS) -> None:
         """Start with no examples.
 
@@ -37,6 +39,7 @@ class BinnedCalibration(InstrumentMetric[CalibrationBins]):
         """Return the bins with these sums."""
         return CalibrationBins.from_state(dict(zip(_SUMS, gathered.unbind(), strict=True)))
 
+    @checked
     def update(self, probabilities: Tensor, labels: Tensor) -> None:
         """Add a batch.
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mixscope._kinds import checked
 from mixscope.integrations.streaming_metric import ExactMetric, Head, InstrumentMetric, ordinary_tensors
 from mixscope.metrics.collapse import CollapseReport, neural_collapse
 from mixscope.metrics.nearest_mean import NearestMeanCounts
@@ -37,6 +38,7 @@ class NeuralCollapse(InstrumentMetric[ClassStatistics]):
 
     higher_is_better = None
 
+    @checked
     def __init__(self, head: nn.Linear) -> None:
         """Measure the features that enter a head.
 
@@ -65,6 +67,7 @@ class NeuralCollapse(InstrumentMetric[ClassStatistics]):
         layer = self._head.layer
         return _read(gathered, num_classes=layer.out_features, dim=layer.in_features)
 
+    @checked
     def update(self, features: Tensor, labels: Tensor) -> None:
         """Add a batch of the features that enter the head.
 
@@ -162,6 +165,7 @@ class NearestClassMean(ExactMetric):
     higher_is_better = None
     agreements: Tensor
 
+    @checked
     def __init__(self, head: nn.Linear) -> None:
         """Compare with a head.
 
@@ -176,6 +180,7 @@ class NearestClassMean(ExactMetric):
         # mismatches, right by the nearest mean, right by the head, examples
         self.add_state("agreements", torch.zeros(4, dtype=torch.float64), dist_reduce_fx="sum")
 
+    @checked
     def update(self, features: Tensor, labels: Tensor, class_means: Tensor) -> None:
         """Add a batch.
 

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
 
 from mixscope._checks import check_at_least
+from mixscope._kinds import checked
 from mixscope._random import named_generator
 from mixscope.capturing import capture
 from mixscope.integrations.training_examples import Batch, Examples, check_transfer, choose_examples
@@ -43,6 +44,7 @@ class MixscopeCallback(Callback):
         []
     """
 
+    @checked
     def __init__(
         self,
         *,
@@ -69,11 +71,9 @@ class MixscopeCallback(Callback):
             seed: Names the choice of examples and the blends.
 
         Raises:
-            ValueError: If every or max_examples is below 1, or sites is a string.
+            ValueError: If every or max_examples is below 1.
         """
         check_at_least(1, every=every, max_examples=max_examples)
-        if isinstance(sites, str):
-            raise ValueError(f"sites must be a sequence of names, got the string {sites!r}")
         self.every = every
         self.head = head
         self.sites = tuple(sites)

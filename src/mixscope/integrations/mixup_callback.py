@@ -5,6 +5,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from mixscope._checks import check_at_least, check_labels
+from mixscope._kinds import checked
 from mixscope._random import named_generator
 from mixscope.integrations.training_examples import describe, is_pair
 from mixscope.mixing.catalogue import MixingScheme
@@ -30,6 +31,7 @@ class MixupCallback(Callback):
         >>> callback = MixupCallback(Mixup(alpha=1.0), num_classes=10, off_after=150)  # Trainer(callbacks=[callback])
     """
 
+    @checked
     def __init__(self, scheme: MixingScheme, *, num_classes: int, off_after: int | None = None, seed: int = 0) -> None:
         """Choose what to mix.
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mixscope.capturing import check_not_empty, draw_for_inputs, on_device_of, pair_of
+from mixscope._checks import check_finite, check_shape, naming, pair_of
+from mixscope._kinds import checked
+from mixscope.capturing import check_not_empty, draw_for_inputs, on_device_of
 from mixscope.measuring.collapse import linear_head
 from mixscope.metrics.blend_sums import column_sums
 from mixscope.metrics.channels import ChannelReport, mixed_feature_geometry
@@ -36,6 +38,7 @@ class BlendedFeatures:
     labels: Tensor
 
 
+@checked
 def measure_linearity(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],
@@ -83,6 +86,7 @@ def measure_linearity(
     """
     check_sites(model, sites)
     check_pooled(sites, average_pooled)
+    source = "batches" if feature_means is None else "batches and feature_means"
     if not sites:
         raise ValueError("sites must name at least one place in the model, got none")
     readers = {site: pooled_rows if site in average_pooled else flat_rows for site in sites}
@@ -96,7 +100,8 @@ def measure_linearity(
     for site in sites:
         if site not in feature_means:
             raise ValueError(f"feature_means must have every site, got none of {site!r}")
-    meters = {site: NonlinearityMeter(feature_means[site]) for site in sites}
+    with naming("feature_means"):
+        meters = {site: NonlinearityMeter(feature_means[site]) for site in sites}
 
     for inputs, _, mixture in _with_blends(model, batches, mixing, generator):
         if mixture.mask is not None:
@@ -104,12 +109,14 @@ def measure_linearity(
 
         def feed(value: Tensor, site: str, mixture: Mixture = mixture, num_rows: int = len(inputs)) -> None:
             clean, mixed = readers[site](value, site=site, num_rows=num_rows).chunk(2)
-            meters[site].update(mixed, clean, mixture.members, mixture.weights)
+            with naming(f"{source} at site {site!r}"):
+                meters[site].update(mixed, clean, mixture.members, mixture.weights)
 
         forward_watched(model, inputs, {site: _at(site, feed) for site in sites})
     return {site: meter.report() for site, meter in meters.items()}
 
 
+@checked
 def capture_blends(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],
@@ -154,6 +161,7 @@ def capture_blends(
     )
 
 
+@checked
 def measure_channels(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],
@@ -183,7 +191,10 @@ def measure_channels(
     """
     linear = linear_head(model, head)
     blends = capture_blends(model, batches, site=f"{head}{INPUT_SUFFIX}", mixing=mixing, generator=generator)
-    return channels_of(blends, linear, class_means)
+    check_shape((linear.out_features, linear.in_features), of=f"head {head!r}", class_means=class_means)
+    check_finite(class_means=class_means)
+    with naming("batches"):
+        return channels_of(blends, linear, class_means)
 
 
 def channels_of(blends: BlendedFeatures, linear: nn.Linear, class_means: Tensor) -> ChannelReport:

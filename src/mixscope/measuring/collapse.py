@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mixscope._checks import nearest
+from mixscope._checks import check_shape, naming, nearest
+from mixscope._kinds import checked
 from mixscope.capturing import capture_batches
 from mixscope.measuring.predictions import PredictionMeter
 from mixscope.metrics.calibration import Reliability
@@ -39,6 +40,7 @@ class Look:
     reliability: Reliability
 
 
+@checked
 @torch.inference_mode(False)  # so that what is summed up can be added to, also where the caller is in inference mode
 def look_at(
     model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, head: str, class_means: Tensor | None = None
@@ -66,6 +68,8 @@ def look_at(
     bias = None if linear.bias is None else measurable(linear.bias.detach())
     shape, device = (linear.out_features, linear.in_features), weight.device
     statistics, predictions = ClassStatistics(*shape, device=device), PredictionMeter()
+    if class_means is not None:
+        check_shape(shape, of=f"head {head!r}", class_means=class_means)
     known = None if class_means is None else NearestMeanCounts(class_means.to(device), weight, bias)
     kept: list[tuple[Tensor, Tensor]] = []
     for batch in capture_batches(model, batches, sites=(site,)):
@@ -75,10 +79,11 @@ def look_at(
                 f"head {head!r} must turn one row of {linear.in_features} features per example into the model's "
                 f"{batch.logits.shape[1]} logits, got rows of {features.shape[1]} and {linear.out_features} outputs"
             )
-        if not statistics.num_examples:
+        if len(features) and not statistics.num_examples:
             _check_head_gives_logits(features, batch.logits, weight, bias, head=head)
-        statistics.update(features, labels)
-        predictions.update(batch.logits, labels)
+        with naming("batches"):
+            statistics.update(features, labels)
+            predictions.update(batch.logits, labels)
         if known is None:
             kept.append((features, labels))
         else:
@@ -105,6 +110,7 @@ def _check_head_gives_logits(
         )
 
 
+@checked
 def measure_collapse(
     model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, head: str, class_means: Tensor | None = None
 ) -> CollapseReport:
@@ -142,6 +148,7 @@ def collapse_of(look: Look, linear: nn.Linear) -> CollapseReport:
     return replace(report, nc4_mismatch=counts.mismatch, nearest_mean_accuracy=counts.accuracy)
 
 
+@checked
 def linear_head(model: nn.Module, head: str) -> nn.Linear:
     """Return the linear classifier of that name.
 

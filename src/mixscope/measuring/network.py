@@ -1,12 +1,13 @@
 """Everything about one network in one call, keyed as in the metrics' catalogue."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
 
+from mixscope._checks import naming
+from mixscope._kinds import checked
 from mixscope.measuring.blends import CHANNEL_MIXING, BlendedFeatures, capture_blends, channels_of, measure_linearity
 from mixscope.measuring.collapse import collapse_of, linear_head, look_at
 from mixscope.metrics.calibration import Reliability
@@ -42,6 +43,7 @@ class NetworkMeasurement:
     linearity: dict[str, NonlinearityReport]
 
 
+@checked
 def examine_network(
     model: nn.Module,
     *,
@@ -94,7 +96,7 @@ def examine_network(
         given = "sites alone" if sites else "linearity_batches alone"
         raise ValueError(f"sites and linearity_batches must be given together, got {given}")
     linear = linear_head(model, head)
-    with _named("train_batches"):
+    with naming("train_batches"):
         train = look_at(model, train_batches, head=head, class_means=class_means)
         collapse = collapse_of(train, linear)
     means = train.statistics.means
@@ -102,7 +104,7 @@ def examine_network(
     values |= {"train/accuracy_clean": train.predictions.accuracy, "train/loss_clean": train.predictions.nll}
     reliability, blends, linearity = None, None, {}
     if test_batches is not None:
-        with _named("test_batches"):
+        with naming("test_batches"):
             test = look_at(model, test_batches, head=head, class_means=means)
         reliability = test.reliability
         values |= calibration_values(test.predictions)
@@ -111,11 +113,11 @@ def examine_network(
         values["nc_test/nearest_mean_accuracy"] = test.nearest_mean.accuracy
     if pair_batches is not None and generator is not None:
         site = f"{head}{INPUT_SUFFIX}"
-        with _named("pair_batches"):
+        with naming("pair_batches"):
             blends = capture_blends(model, pair_batches, site=site, mixing=pair_mixing, generator=generator)
-        values |= _prefixed("channels", asdict(channels_of(blends, linear, means)))
+            values |= _prefixed("channels", asdict(channels_of(blends, linear, means)))
     if linearity_batches is not None and generator is not None:
-        with _named("linearity_batches"):
+        with naming("linearity_batches"):
             linearity = measure_linearity(
                 model,
                 linearity_batches,
@@ -128,6 +130,7 @@ def examine_network(
     return NetworkMeasurement(values, means, reliability, blends, linearity)
 
 
+@checked
 def measure_network(
     model: nn.Module,
     *,
@@ -170,15 +173,7 @@ def measure_network(
     ).values
 
 
-@contextmanager
-def _named(argument: str) -> Iterator[None]:
-    """Say which of several batches an error is about."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{argument}: {error}") from error
-
-
+@checked
 def calibration_values(report: CalibrationReport) -> dict[str, float]:
     """Return the numbers of a report by their catalogue keys, "test/..."."""
     values = {f"test/{name}": float(value) for name, value in report.as_dict().items()}
@@ -186,6 +181,7 @@ def calibration_values(report: CalibrationReport) -> dict[str, float]:
     return values | {"test/error": 1 - report.accuracy}
 
 
+@checked
 def linearity_values(reports: Mapping[str, NonlinearityReport]) -> dict[str, float]:
     """Return the numbers of reports by their catalogue keys, "linearity/SITE/..."."""
     return {

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from mixscope._checks import naming
+from mixscope._kinds import checked
 from mixscope.capturing import capture_batches
 from mixscope.metrics.calibration import CalibrationBins, Reliability
 from mixscope.metrics.calibration_report import CalibrationReport
@@ -27,6 +29,7 @@ class PredictionMeter:
         self._confidences: list[Tensor] = []
         self._correct: list[Tensor] = []
 
+    @checked
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Add a batch. When it raises, nothing has changed.
 
@@ -75,6 +78,7 @@ class PredictionMeter:
         )
 
 
+@checked
 def measure_calibration(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> CalibrationReport:
     """Measure accuracy, loss and calibration of a model in one pass.
 
@@ -96,5 +100,6 @@ def measure_calibration(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor
     """
     meter = PredictionMeter()
     for batch in capture_batches(model, batches):
-        meter.update(batch.logits, batch.labels)
+        with naming("batches"):
+            meter.update(batch.logits, batch.labels)
     return meter.report()

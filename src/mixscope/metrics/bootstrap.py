@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_finite, check_ndim, check_same_length
+from mixscope._checks import check_at_least, check_finite, check_ndim, check_not_empty, check_same_length, check_size
+from mixscope._kinds import checked, describe
 
 NUM_RESAMPLES = 2000  # Efron and Tibshirani 1993 ask for 1000 or more for the ends of a 95 % interval.
 LEVEL = 0.95
@@ -33,6 +35,7 @@ class Interval:
     num_samples: int | None = None
 
 
+@checked
 def percentile_interval(
     value: float, resampled: Tensor, *, level: float = LEVEL, num_samples: int | None = None
 ) -> Interval:
@@ -54,10 +57,12 @@ def percentile_interval(
         >>> percentile_interval(2.0, torch.arange(101.0), level=0.5)
         Interval(value=2.0, low=25.0, high=75.0, level=0.5, num_samples=None)
     """
+    _check_number(value, num_samples)
     low, high = _ends(resampled, level)
     return Interval(value, low, high, level, num_samples)
 
 
+@checked
 def reflected_interval(
     value: float, resampled: Tensor, *, level: float = LEVEL, num_samples: int | None = None
 ) -> Interval:
@@ -79,10 +84,12 @@ def reflected_interval(
         >>> reflected_interval(40.0, torch.arange(101.0), level=0.5)
         Interval(value=40.0, low=5.0, high=55.0, level=0.5, num_samples=None)
     """
+    _check_number(value, num_samples)
     low, high = _ends(resampled, level)
     return Interval(value, 2 * value - high, 2 * value - low, level, num_samples)
 
 
+@checked
 def bootstrap_interval(
     values: Tensor,
     statistic: Callable[[Tensor], Tensor],
@@ -97,7 +104,7 @@ def bootstrap_interval(
         values: (S, ...) float, one row per sample (a seed's number, or its whole curve), S at least 1.
         statistic: Takes (R, S, ...) float64, R resampled sets, and returns (R,).
         generator: A CPU generator; the same one gives the same interval.
-        num_resamples: At least 1. Resamples are made in blocks of bounded memory.
+        num_resamples: From 1 to a million. Resamples are made in blocks of bounded memory.
         level: In (0, 1).
 
     Returns:
@@ -117,8 +124,9 @@ def bootstrap_interval(
         (2.0, 1.0, 6.0)
     """
     check_level(level)
-    check_at_least(1, num_resamples=num_resamples, num_samples=values.shape[0] if values.ndim else 0)
+    check_size(1, num_resamples=num_resamples)
     check_finite(values=values)
+    check_not_empty(values=values)
     data = values.detach().to("cpu", torch.float64)
     num = len(data)
     value = _checked(statistic(data[None]), 1)
@@ -130,6 +138,7 @@ def bootstrap_interval(
     return percentile_interval(float(value), torch.cat(parts), level=level, num_samples=num)
 
 
+@checked
 def mean_interval(
     values: Tensor, *, generator: torch.Generator, num_resamples: int = NUM_RESAMPLES, level: float = LEVEL
 ) -> Interval:
@@ -158,6 +167,7 @@ def mean_interval(
     )
 
 
+@checked
 def student_interval(values: Tensor, *, level: float = LEVEL) -> Interval:
     """Return the mean of a few samples with Student's interval: mean -+ t s / sqrt(S).
 
@@ -190,6 +200,7 @@ def student_interval(values: Tensor, *, level: float = LEVEL) -> Interval:
     return Interval(mean, mean - reach, mean + reach, level, num)
 
 
+@checked
 def paired_difference_interval(first: Tensor, second: Tensor, *, level: float = LEVEL) -> Interval:
     """Return the mean of first - second with Student's interval, paired sample by sample.
 
@@ -216,6 +227,7 @@ def paired_difference_interval(first: Tensor, second: Tensor, *, level: float = 
     return student_interval(ours - theirs, level=level)
 
 
+@checked
 def resampled_means(columns: Tensor, *, generator: torch.Generator, num_resamples: int = NUM_RESAMPLES) -> Tensor:
     """Return the means of every column over resampled rows.
 
@@ -235,8 +247,9 @@ def resampled_means(columns: Tensor, *, generator: torch.Generator, num_resample
     """
     check_ndim(2, columns=columns)
     check_finite(columns=columns)
+    check_size(1, num_resamples=num_resamples)
+    check_not_empty(columns=columns)
     num = len(columns)
-    check_at_least(1, num_resamples=num_resamples, num_samples=num)
     data = columns.detach().to("cpu", torch.float64)
     size = max(1, BLOCK_DRAWS // num)
     parts = []
@@ -255,10 +268,17 @@ def check_level(level: float) -> None:
         raise ValueError(f"level must lie in (0, 1), got {level}")
 
 
+def _check_number(value: float, num_samples: int | None) -> None:
+    if math.isnan(value):
+        raise ValueError("value must be a number, got nan")
+    if num_samples is not None:
+        check_at_least(1, num_samples=num_samples)
+
+
 def _ends(resampled: Tensor, level: float) -> tuple[float, float]:
     check_level(level)
     check_ndim(1, resampled=resampled)
-    check_at_least(1, num_resamples=len(resampled))
+    check_not_empty(resampled=resampled)
     if resampled.isnan().any():
         raise ValueError(f"resampled must not hold NaN, got {int(resampled.isnan().sum())}")
     shares = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
@@ -266,7 +286,10 @@ def _ends(resampled: Tensor, level: float) -> tuple[float, float]:
     return low, high
 
 
-def _checked(values: Tensor, num: int) -> Tensor:
-    if tuple(values.shape) != (num,):
-        raise ValueError(f"statistic must return one number per resample, shape ({num},), got {tuple(values.shape)}")
+def _checked(values: Any, num: int) -> Tensor:
+    if not isinstance(values, Tensor) or tuple(values.shape) != (num,):
+        got = describe(values)
+        raise ValueError(
+            f"statistic must return one number per resample of values, a tensor of shape ({num},), got {got}"
+        )
     return values.to(torch.float64)

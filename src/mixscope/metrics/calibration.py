@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least
+from mixscope._checks import check_size
+from mixscope._kinds import checked
 from mixscope.metrics.predictions import bin_positions, check_logits, check_probabilities, top_label
 from mixscope.metrics.running_sums import RunningSums
 
@@ -54,18 +55,20 @@ class CalibrationBins:
         (0.375, 0.375)
     """
 
+    @checked
     def __init__(self, num_bins: int = NUM_BINS) -> None:
         """Start with no examples.
 
         Args:
-            num_bins: At least 1.
+            num_bins: From 1 to a million.
 
         Raises:
-            ValueError: If num_bins is below 1.
+            ValueError: If num_bins is out of range.
         """
-        check_at_least(1, num_bins=num_bins)
+        check_size(1, num_bins=num_bins)
         self._sums = RunningSums(_NAMES, (num_bins,))
 
+    @checked
     def update(self, probabilities: Tensor, labels: Tensor) -> None:
         """Add a batch. When it raises, nothing has changed.
 
@@ -78,6 +81,7 @@ class CalibrationBins:
         """
         self._sums.add_probabilities(probabilities, labels, self._sum_probabilities)
 
+    @checked
     def update_logits(self, logits: Tensor, labels: Tensor) -> None:
         """Add a batch by its logits: the probabilities are their softmax in float64. When it raises, nothing changed.
 
@@ -90,6 +94,7 @@ class CalibrationBins:
         """
         self._sums.add_logits(logits, labels, self._sum_logits)
 
+    @checked
     def merge(self, other: "CalibrationBins") -> None:
         """Add everything another instance has seen. `other` is left as it was.
 
@@ -112,6 +117,7 @@ class CalibrationBins:
         return self._sums.read()
 
     @classmethod
+    @checked
     def from_state(cls, state: Mapping[str, Tensor]) -> "CalibrationBins":
         """Return the bins whose `state` is given.
 
@@ -217,6 +223,7 @@ class CalibrationBins:
         return sums["counts"], sums["confidence_sums"], sums["correct_sums"]
 
 
+@checked
 def expected_calibration_error(probabilities: Tensor, labels: Tensor, *, num_bins: int = NUM_BINS) -> float:
     """Return the top-label expected calibration error with equal-width bins (low, high].
 
@@ -245,6 +252,7 @@ def expected_calibration_error(probabilities: Tensor, labels: Tensor, *, num_bin
     return bins.expected_calibration_error
 
 
+@checked
 def expected_calibration_error_from_logits(logits: Tensor, labels: Tensor, *, num_bins: int = NUM_BINS) -> float:
     """Return the `expected_calibration_error` of softmax(logits), taken in float64.
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least
+from mixscope._checks import check_not_empty, check_numbers, check_size
+from mixscope._kinds import checked
 from mixscope.metrics.bootstrap import (
     BLOCK_DRAWS,
     LEVEL,
@@ -16,14 +17,7 @@ from mixscope.metrics.bootstrap import (
     resampled_means,
 )
 from mixscope.metrics.calibration import NUM_BINS
-from mixscope.metrics.predictions import (
-    bin_positions,
-    check_logits,
-    check_not_empty,
-    check_probabilities,
-    row_blocks,
-    top_label,
-)
+from mixscope.metrics.predictions import bin_positions, check_logits, check_probabilities, row_blocks, top_label
 
 
 @dataclass(frozen=True)
@@ -58,6 +52,7 @@ class CalibrationIntervals:
     signed_gap: Interval
 
 
+@checked
 def calibration_intervals(
     logits: Tensor,
     labels: Tensor,
@@ -101,6 +96,7 @@ def calibration_intervals(
     return _intervals(torch.cat(parts), None, generator, num_bins, num_resamples, level)
 
 
+@checked
 def calibration_intervals_from_probabilities(
     probabilities: Tensor,
     labels: Tensor,
@@ -162,8 +158,9 @@ def _intervals(
     num_resamples: int,
     level: float,
 ) -> CalibrationIntervals:
-    check_at_least(1, num_bins=num_bins, num_resamples=num_resamples)
+    check_size(1, num_bins=num_bins, num_resamples=num_resamples)
     num = len(columns)
+    check_numbers(max(num, num_resamples), num_bins, num_bins=num_bins, num_resamples=num_resamples)
     confidence, is_right = columns[:, 0], columns[:, 1]
     # In the precision the probabilities came in, so that the bins are those of `CalibrationBins`.
     position = bin_positions(confidence if dtype is None else confidence.to(dtype), num_bins=num_bins)

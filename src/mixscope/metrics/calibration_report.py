@@ -5,10 +5,12 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from mixscope._checks import check_not_empty, naming
+from mixscope._kinds import checked
 from mixscope.metrics.calibration import NUM_BINS, CalibrationBins
 from mixscope.metrics.classwise_calibration import ClasswiseCalibration
 from mixscope.metrics.equal_mass import equal_mass_reliability, error_of_reliability
-from mixscope.metrics.predictions import check_logits, check_not_empty, row_blocks
+from mixscope.metrics.predictions import check_logits, row_blocks
 from mixscope.metrics.scores import ProperScores
 from mixscope.metrics.temperature import TemperatureFit, fit_temperature, temperature_scaled
 
@@ -59,6 +61,7 @@ class TemperatureReport:
     after: CalibrationReport
 
 
+@checked
 @torch.no_grad()
 def calibration_report(logits: Tensor, labels: Tensor, *, num_bins: int = NUM_BINS) -> CalibrationReport:
     """Measure every scalar of the calibration of softmax(logits), taken in float64.
@@ -105,6 +108,7 @@ def calibration_report(logits: Tensor, labels: Tensor, *, num_bins: int = NUM_BI
     )
 
 
+@checked
 def calibration_after_temperature(
     fit_logits: Tensor, fit_labels: Tensor, logits: Tensor, labels: Tensor, *, num_bins: int = NUM_BINS
 ) -> TemperatureReport:
@@ -130,7 +134,8 @@ def calibration_after_temperature(
         >>> round(report.before.ece, 3), round(report.after.ece, 3), round(report.fit.temperature, 3)
         (0.232, 0.0, 3.641)
     """
-    fit = fit_temperature(fit_logits, fit_labels)
+    with naming("fit_logits and fit_labels"):
+        fit = fit_temperature(fit_logits, fit_labels)
     before = calibration_report(logits, labels, num_bins=num_bins)
     if logits.shape[1] != fit_logits.shape[1]:
         raise ValueError(f"logits must have the {fit_logits.shape[1]} classes of fit_logits, got {logits.shape[1]}")

@@ -32,6 +32,8 @@ def find_metric(key: str) -> MetricEntry:
         >>> find_metric("linearity/block1/floor").title
         'Floor of the non-linearity'
     """
+    if not isinstance(key, str):
+        raise ValueError(f"key must be a string, got a {type(key).__name__}")
     parts = key.split("/")
     short = f"{parts[0]}/{parts[-1]}" if parts[0] == "linearity" else key
     if short not in _BY_KEY:

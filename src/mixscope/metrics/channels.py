@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_finite, check_labels, check_ndim, check_same_length
+from mixscope._checks import check_finite, check_labels, check_ndim, check_same_length, check_shape
+from mixscope._kinds import checked
 from mixscope.simplex import center_rows
 
 # By the smaller of the two weights: below 0.1, from 0.1 to 0.3, above 0.3 (the last is |weight - 1/2| < 0.2).
@@ -60,6 +61,7 @@ class ChannelReport:
     ratio_middle_to_same: float
 
 
+@checked
 def mixed_feature_geometry(
     mixed: Tensor, members: Tensor, weights: Tensor, member_labels: Tensor, class_means: Tensor, head_weight: Tensor
 ) -> ChannelReport:
@@ -101,11 +103,13 @@ def mixed_feature_geometry(
     check_ndim(2, mixed=mixed, member_labels=member_labels, class_means=class_means, head_weight=head_weight)
     check_same_length(mixed=mixed, members=members, weights=weights, member_labels=member_labels)
     num_pairs, dim = mixed.shape
-    _check_shape((num_pairs, 2, dim), members=members)
-    _check_shape((num_pairs,), weights=weights)
-    _check_shape((num_pairs, 2), member_labels=member_labels)
-    _check_shape((len(head_weight), dim), class_means=class_means, head_weight=head_weight)
-    check_labels(member_labels.flatten(), num_classes=len(head_weight), name="member_labels")
+    check_shape((num_pairs, 2, dim), of="mixed", members=members)
+    check_shape((num_pairs,), of="mixed", weights=weights)
+    check_shape((num_pairs, 2), of="mixed", member_labels=member_labels)
+    check_shape((len(head_weight), dim), of="mixed and head_weight", class_means=class_means, head_weight=head_weight)
+    if len(head_weight) < 2:
+        raise ValueError(f"head_weight must have a row for each of at least two classes, got {len(head_weight)}")
+    _check_classes(member_labels, head_weight, name="member_labels")
     check_finite(mixed=mixed, members=members, weights=weights, class_means=class_means, head_weight=head_weight)
     if num_pairs and not 0 <= float(weights.min()) <= float(weights.max()) <= 1:
         raise ValueError(f"weights must lie in [0, 1], got from {float(weights.min())} to {float(weights.max())}")
@@ -147,6 +151,7 @@ def mixed_feature_geometry(
     )
 
 
+@checked
 def classifier_coordinates(features: Tensor, head_weight: Tensor, labels_pair: Tensor) -> tuple[Tensor, Tensor]:
     """Return how far each feature lies along the classifiers of its two classes.
 
@@ -163,7 +168,7 @@ def classifier_coordinates(features: Tensor, head_weight: Tensor, labels_pair: T
         x1 and x2, each (N,) float64, in nats.
 
     Raises:
-        ValueError: If shapes do not fit, or a label is outside [0, K).
+        ValueError: If shapes do not fit, a value is not finite, or a label is outside [0, K).
 
     Example:
         >>> x1, x2 = classifier_coordinates(torch.tensor([[3.0, 1.0, 0.0]]), torch.eye(3), torch.tensor([[0, 1]]))
@@ -172,9 +177,10 @@ def classifier_coordinates(features: Tensor, head_weight: Tensor, labels_pair: T
     """
     check_ndim(2, features=features, head_weight=head_weight, labels_pair=labels_pair)
     check_same_length(features=features, labels_pair=labels_pair)
-    _check_shape((len(head_weight), features.shape[1]), head_weight=head_weight)
-    _check_shape((len(features), 2), labels_pair=labels_pair)
-    check_labels(labels_pair.flatten(), num_classes=len(head_weight), name="labels_pair")
+    check_shape((len(head_weight), features.shape[1]), of="features", head_weight=head_weight)
+    check_shape((len(features), 2), of="features", labels_pair=labels_pair)
+    _check_classes(labels_pair, head_weight, name="labels_pair")
+    check_finite(features=features, head_weight=head_weight)
     classifier = center_rows(head_weight.detach().to(features.device, torch.float64))
     logits = features.detach().to(torch.float64) @ classifier.T
     pair = labels_pair.to(logits.device).long()
@@ -185,10 +191,9 @@ def classifier_coordinates(features: Tensor, head_weight: Tensor, labels_pair: T
     return x1, x2
 
 
-def _check_shape(shape: tuple[int, ...], **tensors: Tensor) -> None:
-    for name, tensor in tensors.items():
-        if tuple(tensor.shape) != shape:
-            raise ValueError(f"{name} must have shape {shape}, got {tuple(tensor.shape)}")
+def _check_classes(labels: Tensor, head_weight: Tensor, *, name: str) -> None:
+    because = f"head_weight has {len(head_weight)} rows"
+    check_labels(labels.flatten(), num_classes=len(head_weight), name=name, because=because)
 
 
 def _interpolate(ends: Tensor, share: Tensor) -> Tensor:

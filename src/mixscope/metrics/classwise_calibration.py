@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_ndim
+from mixscope._checks import check_ndim, check_numbers, check_size
+from mixscope._kinds import checked
 from mixscope.metrics.calibration import NUM_BINS, Reliability
 from mixscope.metrics.predictions import bin_positions, check_probabilities
 from mixscope.metrics.running_sums import RunningSums
@@ -31,19 +32,22 @@ class ClasswiseCalibration:
         ([0.375, 0.375], 0.375)
     """
 
+    @checked
     def __init__(self, num_classes: int, num_bins: int = NUM_BINS) -> None:
         """Start with no examples.
 
         Args:
-            num_classes: K, at least 1.
-            num_bins: At least 1.
+            num_classes: K, from 1 to a million.
+            num_bins: From 1 to a million.
 
         Raises:
-            ValueError: If num_classes or num_bins is below 1.
+            ValueError: If num_classes or num_bins is out of range, or K x num_bins sums would not fit a memory.
         """
-        check_at_least(1, num_classes=num_classes, num_bins=num_bins)
+        check_size(1, num_classes=num_classes, num_bins=num_bins)
+        check_numbers(num_classes, num_bins, num_classes=num_classes, num_bins=num_bins)
         self._sums = RunningSums(_NAMES, (num_classes, num_bins))
 
+    @checked
     def update(self, probabilities: Tensor, labels: Tensor) -> None:
         """Add a batch. When it raises, nothing has changed.
 
@@ -54,9 +58,10 @@ class ClasswiseCalibration:
         Raises:
             ValueError: If the inputs are not probabilities (logits, for example), or labels do not fit.
         """
-        self._check_classes(probabilities)
+        self._check_classes(probabilities=probabilities)
         self._sums.add_probabilities(probabilities, labels, self._bin)
 
+    @checked
     def update_logits(self, logits: Tensor, labels: Tensor) -> None:
         """Add a batch by its logits: the probabilities are their softmax in float64. When it raises, nothing changed.
 
@@ -67,9 +72,10 @@ class ClasswiseCalibration:
         Raises:
             ValueError: If logits are not finite floats, or labels do not fit.
         """
-        self._check_classes(logits)
+        self._check_classes(logits=logits)
         self._sums.add_logits(logits, labels, self._bin_softmax)
 
+    @checked
     def merge(self, other: "ClasswiseCalibration") -> None:
         """Add everything another instance has seen. `other` is left as it was.
 
@@ -95,6 +101,7 @@ class ClasswiseCalibration:
         return self._sums.read()
 
     @classmethod
+    @checked
     def from_state(cls, state: Mapping[str, Tensor]) -> "ClasswiseCalibration":
         """Return the instance whose `state` is given.
 
@@ -134,6 +141,7 @@ class ClasswiseCalibration:
         """Mean of `class_errors` over classes, in [0, 1]; 0 is best (Kull et al. 2019)."""
         return float(self.class_errors.mean())
 
+    @checked
     def reliability(self, label: int) -> Reliability:
         """Return one class's reliability diagram: its mean probability as confidence, its frequency as accuracy.
 
@@ -149,10 +157,11 @@ class ClasswiseCalibration:
         edges = torch.arange(self.num_bins + 1, dtype=torch.float64) / self.num_bins
         return Reliability(edges, counts, probabilities / counts, labels / counts)
 
-    def _check_classes(self, values: Tensor) -> None:
-        check_ndim(2, batch=values)
-        if values.shape[1] != self.num_classes:
-            raise ValueError(f"batch must have {self.num_classes} classes, got {values.shape[1]}")
+    def _check_classes(self, **values: Tensor) -> None:
+        check_ndim(2, **values)
+        for name, rows in values.items():
+            if rows.shape[1] != self.num_classes:
+                raise ValueError(f"{name} must have {self.num_classes} classes, got {rows.shape[1]}")
 
     def _bin_softmax(self, rows: Tensor, labels: Tensor) -> Tensor:
         return self._bin(torch.softmax(rows.to(torch.float64), dim=1), labels)
@@ -172,6 +181,7 @@ class ClasswiseCalibration:
         return sums
 
 
+@checked
 def classwise_calibration_error(probabilities: Tensor, labels: Tensor, *, num_bins: int = NUM_BINS) -> float:
     """Return the mean over classes of the calibration error of their probability (Kull et al. 2019).
 

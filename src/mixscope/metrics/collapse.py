@@ -4,7 +4,15 @@ from dataclasses import asdict, dataclass
 
 from torch import Tensor
 
-from mixscope.metrics.geometry import CenteredMeans, check_every_class, check_head, geometry_of_head, geometry_of_means
+from mixscope._kinds import checked
+from mixscope.metrics.geometry import (
+    CenteredMeans,
+    WithScatter,
+    check_every_class,
+    check_head,
+    geometry_of_head,
+    geometry_of_means,
+)
 from mixscope.metrics.spectrum import spectrum
 from mixscope.metrics.statistics import ClassStatistics
 
@@ -75,8 +83,9 @@ class CollapseReport:
         return asdict(self)
 
 
+@checked
 def neural_collapse(
-    statistics: ClassStatistics,
+    statistics: WithScatter,
     head_weight: Tensor,
     head_bias: Tensor | None = None,
     *,
@@ -110,12 +119,7 @@ def neural_collapse(
         >>> round(report.nc1_pinv, 6), round(report.nc1_trace, 6), round(report.nc3_duality, 6)
         (0.125, 0.5, 0.0)
     """
-    if not isinstance(statistics, ClassStatistics):
-        raise ValueError(
-            f"statistics must be ClassStatistics, got {type(statistics).__name__} (without the D x D scatter, "
-            "class_geometry and head_geometry give what there is)"
-        )
-    check_head(head_weight, head_bias, shape=tuple(statistics.means.shape))
+    check_head(head_weight, head_bias, shape=tuple(statistics.means.shape), of="statistics")
     check_every_class(statistics)
     means = CenteredMeans.of(statistics, center=center)
     participation = _participation(statistics, means=means if center is None else None)

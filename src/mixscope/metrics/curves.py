@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_finite, check_ndim
+from mixscope._checks import check_finite, check_floating, check_ndim, check_size
+from mixscope._kinds import checked
 from mixscope.metrics.bootstrap import (
     LEVEL,
     NUM_RESAMPLES,
@@ -20,6 +21,7 @@ from mixscope.metrics.bootstrap import (
 TIE = 1e-12  # of the largest value: closer ones are equal, as test errors often are, but for the rounding of means
 
 
+@checked
 def end_minus_best(
     curves: Tensor,
     *,
@@ -63,6 +65,7 @@ def end_minus_best(
     return replace(interval, low=max(0.0, interval.low), high=max(0.0, interval.high))
 
 
+@checked
 def turning_epoch(
     curves: Tensor,
     *,
@@ -99,24 +102,34 @@ def turning_epoch(
     smooth = _smoothed(curves, window=window)
     numbers = torch.arange(1, smooth.shape[1] + 1) if epochs is None else torch.tensor(list(epochs))
     if len(numbers) != smooth.shape[1] or not (numbers[1:] > numbers[:-1]).all():
-        raise ValueError(f"epochs must be {smooth.shape[1]} increasing numbers, got {numbers.tolist()}")
+        raise ValueError(
+            f"epochs must be {smooth.shape[1]} increasing numbers, got {numbers.tolist()} (one per column of curves)"
+        )
     means = resampled_means(smooth, generator=generator, num_resamples=num_resamples)
     turns = numbers.to(torch.float64)[_first_lowest(means)]
     value = float(numbers[_first_lowest(smooth.mean(dim=0))])
     return percentile_interval(value, turns, level=level, num_samples=len(curves))
 
 
+@checked
 def running_mean(curves: Tensor, *, window: int) -> Tensor:
     """Return every value's mean with its neighbours: `window` of them in all, fewer at the two ends.
 
     Args:
         curves: (S, T) float.
-        window: At least 1; an even one reaches one further back than ahead.
+        window: From 1 to a million; an even one reaches one further back than ahead.
 
     Returns:
         (S, T) float64.
+
+    Raises:
+        ValueError: If curves are not (S, T) float with a value, or window is out of range.
     """
-    check_at_least(1, window=window)
+    check_ndim(2, curves=curves)
+    check_floating(curves=curves)
+    check_size(1, window=window)
+    if not curves.numel():
+        raise ValueError(f"curves must hold at least one value, got shape {tuple(curves.shape)}")
     values = curves.detach().to("cpu", torch.float64)
     pooled = F.avg_pool1d(values[:, None], window, stride=1, padding=window // 2, count_include_pad=False)
     return pooled[:, 0, : values.shape[1]]

@@ -3,12 +3,15 @@
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_finite, check_ndim
+from mixscope._checks import check_at_least, check_finite, check_ndim, check_not_empty
+from mixscope._kinds import checked
 
 SPREAD_LIMIT = 0.05  # Defined here. Seen on digits: below 1e-3 in collapsed networks, 0.45 in fresh, 0.87 in trained.
+ROUNDING = 1e-6  # of a number in [0, 1]
 CHANCE_LEVEL = 1e-3  # Defined here: how often guessing may pass for more than guessing.
 
 
+@checked
 def output_spread(logits: Tensor) -> float:
     """Measure how much the directions of outputs differ between examples.
 
@@ -31,12 +34,13 @@ def output_spread(logits: Tensor) -> float:
         (0.0, 1.0)
     """
     check_ndim(2, logits=logits)
-    check_at_least(1, examples=len(logits))
+    check_not_empty(logits=logits)
     check_finite(logits=logits)
     directions = torch.nn.functional.normalize(logits.detach().to(torch.float64), dim=1, eps=1e-300)
     return float((directions - directions.mean(dim=0)).square().sum(dim=1).mean().sqrt())
 
 
+@checked
 def chance_accuracy(num_examples: int, *, largest_share: float) -> float:
     """Return the accuracy that guessing the most frequent class passes with probability at most 1e-3 (binomial).
 
@@ -62,6 +66,7 @@ def chance_accuracy(num_examples: int, *, largest_share: float) -> float:
     return float(binom.isf(CHANCE_LEVEL, num_examples, largest_share)) / num_examples
 
 
+@checked
 def is_constant_classifier(*, accuracy: float, num_examples: int, largest_share: float, spread: float) -> bool:
     """Say whether a network has collapsed to a constant: it answers the same whatever its input.
 
@@ -79,7 +84,7 @@ def is_constant_classifier(*, accuracy: float, num_examples: int, largest_share:
         Whether the accuracy is at most `chance_accuracy` and the spread at most 0.05. A NaN is no constant.
 
     Raises:
-        ValueError: If num_examples or largest_share is out of its range.
+        ValueError: If an argument is out of its range.
 
     Example:
         >>> is_constant_classifier(accuracy=0.104, num_examples=600, largest_share=0.1, spread=1e-4)
@@ -87,4 +92,7 @@ def is_constant_classifier(*, accuracy: float, num_examples: int, largest_share:
         >>> is_constant_classifier(accuracy=0.104, num_examples=600, largest_share=0.1, spread=0.7)
         False
     """
+    for name, value in (("accuracy", accuracy), ("spread", spread)):
+        if value < 0 or value > 1 + ROUNDING:
+            raise ValueError(f"{name} must lie in [0, 1], got {value}")
     return accuracy <= chance_accuracy(num_examples, largest_share=largest_share) and spread <= SPREAD_LIMIT

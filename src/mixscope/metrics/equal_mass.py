@@ -3,11 +3,13 @@
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least
+from mixscope._checks import check_not_empty, check_size, check_within
+from mixscope._kinds import checked
 from mixscope.metrics.calibration import NUM_BINS, Reliability
-from mixscope.metrics.predictions import check_logits, check_not_empty, check_probabilities, row_blocks, top_label
+from mixscope.metrics.predictions import check_logits, check_probabilities, row_blocks, top_label
 
 
+@checked
 def equal_mass_calibration_error(probabilities: Tensor, labels: Tensor, *, num_bins: int = NUM_BINS) -> float:
     """Return the top-label calibration error with bins that hold equally many examples.
 
@@ -42,6 +44,7 @@ def equal_mass_calibration_error(probabilities: Tensor, labels: Tensor, *, num_b
     )
 
 
+@checked
 def equal_mass_calibration_error_from_logits(logits: Tensor, labels: Tensor, *, num_bins: int = NUM_BINS) -> float:
     """Return the `equal_mass_calibration_error` of softmax(logits), taken in float64.
 
@@ -71,6 +74,7 @@ def equal_mass_calibration_error_from_logits(logits: Tensor, labels: Tensor, *, 
     return error_of_reliability(equal_mass_reliability(confidence, is_correct, num_bins=num_bins))
 
 
+@checked
 def equal_mass_reliability(confidence: Tensor, is_correct: Tensor, *, num_bins: int = NUM_BINS) -> Reliability:
     """Return the reliability diagram with bins that hold equally many examples (see `equal_mass_calibration_error`).
 
@@ -84,7 +88,7 @@ def equal_mass_reliability(confidence: Tensor, is_correct: Tensor, *, num_bins: 
         ones on the smallest and the largest confidence.
 
     Raises:
-        ValueError: If there are no examples, the shapes differ, or num_bins is below 1.
+        ValueError: If there are no examples, the shapes differ, a value is outside [0, 1], or num_bins is out of range.
 
     Example:
         >>> is_correct = torch.tensor([True, True, False])
@@ -92,13 +96,14 @@ def equal_mass_reliability(confidence: Tensor, is_correct: Tensor, *, num_bins: 
         >>> diagram.accuracy.tolist(), diagram.edges.tolist()
         ([1.0, 0.0, 1.0], [0.5, 0.625, 0.875, 1.0])
     """
-    check_at_least(1, num_bins=num_bins)
+    check_size(1, num_bins=num_bins)
     if confidence.ndim != 1 or confidence.shape != is_correct.shape:
         raise ValueError(
             f"confidence and is_correct must have one shape (N,), "
             f"got {tuple(confidence.shape)} and {tuple(is_correct.shape)}"
         )
     check_not_empty(confidence=confidence)
+    check_within(0, 1, confidence=confidence, is_correct=is_correct)
     # Sorted and summed on the CPU, where float64 always is.
     values, order = confidence.detach().to("cpu", torch.float64).sort()
     correct = _shared_by_ties(values, is_correct.detach().to("cpu", torch.float64)[order])

@@ -3,11 +3,13 @@
 import math
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_finite
+from mixscope._checks import check_at_least, check_finite, check_shape
+from mixscope._kinds import checked
 from mixscope.metrics.class_sums import ClassSums
 from mixscope.metrics.pairwise import (
     angle_deviations,
@@ -20,8 +22,10 @@ from mixscope.metrics.pairwise import (
     squared_row_distance,
 )
 from mixscope.metrics.spectrum import Spectrum, spectrum
+from mixscope.metrics.statistics import ClassStatistics
 
 MOST_CLASSES_NAMED = 10
+WithScatter = Annotated[ClassStatistics, "class_geometry and head_geometry give what there is without D x D scatter"]
 
 
 @dataclass(frozen=True)
@@ -112,15 +116,15 @@ class CenteredMeans:
         means = statistics.means
         if center is None:
             middle = means.mean(dim=0)
-        elif center.shape != (statistics.dim,):
-            raise ValueError(f"center must have shape ({statistics.dim},), got {tuple(center.shape)}")
         else:
+            check_shape((statistics.dim,), of="statistics", center=center)
             check_finite(center=center)
             middle = center.detach().to(means)
         rows = means - middle
         return cls(rows, smaller_gram(rows))
 
 
+@checked
 def class_geometry(statistics: ClassSums, *, center: Tensor | None = None) -> ClassGeometry:
     """Compute what needs neither the D x D scatter nor a classifier: any layer, however wide.
 
@@ -142,6 +146,7 @@ def class_geometry(statistics: ClassSums, *, center: Tensor | None = None) -> Cl
     return geometry_of_means(statistics, means, spectrum(means.rows, gram=means.gram))
 
 
+@checked
 def head_geometry(
     statistics: ClassSums, head_weight: Tensor, head_bias: Tensor | None = None, *, center: Tensor | None = None
 ) -> HeadGeometry:
@@ -163,7 +168,7 @@ def head_geometry(
         >>> round(head_geometry(moments, torch.tensor([[-4.0], [4.0]])).nc3_duality, 6)
         0.0
     """
-    check_head(head_weight, head_bias, shape=tuple(statistics.means.shape))
+    check_head(head_weight, head_bias, shape=tuple(statistics.means.shape), of="statistics")
     return geometry_of_head(head_weight, CenteredMeans.of(statistics, center=center))
 
 
@@ -219,27 +224,22 @@ def geometry_of_head(head_weight: Tensor, means: CenteredMeans) -> HeadGeometry:
     )
 
 
-def check_every_class(statistics: ClassSums) -> None:
+def check_every_class(statistics: ClassSums, *, name: str = "statistics") -> None:
     """Raise unless there are two classes or more and each has an example."""
-    check_at_least(2, num_classes=statistics.num_classes)
+    check_at_least(2, **{f"{name}.num_classes": statistics.num_classes})
     missing = statistics.missing_classes()
     if missing:
-        named = ", ".join(map(str, missing[:MOST_CLASSES_NAMED]))
-        more = len(missing) - MOST_CLASSES_NAMED
-        raise ValueError(
-            f"statistics must hold an example of every class, got none of {named}"
-            + (f" and {more} more" if more > 0 else "")
-        )
+        named, more = ", ".join(map(str, missing[:MOST_CLASSES_NAMED])), len(missing) - MOST_CLASSES_NAMED
+        rest = f" and {more} more" if more > 0 else ""
+        raise ValueError(f"{name} must hold an example of every class, got none of {named}{rest}")
 
 
-def check_head(head_weight: Tensor, head_bias: Tensor | None, *, shape: tuple[int, ...]) -> None:
+def check_head(head_weight: Tensor, head_bias: Tensor | None, *, shape: tuple[int, ...], of: str) -> None:
     """Raise unless the weight is finite and of this shape, and the bias (or None) finite with one number per row."""
-    if tuple(head_weight.shape) != shape:
-        raise ValueError(f"head_weight must have shape {shape}, got {tuple(head_weight.shape)}")
+    check_shape(shape, of=of, head_weight=head_weight)
     check_finite(head_weight=head_weight)
     if head_bias is not None:
-        if tuple(head_bias.shape) != shape[:1]:
-            raise ValueError(f"head_bias must have shape {shape[:1]}, got {tuple(head_bias.shape)}")
+        check_shape(shape[:1], of=of, head_bias=head_bias)
         check_finite(head_bias=head_bias)
 
 

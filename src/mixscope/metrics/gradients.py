@@ -5,11 +5,14 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from mixscope._checks import naming, pair_of
+from mixscope._kinds import checked, describe
 from mixscope.sites import evaluation_mode
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
+@checked
 def gradient_norm(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, loss: Loss) -> float:
     """Return the length of the gradient of the mean loss over all examples, with respect to all trained parameters.
 
@@ -48,10 +51,14 @@ def gradient_norm(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *,
         sums = [torch.zeros_like(parameter, dtype=torch.float64) for parameter in parameters]
         for batch in batches:
             # Tensors made in inference mode cannot be saved for a gradient; their copies can.
-            inputs, targets = (part.clone() if part.is_inference() else part for part in batch)
-            value = loss(model(inputs), targets)
-            if value.ndim != 0 or not torch.isfinite(value):
-                raise ValueError(f"loss must be a finite scalar, got {value.detach().flatten()[:4].tolist()}")
+            inputs, targets = (part.clone() if part.is_inference() else part for part in pair_of(batch))
+            with naming("batches"):
+                value = loss(model(inputs), targets)
+            if not isinstance(value, Tensor) or value.ndim != 0 or not torch.isfinite(value):
+                got = value.detach().flatten()[:4].tolist() if isinstance(value, Tensor) else describe(value)
+                raise ValueError(f"loss must be a finite scalar, got {got} for one of the batches")
+            if not value.requires_grad:
+                raise ValueError("loss must depend on the parameters of model, got one that does not")
             # Not `backward`: what the caller has gathered in `.grad` stays.
             gradients = torch.autograd.grad(value, parameters, allow_unused=True)
             for total, gradient in zip(sums, gradients, strict=True):

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from mixscope.metrics.geometry import CenteredMeans
+from mixscope._kinds import checked
+from mixscope.metrics.geometry import CenteredMeans, WithScatter, check_every_class
 from mixscope.metrics.pairwise import compare_means
 from mixscope.metrics.spectrum import spectrum
-from mixscope.metrics.statistics import ClassStatistics
 from mixscope.metrics.symmetric import symmetric_product
 
 
@@ -42,7 +42,8 @@ class CollapseOnTest:
         return asdict(self)
 
 
-def collapse_on_test(train: ClassStatistics, test: ClassStatistics) -> CollapseOnTest:
+@checked
+def collapse_on_test(train: WithScatter, test: WithScatter) -> CollapseOnTest:
     """Measure test features against the training set's class means, from both sets' statistics: no further pass.
 
     The scatter around other means has a closed form: sum (h - mu)(h - mu)^T is the scatter around the own means mu'
@@ -60,6 +61,7 @@ def collapse_on_test(train: ClassStatistics, test: ClassStatistics) -> CollapseO
 
     Example:
         >>> import torch
+        >>> from mixscope.metrics.statistics import ClassStatistics
         >>> train, test = ClassStatistics(2, 1), ClassStatistics(2, 1)
         >>> train.update(torch.tensor([[0.0], [4.0]]), torch.tensor([0, 1]))
         >>> test.update(torch.tensor([[1.0], [4.0]]), torch.tensor([0, 1]))
@@ -67,6 +69,7 @@ def collapse_on_test(train: ClassStatistics, test: ClassStatistics) -> CollapseO
         >>> round(report.nc1_trace, 6), round(report.mean_shift, 6)
         (0.125, 0.125)
     """
+    check_every_class(train, name="train")
     if test.means.shape != train.means.shape:
         raise ValueError(
             f"test must have the num_classes and dim of train, {tuple(train.means.shape)}, "

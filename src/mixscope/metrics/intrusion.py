@@ -1,17 +1,25 @@
 """Blends that land on another class: how often, by nearest neighbour, and how wrong their labels must then be."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_finite, check_labels, check_ndim, check_same_length
+from mixscope._checks import (
+    check_finite,
+    check_labels,
+    check_ndim,
+    check_not_empty,
+    check_same_length,
+    naming,
+)
+from mixscope._kinds import checked
 from mixscope.loss_floor import check_targets
+from mixscope.metrics.neighbours import nearest_examples
 
 NUM_BINS = 5  # Ours: of the largest weight; 0.5-0.6, ..., 0.9-1.0 for two members.
 WEIGHT_TOLERANCE = 1e-4
-BLOCK_VALUES = 1 << 23  # distances held at a time: 64 MiB of float64
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,7 @@ class IntrusionReport:
     intruded: Tensor
 
 
+@checked
 def intrusion_rate(
     mixed: Tensor,
     member_labels: Tensor,
@@ -86,7 +95,8 @@ def intrusion_rate(
     if len(bounds) < 2 or not (bounds[1:] > bounds[:-1]).all():
         raise ValueError(f"edges must be at least two increasing numbers, got {list(edges)}")
     excluded = None if members is None else members.to(mixed.device).long()
-    nearest = nearest_examples(blends, examples, excluded=excluded)
+    with naming("mixed and real_inputs"):
+        nearest = nearest_examples(blends, examples, excluded=excluded)
     found = real_labels.to(mixed.device).long()[nearest]
     in_label = (member_labels.to(mixed.device).long() == found[:, None]) & (shares > 0)
     intruded = ~in_label.any(dim=1)
@@ -101,66 +111,7 @@ def intrusion_rate(
     return IntrusionReport(float(hits.mean()), rates=sums / counts, counts=counts, edges=bounds, intruded=intruded)
 
 
-def nearest_examples(queries: Tensor, examples: Tensor, *, excluded: Tensor | None = None) -> Tensor:
-    """Return the nearest example (L2) of every query, exactly, by blocks of matrix products.
-
-    |q - x|^2 = |q|^2 - 2 q x + |x|^2 loses digits where the points are close to one another and far from the mean. So
-    every example within its rounding error of the smallest is compared again by (q - x) itself.
-
-    Args:
-        queries: (M, D) float.
-        examples: (N, D) float, N at least 1, on the same device.
-        excluded: (M, P) integers in [0, N): examples that do not count for a query. None: all count.
-
-    Returns:
-        (M,) int64 in [0, N); the first of equally near ones.
-
-    Raises:
-        ValueError: If all examples are excluded for a query, or a squared distance overflows.
-
-    Example:
-        >>> nearest_examples(torch.tensor([[0.9], [5.0]]), torch.tensor([[0.0], [1.0], [4.0]])).tolist()
-        [1, 2]
-    """
-    points = examples.to(torch.float64)
-    centre = points.mean(dim=0)
-    centred = points - centre
-    squares = centred.square().sum(dim=1)
-    # Error of a sum of D products: at most (D + 4) eps (|q| + |x|)^2, a few times less in practice.
-    unit = (points.shape[1] + 4) * torch.finfo(torch.float64).eps
-    found = []
-    for rows in _blocks(len(queries), max(1, BLOCK_VALUES // len(points))):
-        block = queries[rows].to(torch.float64)
-        offsets = block - centre
-        own = offsets.square().sum(dim=1, keepdim=True)
-        distances = (own + squares).addmm_(offsets, centred.T, alpha=-2)
-        if excluded is not None:
-            distances.scatter_(1, excluded[rows], torch.inf)
-        smallest = distances.amin(dim=1, keepdim=True)
-        if torch.isinf(smallest).any():
-            if not torch.isfinite(own + squares.max()).all():
-                raise ValueError("queries and examples must have squares that float64 can hold, got an overflow")
-            raise ValueError(f"excluded must leave every query an example, got all {len(points)} left out for one")
-        error = unit * (own.sqrt() + squares.max().sqrt()).square()
-        query, candidate = (distances <= smallest + 2 * error).nonzero(as_tuple=True)
-        found.append(_nearest_of(block, points, query=query, candidate=candidate))
-    return torch.cat(found) if found else torch.zeros(0, dtype=torch.int64, device=queries.device)
-
-
-def _nearest_of(queries: Tensor, points: Tensor, *, query: Tensor, candidate: Tensor) -> Tensor:
-    """Return the nearest candidate of every query; pairs (query, candidate) are in increasing order."""
-    exact = torch.cat(
-        [
-            (queries[query[pairs]] - points[candidate[pairs]]).square().sum(dim=1)
-            for pairs in _blocks(len(query), max(1, BLOCK_VALUES // points.shape[1]))
-        ]
-    )
-    best = exact.new_full((len(queries),), torch.inf).scatter_reduce_(0, query, exact, "amin")
-    is_best = exact == best[query]
-    first = candidate.new_full((len(queries),), len(points))
-    return first.scatter_reduce_(0, query[is_best], candidate[is_best], "amin")
-
-
+@checked
 def label_noise_bound(targets: Tensor, posteriors: Tensor) -> Tensor:
     """Return the least probability that a blend's label, drawn from its target, is not what it should be.
 
@@ -185,7 +136,9 @@ def label_noise_bound(targets: Tensor, posteriors: Tensor) -> Tensor:
     """
     check_targets(targets=targets, posteriors=posteriors)
     if targets.shape != posteriors.shape:
-        raise ValueError(f"posteriors must have shape {tuple(targets.shape)}, got {tuple(posteriors.shape)}")
+        raise ValueError(
+            f"targets and posteriors must have the same shape, got {tuple(targets.shape)} and {tuple(posteriors.shape)}"
+        )
     wanted = targets.detach().to(torch.float64)
     return (wanted - posteriors.detach().to(wanted.device, torch.float64)).abs().sum(dim=1) / 2
 
@@ -201,14 +154,17 @@ def _check(
     check_ndim(2, member_labels=member_labels, weights=weights)
     check_same_length(mixed=mixed, member_labels=member_labels, weights=weights)
     check_same_length(real_inputs=real_inputs, real_labels=real_labels)
-    check_at_least(1, mixed=len(mixed), real_inputs=len(real_inputs))
+    check_not_empty(mixed=mixed, real_inputs=real_inputs)
     if mixed.shape[1] != real_inputs.shape[1] or not (mixed.is_floating_point() and real_inputs.is_floating_point()):
         raise ValueError(
             f"mixed and real_inputs must be float of the same size per example, got {mixed.dtype} of "
             f"{mixed.shape[1]} and {real_inputs.dtype} of {real_inputs.shape[1]}"
         )
     if member_labels.shape != weights.shape:
-        raise ValueError(f"member_labels must have shape {tuple(weights.shape)}, got {tuple(member_labels.shape)}")
+        raise ValueError(
+            f"member_labels and weights must have the same shape (M, P), got {tuple(member_labels.shape)} and "
+            f"{tuple(weights.shape)}"
+        )
     check_finite(mixed=mixed, real_inputs=real_inputs, weights=weights)
     low, off = float(weights.min()), float((weights.double().sum(dim=1) - 1).abs().max())
     if low < 0 or off > WEIGHT_TOLERANCE:
@@ -224,7 +180,3 @@ def _check(
     if members.shape != weights.shape:
         raise ValueError(f"members must have shape {tuple(weights.shape)}, got {tuple(members.shape)}")
     check_labels(members.reshape(-1), num_classes=len(real_inputs), name="members")
-
-
-def _blocks(num_rows: int, size: int) -> Iterator[slice]:
-    return (slice(start, start + size) for start in range(0, num_rows, size))

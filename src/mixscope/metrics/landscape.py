@@ -4,16 +4,20 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mixscope._kinds import checked, describe
 from mixscope.metrics.restoring import restored_tensors
 from mixscope.sites import evaluation_mode
 
+LARGEST_STEP = 1e30  # times a weight it must stay a number of single precision
 Direction = dict[str, Tensor]  # parameter name to a tensor of its shape; what is not named does not move
 Evaluate = Callable[[nn.Module], float]  # the loss of a network as it stands
 
 
+@checked
 def filter_normalised_direction(
     model: nn.Module, *, generator: torch.Generator, include_vectors: bool = False
 ) -> Direction:
@@ -55,6 +59,7 @@ def filter_normalised_direction(
     return direction
 
 
+@checked
 def loss_slice(
     model: nn.Module,
     evaluate: Evaluate,
@@ -90,10 +95,12 @@ def loss_slice(
         >>> loss_slice(model, lambda net: net.weight.item() ** 2, direction=line, steps=(-1, 0, 1)).tolist()
         [1.0, 4.0, 9.0]
     """
+    _check_steps(steps)
     with _moving(model, (direction,), statistics_batches) as loss_at:
         return torch.tensor([loss_at(evaluate, (float(step),)) for step in steps], dtype=torch.float64)
 
 
+@checked
 def loss_plane(
     model: nn.Module,
     evaluate: Evaluate,
@@ -117,9 +124,15 @@ def loss_plane(
     Raises:
         ValueError: As `loss_slice`.
     """
+    _check_steps([*steps[0], *steps[1]])
     with _moving(model, directions, statistics_batches) as loss_at:
         rows = [[loss_at(evaluate, (float(first), float(second))) for second in steps[1]] for first in steps[0]]
     return torch.tensor(rows, dtype=torch.float64).reshape(len(steps[0]), len(steps[1]))
+
+
+def _check_steps(steps: Sequence[float]) -> None:
+    if not all(abs(step) <= LARGEST_STEP for step in steps):
+        raise ValueError(f"steps must lie within {LARGEST_STEP:g} of 0, got {describe(list(steps))}")
 
 
 def _num_filters(parameter: Tensor) -> int:
@@ -149,10 +162,11 @@ def _moving(
                             parameter.add_(direction[name], alpha=step)
                 if statistics_batches is not None:
                     _estimate_batch_norm(model, statistics_batches)
-                value = float(evaluate(model))
-            if math.isnan(value):
-                raise ValueError(f"evaluate must return a number, got nan at steps {steps}")
-            return value
+                value = evaluate(model)
+            is_number = isinstance(value, (float, int, np.number)) or (isinstance(value, Tensor) and value.numel() == 1)
+            if not is_number or math.isnan(value):
+                raise ValueError(f"evaluate must return a number, got {describe(value)} at steps {steps}")
+            return float(value)
 
         yield loss_at
 
@@ -162,7 +176,9 @@ def _check_direction(model: nn.Module, direction: Direction) -> None:
     for name, tensor in direction.items():
         if shapes.get(name) != tuple(tensor.shape):
             wanted = f"shape {shapes[name]}" if name in shapes else "the name of a parameter"
-            raise ValueError(f"direction[{name!r}] must have {wanted}, got shape {tuple(tensor.shape)}")
+            raise ValueError(
+                f"direction[{name!r}] must have {wanted}, got shape {tuple(tensor.shape)} (model has the names)"
+            )
 
 
 def _estimate_batch_norm(model: nn.Module, batches: Sequence[Tensor]) -> None:

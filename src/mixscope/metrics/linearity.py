@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_finite, check_ndim, check_same_length
+from mixscope._checks import check_finite, check_floating, check_ndim, check_same_length
+from mixscope._kinds import checked
 from mixscope.metrics.blend_sums import MIN_COLUMNS, NUM_SUMS, block_size, column_sums, sum_over_blends
 
 WEIGHT_TOLERANCE = 1e-4  # How far a row of weights may be from summing to 1: float32 rounding with room.
@@ -66,6 +67,7 @@ class NonlinearityMeter:
         (0.292893, 0.292893, 0.0)
     """
 
+    @checked
     def __init__(self, feature_mean: Tensor) -> None:
         """Start with no blends.
 
@@ -90,6 +92,7 @@ class NonlinearityMeter:
         """Blends seen so far."""
         return int(self.sums[0])
 
+    @checked
     def update(self, mixed: Tensor, clean: Tensor, members: Tensor, weights: Tensor) -> None:
         """Add a batch of blends. When it raises, nothing has changed.
 
@@ -110,9 +113,10 @@ class NonlinearityMeter:
         # Nothing that is not finite leaves these sums finite.
         if not bool(total.isfinite().all()):
             check_finite(mixed=mixed, clean=clean)
-            raise ValueError("mixed and clean must have squares that float64 can hold, got an overflow")
+            raise ValueError("mixed and clean (members) must have squares that float64 can hold, got an overflow")
         self.sums = self.sums + total.to(self.sums.device)
 
+    @checked
     def merge(self, other: "NonlinearityMeter") -> None:
         """Add everything another meter has seen (another device, process or file). `other` is left as it was.
 
@@ -169,6 +173,7 @@ class NonlinearityMeter:
         _check_shares(weights)
 
 
+@checked
 def nonlinearity(mixed: Tensor, members: Tensor, weights: Tensor) -> NonlinearityReport:
     """Compare the features of blends with the blends of features.
 
@@ -199,7 +204,8 @@ def nonlinearity(mixed: Tensor, members: Tensor, weights: Tensor) -> Nonlinearit
         raise ValueError("mixed must hold at least one blend, got 0")
     expected = (len(mixed), weights.shape[1], mixed.shape[1])
     if tuple(members.shape) != expected:
-        raise ValueError(f"members must have shape {expected}, got {tuple(members.shape)}")
+        raise ValueError(f"members must have shape {expected}, got {tuple(members.shape)} (to fit mixed and weights)")
+    check_floating(members=members)
     check_finite(members=members)
     num_blends, num_points, dim = members.shape
     total = torch.stack([column_sums(members[:, point]) for point in range(num_points)]).sum(dim=0)

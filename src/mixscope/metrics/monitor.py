@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mixscope._kinds import checked, describe
 from mixscope.metrics.turn_rules import (
     BLEND_ENTROPY,
     FLOOR_GAP,
@@ -62,6 +63,7 @@ class OvertrainingMonitor:
         (True, 29, True)
     """
 
+    @checked
     def __init__(self, rule: TurnRule | None = None) -> None:
         self.rule: TurnRule = FloorGapRule() if rule is None else rule
         self._epochs: list[int] = []
@@ -73,6 +75,7 @@ class OvertrainingMonitor:
         """Names of the values `update` is to be given."""
         return self.rule.needs
 
+    @checked
     def update(self, epoch: int, values: Mapping[str, float]) -> Verdict:
         """Add an epoch and judge. When it raises, nothing has changed.
 
@@ -90,8 +93,6 @@ class OvertrainingMonitor:
         for name, number in numbers.items():
             if not math.isfinite(number):
                 raise ValueError(f"values[{name!r}] must be finite, got {number}")
-        if int(epoch) != epoch:
-            raise ValueError(f"epoch must be a whole number, got {epoch}")
         if self._epochs and epoch <= self._epochs[-1]:
             raise ValueError(f"epoch must be larger than the last one, {self._epochs[-1]}, got {epoch}")
         epochs = [*self._epochs, int(epoch)]
@@ -113,18 +114,24 @@ class OvertrainingMonitor:
         values = {name: list(numbers) for name, numbers in self._values.items()}
         return {"epochs": list(self._epochs), "values": values, "turned_epoch": self._turned_epoch}
 
+    @checked
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from a state. When it raises, nothing has changed.
 
         Raises:
-            KeyError: If it is no state of a monitor.
-            ValueError: If it holds other values than the rule needs, or lists that differ in length.
+            ValueError: If it is no state of a monitor, holds other values than the rule needs, or lists that differ in
+                length.
         """
-        epochs = [int(epoch) for epoch in state["epochs"]]
-        values = {str(name): [float(number) for number in numbers] for name, numbers in state["values"].items()}
-        turned_epoch = state["turned_epoch"]
+        try:
+            epochs = [int(epoch) for epoch in state["epochs"]]
+            values = {str(name): [float(number) for number in numbers] for name, numbers in state["values"].items()}
+            turned_epoch = None if state["turned_epoch"] is None else int(state["turned_epoch"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"state must be what state() of a monitor returned, got {describe(dict(state))}"
+            ) from error
         if set(values) != set(self.needs) or any(len(numbers) != len(epochs) for numbers in values.values()):
             held = {name: len(numbers) for name, numbers in values.items()}
             raise ValueError(f"state must hold {len(epochs)} values of {', '.join(self.needs)}, got {held}")
         self._epochs, self._values = epochs, values
-        self._turned_epoch = None if turned_epoch is None else int(turned_epoch)
+        self._turned_epoch = turned_epoch

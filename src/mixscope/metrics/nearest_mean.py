@@ -1,12 +1,20 @@
 """NC4 and the nearest-class-mean classifier, fed batch by batch against fixed class means."""
 
 import math
-from typing import Self
 
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_finite, check_labels, check_ndim, check_same_length
+from mixscope._checks import (
+    check_finite,
+    check_floating,
+    check_labels,
+    check_ndim,
+    check_not_empty,
+    check_same_length,
+    check_shape,
+)
+from mixscope._kinds import checked
 from mixscope.metrics.geometry import check_head
 from mixscope.metrics.precision import full_precision
 
@@ -28,6 +36,7 @@ class NearestMeanCounts:
         (0.0, 0.6667, 3)
     """
 
+    @checked
     def __init__(self, class_means: Tensor, head_weight: Tensor, head_bias: Tensor | None = None) -> None:
         """Fix the two classifiers.
 
@@ -41,7 +50,8 @@ class NearestMeanCounts:
         """
         check_ndim(2, class_means=class_means)
         check_finite(class_means=class_means)
-        check_head(head_weight, head_bias, shape=tuple(class_means.shape))
+        check_head(head_weight, head_bias, shape=tuple(class_means.shape), of="class_means")
+        check_not_empty(class_means=class_means)
         means = class_means.detach().to(torch.float64)
         # A common shift changes no decision, and a large mean of the features then takes no digits: with r = h - shift,
         # argmin |h - mu|^2 = argmax m.r - |m|^2 / 2 and argmax W h + b = argmax W r + W shift + b, W and all without
@@ -76,6 +86,7 @@ class NearestMeanCounts:
         """Share of examples on which the classifier gives the label, in [0, 1]; high is good."""
         return self._share(self.num_classifier_correct)
 
+    @checked
     def update(self, features: Tensor, labels: Tensor, logits: Tensor | None = None) -> None:
         """Add a batch. When it raises, nothing has changed.
 
@@ -89,7 +100,7 @@ class NearestMeanCounts:
         """
         check_ndim(2, features=features)
         check_same_length(features=features, labels=labels)
-        check_labels(labels, num_classes=len(self._nearest.weight))
+        check_labels(labels, num_classes=len(self._nearest.weight), because="the rows of class_means")
         nearest, chosen = self.decide(features, logits)
         labels = labels.to(nearest.device)
         self.num_examples += len(labels)
@@ -97,6 +108,7 @@ class NearestMeanCounts:
         self.num_nearest_correct += int((nearest == labels).sum())
         self.num_classifier_correct += int((chosen == labels).sum())
 
+    @checked
     def decide(self, features: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the nearest class mean and the classifier's class of every row, (B,) int64 each. Nothing is counted.
 
@@ -112,8 +124,8 @@ class NearestMeanCounts:
             )
         check_finite(features=features)
         if logits is not None:
-            if tuple(logits.shape) != (len(features), num_classes):
-                raise ValueError(f"logits must have shape {(len(features), num_classes)}, got {tuple(logits.shape)}")
+            check_shape((len(features), num_classes), of="features", logits=logits)
+            check_floating(logits=logits)
             check_finite(logits=logits)
         rows = max(64, SCORES_AT_ONCE // num_classes)
         with full_precision(features.device):
@@ -130,7 +142,8 @@ class NearestMeanCounts:
                     chosen[part] = self._classifier.best(residuals, values, self._shift)
         return nearest, chosen
 
-    def merge(self, other: Self) -> None:
+    @checked
+    def merge(self, other: "NearestMeanCounts") -> None:
         """Add what another instance has counted against the same class means and classifier.
 
         Raises:
@@ -187,6 +200,7 @@ class _Rule:
         return best
 
 
+@checked
 def count_nearest_mean_mismatches(
     features: Tensor, class_means: Tensor, head_weight: Tensor, head_bias: Tensor | None = None
 ) -> int:
@@ -204,6 +218,7 @@ def count_nearest_mean_mismatches(
     return int((nearest != chosen).sum())
 
 
+@checked
 def nearest_class_mean_mismatch(
     features: Tensor, class_means: Tensor, head_weight: Tensor, head_bias: Tensor | None = None
 ) -> float:
@@ -228,6 +243,7 @@ def nearest_class_mean_mismatch(
         >>> nearest_class_mean_mismatch(features, means, torch.tensor([[0.0], [1.0]]))
         0.5
     """
+    check_ndim(2, features=features)
     if len(features) == 0:
         raise ValueError("features must hold at least one example, got 0")
     return count_nearest_mean_mismatches(features, class_means, head_weight, head_bias) / len(features)

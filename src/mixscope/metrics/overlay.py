@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from mixscope._checks import check_finite, check_ndim, check_same_length, nearest
+from mixscope._kinds import checked
 
 TOLERANCE = 1e-12  # of the fit, relative: in the parameters, the sum of squares and its gradient
 MAX_EVALUATIONS = 2000  # of the curve, besides those for its derivatives; the families fitted here need some tens
 
 
+@checked
 @dataclass(frozen=True)
 class CurveFamily:
     """A predicted curve of the weight, with or without parameters to fit.
@@ -70,6 +72,7 @@ class OverlayFit:
     num_evaluations: int
 
 
+@checked
 def theory_residual(first: Tensor, second: Tensor, weights: Tensor, predictor: CurveFamily) -> OverlayFit:
     """Fit a predicted curve to measured coordinates of blends, and say how far off it is.
 

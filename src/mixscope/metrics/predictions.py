@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_finite, check_labels, check_ndim, check_same_length
+from mixscope._checks import check_finite, check_floating, check_labels, check_ndim, check_same_length
 
 SUM_TOLERANCE = 1e-4  # How far a row of probabilities may be from summing to 1: float32 rounding with room.
 FEW_VALUES = 2048  # Below, one search among the edges is quicker than several operations.
@@ -21,7 +21,9 @@ def check_probabilities(probabilities: Tensor, labels: Tensor) -> None:
     """
     check_shapes(labels, probabilities=probabilities)
     check_finite(probabilities=probabilities)
-    check_labels(labels, num_classes=probabilities.shape[1])
+    check_labels(
+        labels, num_classes=probabilities.shape[1], because=f"probabilities have {probabilities.shape[1]} columns"
+    )
     if not len(probabilities):
         return
     low, high = (float(bound) for bound in torch.aminmax(probabilities.detach()))
@@ -41,7 +43,7 @@ def check_logits(logits: Tensor, labels: Tensor) -> None:
     """Raise unless `logits` are (N, K) finite floats, with N labels in [0, K)."""
     check_shapes(labels, logits=logits)
     check_finite(logits=logits.detach())
-    check_labels(labels, num_classes=logits.shape[1])
+    check_labels(labels, num_classes=logits.shape[1], because=f"logits have {logits.shape[1]} columns")
 
 
 def check_shapes(labels: Tensor, **values: Tensor) -> None:
@@ -51,19 +53,11 @@ def check_shapes(labels: Tensor, **values: Tensor) -> None:
     """
     check_ndim(2, **values)
     check_same_length(**values, labels=labels)
+    check_floating(**values)
     for name, tensor in values.items():
-        if not tensor.is_floating_point():
-            raise ValueError(f"{name} must be floating point, got {tensor.dtype}")
         if not tensor.shape[1]:
             raise ValueError(f"{name} must have at least one class, got shape {tuple(tensor.shape)}")
     check_labels(labels[:0] if labels.ndim == 1 else labels, num_classes=1)  # the values of none
-
-
-def check_not_empty(**tensors: Tensor) -> None:
-    """Raise if a tensor holds no example."""
-    for name, tensor in tensors.items():
-        if not len(tensor):
-            raise ValueError(f"{name} must hold at least one example, got 0")
 
 
 def are_probabilities(rows: Tensor, labels: Tensor) -> Tensor | bool:

@@ -9,8 +9,9 @@ statistics, and the classifier (K, D) where its tool looks at it, and raises as 
 import torch
 from torch import Tensor
 
+from mixscope._kinds import checked
 from mixscope.metrics.class_sums import ClassSums
-from mixscope.metrics.geometry import CenteredMeans, check_head, class_geometry
+from mixscope.metrics.geometry import CenteredMeans, WithScatter, check_head, class_geometry
 from mixscope.metrics.pairwise import (
     angle_deviation,
     compare_means,
@@ -21,10 +22,10 @@ from mixscope.metrics.pairwise import (
     squared_product_norm,
 )
 from mixscope.metrics.spectrum import spectrum
-from mixscope.metrics.statistics import ClassStatistics
 
 
-def as_papyan2020(statistics: ClassStatistics, head_weight: Tensor) -> dict[str, float]:
+@checked
+def as_papyan2020(statistics: WithScatter, head_weight: Tensor) -> dict[str, float]:
     """Return what the notebook that follows Papyan et al. 2020 prints, by its names.
 
     Centre: the mean of the class means. The classifier is not centred.
@@ -34,6 +35,7 @@ def as_papyan2020(statistics: ClassStatistics, head_weight: Tensor) -> dict[str,
         W_M_dist = |W/|W|_F - M/|M|_F|_F^2: squared.
 
     Example:
+        >>> from mixscope.metrics.statistics import ClassStatistics
         >>> statistics = ClassStatistics(num_classes=2, dim=2)
         >>> features = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 1.0], [0.0, 3.0]])
         >>> statistics.update(features, torch.tensor([0, 0, 1, 1]))
@@ -57,7 +59,8 @@ def as_papyan2020(statistics: ClassStatistics, head_weight: Tensor) -> dict[str,
     }
 
 
-def as_zhu2021(statistics: ClassStatistics, head_weight: Tensor) -> dict[str, float]:
+@checked
+def as_zhu2021(statistics: WithScatter, head_weight: Tensor) -> dict[str, float]:
     """Return what Zhu et al. 2021 and followers report, by the names of their code.
 
     Centre: the mean of all examples, which on imbalanced data is not the mean of the class means.
@@ -65,6 +68,7 @@ def as_zhu2021(statistics: ClassStatistics, head_weight: Tensor) -> dict[str, fl
         WH_relation_metric = |P/|P|_F - E/|E|_F|_F with P = W M^T and W not centred.
 
     Example:
+        >>> from mixscope.metrics.statistics import ClassStatistics
         >>> statistics = ClassStatistics(num_classes=2, dim=2)
         >>> features = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 1.0], [0.0, 3.0]])
         >>> statistics.update(features, torch.tensor([0, 0, 1, 1]))
@@ -83,11 +87,13 @@ def as_zhu2021(statistics: ClassStatistics, head_weight: Tensor) -> dict[str, fl
     }
 
 
+@checked
 def as_tirer(statistics: ClassSums) -> float:
     """Return the "quotient" of Tirer et al.: tr Sigma_W / tr Sigma_B, centred by the mean of the class means."""
     return class_geometry(statistics).nc1_trace
 
 
+@checked
 def as_rangamani(statistics: ClassSums) -> float:
     """Return the share form of Rangamani et al., tr Sigma_W / (tr Sigma_W + tr Sigma_B), in [0, 1].
 
@@ -97,6 +103,7 @@ def as_rangamani(statistics: ClassSums) -> float:
     return quotient / (1 + quotient)
 
 
+@checked
 def as_galanti2021(statistics: ClassSums) -> float:
     """Return the class-distance normalised variance of Galanti et al. 2021: the mean over pairs, no centre in it.
 
@@ -106,5 +113,5 @@ def as_galanti2021(statistics: ClassSums) -> float:
 
 
 def _weight(statistics: ClassSums, head_weight: Tensor) -> Tensor:
-    check_head(head_weight, None, shape=tuple(statistics.means.shape))
+    check_head(head_weight, None, shape=tuple(statistics.means.shape), of="statistics")
     return head_weight.detach().to(statistics.means)

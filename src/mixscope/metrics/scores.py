@@ -5,7 +5,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from mixscope.metrics.predictions import check_logits, check_not_empty, check_probabilities
+from mixscope._checks import check_not_empty
+from mixscope._kinds import checked
+from mixscope.metrics.predictions import check_logits, check_probabilities
 from mixscope.metrics.running_sums import RunningSums
 
 _NAMES = ("counts", "nll_sums", "brier_sums")
@@ -28,6 +30,7 @@ class ProperScores:
         """Start with no examples."""
         self._sums = RunningSums(_NAMES, ())
 
+    @checked
     def update(self, probabilities: Tensor, labels: Tensor) -> None:
         """Add a batch. When it raises, nothing has changed.
 
@@ -41,6 +44,7 @@ class ProperScores:
         """
         self._sums.add_probabilities(probabilities, labels, _sum_probabilities)
 
+    @checked
     def update_logits(self, logits: Tensor, labels: Tensor) -> None:
         """Add a batch by its logits, in float64. When it raises, nothing has changed.
 
@@ -53,6 +57,7 @@ class ProperScores:
         """
         self._sums.add_logits(logits, labels, _sum_logits)
 
+    @checked
     def merge(self, other: "ProperScores") -> None:
         """Add everything another instance has seen. `other` is left as it was."""
         self._sums.merge(other._sums)
@@ -69,6 +74,7 @@ class ProperScores:
         return self._sums.read()
 
     @classmethod
+    @checked
     def from_state(cls, state: Mapping[str, Tensor]) -> "ProperScores":
         """Return the instance whose `state` is given.
 
@@ -101,6 +107,7 @@ class ProperScores:
         return float(sums[name] / sums["counts"])
 
 
+@checked
 def brier_score(probabilities: Tensor, labels: Tensor) -> float:
     """Return the mean over examples of sum_k (p_k - [k = y])^2 (Brier 1950, all classes summed).
 
@@ -121,6 +128,7 @@ def brier_score(probabilities: Tensor, labels: Tensor) -> float:
     return _scores_of_probabilities(probabilities, labels).brier_score
 
 
+@checked
 def brier_score_from_logits(logits: Tensor, labels: Tensor) -> float:
     """Return the `brier_score` of softmax(logits), taken in float64.
 
@@ -141,6 +149,7 @@ def brier_score_from_logits(logits: Tensor, labels: Tensor) -> float:
     return _scores_of_logits(logits, labels).brier_score
 
 
+@checked
 def negative_log_likelihood(probabilities: Tensor, labels: Tensor) -> float:
     """Return the mean of -log p_y, in float64.
 
@@ -162,6 +171,7 @@ def negative_log_likelihood(probabilities: Tensor, labels: Tensor) -> float:
     return _scores_of_probabilities(probabilities, labels).negative_log_likelihood
 
 
+@checked
 def negative_log_likelihood_from_logits(logits: Tensor, labels: Tensor) -> float:
     """Return the mean of -log softmax(logits)_y, in float64.
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mixscope._checks import check_at_least, check_positive
+from mixscope._checks import check_at_most, check_positive, check_size
+from mixscope._kinds import checked
 from mixscope.metrics.bootstrap import Interval, student_interval
-from mixscope.metrics.landscape import Evaluate, filter_normalised_direction, loss_slice
+from mixscope.metrics.landscape import LARGEST_STEP, Evaluate, filter_normalised_direction, loss_slice
 
 RADIUS, NUM_DIRECTIONS = 0.3, 10  # Ours: every filter moves by 0.3 of its length, far enough to leave the flat bottom.
 
@@ -29,6 +30,7 @@ class SharpnessReport:
     increases: Tensor
 
 
+@checked
 def sharpness(
     model: nn.Module,
     evaluate: Evaluate,
@@ -70,7 +72,8 @@ def sharpness(
         [0.36, 0.36]
     """
     check_positive(radius=radius)
-    check_at_least(2, num_directions=num_directions)
+    check_at_most(LARGEST_STEP, radius=radius)
+    check_size(2, num_directions=num_directions)
     here = loss_slice(model, evaluate, direction={}, steps=(0.0,), statistics_batches=statistics_batches)
     loss = float(here[0])
     increases = []

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_positive
-from mixscope.metrics.predictions import check_logits, check_not_empty, row_blocks
+from mixscope._checks import check_at_least, check_floating, check_not_empty, check_numbers, check_positive
+from mixscope._kinds import checked
+from mixscope.metrics.predictions import check_logits, row_blocks
 
 REACH = 1e6  # The temperature is sought within this factor of the logits' own scale.
 STEP_TOLERANCE = 1e-10  # Of log T. The NLL is flat at its minimum, so it is exact far sooner.
@@ -36,6 +37,7 @@ class TemperatureFit:
     reason: str
 
 
+@checked
 def fit_temperature(logits: Tensor, labels: Tensor) -> TemperatureFit:
     """Find the temperature T > 0 that minimises the mean of -log softmax(logits / T)_y.
 
@@ -98,6 +100,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> TemperatureFit:
     return result(math.exp(place), MAX_ITERATIONS, f"log T still moved by {step:.1g} after {MAX_ITERATIONS} steps")
 
 
+@checked
 def temperature_scaled(logits: Tensor, temperature: float) -> Tensor:
     """Return logits / T: softer predictions above 1, sharper ones below; the predicted classes stay.
 
@@ -116,11 +119,11 @@ def temperature_scaled(logits: Tensor, temperature: float) -> Tensor:
         [[2.0, 0.0]]
     """
     check_positive(temperature=temperature)
-    if not logits.is_floating_point():
-        raise ValueError(f"logits must be floating point, got {logits.dtype}")
+    check_floating(logits=logits)
     return logits / temperature
 
 
+@checked
 def split_rows(num_examples: int, *, share: float = 0.5, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Split row numbers at random, for a fit on the one part and a report on the other.
 
@@ -141,6 +144,7 @@ def split_rows(num_examples: int, *, share: float = 0.5, generator: torch.Genera
         (3, 3, [0, 1, 2, 3, 4, 5])
     """
     check_at_least(2, num_examples=num_examples)
+    check_numbers(num_examples, num_examples=num_examples)
     if not 0 < share < 1:
         raise ValueError(f"share must lie in (0, 1), got {share}")
     size = min(max(round(share * num_examples), 1), num_examples - 1)

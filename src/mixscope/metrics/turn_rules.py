@@ -3,11 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
 from mixscope._checks import check_at_least
+from mixscope._kinds import checked
 
 FLOOR_GAP, BLEND_ENTROPY, VALIDATION_LOSS = "train/loss_floor_gap", "train/blend_entropy", "validation/loss"
 SMALLEST_WINDOW = 3  # values: fewer give no useful standard error
@@ -28,6 +29,7 @@ class Judgement:
     best_epoch: int | None
 
 
+@runtime_checkable
 class TurnRule(Protocol):
     """A rule that says from past values whether the turn has been passed: a pure function of them.
 
@@ -45,6 +47,7 @@ class TurnRule(Protocol):
         ...
 
 
+@checked
 @dataclass(frozen=True)
 class FloorGapRule:
     """The turn has been passed once the training loss is closer to its floor than a share of the floor.
@@ -81,8 +84,14 @@ class FloorGapRule:
         """The epoch's mean loss minus mean target entropy, and the mean entropy of its blended labels, in nats."""
         return (FLOOR_GAP, BLEND_ENTROPY)
 
+    @checked
     def judge(self, epochs: Sequence[int], values: Mapping[str, Sequence[float]]) -> Judgement:
-        """Judge T epochs, oldest first."""
+        """Judge T epochs, oldest first.
+
+        Raises:
+            ValueError: If there are not T values of every name needed.
+        """
+        _check_values(epochs, values, self.needs)
         size = _window_size(len(epochs), self.window)
         if size > len(epochs):
             return Judgement(has_turned=False, confidence=0.0, best_epoch=None)
@@ -94,6 +103,7 @@ class FloorGapRule:
         return Judgement(has_turned=has_turned, confidence=confidence, best_epoch=None)
 
 
+@checked
 @dataclass(frozen=True)
 class ValidationRule:
     """The turn has been passed once a validation curve is above its lowest stretch, and has been for long.
@@ -124,8 +134,14 @@ class ValidationRule:
         """The loss, or the error, on images that are not trained on."""
         return (self.value,)
 
+    @checked
     def judge(self, epochs: Sequence[int], values: Mapping[str, Sequence[float]]) -> Judgement:
-        """Judge T epochs, oldest first."""
+        """Judge T epochs, oldest first.
+
+        Raises:
+            ValueError: If there are not T values of every name needed.
+        """
+        _check_values(epochs, values, self.needs)
         size = _window_size(len(epochs), self.window)
         if size > len(epochs):
             return Judgement(has_turned=False, confidence=0.0, best_epoch=None)
@@ -139,6 +155,13 @@ class ValidationRule:
         confidence = _confidence_above_zero(rise, variance, 2 * (size - 1))
         waited = epochs[-1] - best_epoch >= self.patience * best_epoch and last - lowest >= size
         return Judgement(has_turned=waited and confidence >= self.level, confidence=confidence, best_epoch=best_epoch)
+
+
+def _check_values(epochs: Sequence[int], values: Mapping[str, Sequence[float]], needs: Sequence[str]) -> None:
+    for name in needs:
+        if len(values.get(name, ())) != len(epochs):
+            got = f"{len(values[name])}" if name in values else "none"
+            raise ValueError(f"values must hold a number of {name!r} for each of the {len(epochs)} epochs, got {got}")
 
 
 def _window_size(num_values: int, share: float) -> int:

@@ -1,7 +1,7 @@
 """The schemes by name, and the one method every scheme has."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from mixscope.mixing.region import CutMix
 from mixscope.mixture import Mixture
 
 
+@runtime_checkable
 class MixingScheme(Protocol):
     """Anything that draws a mixture for a batch. The contract every scheme in `SCHEMES` is tested against.
 

@@ -1,12 +1,13 @@
 """Unsupervised mixing of K points: images without labels (Chaudhry et al. 2022; Verma et al. 2019b)."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_ndim, check_positive
+from mixscope._checks import check_at_least, check_floating, check_ndim, check_numbers, check_positive, check_size
+from mixscope._kinds import checked
 from mixscope.mixing.pixel import Mixup, draw_mixture
 from mixscope.mixture import Mixture, blend
 
@@ -14,6 +15,7 @@ Teacher = Literal["same", "same-detached", "ema"]
 Space = Literal["logits", "softmax", "late-softmax"]
 
 
+@checked
 @dataclass(frozen=True)
 class Consistency:
     """ICT[K]: outputs for a blend of unlabelled images are pulled to the blend of the outputs for its members.
@@ -52,14 +54,8 @@ class Consistency:
     ema_decay: float = 0.999
 
     def __post_init__(self) -> None:
-        check_at_least(2, num_points=self.num_points)
+        check_size(2, num_points=self.num_points)
         check_positive(alpha=self.alpha)
-        for name, value, words in (
-            ("teacher", self.teacher, get_args(Teacher)),
-            ("space", self.space, get_args(Space)),
-        ):
-            if value not in words:
-                raise ValueError(f"{name} must be one of {', '.join(words)}, got {value!r}")
         for name, number, holds, rule in (
             ("peak_weight", self.peak_weight, 0 <= self.peak_weight < float("inf"), "at least 0 and finite"),
             ("ramp_share", self.ramp_share, 0 <= self.ramp_share <= 1, "in [0, 1]"),
@@ -68,31 +64,44 @@ class Consistency:
             if not holds:
                 raise ValueError(f"{name} must be {rule}, got {number}")
 
+    @checked
     def weight_at(self, step: int, num_steps: int) -> float:
         """Return the weight of the consistency loss at a step.
 
         Args:
             step: Counted from 0 over the whole training.
-            num_steps: Of the whole training.
+            num_steps: Of the whole training, at least 1.
 
         Returns:
             0 at step 0 (unless there is no ramp), half the peak at half the ramp, the peak from its end on.
+
+        Raises:
+            ValueError: If step is negative or num_steps below 1.
         """
+        check_at_least(0, step=step)
+        check_at_least(1, num_steps=num_steps)
         ramp = self.ramp_share * num_steps
         return self.peak_weight * (min(1.0, step / ramp) if ramp > 0 else 1.0)
 
+    @checked
     def draw(self, num_images: int, *, generator: torch.Generator) -> Mixture:
         """Draw partners and weights for a batch of unlabelled images, one row of weights for each blend.
 
         Args:
-            num_images: B.
+            num_images: B, at least 0.
             generator: A CPU generator.
 
         Returns:
             A mixture on the CPU with (B, K) members and weights.
+
+        Raises:
+            ValueError: If num_images is negative, or B times K numbers would not fit a memory.
         """
+        check_at_least(0, num_images=num_images)
+        check_numbers(num_images, self.num_points, num_images=num_images, num_points=self.num_points)
         return draw_mixture(num_images, Mixup(self.alpha, self.num_points, per_example=True), generator=generator)
 
+    @checked
     def loss(self, outputs: Tensor, member_outputs: Tensor, mixture: Mixture) -> Tensor:
         """Return how far the outputs for blends are from the blended outputs for their members.
 
@@ -116,6 +125,7 @@ class Consistency:
             ValueError: If the shapes differ.
         """
         check_ndim(2, outputs=outputs, member_outputs=member_outputs)
+        check_floating(outputs=outputs, member_outputs=member_outputs)
         if outputs.shape != member_outputs.shape:
             shapes = f"{tuple(outputs.shape)} and {tuple(member_outputs.shape)}"
             raise ValueError(f"outputs and member_outputs must have the same shape, got {shapes}")

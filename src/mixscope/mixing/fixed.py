@@ -6,12 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mixscope._kinds import checked
 from mixscope.mixing.pixel import check_batch, draw_members
 from mixscope.mixture import Mixture
 
 ROW_TOLERANCE = 1e-6  # How far a row of the grid may be from summing to 1: thirds written with seven digits pass.
 
 
+@checked
 @dataclass(frozen=True)
 class FixedWeights:
     """Blend P examples with weights that run through a grid: row i of a batch has the weights i mod G of G.
@@ -35,6 +37,7 @@ class FixedWeights:
             if not min(row) >= 0 or not abs(math.fsum(row) - 1) <= ROW_TOLERANCE:
                 raise ValueError(f"weights must have rows that are at least 0 and sum to 1, got {row}")
 
+    @checked
     def draw(self, inputs: Tensor, labels: Tensor, *, generator: torch.Generator) -> Mixture:
         """Draw partners for a batch and give its rows the weights of the grid in turn.
 

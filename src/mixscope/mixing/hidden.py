@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from mixscope._checks import nearest
+from mixscope._kinds import checked
 from mixscope.mixing.pixel import Mixup, check_batch, draw_mixture
 from mixscope.mixture import INPUT_SITE, INPUT_SUFFIX, Mixture, blend
 
 
+@checked
 @dataclass(frozen=True)
 class ManifoldMixup:
     """Blend the batch at one random place among `sites`: the input, or the output of a named module.
@@ -35,6 +37,7 @@ class ManifoldMixup:
         if not self.sites or isinstance(self.sites, str):
             raise ValueError(f"sites must be a tuple with at least one module name, got {self.sites!r}")
 
+    @checked
     def draw(self, inputs: Tensor, labels: Tensor, *, generator: torch.Generator) -> Mixture:
         """Draw a site, partners and one weight.
 
@@ -54,6 +57,7 @@ class ManifoldMixup:
         return draw_mixture(len(inputs), Mixup(alpha=self.alpha), site=site, generator=generator)
 
 
+@checked
 @contextmanager
 def blending_at(model: nn.Module, mixture: Mixture) -> Iterator[None]:
     """Blend what the module `mixture.site` gives ("NAME:input": gets) in the forward pass run inside this block.

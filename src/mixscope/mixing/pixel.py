@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_labels, check_positive, check_same_length
+from mixscope._checks import check_labels, check_numbers, check_positive, check_same_length, check_size
+from mixscope._kinds import checked
 from mixscope._random import sample_dirichlet
 from mixscope.mixture import INPUT_SITE, Mixture
 
@@ -17,12 +18,14 @@ def check_batch(inputs: Tensor, labels: Tensor) -> None:
         check_labels(labels, num_classes=0)  # always raises, with the message for the shape or the dtype
 
 
+@checked
 def draw_members(batch_size: int, num_points: int, *, generator: torch.Generator) -> Tensor:
     """Draw partners: row i keeps itself first, then one entry of each of P - 1 uniform permutations.
 
     Returns:
         (B, P) int64, members[:, 0] = arange(B). A row may meet itself, as in the reference code of Zhang et al. 2018.
     """
+    check_numbers(batch_size, num_points, batch_size=batch_size, num_points=num_points)
     columns = [torch.arange(batch_size)]
     columns += [torch.randperm(batch_size, generator=generator) for _ in range(num_points - 1)]
     return torch.stack(columns, dim=1)
@@ -32,6 +35,7 @@ def draw_members(batch_size: int, num_points: int, *, generator: torch.Generator
 class NoMixing:
     """Empirical risk minimisation: every example stays itself."""
 
+    @checked
     def draw(self, inputs: Tensor, labels: Tensor, *, generator: torch.Generator) -> Mixture:
         """Return the mixture of one member with weight 1; the generator is not used.
 
@@ -47,6 +51,7 @@ class NoMixing:
         return Mixture(members=torch.arange(len(inputs))[:, None], weights=torch.ones(len(inputs), 1))
 
 
+@checked
 @dataclass(frozen=True)
 class Mixup:
     """Blend P examples with weights from the symmetric Dirichlet law; P = 2 is Beta(alpha, alpha) and plain mixup.
@@ -55,7 +60,7 @@ class Mixup:
 
     Attributes:
         alpha: Concentration, positive. 1 is uniform over the simplex; near 0 hardly mixes. Default as most studies.
-        num_points: P, at least 2.
+        num_points: P, from 2 to a million.
         per_example: Draw one row of weights per example instead of one for the whole batch.
     """
 
@@ -65,8 +70,9 @@ class Mixup:
 
     def __post_init__(self) -> None:
         check_positive(alpha=self.alpha)
-        check_at_least(2, num_points=self.num_points)
+        check_size(2, num_points=self.num_points)
 
+    @checked
     def draw(self, inputs: Tensor, labels: Tensor, *, generator: torch.Generator) -> Mixture:
         """Draw partners and weights for a batch.
 
@@ -91,6 +97,7 @@ class Mixup:
         return draw_mixture(len(inputs), self, generator=generator)
 
 
+@checked
 @dataclass(frozen=True)
 class LabelMixup:
     """Leave every input as it is and blend the labels of two examples, with one weight per batch.
@@ -106,6 +113,7 @@ class LabelMixup:
     def __post_init__(self) -> None:
         check_positive(alpha=self.alpha)
 
+    @checked
     def draw(self, inputs: Tensor, labels: Tensor, *, generator: torch.Generator) -> Mixture:
         """Draw partners and a weight for a batch.
 
@@ -126,6 +134,7 @@ class LabelMixup:
         return replace(drawn, weights=own, target_weights=drawn.weights)
 
 
+@checked
 def draw_mixture(batch_size: int, scheme: Mixup, *, site: str = INPUT_SITE, generator: torch.Generator) -> Mixture:
     """Draw a mixture of `scheme` for `batch_size` examples, to be blended at `site`."""
     members = draw_members(batch_size, scheme.num_points, generator=generator)

@@ -6,11 +6,13 @@ import torch
 from torch import Tensor
 
 from mixscope._checks import check_ndim, check_positive
+from mixscope._kinds import checked
 from mixscope._random import sample_beta
 from mixscope.mixing.pixel import check_batch, draw_members
 from mixscope.mixture import Mixture
 
 
+@checked
 @dataclass(frozen=True)
 class CutMix:
     """Replace one box, the same for the whole batch, by the partner's pixels; labels share by the area that is kept.
@@ -27,6 +29,7 @@ class CutMix:
     def __post_init__(self) -> None:
         check_positive(alpha=self.alpha)
 
+    @checked
     def draw(self, inputs: Tensor, labels: Tensor, *, generator: torch.Generator) -> Mixture:
         """Draw partners and one box.
 
@@ -44,6 +47,8 @@ class CutMix:
         check_ndim(4, inputs=inputs)
         check_batch(inputs, labels)
         height, width = inputs.shape[-2:]
+        if not height * width:
+            raise ValueError(f"inputs must be images of at least one pixel, got shape {tuple(inputs.shape)}")
         members = draw_members(len(inputs), 2, generator=generator)
         side = float((1 - sample_beta(self.alpha, 1, generator=generator)).sqrt())
         rows = _kept_outside(height, int(height * side), generator=generator)

@@ -1,9 +1,12 @@
 """When mixing is on."""
 
+from mixscope._checks import check_at_least
+from mixscope._kinds import checked
 from mixscope.mixing.catalogue import MixingScheme
 from mixscope.mixing.pixel import NoMixing
 
 
+@checked
 def scheme_at(scheme: MixingScheme, epoch: int, *, off_after: int | None) -> MixingScheme:
     """Return the scheme in force in an epoch.
 
@@ -13,9 +16,15 @@ def scheme_at(scheme: MixingScheme, epoch: int, *, off_after: int | None) -> Mix
         off_after: After how many epochs mixing stops: 200 means that epoch 200 is the last one mixed, and 0 that none
             is. None: never. (Not "the last N epochs", which other tools mean by a similar name.)
 
+    Raises:
+        ValueError: If epoch is below 1 or off_after negative.
+
     Example:
         >>> from mixscope.mixing.pixel import Mixup
         >>> scheme_at(Mixup(), 200, off_after=200), scheme_at(Mixup(), 201, off_after=200)
         (Mixup(alpha=1.0, num_points=2, per_example=False), NoMixing())
     """
+    check_at_least(1, epoch=epoch)
+    if off_after is not None:
+        check_at_least(0, off_after=off_after)
     return scheme if off_after is None or epoch <= off_after else NoMixing()

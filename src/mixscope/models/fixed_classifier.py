@@ -4,11 +4,13 @@ import torch
 from torch import nn
 
 from mixscope._errors import UserError
+from mixscope._kinds import checked
 from mixscope.simplex import simplex_etf
 
 ROW_LENGTH = 1.0  # The frame's usual normalisation; nn.Linear starts with rows of about 1 / sqrt(3).
 
 
+@checked
 def fix_classifier(model: nn.Module, head: str, *, generator: torch.Generator) -> None:
     """Set the head's weight to a simplex equiangular tight frame with rows of length 1, its bias to 0, and freeze both.
 

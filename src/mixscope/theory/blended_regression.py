@@ -5,10 +5,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_finite
+from mixscope._checks import check_finite, check_not_negative
+from mixscope._kinds import checked, describe
 from mixscope.theory.mixed_features import checked_weights
 
 
+@checked
 def mixup_noise(
     teacher: Callable[[Tensor], Tensor], inputs: Tensor, partners: Tensor, *, mixing_weight: Tensor | float
 ) -> Tensor:
@@ -36,9 +38,14 @@ def mixup_noise(
     """
     own, partner, weights = _checked(inputs, partners, mixing_weight)
     blends = torch.lerp(partner, own, weights[:, None])
-    return torch.lerp(teacher(partner), teacher(own), weights) - teacher(blends)
+    labels = [teacher(rows) for rows in (partner, own, blends)]
+    if any(not isinstance(part, Tensor) or part.shape != weights.shape for part in labels):
+        raise ValueError(f"teacher must give labels of shape {tuple(weights.shape)}, got {describe(labels[0])}")
+    of_partner, of_own, of_blend = (part.to(weights) for part in labels)
+    return torch.lerp(of_partner, of_own, weights) - of_blend
 
 
+@checked
 def convex_noise_floor(inputs: Tensor, partners: Tensor, *, mixing_weight: Tensor | float, convexity: float) -> Tensor:
     """Return what `mixup_noise` is at least for a strongly convex teacher: (rho / 2) w (1 - w) |x - x'|^2.
 
@@ -61,7 +68,7 @@ def convex_noise_floor(inputs: Tensor, partners: Tensor, *, mixing_weight: Tenso
         >>> convex_noise_floor(corners, middle, mixing_weight=0.5, convexity=2.0).tolist()
         [6.25]
     """
-    check_at_least(0, convexity=convexity)
+    check_not_negative(convexity=convexity)
     own, partner, weights = _checked(inputs, partners, mixing_weight)
     return convexity / 2 * weights * (1 - weights) * (own - partner).square().sum(dim=1)
 

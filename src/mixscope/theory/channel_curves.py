@@ -9,14 +9,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least
+from mixscope._checks import check_size
+from mixscope._kinds import checked
+from mixscope.theory.mixed_features import checked_weights
 from mixscope.theory.soft_labels import rise_slopes, solve_rises
 
 Curve = Callable[..., tuple[Tensor, Tensor]]  # (weights, *parameters) -> (x1, x2)
 LOG_GAIN_RANGE = (math.log(1e-6), math.log(1e15))  # where a gain is looked for
+LARGEST_LOG_GAIN = 690.0  # exp of it still fits a float64
 NUM_CURVE_POINTS = 101
 
 
+@checked
 def mixup_curve(num_classes: int) -> Curve:
     """Return the theory's curve for cross-entropy under mixup: (weights, log_gain) -> (x1, x2) in nats.
 
@@ -28,15 +32,19 @@ def mixup_curve(num_classes: int) -> Curve:
         >>> round(float(x1), 6), round(float(x2), 6)
         (6.110551, 6.110551)
     """
-    check_at_least(2, num_classes=num_classes)
+    check_size(2, num_classes=num_classes)
 
+    @checked
     def curve(weights: Tensor, log_gain: float) -> tuple[Tensor, Tensor]:
-        first, second = mixup_points(weights.to(torch.float64), log_gain, num_classes)[0]
+        if not abs(log_gain) <= LARGEST_LOG_GAIN:
+            raise ValueError(f"log_gain must lie within {LARGEST_LOG_GAIN:g} of 0, got {log_gain}")
+        first, second = mixup_points(checked_weights(weights, name="weights"), log_gain, num_classes)[0]
         return first, second
 
     return curve
 
 
+@checked
 def line_curve(num_classes: int) -> Curve:
     """Return the straight line between the unblended features: (weights, same_class) -> (x1, x2).
 
@@ -50,10 +58,13 @@ def line_curve(num_classes: int) -> Curve:
         >>> [x.tolist() for x in line_curve(3)(torch.tensor([0.25]), 4.0)]
         [[1.0], [3.0]]
     """
-    check_at_least(2, num_classes=num_classes)
+    check_size(2, num_classes=num_classes)
 
+    @checked
     def curve(weights: Tensor, same_class: float) -> tuple[Tensor, Tensor]:
-        first, second = same_class * unit_line(weights.to(torch.float64), num_classes)
+        if not math.isfinite(same_class):
+            raise ValueError(f"same_class must be finite, got {same_class}")
+        first, second = same_class * unit_line(checked_weights(weights, name="weights"), num_classes)
         return first, second
 
     return curve

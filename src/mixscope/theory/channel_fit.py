@@ -14,6 +14,7 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from mixscope._checks import check_at_least, check_finite, check_ndim, check_positive, check_same_length
+from mixscope._kinds import checked
 from mixscope.theory.channel_curves import LOG_GAIN_RANGE, curve_grid, mixup_points
 from mixscope.theory.mixed_features import checked_weights, same_class_rise
 from mixscope.theory.solution import NotConvergedWarning, Solution, solved
@@ -49,6 +50,7 @@ class ChannelFit:
     curve_x1: Tensor
     curve_x2: Tensor
 
+    @checked
     def feature_penalty(self, *, scale: float) -> float:
         """Return the feature penalty that gives the gain to a classifier whose rows have length `scale`.
 
@@ -60,6 +62,7 @@ class ChannelFit:
         return square / self.gain if self.gain > 0 else math.inf
 
 
+@checked
 def fit_mixup_channel(x1: Tensor, x2: Tensor, weights: Tensor, *, num_classes: int) -> Solution[ChannelFit]:
     """Fit the gain of the mixup theory to measured coordinates in nats, by least squares.
 
@@ -92,6 +95,7 @@ def fit_mixup_channel(x1: Tensor, x2: Tensor, weights: Tensor, *, num_classes: i
     return _fit_gain(checked_points(x1, x2, weights, num_classes), num_classes, has_free_unit=False)
 
 
+@checked
 def fit_mixup_shape(x1: Tensor, x2: Tensor, weights: Tensor, *, num_classes: int) -> Solution[ChannelFit]:
     """Fit gain and unit of the mixup theory: only the shape of the curve counts, not how large the logits are.
 
@@ -119,7 +123,7 @@ def checked_points(x1: Tensor, x2: Tensor, weights: Tensor, num_classes: int) ->
     check_ndim(1, x1=x1, x2=x2, weights=weights)
     check_same_length(x1=x1, x2=x2, weights=weights)
     check_finite(x1=x1, x2=x2)
-    shares = checked_weights(weights)
+    shares = checked_weights(weights, name="weights")
     measured = torch.stack([part.detach().to(shares.device, torch.float64) for part in (x1, x2)])
     if not bool(measured.any()):
         raise ValueError(f"x1 and x2 must hold a value that is not 0, got {len(shares)} points")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mixscope._checks import check_finite, check_ndim, check_same_length
+from mixscope._kinds import checked
 from mixscope.theory.channel_curves import mixup_curve
 from mixscope.theory.channel_fit import ChannelFit, fit_mixup_channel
 from mixscope.theory.mixed_features import checked_weights
@@ -30,6 +31,7 @@ class ScaleAndPenalty:
     length_residual: float
 
 
+@checked
 def fit_scale_and_penalty(
     x1: Tensor, x2: Tensor, lengths: Tensor, weights: Tensor, *, num_classes: int
 ) -> Solution[ScaleAndPenalty]:
@@ -59,7 +61,7 @@ def fit_scale_and_penalty(
     measured = lengths.detach().to(weights.device, torch.float64)
     if bool((measured < 0).any()) or not bool((measured > 0).any()):
         raise ValueError(f"lengths must be at least 0 and not all 0, got from {measured.min()} to {measured.max()}")
-    first, second = mixup_curve(num_classes)(checked_weights(weights), math.log(fit.value.gain))
+    first, second = mixup_curve(num_classes)(checked_weights(weights, name="weights"), math.log(fit.value.gain))
     product = 2 * first * second * (num_classes - 2) / (num_classes - 1)
     in_nats = ((first - second).square() + product).sqrt() * (num_classes - 1) / num_classes
     if not bool(in_nats.any()):

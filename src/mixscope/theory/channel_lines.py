@@ -5,11 +5,13 @@ import math
 import torch
 from torch import Tensor
 
+from mixscope._kinds import checked
 from mixscope.theory.channel_curves import curve_grid, unit_line
 from mixscope.theory.channel_fit import ChannelFit, checked_points
 from mixscope.theory.solution import Solution
 
 
+@checked
 def fit_unmixed_line(x1: Tensor, x2: Tensor, weights: Tensor, *, num_classes: int) -> Solution[ChannelFit]:
     """Fit the line between unblended features to a network trained without mixing (erm), with cross-entropy.
 
@@ -35,6 +37,7 @@ def fit_unmixed_line(x1: Tensor, x2: Tensor, weights: Tensor, *, num_classes: in
     return _line_fit(points, num_classes, slope=slope, gain=gain)
 
 
+@checked
 def fit_squared_loss_line(x1: Tensor, x2: Tensor, weights: Tensor, *, num_classes: int) -> Solution[ChannelFit]:
     """Fit the line of the squared-loss theory, x1 = w a / (1 + a), to measured differences of outputs.
 

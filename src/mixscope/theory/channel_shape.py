@@ -1,8 +1,7 @@
 """The shape of the channel in numbers: amplification, lengths, angle, limits, and the density across it.
 
-All of it follows from x1 and x2 of `mixup_features`, so from the number of classes, the gain a of `logit_gain` and
-the weight. Across the channel runs delta = x1 - x2, along it the height (x1 + x2) / 2.
-Source: Fisher et al. 2024, unconstrained model; derived.
+All of it follows from x1 and x2 of `mixup_features`, so from the number of classes, the gain a of `logit_gain` and the
+weight. Across it runs delta = x1 - x2, along it the height (x1 + x2) / 2. Source: as `mixup_features`; derived.
 """
 
 import math
@@ -10,12 +9,15 @@ import math
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_finite, check_positive
+from mixscope._checks import check_at_least, check_at_most, check_finite, check_positive, check_shape
+from mixscope._kinds import checked
 from mixscope.theory.mixed_features import checked_weights, mixup_features, same_class_rise
 from mixscope.theory.roots import increasing_root, lambert_w_of_exp
 from mixscope.theory.soft_labels import logit_gain
+from mixscope.theory.weight_law import LARGEST_ALPHA
 
 
+@checked
 def amplification(num_classes: int, *, feature_penalty: float, scale: float) -> float:
     """Return how much longer an even blend's feature is than the middle of the two unblended features.
 
@@ -41,6 +43,7 @@ def amplification(num_classes: int, *, feature_penalty: float, scale: float) -> 
     return 2 * float(features.x1) / features.same_class
 
 
+@checked
 def norm_ratio(num_classes: int, *, feature_penalty: float, scale: float) -> float:
     """Return |h| of an even blend over |h| of an unblended example, (x / Delta) sqrt(2 (K - 2) / (K - 1)).
 
@@ -63,6 +66,7 @@ def norm_ratio(num_classes: int, *, feature_penalty: float, scale: float) -> flo
     return float(features.lengths) / features.same_class_length
 
 
+@checked
 def norm_ratio_limit(num_classes: int) -> float:
     """Return what `norm_ratio` tends to as the penalty falls, sqrt(2 (K - 2) / (K - 1)).
 
@@ -77,6 +81,7 @@ def norm_ratio_limit(num_classes: int) -> float:
     return math.sqrt(2 * (num_classes - 2) / (num_classes - 1))
 
 
+@checked
 def channel_angle(x1: Tensor, x2: Tensor, *, num_classes: int) -> Tensor:
     """Return the angle between a blend's feature x1 w_i + x2 w_j and the boundary's direction w_i + w_j.
 
@@ -102,12 +107,13 @@ def channel_angle(x1: Tensor, x2: Tensor, *, num_classes: int) -> Tensor:
         24.1
     """
     check_at_least(3, num_classes=num_classes)
+    check_shape(tuple(x1.shape), of="x1", x2=x2)
     check_finite(x1=x1, x2=x2)
     x1, x2 = x1.to(torch.float64), x2.to(torch.float64)
-    across = (x1 - x2).abs() * math.sqrt(num_classes / (num_classes - 2))
-    return torch.rad2deg(torch.atan2(across, x1 + x2))
+    return torch.rad2deg(torch.atan2((x1 - x2).abs() * math.sqrt(num_classes / (num_classes - 2)), x1 + x2))
 
 
+@checked
 def small_penalty_limit(
     num_classes: int, mixing_weight: Tensor | float, *, feature_penalty: float, scale: float
 ) -> tuple[Tensor, Tensor]:
@@ -136,7 +142,7 @@ def small_penalty_limit(
     gain = logit_gain(num_classes, feature_penalty=feature_penalty, scale=scale)
     weights = checked_weights(mixing_weight)
     if not bool(((weights > 0) & (weights < 1)).all()):
-        raise ValueError(f"mixing_weight must lie strictly between 0 and 1, got {mixing_weight}")
+        raise ValueError(f"mixing_weight must lie strictly between 0 and 1, got {weights.tolist()}")
     first, second = weights.log(), torch.log1p(-weights)
     half = (first - second) / 2
     if num_classes == 2:
@@ -145,6 +151,7 @@ def small_penalty_limit(
     return height + half, height - half
 
 
+@checked
 def weight_at_offset(
     offset: Tensor | float, *, num_classes: int, feature_penalty: float, scale: float
 ) -> tuple[Tensor, Tensor]:
@@ -205,6 +212,7 @@ def weight_at_offset(
     return weight, slope
 
 
+@checked
 def transverse_density(
     offset: Tensor | float, *, num_classes: int, feature_penalty: float, scale: float, alpha: float
 ) -> Tensor:
@@ -218,7 +226,7 @@ def transverse_density(
         num_classes: K, at least 2.
         feature_penalty: Factor of |h|^2 / 2, positive.
         scale: Length m of the classifier's rows, positive.
-        alpha: Of the Beta law, positive.
+        alpha: Of the Beta law, positive and at most 1e9.
 
     Returns:
         (...) float64 per nat, at least 0; 0 beyond +-Delta; for alpha below 1 infinite at the two ends.
@@ -232,6 +240,7 @@ def transverse_density(
         0.25
     """
     check_positive(alpha=alpha)
+    check_at_most(LARGEST_ALPHA, alpha=alpha)
     weight, slope = weight_at_offset(offset, num_classes=num_classes, feature_penalty=feature_penalty, scale=scale)
     edge = same_class_rise(num_classes, gain=logit_gain(num_classes, feature_penalty=feature_penalty, scale=scale))
     inside = weight.clamp(0, 1)

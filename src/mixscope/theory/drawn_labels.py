@@ -3,9 +3,11 @@
 import torch
 from torch import Tensor
 
+from mixscope._kinds import checked
 from mixscope.theory.noisy_labels import LabelNoise
 
 
+@checked
 def independent_labels(noise: LabelNoise, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw a given and a true label for every blend, independently: they differ with `independent_rate`.
 
@@ -19,6 +21,7 @@ def independent_labels(noise: LabelNoise, *, generator: torch.Generator) -> tupl
     return _draw(noise.given, generator=generator), _draw(noise.true, generator=generator)
 
 
+@checked
 def coupled_labels(noise: LabelNoise, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw a given and a true label for every blend that agree as often as they can: they differ with total_variation.
 

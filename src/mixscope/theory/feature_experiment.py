@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_positive
+from mixscope._checks import check_at_least, check_at_most, check_numbers, check_positive, check_size
+from mixscope._kinds import checked, describe
 from mixscope._random import named_generator, sample_beta
 from mixscope.theory.feature_flow import random_feature_flow, switched_parameters
 from mixscope.theory.population_risk import squared_risk
@@ -24,10 +25,12 @@ from mixscope.theory.random_features import (
     tanh_features,
 )
 
+LARGEST = 1e100  # of a gain or a spread: its square must stay far below the largest number
 ROUNDING = 1e-12  # of the first risk: a smaller rise is rounding
 RISE = 1.05  # ours: the last risk of a U is above this multiple of the smallest
 
 
+@checked
 @dataclass(frozen=True)
 class FeatureSetting:
     """Sizes and laws of one experiment. The defaults are ours.
@@ -56,10 +59,14 @@ class FeatureSetting:
     num_test: int = 5000
 
     def __post_init__(self) -> None:
-        check_at_least(2, num_examples=self.num_examples)
-        check_at_least(1, input_dim=self.input_dim, num_features=self.num_features, num_test=self.num_test)
+        check_size(2, num_examples=self.num_examples)
+        check_size(1, input_dim=self.input_dim, num_features=self.num_features, num_test=self.num_test)
+        sizes = {"num_examples": self.num_examples, "num_test": self.num_test, "input_dim": self.input_dim}
+        rows, columns = max(self.num_examples**2, self.num_test), max(self.input_dim, self.num_features)
+        check_numbers(rows, columns, **sizes, num_features=self.num_features)
         check_positive(gain=self.gain, alpha=self.alpha)
         check_at_least(0, start_spread=self.start_spread)
+        check_at_most(LARGEST, gain=self.gain, start_spread=self.start_spread)
         if self.fixed_weight is not None and not 0 <= self.fixed_weight <= 1:
             raise ValueError(f"fixed_weight must lie in [0, 1], got {self.fixed_weight}")
         if self.label_bandwidth is not None:
@@ -140,6 +147,7 @@ def default_times() -> Tensor:
     return torch.cat([middle.new_zeros(1), middle, middle.new_full((1,), torch.inf)])
 
 
+@checked
 def random_feature_experiment(
     setting: FeatureSetting = FeatureSetting(),
     *,
@@ -174,10 +182,10 @@ def random_feature_experiment(
         >>> experiment.mixup.is_u_shaped.tolist(), experiment.clean.is_u_shaped.tolist()
         ([True, True, True], [False, False, False])
     """
-    check_at_least(1, num_repetitions=num_repetitions)
+    check_size(1, num_repetitions=num_repetitions)
     moments = default_times() if times is None else torch.as_tensor(times, dtype=torch.float64)
     if moments.ndim != 1 or not len(moments) or not bool((moments.diff() > 0).all()) or not float(moments[0]) >= 0:
-        raise ValueError(f"times must be rising numbers of at least 0, got {times}")
+        raise ValueError(f"times must be rising numbers of at least 0, got {moments.tolist()}")
     seeds = torch.randint(2**62, (num_repetitions,), generator=generator).tolist()
     runs = [_run(setting, draw_teacher, moments, seed) for seed in seeds]
     mixup, clean, plain, feature_blends, switched, distances, clean_distances, label_noise, clean_risks = (
@@ -206,7 +214,9 @@ def _run(setting: FeatureSetting, draw_teacher: Callable[..., Teacher], times: T
     features = tanh_features(setting.input_dim, setting.num_features, gain=setting.gain, generator=stream("features"))
     teacher = draw_teacher(features, generator=stream("teacher"))
     inputs = _normal(setting.num_examples, setting.input_dim, generator=stream("inputs"))
-    labels = teacher(inputs)
+    labels = teacher(inputs) if callable(teacher) else teacher
+    if not isinstance(labels, Tensor) or labels.shape != inputs.shape[:1]:
+        raise ValueError(f"draw_teacher must give a function from inputs to (N,) labels, got {describe(labels)}")
     pairs = _draw_pairs(setting, labels, weights=stream("weights"), partners=stream("partners"))
     test_inputs = _normal(setting.num_test, setting.input_dim, generator=stream("test"))
     risk = squared_risk(features(test_inputs), teacher(test_inputs))

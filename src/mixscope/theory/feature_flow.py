@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_finite, check_ndim, check_positive, check_same_length
+from mixscope._checks import check_finite, check_ndim, check_not_empty, check_positive, check_shape, naming
+from mixscope._kinds import checked, describe
 from mixscope.theory.solution import Solution, solved
 
 TOLERANCE = 1e-12  # of the residual: seen below 1e-14 for 10,000 rows and 500 features
@@ -45,12 +46,15 @@ class FeatureFlow:
         """(D,) float64: theta after infinite time."""
         return self.start + (self.limit - self.modes @ self.start) @ self.modes
 
+    @checked
     def coordinates(self, targets: Tensor) -> Tensor:
-        """Return v_k Phi^+ y, (R,) float64, for other labels of the same rows, (M,) float."""
-        check_same_length(targets=targets, rows=self.left)
+        """Return v_k Phi^+ y, (R,) float64, for other labels of the same rows, (M,) float and finite, or raise."""
+        check_shape((len(self.left),), of="the rows of the flow", targets=targets)
+        check_finite(targets=targets)
         scale = (self.curvatures * len(self.left)).sqrt()
         return (targets.to(self.left.device, torch.float64) @ self.left) / scale
 
+    @checked
     def with_targets(self, targets: Tensor) -> "FeatureFlow":
         """Return the path for other labels of the same rows, at the cost of one product.
 
@@ -60,12 +64,12 @@ class FeatureFlow:
         Raises:
             ValueError: If the length is not M or a value is not finite.
         """
-        check_finite(targets=targets)
         labels = targets.detach().to(self.left.device, torch.float64)
         return FeatureFlow(
             self.curvatures, self.modes, self.left, self.coordinates(labels), self.start, labels, self.learning_rate
         )
 
+    @checked
     def at(self, times: Tensor | float) -> Tensor:
         """Return the parameters of gradient flow, theta' = -eta gradient.
 
@@ -80,6 +84,7 @@ class FeatureFlow:
         """
         return self.start + (self.progress(times) * (self.limit - self.modes @ self.start)) @ self.modes
 
+    @checked
     def progress(self, times: Tensor | float) -> Tensor:
         """Return 1 - u_k of gradient flow, (T, R) or (R,) float64 in [0, 1], for times as in `at`."""
         moments = torch.as_tensor(times, dtype=torch.float64, device=self.start.device)
@@ -87,6 +92,7 @@ class FeatureFlow:
             raise ValueError(f"times must be at least 0, got {float(moments.min())}")
         return -torch.expm1(-(self.learning_rate * moments[..., None]) * self.curvatures)
 
+    @checked
     def after(self, steps: Tensor | int) -> Tensor:
         """Return the parameters of gradient descent: the flow's formula with u_k = (1 - eta mu_k)^t, exactly.
 
@@ -102,7 +108,7 @@ class FeatureFlow:
         """
         counts = torch.as_tensor(steps, device=self.start.device)
         if counts.is_floating_point() or counts.is_complex() or counts.dtype is torch.bool or bool((counts < 0).any()):
-            raise ValueError(f"steps must be integers of at least 0, got {steps}")
+            raise ValueError(f"steps must be integers of at least 0, got {describe(steps)}")
         shrink = self.learning_rate * self.curvatures
         if len(shrink) and not float(shrink[0]) < 2:
             most = 2 / float(self.curvatures[0])
@@ -115,6 +121,7 @@ class FeatureFlow:
         progress = torch.where(is_flipped, 1 + powers.exp(), -torch.expm1(powers))
         return self.start + (progress * (self.limit - self.modes @ self.start)) @ self.modes
 
+    @checked
     def from_starts(self, starts: Tensor, *, time: float = math.inf) -> Tensor:
         """Return where gradient flow from other starting points is after one time.
 
@@ -126,12 +133,17 @@ class FeatureFlow:
             (..., D) float64.
 
         Raises:
-            ValueError: If the time is negative or NaN.
+            ValueError: If the starts do not have D columns, or the time is negative or NaN.
         """
+        check_shape((*starts.shape[:-1], len(self.start)), of="the flow", starts=starts)
+        check_finite(starts=starts)
         starts = starts.to(self.start.device, torch.float64)
-        return starts + (self.progress(time) * (self.limit - starts @ self.modes.T)) @ self.modes
+        with naming("time"):
+            progress = self.progress(time)
+        return starts + (progress * (self.limit - starts @ self.modes.T)) @ self.modes
 
 
+@checked
 def random_feature_flow(
     features: Tensor, targets: Tensor, *, learning_rate: float = 1.0, start: Tensor | None = None
 ) -> Solution[FeatureFlow]:
@@ -164,16 +176,14 @@ def random_feature_flow(
         [1.0, 0.75]
     """
     check_ndim(2, features=features)
-    check_ndim(1, targets=targets)
-    check_same_length(features=features, targets=targets)
-    check_at_least(1, num_rows=features.shape[0], num_features=features.shape[1])
+    check_shape((len(features),), of="features", targets=targets)
+    check_not_empty(features=features)
     check_positive(learning_rate=learning_rate)
     check_finite(features=features, targets=targets)
     matrix = features.detach().to(torch.float64)
     labels = targets.detach().to(matrix.device, torch.float64)
     origin = matrix.new_zeros(matrix.shape[1]) if start is None else start.detach().to(matrix.device, torch.float64)
-    if origin.shape != matrix.shape[1:]:
-        raise ValueError(f"start must have shape ({matrix.shape[1]},), got {tuple(origin.shape)}")
+    check_shape(tuple(matrix.shape[1:]), of="features", start=origin)
     check_finite(start=origin)
 
     left, singular, modes = torch.linalg.svd(matrix, full_matrices=False)
@@ -185,6 +195,7 @@ def random_feature_flow(
     return solved(flow, residual=residual, iterations=1, tolerance=TOLERANCE, solver="random_feature_flow")
 
 
+@checked
 def switched_parameters(
     before: FeatureFlow, after: FeatureFlow, *, switch_times: Tensor, time_after: float = math.inf
 ) -> Tensor:
@@ -217,7 +228,10 @@ def switched_parameters(
         raise ValueError(
             f"before and after must have the same number of features, got {len(before.start)} and {len(after.start)}"
         )
-    return after.from_starts(before.at(switch_times), time=time_after)
+    with naming("switch_times"):
+        switched = before.at(switch_times)
+    with naming("time_after"):
+        return after.from_starts(switched, time=time_after)
 
 
 def _equation_error(flow: FeatureFlow, matrix: Tensor) -> float:

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_finite, check_ndim, check_positive
+from mixscope._checks import check_at_least, check_finite, check_ndim, check_numbers, check_positive
+from mixscope._kinds import checked
 
 SUM_TOLERANCE = 1e-9  # of the shares
 
 
+@checked
 @dataclass(frozen=True)
 class GaussianClasses:
     """K classes; the inputs of class k are normal with mean mu_k and covariance F_k F_k^T.
@@ -31,19 +33,21 @@ class GaussianClasses:
 
     def __post_init__(self) -> None:
         check_ndim(2, means=self.means)
-        check_at_least(2, num_classes=len(self.means))
+        if len(self.means) < 2:
+            raise ValueError(f"means must be of at least two classes, got {len(self.means)}")
         check_finite(means=self.means, factors=self.factors, shares=self.shares)
         num_classes, dim = self.means.shape
         if self.factors.shape != (num_classes, dim, dim):
-            raise ValueError(
-                f"factors must have shape {(num_classes, dim, dim)}, got shape {tuple(self.factors.shape)}"
-            )
+            shape = f"{(num_classes, dim, dim)}, got shape {tuple(self.factors.shape)} (to fit means)"
+            raise ValueError(f"factors must have shape {shape}")
         if bool(self.factors.triu(1).any()) or not bool((self.factors.diagonal(dim1=1, dim2=2) > 0).all()):
             raise ValueError("factors must be lower triangular with a positive diagonal, got one that is not")
         off = abs(float(self.shares.sum()) - 1)
         if self.shares.shape != (num_classes,) or not float(self.shares.min()) > 0 or off > SUM_TOLERANCE:
-            raise ValueError(f"shares must be {num_classes} positive numbers that sum to 1, got {self.shares.tolist()}")
+            got = f"{self.shares.tolist()} (to fit means)"
+            raise ValueError(f"shares must be {num_classes} positive numbers that sum to 1, got {got}")
 
+    @checked
     def posterior(self, inputs: Tensor) -> Tensor:
         """Return P(class | input), f of the paper.
 
@@ -64,8 +68,11 @@ class GaussianClasses:
         whitened = torch.linalg.solve_triangular(self.factors, gaps.mT, upper=False)  # (K, D0, N)
         log_volume = self.factors.diagonal(dim1=1, dim2=2).log().sum(dim=1)
         scores = (self.shares.log() - log_volume)[:, None] - whitened.square().sum(dim=1) / 2
+        if not bool(scores.amax(dim=0).isfinite().all()):
+            raise ValueError("inputs must have squares that float64 can hold, got an overflow")
         return torch.softmax(scores.T, dim=1)
 
+    @checked
     def sample(self, num_examples: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw examples.
 
@@ -80,6 +87,7 @@ class GaussianClasses:
             ValueError: If there is no example.
         """
         check_at_least(1, num_examples=num_examples)
+        check_numbers(num_examples, self.means.shape[1], num_examples=num_examples)
         labels = torch.multinomial(self.shares.cpu(), num_examples, replacement=True, generator=generator)
         noise = torch.randn(num_examples, self.means.shape[1], dtype=torch.float64, generator=generator)
         labels, noise = labels.to(self.means.device), noise.to(self.means.device)
@@ -89,6 +97,7 @@ class GaussianClasses:
         return inputs, labels
 
 
+@checked
 def round_classes(means: Tensor, *, spread: float, shares: Tensor | None = None) -> GaussianClasses:
     """Return classes that scatter alike in all directions.
 
@@ -114,6 +123,7 @@ def round_classes(means: Tensor, *, spread: float, shares: Tensor | None = None)
     return GaussianClasses(means.to(torch.float64), factors, equal if shares is None else shares.to(torch.float64))
 
 
+@checked
 def class_triangle(radius: float, *, spread: float = 1.0) -> GaussianClasses:
     """Return three equal round classes in the plane, at `radius` from the middle: blends of two pass near the third.
 

@@ -9,7 +9,8 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_positive
+from mixscope._checks import check_numbers, check_positive, check_size
+from mixscope._kinds import checked
 from mixscope.theory.joint_scale import classifier_scale
 from mixscope.theory.solution import Solution, solved
 from mixscope.theory.weight_law import FiniteLaw
@@ -46,6 +47,7 @@ class JointCheck:
     is_simplex: bool
 
 
+@checked
 def joint_optimum_check(
     num_classes: int,
     dim: int,
@@ -87,9 +89,14 @@ def joint_optimum_check(
         >>> found.is_simplex, abs(found.objective_gap) < 1e-8
         (True, True)
     """
-    check_at_least(2, num_classes=num_classes)
-    check_at_least(1, dim=dim, num_starts=num_starts)
+    check_size(2, num_classes=num_classes)
+    check_size(1, dim=dim, num_starts=num_starts)
+    num_blends = num_classes * num_classes * len(law.weights)
+    check_numbers(num_blends, max(dim, num_classes), num_classes=num_classes, dim=dim)
     check_positive(classifier_penalty=classifier_penalty, feature_penalty=feature_penalty)
+    expected = classifier_scale(
+        num_classes, classifier_penalty=classifier_penalty, feature_penalty=feature_penalty, law=law
+    ).value
     labels, masses = all_blends(num_classes, law)
     shape = (num_classes + len(masses), dim)
 
@@ -112,9 +119,6 @@ def joint_optimum_check(
     deviations = tuple(gram_deviation(point[:num_classes]) for point in points)
     best = min(range(num_starts), key=lambda index: results[index].fun)
     classifier, features = points[best][:num_classes], points[best][num_classes:]
-    expected = classifier_scale(
-        num_classes, classifier_penalty=classifier_penalty, feature_penalty=feature_penalty, law=law
-    ).value
     energies = classifier_penalty * float(classifier.square().sum()), feature_penalty * float(features.square().sum())
     value = JointCheck(
         gram_deviation=deviations[best],

@@ -15,13 +15,15 @@ import torch
 from scipy.optimize import brentq
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_positive
+from mixscope._checks import check_positive, check_size
+from mixscope._kinds import checked
 from mixscope.theory.mixed_features import same_class_rise
 from mixscope.theory.soft_labels import solve_rises
 from mixscope.theory.solution import Solution, solved
 from mixscope.theory.weight_law import WeightLaw
 
 TOLERANCE = 1e-10  # relative, of the balance between the two penalties
+SMALLEST_PRODUCT = 1e-200  # of the penalties; below, the squared error that balances them is no number
 LOG_GAIN_END = 690.0  # exp of it still fits a float64
 
 
@@ -52,6 +54,7 @@ class JointScale:
     objective: float
 
 
+@checked
 def etf_threshold(num_classes: int, law: WeightLaw) -> float:
     """Return the product of the two penalties at and above which the classifier collapses to zero.
 
@@ -75,10 +78,11 @@ def etf_threshold(num_classes: int, law: WeightLaw) -> float:
         >>> round(etf_threshold(10, BetaLaw(1.0)), 6)
         0.066667
     """
-    check_at_least(2, num_classes=num_classes)
+    check_size(2, num_classes=num_classes)
     return law.mean_square / num_classes
 
 
+@checked
 def classifier_scale(
     num_classes: int, *, classifier_penalty: float, feature_penalty: float, law: WeightLaw
 ) -> Solution[JointScale]:
@@ -100,7 +104,7 @@ def classifier_scale(
         The optimum. The residual is the difference of the two energies relative to the larger; tolerance 1e-10.
 
     Raises:
-        ValueError: If num_classes is below 2, or a penalty is not positive and finite.
+        ValueError: If num_classes is below 2, or a penalty or their product is out of its range.
 
     Example:
         >>> from mixscope.theory.weight_law import BetaLaw
@@ -111,7 +115,11 @@ def classifier_scale(
     threshold = etf_threshold(num_classes, law)
     check_positive(classifier_penalty=classifier_penalty, feature_penalty=feature_penalty)
     product = classifier_penalty * feature_penalty
-    check_positive(product_of_penalties=product)
+    if not SMALLEST_PRODUCT <= product < math.inf:
+        raise ValueError(
+            f"classifier_penalty and feature_penalty must have a finite product of at least {SMALLEST_PRODUCT:g}, "
+            f"got {product:g}"
+        )
     if product >= threshold:
         zero = JointScale(0.0, 0.0, True, threshold, 0.0, 1 / num_classes, 0.0, 0.0, math.log(num_classes))
         return Solution(zero, residual=0.0, iterations=0, is_converged=True)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mixscope._checks import check_at_least, check_finite, check_ndim
+from mixscope._kinds import checked
 from mixscope.theory.peeled_loss import Array, StackedLoss, stack, stacked_loss
 from mixscope.theory.peeled_point import PeeledPoint
 from mixscope.theory.peeled_record import FlowRecord, record_path
@@ -81,6 +82,7 @@ class _Flow:
         return np.append(point.ravel(), state[-1])
 
 
+@checked
 def layer_peeled_flow(start: PeeledPoint, *, log_times: Tensor, max_steps: int = 100_000) -> Solution[FlowRecord]:
     """Follow the gradient flow of the summed cross-entropy and record its geometry at given times.
 

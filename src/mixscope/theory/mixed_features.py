@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_finite
+from mixscope._checks import check_finite, check_size, check_within
+from mixscope._kinds import checked
 from mixscope.theory.soft_labels import logit_gain, soft_label_logits
 from mixscope.theory.solution import Solution
 
@@ -28,7 +29,8 @@ class MixedFeatures:
         x1: (...) float64, logit of class i above the classes outside the blend, in nats. With two classes there are
             none and the mean of both logits stands in: x1 = -x2.
         x2: (...) float64, the same for class j.
-        same_class: x1 of an unblended example (w = 1), or of a blend within one class at any weight, in nats.
+        same_class: Delta, logit of an unblended example's class (w = 1) above every other, or of a blend within one
+            class at any weight, in nats: `same_class_rise`. It is x1 at w = 1; with two classes x1 - x2 there, 2 x1.
         per_nat: Units of feature space per nat and row of W.
         lengths: (...) float64, |h|.
         same_class_length: |h| of an unblended example.
@@ -44,6 +46,7 @@ class MixedFeatures:
     lengths: Tensor
     same_class_length: float
 
+    @checked
     def features(self, first_rows: Tensor, second_rows: Tensor) -> Tensor:
         """Return h for given classifier rows.
 
@@ -54,11 +57,21 @@ class MixedFeatures:
 
         Returns:
             (..., D) float64.
+
+        Raises:
+            ValueError: If the rows do not broadcast to one for every weight, or are not finite.
         """
+        try:
+            torch.broadcast_shapes((*self.x1.shape, 1), first_rows.shape, second_rows.shape)
+        except RuntimeError as error:
+            shapes = f"{tuple(first_rows.shape)} and {tuple(second_rows.shape)} for weights {tuple(self.x1.shape)}"
+            raise ValueError(f"first_rows and second_rows must have a row for every weight, got {shapes}") from error
+        check_finite(first_rows=first_rows, second_rows=second_rows)
         rows = first_rows.to(torch.float64), second_rows.to(torch.float64)
         return self.per_nat * (self.x1[..., None] * rows[0] + self.x2[..., None] * rows[1])
 
 
+@checked
 def mixup_features(
     num_classes: int, mixing_weight: Tensor | float, *, feature_penalty: float, scale: float
 ) -> Solution[MixedFeatures]:
@@ -103,6 +116,7 @@ def mixup_features(
     return Solution(value, solution.residual, solution.iterations, solution.is_converged, solution.reason)
 
 
+@checked
 def squared_loss_features(
     num_classes: int, mixing_weight: Tensor | float, *, feature_penalty: float, scale: float
 ) -> Solution[MixedFeatures]:
@@ -140,6 +154,7 @@ def squared_loss_features(
     return Solution(value, residual=0.0, iterations=0, is_converged=True)
 
 
+@checked
 def same_class_rise(num_classes: int, *, gain: float) -> float:
     """Return Delta, the logit of an example's class above the others at the optimum without blending.
 
@@ -165,6 +180,7 @@ def same_class_rise(num_classes: int, *, gain: float) -> float:
     return float(soft_label_logits(one, num_classes=num_classes, gain=gain).value.rises)
 
 
+@checked
 def pair_probabilities(x1: Tensor, x2: Tensor, *, num_classes: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return the softmax probabilities of the first class, the second class, and each other class.
 
@@ -177,11 +193,12 @@ def pair_probabilities(x1: Tensor, x2: Tensor, *, num_classes: int) -> tuple[Ten
         Three (...) float64; the last is 0 with two classes.
 
     Raises:
-        ValueError: If the shapes differ, or num_classes is below 2.
+        ValueError: If the shapes differ, a value is not finite, or num_classes is out of range.
     """
-    check_at_least(2, num_classes=num_classes)
+    check_size(2, num_classes=num_classes)
     if x1.shape != x2.shape:
         raise ValueError(f"x1 and x2 must have the same shape, got {tuple(x1.shape)} and {tuple(x2.shape)}")
+    check_finite(x1=x1, x2=x2)
     others = torch.full_like(x1, 0.0 if num_classes > 2 else -torch.inf, dtype=torch.float64)
     logits = torch.stack([x1.to(torch.float64), x2.to(torch.float64), others])
     multiplicity = torch.tensor([1.0, 1.0, max(num_classes - 2, 1)], dtype=torch.float64, device=x1.device)
@@ -190,13 +207,11 @@ def pair_probabilities(x1: Tensor, x2: Tensor, *, num_classes: int) -> tuple[Ten
     return first, second, each_other
 
 
-def checked_weights(mixing_weight: Tensor | float) -> Tensor:
+def checked_weights(mixing_weight: Tensor | float, *, name: str = "mixing_weight") -> Tensor:
     """Return weights in float64 after checking that they lie in [0, 1]."""
     weights = torch.as_tensor(mixing_weight, dtype=torch.float64).detach()
-    check_finite(mixing_weight=weights)
-    if weights.numel() and not 0 <= float(weights.min()) <= float(weights.max()) <= 1:
-        low, high = float(weights.min()), float(weights.max())
-        raise ValueError(f"mixing_weight must lie in [0, 1], got values from {low} to {high}")
+    check_finite(**{name: weights})
+    check_within(0, 1, **{name: weights})
     return weights
 
 

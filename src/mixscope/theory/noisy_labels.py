@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_finite, check_ndim
+from mixscope._checks import check_at_least, check_finite, check_labels, check_ndim, check_numbers, naming
+from mixscope._kinds import checked
 from mixscope.theory.blended_regression import row_weights
 from mixscope.theory.gaussian_classes import GaussianClasses
 from mixscope.theory.mixed_features import checked_weights
@@ -67,6 +68,7 @@ class LabelNoiseCurve:
     argmax_failures: Tensor
 
 
+@checked
 def label_noise(
     posteriors: Tensor, partner_posteriors: Tensor, blend_posteriors: Tensor, *, mixing_weight: Tensor | float
 ) -> LabelNoise:
@@ -108,6 +110,7 @@ def label_noise(
     )
 
 
+@checked
 def gaussian_label_noise(
     classes: GaussianClasses, inputs: Tensor, partners: Tensor, *, mixing_weight: Tensor | float
 ) -> LabelNoise:
@@ -133,14 +136,17 @@ def gaussian_label_noise(
         raise ValueError(
             f"inputs and partners must have the same shape, got {tuple(inputs.shape)} and {tuple(partners.shape)}"
         )
+    check_ndim(2, inputs=inputs, partners=partners)
+    check_finite(inputs=inputs, partners=partners)
     own, partner = inputs.to(torch.float64), partners.to(inputs.device, torch.float64)
     weights = row_weights(mixing_weight, own)
     blends = torch.lerp(partner, own, weights[:, None])
-    return label_noise(
-        classes.posterior(own), classes.posterior(partner), classes.posterior(blends), mixing_weight=weights
-    )
+    with naming("inputs and partners"):
+        posteriors = [classes.posterior(rows) for rows in (own, partner, blends)]
+    return label_noise(*posteriors, mixing_weight=weights)
 
 
+@checked
 def label_noise_curve(
     classes: GaussianClasses, *, mixing_weights: Tensor, num_pairs: int, generator: torch.Generator
 ) -> LabelNoiseCurve:
@@ -165,7 +171,9 @@ def label_noise_curve(
         True
     """
     check_ndim(1, mixing_weights=mixing_weights)
-    weights = checked_weights(mixing_weights)
+    weights = checked_weights(mixing_weights, name="mixing_weights")
+    check_at_least(1, num_pairs=num_pairs)
+    check_numbers(num_pairs, classes.means.shape[1], num_pairs=num_pairs)
     inputs, _ = classes.sample(num_pairs, generator=generator)
     partners, _ = classes.sample(num_pairs, generator=generator)
     rows = []
@@ -177,6 +185,7 @@ def label_noise_curve(
     return LabelNoiseCurve(weights, *means)
 
 
+@checked
 def one_hot_variation(first: Tensor, second: Tensor, true: Tensor, *, mixing_weight: Tensor | float) -> Tensor:
     """Return the total variation distance for certain labels: of the members, and of the blend.
 
@@ -193,7 +202,7 @@ def one_hot_variation(first: Tensor, second: Tensor, true: Tensor, *, mixing_wei
         (M,) float64 in [0, 1].
 
     Raises:
-        ValueError: If shapes differ or a weight is outside [0, 1].
+        ValueError: If shapes differ, labels are not integers of at least 0, or a weight is outside [0, 1].
 
     Example:
         >>> first, second, true = torch.tensor([[0, 0, 0, 0], [1, 1, 1, 0], [2, 0, 1, 0]])
@@ -203,6 +212,8 @@ def one_hot_variation(first: Tensor, second: Tensor, true: Tensor, *, mixing_wei
     if first.ndim != 1 or not first.shape == second.shape == true.shape:
         shapes = " and ".join(str(tuple(labels.shape)) for labels in (first, second, true))
         raise ValueError(f"first, second and true must have the same shape (M,), got {shapes}")
+    for name, labels in (("first", first), ("second", second), ("true", true)):
+        check_labels(labels, num_classes=torch.iinfo(torch.int64).max, name=name)
     weights = row_weights(mixing_weight, first)
     return 1 - (weights * (true == first) + (1 - weights) * (true == second))
 
@@ -211,7 +222,8 @@ def _checked_rows(**tensors: Tensor) -> Tensor:
     ((name, rows),) = tensors.items()
     check_ndim(2, **tensors)
     check_finite(**tensors)
-    check_at_least(2, num_classes=rows.shape[1])
+    if rows.shape[1] < 2:
+        raise ValueError(f"{name} must have at least two classes, got shape {tuple(rows.shape)}")
     values = rows.detach().to(torch.float64)
     sums = values.sum(dim=1, keepdim=True)
     low, off = (float(part.max()) if len(rows) else 0.0 for part in (-values, (sums - 1).abs()))

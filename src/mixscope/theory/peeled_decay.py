@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_finite, check_ndim, check_positive
+from mixscope._checks import check_at_least, check_at_most, check_finite, check_ndim, check_positive
+from mixscope._kinds import checked
 from mixscope.theory.peeled_loss import Array, StackedLoss, stack, stacked_loss
 from mixscope.theory.peeled_point import PeeledPoint
 from mixscope.theory.peeled_record import FlowRecord, record_path
@@ -20,6 +21,7 @@ from mixscope.theory.solution import NotConvergedWarning, Solution, solved
 
 TOLERANCE = 1e-9  # error of one step relative to |(W, H)|
 LAW_TOLERANCE = 1e-6  # of the law that the mean classifier follows; seen 1e-12
+LARGEST_DECAY = 1e100  # beyond, everything is zero after the first step
 TINY = 1e-300  # in place of a length of 0
 
 
@@ -40,6 +42,7 @@ class RegularizedOptimum:
     log_loss: float
 
 
+@checked
 def regularized_flow(
     start: PeeledPoint, *, times: Tensor, weight_decay: float, feature_decay: float, max_steps: int = 100_000
 ) -> Solution[FlowRecord]:
@@ -52,8 +55,8 @@ def regularized_flow(
     Args:
         start: Where the flow is at t = 0, not zero.
         times: (T,) float, positive, finite and increasing.
-        weight_decay: At least 0 and finite.
-        feature_decay: At least 0 and finite.
+        weight_decay: From 0 to 1e100.
+        feature_decay: From 0 to 1e100.
         max_steps: At which to stop all the same, rejected steps included; at least 1.
 
     Returns:
@@ -76,8 +79,8 @@ def regularized_flow(
     if not len(times) or not bool((times.diff() > 0).all()) or not float(times[0]) > 0:
         raise ValueError(f"times must be positive, increasing and at least one, got {times.tolist()}")
     check_at_least(0, weight_decay=weight_decay, feature_decay=feature_decay)
+    check_at_most(LARGEST_DECAY, weight_decay=weight_decay, feature_decay=feature_decay)
     check_at_least(1, max_steps=max_steps)
-    check_finite(decay=torch.tensor([weight_decay, feature_decay]))
     if start.squared_norm == 0:
         raise ValueError("start must not be zero: the flow would stay there")
     stacked = stack(start)
@@ -88,7 +91,8 @@ def regularized_flow(
     with np.errstate(over="ignore", invalid="ignore"):  # a trial step that is too long; it is rejected
         states, steps, now = flow.states_at(stacked.ravel(), targets, max_steps=max_steps)
     if not states:
-        raise ValueError(f"max_steps must reach the first of times, got {max_steps}, which end at {now:.6g}")
+        stiff = " (a large weight_decay or feature_decay takes short steps)"
+        raise ValueError(f"max_steps must reach the first of times, got {max_steps}, which end at {now:.6g}{stiff}")
     reached = targets[: len(states)]
     path = [state.reshape(stacked.shape) for state in states]
     losses = [flow.loss.relative_slope(state)[0] for state in path]
@@ -103,6 +107,7 @@ def regularized_flow(
     return Solution(record, residual, steps, False, reason)
 
 
+@checked
 def regularized_optimum(
     num_classes: int, num_per_class: int, *, weight_decay: float, feature_decay: float
 ) -> Solution[RegularizedOptimum]:

@@ -6,13 +6,17 @@ from itertools import pairwise
 
 import numpy as np
 
-from mixscope._checks import check_positive
+from mixscope._checks import check_at_most, check_positive
+from mixscope._kinds import checked
 from mixscope.theory.peeled_loss import stack, stacked_loss
 from mixscope.theory.peeled_point import PeeledPoint
 from mixscope.theory.peeled_record import FlowRecord, record_path
 from mixscope.theory.solution import Solution, solved
 
+MOST_STEPS = 10**9  # hours
 
+
+@checked
 def layer_peeled_descent(
     start: PeeledPoint, *, learning_rate: float, record_steps: Sequence[int]
 ) -> Solution[FlowRecord]:
@@ -24,7 +28,7 @@ def layer_peeled_descent(
     Args:
         start: Where descent begins.
         learning_rate: Positive.
-        record_steps: After how many steps to record, increasing, each at least 1.
+        record_steps: After how many steps to record, increasing, each from 1 to 1e9.
 
     Returns:
         The records. The residual is the largest `conserved_drift`, 0 for the flow itself: how far the path is from the
@@ -46,6 +50,7 @@ def layer_peeled_descent(
     marks = list(record_steps)
     if not marks or marks[0] < 1 or any(after <= before for before, after in pairwise(marks)):
         raise ValueError(f"record_steps must be increasing and at least 1, got {marks}")
+    check_at_most(MOST_STEPS, record_steps=marks[-1])
     loss, stacked = stacked_loss(start), stack(start)
     states, log_losses, taken = [], [], 0
     with np.errstate(over="ignore", invalid="ignore"):

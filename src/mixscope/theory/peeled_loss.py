@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mixscope._checks import check_at_least
+from mixscope._kinds import checked
 from mixscope.theory.peeled_point import PeeledPoint
 
 Array = NDArray[np.float64]
@@ -79,6 +80,7 @@ def unstack(stacked: Array, *, labels: Tensor, num_classes: int) -> PeeledPoint:
     )
 
 
+@checked
 def log_peeled_loss(point: PeeledPoint) -> float:
     """Return log L, L the cross-entropy summed over all examples. Low is good; no lower bound.
 
@@ -92,6 +94,7 @@ def log_peeled_loss(point: PeeledPoint) -> float:
     return stacked_loss(point).relative_slope(stack(point))[0]
 
 
+@checked
 def is_separated(point: PeeledPoint) -> bool:
     """Return whether L < log 2, from where on every example is classified and the flow's limit theorem applies.
 
@@ -100,6 +103,7 @@ def is_separated(point: PeeledPoint) -> bool:
     return log_peeled_loss(point) < math.log(math.log(2))
 
 
+@checked
 def peeled_margins(point: PeeledPoint) -> Tensor:
     """Return q_i = w_y.h_i - max_{j != y} w_j.h_i of every example, (N,) float64. High is good.
 
@@ -114,6 +118,7 @@ def peeled_margins(point: PeeledPoint) -> Tensor:
     return (own - logits.scatter(1, point.labels[:, None], -math.inf)).amin(dim=1)
 
 
+@checked
 def normalized_margin(point: PeeledPoint) -> float:
     """Return the smallest margin over |W|_F^2 + |H|_F^2; at most `best_normalized_margin`. High is good.
 
@@ -125,6 +130,7 @@ def normalized_margin(point: PeeledPoint) -> float:
     return float(peeled_margins(point).min()) / point.squared_norm if point.squared_norm else math.nan
 
 
+@checked
 def best_normalized_margin(num_classes: int, num_per_class: int) -> float:
     """Return gamma = 1 / (2 sqrt(n) (K - 1)), which no normalised margin exceeds and neural collapse alone reaches.
 
@@ -142,6 +148,7 @@ def best_normalized_margin(num_classes: int, num_per_class: int) -> float:
     return 1 / (2 * math.sqrt(num_per_class) * (num_classes - 1))
 
 
+@checked
 def log_loss_bound(squared_norm: float, *, num_classes: int, num_per_class: int) -> float:
     """Return the logarithm of the least loss that any point of a given norm can have; neural collapse reaches it.
 

@@ -11,10 +11,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_finite, check_labels, check_ndim, check_positive, check_same_length
+from mixscope._checks import (
+    check_at_most,
+    check_finite,
+    check_labels,
+    check_ndim,
+    check_numbers,
+    check_positive,
+    check_same_length,
+    check_size,
+)
+from mixscope._kinds import checked
 from mixscope.simplex import center_rows
 
+LARGEST_SCALE = 1e100  # of the entries of a start: their squares must stay far below the largest number
 
+
+@checked
 @dataclass(frozen=True)
 class PeeledPoint:
     """A classifier, a feature for every example, and whose class each is.
@@ -34,9 +47,13 @@ class PeeledPoint:
 
     def __post_init__(self) -> None:
         check_ndim(2, head_weight=self.head_weight, features=self.features)
-        check_at_least(2, num_classes=len(self.head_weight))
+        if len(self.head_weight) < 2:
+            raise ValueError(
+                f"head_weight must have a row for each of at least two classes, got {len(self.head_weight)}"
+            )
         check_same_length(features=self.features, labels=self.labels)
-        check_labels(self.labels, num_classes=len(self.head_weight))
+        because = f"head_weight has {len(self.head_weight)} rows"
+        check_labels(self.labels, num_classes=len(self.head_weight), because=because)
         check_finite(head_weight=self.head_weight, features=self.features)
         if self.features.shape[1] != self.head_weight.shape[1]:
             raise ValueError(
@@ -68,11 +85,15 @@ class PeeledPoint:
         return float(self.head_weight.square().sum() + self.features.square().sum())
 
 
-def check_class_counts(class_counts: Sequence[int]) -> None:
-    """Raise unless there are at least two classes, each with at least one example."""
-    check_at_least(2, num_classes=len(class_counts))
+def check_class_counts(class_counts: Sequence[int], *, dim: int = 1) -> None:
+    """Raise unless there are at least two classes, each with at least one example, and (K + N) D numbers are few."""
+    if len(class_counts) < 2:
+        raise ValueError(f"class_counts must be of at least two classes, got {len(class_counts)}")
     if min(class_counts) < 1:
         raise ValueError(f"class_counts must be at least 1, got {list(class_counts)}")
+    check_size(1, dim=dim)
+    num_rows = len(class_counts) + sum(class_counts)
+    check_numbers(num_rows, dim, class_counts=f"{sum(class_counts):,} examples", dim=dim)
 
 
 def labels_of_counts(class_counts: Sequence[int]) -> Tensor:
@@ -80,6 +101,7 @@ def labels_of_counts(class_counts: Sequence[int]) -> Tensor:
     return torch.repeat_interleave(torch.arange(len(class_counts)), torch.tensor(list(class_counts)))
 
 
+@checked
 def scaled(point: PeeledPoint, *, squared_norm: float) -> PeeledPoint:
     """Return the point in the same direction with |W|^2 + |H|^2 = squared_norm.
 
@@ -93,6 +115,7 @@ def scaled(point: PeeledPoint, *, squared_norm: float) -> PeeledPoint:
     return PeeledPoint(factor * point.head_weight, factor * point.features, point.labels)
 
 
+@checked
 def gaussian_start(
     class_counts: Sequence[int], *, dim: int, scale: float = 1.0, generator: torch.Generator
 ) -> PeeledPoint:
@@ -115,14 +138,15 @@ def gaussian_start(
         >>> tuple(start.head_weight.shape), tuple(start.features.shape)
         ((4, 8), (20, 8))
     """
-    check_class_counts(class_counts)
-    check_at_least(1, dim=dim)
+    check_class_counts(class_counts, dim=dim)
     check_positive(scale=scale)
+    check_at_most(LARGEST_SCALE, scale=scale)
     labels = labels_of_counts(class_counts)
     draw = torch.randn(len(class_counts) + len(labels), dim, dtype=torch.float64, generator=generator) * scale
     return PeeledPoint(draw[: len(class_counts)], draw[len(class_counts) :], labels)
 
 
+@checked
 def symmetric_start(
     num_classes: int, num_per_class: int, *, dim: int, scale: float = 1.0, generator: torch.Generator
 ) -> PeeledPoint:
@@ -141,6 +165,8 @@ def symmetric_start(
     Raises:
         ValueError: If an argument is out of its range.
     """
+    check_size(2, num_classes=num_classes)
+    check_size(1, num_per_class=num_per_class)
     drawn = gaussian_start([num_per_class] * num_classes, dim=dim, scale=scale, generator=generator)
     head_weight = center_rows(drawn.head_weight)
     return PeeledPoint(head_weight, head_weight[drawn.labels] / num_per_class**0.5, drawn.labels)

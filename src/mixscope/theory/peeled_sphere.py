@@ -14,7 +14,8 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_positive
+from mixscope._checks import check_finite, check_positive, check_size
+from mixscope._kinds import checked
 from mixscope.theory.peeled_loss import Array, stack, stacked_loss, unstack
 from mixscope.theory.peeled_point import PeeledPoint, check_class_counts, gaussian_start, scaled
 from mixscope.theory.solution import Solution, solved
@@ -70,6 +71,7 @@ class SphereMinima:
     best: PeeledPoint
 
 
+@checked
 def sphere_report(point: PeeledPoint) -> SphereReport:
     """Measure stationarity on the sphere through a point and construct the direction of negative curvature.
 
@@ -108,6 +110,7 @@ def sphere_report(point: PeeledPoint) -> SphereReport:
     )
 
 
+@checked
 def sphere_curvature(point: PeeledPoint, weight_direction: Tensor, feature_direction: Tensor) -> float:
     """Return the quadratic form of the Riemannian Hessian of L on the sphere along a direction, divided by L.
 
@@ -129,6 +132,7 @@ def sphere_curvature(point: PeeledPoint, weight_direction: Tensor, feature_direc
     ):
         if direction.shape != moved.shape:
             raise ValueError(f"{name} must have shape {tuple(moved.shape)}, got {tuple(direction.shape)}")
+        check_finite(**{name: direction})
     stacked = torch.cat([point.head_weight, point.features])
     direction = torch.cat([weight_direction, feature_direction]).to(torch.float64)
     direction = direction - (direction * stacked).sum() / point.squared_norm * stacked
@@ -144,6 +148,7 @@ def sphere_curvature(point: PeeledPoint, weight_direction: Tensor, feature_direc
     return float(bend + turn + multiplier * direction.square().sum())
 
 
+@checked
 def minimize_on_sphere(
     class_counts: Sequence[int], *, dim: int, squared_norm: float, num_starts: int = 12, generator: torch.Generator
 ) -> Solution[SphereMinima]:
@@ -173,8 +178,8 @@ def minimize_on_sphere(
         >>> bool(((found.value.log_losses - bound).abs() < 1e-9).all())
         True
     """
-    check_class_counts(class_counts)
-    check_at_least(1, dim=dim, num_starts=num_starts)
+    check_class_counts(class_counts, dim=dim)
+    check_size(1, num_starts=num_starts)
     check_positive(squared_norm=squared_norm)
     ends, steps = [], 0
     for _ in range(num_starts):

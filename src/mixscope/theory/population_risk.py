@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_finite, check_ndim, check_same_length
+from mixscope._checks import check_finite, check_ndim, check_not_empty, check_same_length
+from mixscope._kinds import checked
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class SquaredRisk:
     factor: Tensor
     num_examples: int
 
+    @checked
     def of(self, parameters: Tensor) -> Tensor:
         """Return the mean squared error of every row.
 
@@ -37,17 +39,26 @@ class SquaredRisk:
             ValueError: If the number of parameters is not D.
         """
         dim = self.factor.shape[1] - 1
-        if parameters.shape[-1] != dim:
+        if not parameters.ndim or parameters.shape[-1] != dim:
             raise ValueError(f"parameters must have {dim} columns, got shape {tuple(parameters.shape)}")
         errors = parameters.to(torch.float64) @ self.factor[:, :dim].T - self.factor[:, dim]
         return errors.square().sum(dim=-1) / self.num_examples
 
+    @checked
     def merge(self, other: "SquaredRisk") -> "SquaredRisk":
-        """Return the risk over both samples: large ones are gathered in pieces."""
+        """Return the risk over both samples: large ones are gathered in pieces.
+
+        Raises:
+            ValueError: If the other has another number of features.
+        """
+        if other.factor.shape[1] != self.factor.shape[1]:
+            sizes = f"{self.factor.shape[1] - 1}, got {other.factor.shape[1] - 1}"
+            raise ValueError(f"other must have as many features as this risk, {sizes}")
         factor = torch.linalg.qr(torch.cat([self.factor, other.factor]), mode="r").R
         return SquaredRisk(factor, self.num_examples + other.num_examples)
 
 
+@checked
 def squared_risk(features: Tensor, targets: Tensor) -> SquaredRisk:
     """Prepare the mean squared error of linear predictors over a sample.
 
@@ -66,7 +77,7 @@ def squared_risk(features: Tensor, targets: Tensor) -> SquaredRisk:
     check_ndim(2, features=features)
     check_ndim(1, targets=targets)
     check_same_length(features=features, targets=targets)
-    check_at_least(1, num_examples=len(features))
+    check_not_empty(features=features)
     check_finite(features=features, targets=targets)
     both = torch.cat([features.detach(), targets.detach()[:, None].to(features.device)], dim=1).to(torch.float64)
     return SquaredRisk(torch.linalg.qr(both, mode="r").R, len(both))

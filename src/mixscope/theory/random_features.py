@@ -12,46 +12,83 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_finite, check_ndim, check_positive
+from mixscope._checks import (
+    check_at_most,
+    check_finite,
+    check_floating,
+    check_labels,
+    check_ndim,
+    check_numbers,
+    check_positive,
+    check_same_length,
+    check_shape,
+    check_size,
+    check_within,
+)
+from mixscope._kinds import checked
 
 GAIN = 3.0  # Ours: tanh well into its bends, so that blends and labels do not fit linearly.
+LARGEST_GAIN = 1e100  # features are signs long before
 WIDTH = 10  # Ours: hidden units of the teacher outside the span.
 
 Teacher = Callable[[Tensor], Tensor]  # (N, D0) float64 inputs -> (N,) float64 labels
 
 
+@checked
 @dataclass(frozen=True)
 class TanhFeatures:
     """phi(x) = tanh(x A) / sqrt(D), with a fixed matrix A. |phi(x)|^2 is at most 1.
 
     Attributes:
-        matrix: (D0, D) float64, A.
+        matrix: (D0, D) float64, A, finite.
     """
 
     matrix: Tensor
 
+    def __post_init__(self) -> None:
+        check_ndim(2, matrix=self.matrix)
+        if self.matrix.dtype is not torch.float64 or not self.matrix.shape[1]:
+            got = f"{self.matrix.dtype} of shape {tuple(self.matrix.shape)}"
+            raise ValueError(f"matrix must be float64 with at least one column, got {got}")
+        check_finite(matrix=self.matrix)
+
+    @checked
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Return (N, D) float64 features of (N, D0) inputs."""
+        """Return (N, D) float64 features of (N, D0) inputs.
+
+        Raises:
+            ValueError: If the inputs are not (N, D0) or not finite.
+        """
+        check_shape((*inputs.shape[:1], len(self.matrix)), of="the features", inputs=inputs)
+        check_finite(inputs=inputs)
         return torch.tanh(inputs.to(torch.float64) @ self.matrix) / math.sqrt(self.matrix.shape[1])
 
 
+@checked
 @dataclass(frozen=True)
 class SpanTeacher:
     """Labels in the span of the features, phi(x) theta: a student on the same features can meet them exactly.
 
     Attributes:
         features: phi.
-        coefficients: (D,) float64, theta.
+        coefficients: (D,) float, theta, finite; kept in float64.
     """
 
     features: TanhFeatures
     coefficients: Tensor
 
+    def __post_init__(self) -> None:
+        check_shape(self.features.matrix.shape[1:], of="features", coefficients=self.coefficients)
+        check_finite(coefficients=self.coefficients)
+        object.__setattr__(self, "coefficients", self.coefficients.to(torch.float64))
+
+    @checked
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Return (N,) float64 labels of (N, D0) inputs."""
+        """Return (N,) float64 labels of (N, D0) inputs, which are checked as the features check them."""
         return self.features(inputs) @ self.coefficients
 
 
+@checked
 def tanh_features(input_dim: int, num_features: int, *, gain: float = GAIN, generator: torch.Generator) -> TanhFeatures:
     """Draw features whose arguments are gain times a standard normal number for standard normal inputs.
 
@@ -69,12 +106,15 @@ def tanh_features(input_dim: int, num_features: int, *, gain: float = GAIN, gene
         >>> features(torch.zeros(2, 10)).shape
         torch.Size([2, 100])
     """
-    check_at_least(1, input_dim=input_dim, num_features=num_features)
+    check_size(1, input_dim=input_dim, num_features=num_features)
+    check_numbers(input_dim, num_features, input_dim=input_dim, num_features=num_features)
     check_positive(gain=gain)
+    check_at_most(LARGEST_GAIN, gain=gain)
     matrix = torch.randn(input_dim, num_features, dtype=torch.float64, generator=generator)
     return TanhFeatures(matrix * (gain / math.sqrt(input_dim)))
 
 
+@checked
 def span_teacher(features: TanhFeatures, *, generator: torch.Generator) -> SpanTeacher:
     """Draw a teacher in the span of the features, with standard normal coefficients: labels of variance below 1.
 
@@ -86,6 +126,7 @@ def span_teacher(features: TanhFeatures, *, generator: torch.Generator) -> SpanT
     return SpanTeacher(features, torch.randn(num_features, dtype=torch.float64, generator=generator))
 
 
+@checked
 def two_layer_teacher(features: TanhFeatures, *, generator: torch.Generator) -> SpanTeacher:
     """Draw a teacher outside the span: ten tanh units of its own, at gain 3, with standard normal coefficients.
 
@@ -96,6 +137,7 @@ def two_layer_teacher(features: TanhFeatures, *, generator: torch.Generator) -> 
     return span_teacher(tanh_features(len(features.matrix), WIDTH, generator=generator), generator=generator)
 
 
+@checked
 @dataclass(frozen=True)
 class Pairs:
     """Who is blended with whom: M ordered pairs and the weights of their first members.
@@ -104,18 +146,41 @@ class Pairs:
         first: (M,) int64.
         second: (M,) int64.
         weights: (M,) float64 in [0, 1].
+
+    Raises:
+        ValueError: If the three are not (M,), members are not integers of at least 0, or a weight is outside [0, 1].
     """
 
     first: Tensor
     second: Tensor
     weights: Tensor
 
+    def __post_init__(self) -> None:
+        check_ndim(1, first=self.first, second=self.second, weights=self.weights)
+        check_same_length(first=self.first, second=self.second, weights=self.weights)
+        for name, members in (("first", self.first), ("second", self.second)):
+            check_labels(members, num_classes=torch.iinfo(torch.int64).max, name=name)
+        check_within(0, 1, weights=self.weights)
+
+    @checked
     def blend(self, values: Tensor) -> Tensor:
-        """Return (M, ...) weights * values[first] + (1 - weights) * values[second], exact for equal members."""
-        weights = self.weights.view(-1, *[1] * (values.ndim - 1))
+        """Return (M, ...) weights * values[first] + (1 - weights) * values[second], exact for equal members.
+
+        Args:
+            values: (N, ...) float, a row for every member.
+
+        Raises:
+            ValueError: If values are not floating point or lack a row.
+        """
+        check_floating(values=values)
+        num_rows = int(torch.maximum(self.first.max(), self.second.max())) + 1 if len(self.first) else 0
+        if not values.ndim or len(values) < num_rows:
+            raise ValueError(f"values must have at least {num_rows} rows, got shape {tuple(values.shape)}")
+        weights = self.weights.to(values.dtype).view(-1, *[1] * (values.ndim - 1))
         return torch.lerp(values[self.second], values[self.first], weights)
 
 
+@checked
 def all_pairs(weights: Tensor) -> Pairs:
     """Return all N^2 ordered pairs of N examples, an example with itself among them.
 
@@ -133,9 +198,6 @@ def all_pairs(weights: Tensor) -> Pairs:
     check_ndim(1, weights=weights)
     check_finite(weights=weights)
     shares = weights.detach().to(torch.float64)
-    low, high = (float(end) for end in torch.aminmax(shares)) if len(shares) else (0.0, 1.0)
-    if not 0 <= low <= high <= 1:
-        raise ValueError(f"weights must lie in [0, 1], got values from {low} to {high}")
     num_examples = math.isqrt(len(shares))
     if num_examples**2 != len(shares) or not num_examples:
         raise ValueError(f"weights must be one for each of N^2 pairs, got {len(shares)}")
@@ -143,6 +205,7 @@ def all_pairs(weights: Tensor) -> Pairs:
     return Pairs(order.repeat_interleave(num_examples), order.repeat(num_examples), shares)
 
 
+@checked
 def close_label_pairs(labels: Tensor, weights: Tensor, *, bandwidth: float, generator: torch.Generator) -> Pairs:
     """Draw N partners for each of N examples, more often where the labels are close.
 

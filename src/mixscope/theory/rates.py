@@ -8,6 +8,7 @@ from scipy.stats import t as student
 from torch import Tensor
 
 from mixscope._checks import check_finite, check_ndim, check_positive, check_same_length
+from mixscope._kinds import checked
 from mixscope.theory.peeled_record import FlowRecord
 
 NUM_BLOCKS = 5
@@ -52,6 +53,7 @@ class RateEstimate:
     num_points: int
 
 
+@checked
 def power_law_rate(positions: Tensor, values: Tensor) -> RateEstimate:
     """Fit log value = a + p log position.
 
@@ -73,6 +75,7 @@ def power_law_rate(positions: Tensor, values: Tensor) -> RateEstimate:
     return _jackknife(torch.stack([torch.ones_like(positions), positions.log()], dim=1), values)
 
 
+@checked
 def limiting_rate(positions: Tensor, values: Tensor, *, correction: float = 1.0) -> RateEstimate:
     """Fit log value = a + p log position + b / position^correction: the exponent at infinity.
 
@@ -101,6 +104,7 @@ def limiting_rate(positions: Tensor, values: Tensor, *, correction: float = 1.0)
     )
 
 
+@checked
 def collapse_rates(record: FlowRecord, *, first_log_time: float) -> dict[str, RateEstimate]:
     """Measure the exponent of log t of every metric in `PREDICTED_RATES`, by `limiting_rate`.
 
@@ -115,8 +119,11 @@ def collapse_rates(record: FlowRecord, *, first_log_time: float) -> dict[str, Ra
         ValueError: If fewer than ten records are left, their times are not positive, or a metric is not positive there
             (it has reached rounding, or there is only one example per class).
     """
+    check_positive(first_log_time=first_log_time)
     is_used = record.log_times >= first_log_time
     times = record.log_times[is_used]
+    if len(times) < 2 * NUM_BLOCKS:
+        raise ValueError(f"first_log_time must leave at least {2 * NUM_BLOCKS} records, got {len(times)} of them")
     return {
         name: limiting_rate(times, getattr(record, name)[is_used], correction=0.5 if name in HALF_POWER_SERIES else 1.0)
         for name in PREDICTED_RATES

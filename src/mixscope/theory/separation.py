@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least
+from mixscope._checks import check_at_least, check_numbers, check_size
+from mixscope._kinds import checked
 from mixscope.simplex import center_rows
 from mixscope.theory.peeled_point import PeeledPoint, check_class_counts, labels_of_counts
 from mixscope.theory.solution import Solution, solved
@@ -40,6 +41,7 @@ class SeparationOptimum:
     multipliers: Tensor
 
 
+@checked
 def separation_optimum(num_classes: int, num_per_class: int) -> Solution[SeparationOptimum]:
     """Return the optimum for classes of one size: neural collapse, of value sqrt(n) (K - 1).
 
@@ -61,7 +63,8 @@ def separation_optimum(num_classes: int, num_per_class: int) -> Solution[Separat
         >>> solution.value.value, round(solution.value.normalized_margin, 6), solution.is_converged
         (6.0, 0.083333, True)
     """
-    check_at_least(2, num_classes=num_classes)
+    check_size(2, num_classes=num_classes)
+    check_numbers(num_classes, num_classes, num_classes=num_classes)
     check_at_least(1, num_per_class=num_per_class)
     root = math.sqrt(num_per_class)
     logits = center_rows(torch.eye(num_classes, dtype=torch.float64))
@@ -71,6 +74,7 @@ def separation_optimum(num_classes: int, num_per_class: int) -> Solution[Separat
     return _certified(optimum, torch.full((num_classes,), float(num_per_class), dtype=torch.float64))
 
 
+@checked
 def imbalanced_separation_optimum(class_counts: Sequence[int]) -> Solution[SeparationOptimum]:
     """Return the optimum for classes of any sizes: the logits stay I - 11^T / K, the geometry does not.
 
@@ -95,6 +99,7 @@ def imbalanced_separation_optimum(class_counts: Sequence[int]) -> Solution[Separ
         (5.162278, True)
     """
     check_class_counts(class_counts)
+    check_numbers(len(class_counts), len(class_counts), class_counts=f"{len(class_counts)} classes")
     counts = torch.tensor(list(class_counts), dtype=torch.float64)
     logits = center_rows(torch.eye(len(counts), dtype=torch.float64))
     squares, vectors = torch.linalg.eigh(logits * counts @ logits)
@@ -113,6 +118,7 @@ def imbalanced_separation_optimum(class_counts: Sequence[int]) -> Solution[Separ
     return _certified(optimum, counts)
 
 
+@checked
 def separation_point(class_counts: Sequence[int], *, dim: int, generator: torch.Generator) -> PeeledPoint:
     """Build an optimum of the separation problem, of smallest margin 1, in a random orientation.
 
@@ -132,10 +138,10 @@ def separation_point(class_counts: Sequence[int], *, dim: int, generator: torch.
         >>> round(point.squared_norm / 2, 6)  # sqrt(2) * 2
         2.828427
     """
-    check_class_counts(class_counts)
+    check_class_counts(class_counts, dim=dim)
     num_classes = len(class_counts)
     if dim < num_classes - 1:
-        raise ValueError(f"dim must be at least num_classes - 1 = {num_classes - 1}, got {dim}")
+        raise ValueError(f"dim must be at least the classes of class_counts less one, {num_classes - 1}, got {dim}")
     optimum = imbalanced_separation_optimum(class_counts).value
     squares, vectors = torch.linalg.eigh(optimum.weight_gram)
     sizes, vectors = squares[1:], vectors[:, 1:]
@@ -148,6 +154,7 @@ def separation_point(class_counts: Sequence[int], *, dim: int, generator: torch.
     return PeeledPoint(head_weight, class_features[labels], labels)
 
 
+@checked
 def square_point(num_per_class: int, *, dim: int) -> PeeledPoint:
     """Build the square: four classes in a plane, a KKT point of the separation problem that is not neural collapse.
 
@@ -165,8 +172,9 @@ def square_point(num_per_class: int, *, dim: int) -> PeeledPoint:
         >>> square_point(4, dim=2).squared_norm / 2
         8.0
     """
-    check_at_least(1, num_per_class=num_per_class)
-    check_at_least(2, dim=dim)
+    check_size(1, num_per_class=num_per_class)
+    check_size(2, dim=dim)
+    check_numbers(4 * num_per_class, dim, num_per_class=num_per_class, dim=dim)
     corners = torch.zeros(4, dim, dtype=torch.float64)
     corners[:, :2] = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
     labels = labels_of_counts([num_per_class] * 4)

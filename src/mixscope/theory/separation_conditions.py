@@ -10,7 +10,8 @@ import torch
 from scipy.optimize import minimize, nnls
 from torch import Tensor
 
-from mixscope._checks import check_at_least
+from mixscope._checks import check_numbers, check_size
+from mixscope._kinds import checked
 from mixscope.theory.peeled_loss import Array, peeled_margins
 from mixscope.theory.peeled_point import PeeledPoint, check_class_counts, gaussian_start, scaled
 from mixscope.theory.solution import Solution, solved
@@ -42,6 +43,7 @@ class KktReport:
     curvature: float
 
 
+@checked
 def separation_kkt(point: PeeledPoint) -> KktReport:
     """Measure how far the direction of a point is from a KKT point of the separation problem.
 
@@ -85,6 +87,7 @@ def separation_kkt(point: PeeledPoint) -> KktReport:
     )
 
 
+@checked
 def solve_separation(
     class_counts: Sequence[int], *, dim: int, num_starts: int = 4, generator: torch.Generator
 ) -> Solution[PeeledPoint]:
@@ -106,8 +109,11 @@ def solve_separation(
     Raises:
         ValueError: If an argument is out of its range, or no start reaches a point that classifies every example.
     """
-    check_class_counts(class_counts)
-    check_at_least(1, dim=dim, num_starts=num_starts)
+    check_class_counts(class_counts, dim=dim)
+    check_size(1, num_starts=num_starts)
+    num_rows = len(class_counts) + sum(class_counts)
+    num_constraints = sum(class_counts) * (len(class_counts) - 1)
+    check_numbers(num_constraints, num_rows, dim, class_counts=f"{sum(class_counts):,} examples", dim=dim)
     best, steps = None, 0
     for _ in range(num_starts):
         start = gaussian_start(class_counts, dim=dim, generator=generator)

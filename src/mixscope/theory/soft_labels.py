@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mixscope._checks import check_at_least, check_finite, check_positive
+from mixscope._kinds import checked
 from mixscope.theory.roots import SMALL_STEP, increasing_root
 from mixscope.theory.solution import Solution, solved
 
@@ -44,6 +45,7 @@ class SoftLabelLogits:
     log_kappa: Tensor
 
 
+@checked
 def logit_gain(num_classes: int, *, feature_penalty: float, scale: float) -> float:
     """Return a = m^2 K / ((K - 1) * feature penalty), by which the optimal logits exceed the errors: z = a (y - p).
 
@@ -67,10 +69,12 @@ def logit_gain(num_classes: int, *, feature_penalty: float, scale: float) -> flo
     check_at_least(2, num_classes=num_classes)
     check_positive(feature_penalty=feature_penalty, scale=scale)
     gain = scale * scale / feature_penalty * num_classes / (num_classes - 1)
-    check_positive(logit_gain=gain)
+    if not 0 < gain < math.inf:
+        raise ValueError(f"feature_penalty and scale must give a logit gain that is positive and finite, got {gain}")
     return gain
 
 
+@checked
 def soft_label_logits(
     label_values: Tensor, *, counts: Tensor | None = None, num_classes: int, gain: float
 ) -> Solution[SoftLabelLogits]:
@@ -212,13 +216,21 @@ def _checked_labels(label_values: Tensor, counts: Tensor | None, *, num_classes:
         raise ValueError(f"label_values must have a last dimension of values, got shape {tuple(label_values.shape)}")
     values = label_values.detach().to(torch.float64)
     counts = torch.ones((), dtype=torch.float64, device=values.device) if counts is None else counts.to(values)
-    values, counts = torch.broadcast_tensors(values, counts)
+    try:
+        values, counts = torch.broadcast_tensors(values, counts)
+    except RuntimeError as error:
+        shapes = f"{tuple(counts.shape)} and {tuple(values.shape)}"
+        raise ValueError(f"counts must broadcast to the shape of label_values, got {shapes}") from error
     if bool((values < 0).any()):
         raise ValueError(f"label_values must be at least 0, got {float(values.min())}")
     if not bool((counts >= 1).all()) or bool((counts.sum(dim=-1) > num_classes).any()):
-        raise ValueError(f"counts must be at least 1 and sum to at most num_classes = {num_classes}, got {counts}")
+        raise ValueError(
+            f"counts must be at least 1 and sum to at most num_classes = {num_classes}, got {counts.tolist()}"
+        )
     total = (counts * values).sum(dim=-1, keepdim=True)
     if bool(((total - 1).abs() > SUM_TOLERANCE).any()):
         worst = float((total - 1).abs().max())
-        raise ValueError(f"label_values must sum to 1 over the classes, got labels that are off by {worst:.2g}")
+        raise ValueError(
+            f"label_values times counts must sum to 1 over the classes, got labels that are off by {worst:.2g}"
+        )
     return values / total, counts

@@ -15,8 +15,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_positive
+from mixscope._checks import check_at_least, check_at_most, check_not_negative, check_positive, naming
+from mixscope._kinds import checked
 from mixscope.theory.feature_flow import FeatureFlow
+
+LARGEST_SPREAD = 1e100  # its square must stay far below the largest number
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class RiskBound:
     known_noise: Tensor
 
 
+@checked
 def turning_times(flow: FeatureFlow, clean_targets: Tensor, *, start_spread: float = 0.0) -> TurningTimes:
     """Return when the error of each mode of a flow on wrong labels is smallest, exactly and by the bound.
 
@@ -89,14 +93,15 @@ def turning_times(flow: FeatureFlow, clean_targets: Tensor, *, start_spread: flo
         [2.1972, inf]
     """
     _check_spread(start_spread)
-    star = flow.with_targets(clean_targets)
+    with naming("clean_targets"):
+        star = flow.with_targets(clean_targets)
     offsets = flow.modes @ flow.start - star.limit
     noises = flow.limit - star.limit
     is_turning = offsets * noises < 0
     pace = flow.learning_rate * flow.curvatures
     monotone = torch.where(noises.abs() < offsets.abs(), math.inf, 0.0)
     exact = torch.where(is_turning, torch.log1p(offsets.abs() / noises.abs()) / pace, monotone)
-    start_square = offsets.square() + start_spread**2
+    start_square = offsets.square() + float(start_spread) ** 2
     noise_square = float((flow.targets - star.targets).square().max()) / flow.curvatures
     return TurningTimes(
         curvatures=flow.curvatures,
@@ -110,6 +115,7 @@ def turning_times(flow: FeatureFlow, clean_targets: Tensor, *, start_spread: flo
     )
 
 
+@checked
 def risk_bound(
     flow: FeatureFlow,
     clean_targets: Tensor,
@@ -152,15 +158,15 @@ def risk_bound(
         [4.0, 2.0]
     """
     check_positive(feature_bound=feature_bound)
-    check_at_least(0, clean_risk=clean_risk)
+    check_not_negative(clean_risk=clean_risk)
     modes = turning_times(flow, clean_targets, start_spread=start_spread)
-    start_square = modes.offsets.square() + start_spread**2
+    start_square = modes.offsets.square() + float(start_spread) ** 2
     worst = (flow.targets - clean_targets.to(flow.targets)).square().max()
     noise_square = worst / flow.curvatures
     progress = flow.progress(times)
     # theta* has no part where no row of Phi is, so there the offset is the start itself.
     unseen = flow.start - flow.modes.T @ (flow.modes @ flow.start)
-    still = float(unseen.square().sum()) + start_spread**2 * (len(flow.start) - len(flow.curvatures))
+    still = float(unseen.square().sum()) + float(start_spread) ** 2 * (len(flow.start) - len(flow.curvatures))
     falling = (1 - progress).square() @ start_square + still
     rising = progress.square()
     factor = 2 * feature_bound
@@ -178,5 +184,4 @@ def risk_bound(
 
 def _check_spread(start_spread: float) -> None:
     check_at_least(0, start_spread=start_spread)
-    if start_spread == math.inf:
-        raise ValueError("start_spread must be finite, got inf")
+    check_at_most(LARGEST_SPREAD, start_spread=start_spread)

@@ -2,13 +2,15 @@
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_positive
+from mixscope._checks import check_at_most, check_positive, check_size
+from mixscope._kinds import checked
 
+LARGEST_ALPHA = 1e9  # beyond, the density is a difference of large logarithms that keeps too few digits
 SUM_TOLERANCE = 1e-9  # of the probabilities
 # The integrands are analytic for imaginary parts of log(w / (1 - w)) below about pi / log(K): with many classes a logit
 # bends where a w is around log(K). The trapezoidal rule's error is exp(-2 pi (pi / log K) / step), so 1e-16 or less.
@@ -18,6 +20,7 @@ SPREADS_PER_STEP = 0.4  # the same against a narrow law: exp(-2 pi^2 / 0.4^2)
 CUT = 46.0  # nats: exp(-46) = 1e-20 of the integral is left out
 
 
+@runtime_checkable
 class WeightLaw(Protocol):
     """What the joint optimum needs to know of the mixing weight w."""
 
@@ -31,15 +34,17 @@ class WeightLaw(Protocol):
         ...
 
 
+@checked
 @dataclass(frozen=True)
 class BetaLaw:
     """Beta(alpha, alpha), the law of mixup. alpha = 1 is uniform.
 
     Attributes:
-        alpha: Positive; towards 0 blends become rare, towards infinity all blends are even.
+        alpha: Positive and at most 1e9; towards 0 blends become rare, towards infinity all blends are even
+            (`FiniteLaw((0.5,), (1.0,))`).
 
     Raises:
-        ValueError: If alpha is not positive and finite.
+        ValueError: If alpha is out of its range.
 
     Example:
         >>> round(BetaLaw(1.0).mean_square, 6)
@@ -50,12 +55,14 @@ class BetaLaw:
 
     def __post_init__(self) -> None:
         check_positive(alpha=self.alpha)
+        check_at_most(LARGEST_ALPHA, alpha=self.alpha)
 
     @property
     def mean_square(self) -> float:
         """E[w^2 + (1 - w)^2] = (alpha + 1) / (2 alpha + 1)."""
         return (self.alpha + 1) / (2 * self.alpha + 1)
 
+    @checked
     def nodes(self, *, gain: float, num_classes: int) -> tuple[Tensor, Tensor]:
         """Return a rule for functions g of an optimal blend that do not change with w -> 1 - w.
 
@@ -64,13 +71,18 @@ class BetaLaw:
         which vanishes at the ends however small alpha is.
 
         Args:
-            gain: a of `logit_gain`: g changes where w is around 1 / gain.
-            num_classes: K.
+            gain: a of `logit_gain`, positive: g changes where w is around 1 / gain.
+            num_classes: K, at least 2.
 
         Returns:
             Weights in [0, 1/2] and masses that sum to 1, each (Q,) float64. Relative error of the mean of |z|^2
             below 1e-12 for alpha from 1e-3 to 100 and gains up to 1e12.
+
+        Raises:
+            ValueError: If the gain is not positive and finite, or num_classes is below 2.
         """
+        check_positive(gain=gain)
+        check_size(2, num_classes=num_classes)
         # Var(w) = 1 / (4 (2 alpha + 1)) and dw = d logit / 4 in the middle.
         spread = 2 / math.sqrt(2 * self.alpha + 1)
         step = min(LOGIT_STEP, LOG_CLASSES_STEP / math.log(num_classes), SPREADS_PER_STEP * spread)
@@ -88,6 +100,7 @@ class BetaLaw:
         return torch.cat([logits.sigmoid(), logits.new_zeros(1)]), torch.cat([masses, edge])
 
 
+@checked
 @dataclass(frozen=True)
 class FiniteLaw:
     """Finitely many weights with their probabilities. `FiniteLaw((1.0,), (1.0,))` is training without mixing.
@@ -125,6 +138,7 @@ class FiniteLaw:
         pairs = zip(self.weights, self.probabilities, strict=True)
         return math.fsum(share * (weight**2 + (1 - weight) ** 2) for weight, share in pairs)
 
+    @checked
     def nodes(self, *, gain: float, num_classes: int) -> tuple[Tensor, Tensor]:
         """Return the law itself, each (Q,) float64; neither argument matters."""
         return torch.tensor(self.weights, dtype=torch.float64), torch.tensor(self.probabilities, dtype=torch.float64)

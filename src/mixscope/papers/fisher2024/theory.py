@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from mixscope._kinds import checked
 from mixscope._random import named_generator
 from mixscope.papers.trial import Measured
 from mixscope.simplex import simplex_etf
@@ -136,6 +137,7 @@ def collapse_threshold(sizes: Sequence[Sequence[int]], distance: float, seed: in
     return Measured(values, problem="; ".join(doubts))
 
 
+@checked
 def minimiser(frame: Tensor, label: Tensor, penalty: float, *, generator: torch.Generator) -> Tensor:
     """Minimise cross-entropy(W h, y) + (penalty / 2) |h|^2 over h by damped Newton steps from a random start.
 
