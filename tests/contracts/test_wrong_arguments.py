@@ -34,6 +34,7 @@ MODULES = [
     *(f"metrics.{name}" for name in ("degenerate", "equal_mass", "geometry", "gradients", "held_out", "intrusion")),
     *(f"metrics.{name}" for name in ("landscape", "linearity", "monitor", "nearest_mean", "neighbours", "overlay")),
     *(f"metrics.{name}" for name in ("presets", "scores", "sharpness", "temperature", "turn_rules")),
+    *(f"metrics.{name}" for name in ("class_sums", "statistics", "moments")),
     *(f"integrations.{name}" for name in ("calibration_metrics", "collapse_metrics", "measuring_callback")),
     "integrations.mixup_callback",
 ]
@@ -45,7 +46,7 @@ SHARED = {
     *("metrics.equal_mass.error_of_reliability", "metrics.geometry.check_every_class", "metrics.geometry.check_head"),
     *("metrics.geometry.geometry_of_head", "metrics.geometry.geometry_of_means", "metrics.geometry.length_variation"),
     *("metrics.geometry.CenteredMeans.of", "integrations.measuring_callback.check_forward"),
-    "integrations.calibration_metrics.BinnedCalibration",
+    *("integrations.calibration_metrics.BinnedCalibration", "metrics.class_sums.ClassSums"),
 }
 # Called by Lightning and torchmetrics, not by users.
 CALLED_BY_FRAMEWORKS = (
@@ -56,8 +57,6 @@ CALLED_BY_FRAMEWORKS = (
     "on_train_epoch_end",
     "on_train_batch_start",
 )
-# Statistics of classes do not carry `checked`; tests/metrics/test_statistics.py has what they refuse.
-SELF_CHECKED = {"metrics.class_sums", "metrics.statistics", "metrics.moments"}
 
 
 def short(function) -> str:
@@ -84,7 +83,7 @@ def takes_arguments(function) -> bool:
 def expected_names():
     """Names of public functions, methods and constructors that take arguments."""
     for name, value in public_objects().items():
-        if name.rpartition(".")[2].startswith("_") or name.rpartition(".")[0] in SELF_CHECKED:
+        if name.rpartition(".")[2].startswith("_"):
             continue
         if inspect.isfunction(value):
             if takes_arguments(value):

@@ -237,6 +237,13 @@ CALIBRATION = [
 
 HEAD = {"statistics": STATISTICS, "head_weight": WEIGHT, "head_bias": BIAS, "center": MEANS[0]}
 COLLAPSE = [
+    *(
+        call(statistics, num_classes=K, dim=D, device="cpu", product_dtype=torch.float64)
+        for statistics in (mixscope.ClassStatistics, mixscope.ClassMoments)
+    ),
+    fresh(lambda: make_statistics().update, features=FEATURES, labels=LABELS),
+    fresh(lambda: make_statistics().merge, other=STATISTICS),
+    call(mixscope.ClassStatistics.from_state, state=STATISTICS.state(), device="cpu", product_dtype=torch.float64),
     call(mixscope.neural_collapse, **HEAD),
     call(mixscope.collapse_on_test, train=STATISTICS, test=STATISTICS),
     call(geometry.class_geometry, statistics=STATISTICS, center=MEANS[0]),

@@ -172,5 +172,7 @@ def test_mistakes_are_named() -> None:
         percentile_interval(0.0, torch.tensor([0.0, math.nan]))
     with pytest.raises(ValueError, match="first and second must have the same length, got 5 and 4"):
         paired_difference_interval(values, values[:4])
-    with pytest.raises(ValueError, match=r"statistic must return one number per resample, shape \(1,\), got \(\)"):
+    with pytest.raises(
+        ValueError, match=r"statistic must return one number per resample of values, a tensor of shape \(1,\)"
+    ):
         bootstrap_interval(values, lambda sets: sets.mean(), generator=generator)

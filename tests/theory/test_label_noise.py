@@ -321,7 +321,7 @@ def test_worlds_and_teachers_say_what_is_wrong() -> None:
         one_hot_variation(torch.zeros(2), torch.zeros(3), torch.zeros(2), mixing_weight=0.5)
     with pytest.raises(ValueError, match=r"^radius must be positive and finite, got -1.0$"):
         class_triangle(-1.0)
-    with pytest.raises(ValueError, match=r"^convexity must be at least 0, got -1.0$"):
+    with pytest.raises(ValueError, match=r"^convexity must be at least 0 and finite, got -1.0$"):
         convex_noise_floor(torch.zeros(1, 2), torch.zeros(1, 2), mixing_weight=0.5, convexity=-1.0)
     with pytest.raises(ValueError, match=r"^inputs and partners must have the same shape \(M, D0\), got \(1, 2\) and"):
         mixup_noise(lambda x: x.sum(dim=1), torch.zeros(1, 2), torch.zeros(2, 2), mixing_weight=0.5)

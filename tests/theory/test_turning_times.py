@@ -212,5 +212,5 @@ def test_checks_of_turning_times_and_bound_say_what_is_wrong() -> None:
         turning_times(flow, torch.tensor([math.nan, 0.0]))
     with pytest.raises(ValueError, match=r"^feature_bound must be positive and finite, got 0.0$"):
         risk_bound(flow, true, times=TIMES, feature_bound=0.0, clean_risk=0.0)
-    with pytest.raises(ValueError, match=r"^clean_risk must be at least 0, got -0.1$"):
+    with pytest.raises(ValueError, match=r"^clean_risk must be at least 0 and finite, got -0.1$"):
         risk_bound(flow, true, times=TIMES, feature_bound=1.0, clean_risk=-0.1)

@@ -7,7 +7,18 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_finite, check_labels, check_ndim, check_same_length
+from mixscope._checks import (
+    check_at_least,
+    check_at_most,
+    check_finite,
+    check_labels,
+    check_ndim,
+    check_same_length,
+    check_shape,
+    check_size,
+    naming,
+)
+from mixscope._kinds import checked
 from mixscope.metrics.precision import full_precision
 from mixscope.metrics.processes import is_distributed, total_over_processes
 from mixscope.metrics.products import NoProducts
@@ -29,6 +40,9 @@ class ClassSums:
     (`ShiftedSums`); what is read is about the class means: `_settle` goes from the one to the other, `_open` back.
     """
 
+    _LARGEST_DIM = 10**8
+
+    @checked
     def __init__(
         self,
         num_classes: int,
@@ -40,16 +54,18 @@ class ClassSums:
         """Start with no examples.
 
         Args:
-            num_classes: K, at least 1.
-            dim: D, at least 1.
+            num_classes: K, from 1 to a million.
+            dim: D, from 1 to 1e8; to 1e5 where there is a D x D matrix.
             device: Where the numbers are kept and updated; it must know float64.
             product_dtype: Type in which residuals are formed, squared and multiplied, torch.float32 or torch.float64.
                 Default: that of float32 and float64 features, float64 for half precision. Sums are float64 anyway.
 
         Raises:
-            ValueError: If num_classes or dim is below 1, or product_dtype is another type.
+            ValueError: If num_classes or dim is out of range, or product_dtype is another type.
         """
-        check_at_least(1, num_classes=num_classes, dim=dim)
+        check_size(1, num_classes=num_classes)
+        check_at_least(1, dim=dim)
+        check_at_most(self._LARGEST_DIM, dim=dim)
         if product_dtype not in (None, torch.float32, torch.float64):
             raise ValueError(f"product_dtype must be torch.float32, torch.float64 or None, got {product_dtype}")
         self.product_dtype = product_dtype
@@ -106,6 +122,7 @@ class ClassSums:
         """Return the classes that have no example."""
         return torch.nonzero(self.counts == 0).flatten().tolist()
 
+    @checked
     def update(self, features: Tensor, labels: Tensor) -> None:
         """Add a batch. When it raises, nothing has changed.
 
@@ -137,7 +154,8 @@ class ClassSums:
         values = features.detach().to(self._means.device)
         self._add_blocks(self._blocks, self._blocks.gather(values, labels.to(values.device, torch.int64)))
 
-    def merge(self, other: Self) -> None:
+    @checked
+    def merge(self, other: "ClassSums") -> None:
         """Add everything another instance has seen (another device, process or file). `other` is left as it was.
 
         Raises:
@@ -184,6 +202,7 @@ class ClassSums:
         return {name: tensor.clone() for name, tensor in self._tensors().items()}
 
     @classmethod
+    @checked
     def from_state(
         cls,
         state: Mapping[str, Tensor],
@@ -204,19 +223,20 @@ class ClassSums:
         shape = tuple(state["means"].shape) if "means" in state else ()
         if len(shape) != 2:
             raise ValueError(f"state must hold means of shape (K, D), got {sorted(state)} with means of shape {shape}")
-        instance = cls(*shape, device=device, product_dtype=product_dtype)
+        with naming("state"):
+            instance = cls(*shape, device=device, product_dtype=product_dtype)
         with full_precision(instance._means.device):
             instance._means = instance._means.contiguous()
         own = instance._tensors()
         if set(own) != set(state):
             raise ValueError(f"state must hold {', '.join(own)}, got {', '.join(sorted(state))}")
-        for name, tensor in own.items():
-            if state[name].shape != tensor.shape:
-                raise ValueError(f"{name} must have shape {tuple(tensor.shape)}, got {tuple(state[name].shape)}")
-            check_finite(**{name: state[name]})
-            tensor.copy_(state[name].detach())
-        if (instance._counts < 0).any():
-            raise ValueError(f"counts must be at least 0, got {float(instance._counts.min())}")
+        with naming("state"):
+            for name, tensor in own.items():
+                check_shape(tuple(tensor.shape), of="the means", **{name: state[name]})
+                check_finite(**{name: state[name]})
+                tensor.copy_(state[name].detach())
+            if (instance._counts < 0).any():
+                raise ValueError(f"counts must be at least 0, got {float(instance._counts.min())}")
         return instance
 
     def __reduce__(self) -> tuple[Any, ...]:

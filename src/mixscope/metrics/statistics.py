@@ -34,6 +34,8 @@ class ClassStatistics(ClassSums):
         ([[2.0], [5.0]], [[2.0]])
     """
 
+    _LARGEST_DIM = 10**5  # D x D numbers are 80 GB there
+
     @property
     def within(self) -> Tensor:
         """(D, D) float64, sum over all examples of (h - mean_y)(h - mean_y)^T."""
