@@ -516,7 +516,7 @@ def test_batches_of_one_are_refused_where_batch_norm_has_a_single_pixel(tmp_path
     arguments = ["--model", "convnet", "--batch-size", "1", "--subset", "20", "--out", "run"]
     done = mixscope("train", *arguments, cwd=tmp_path, expect=2)
     (line,) = done.stderr.strip().splitlines()
-    assert "batch-size must be at least 2 a process for convnet, which has batch norm" in line
+    assert "batch-size must be at least 2 for convnet, which has batch norm" in line
     assert not (tmp_path / "run").exists()
 
 

@@ -26,7 +26,7 @@ class TrainingBatches:
         std: C numbers the result is divided by.
         seed: Seed of all draws.
         augmentation: What is changed at random.
-        smallest: A last batch of fewer examples than this joins the one before it (batch norm needs 2 a process).
+        smallest: A last batch of fewer examples than this joins the one before it (batch norm needs 2).
         device: Where batches are made.
         channels_last: Give batches in torch.channels_last memory format.
 

@@ -137,12 +137,17 @@ def has_batch_norm(model: nn.Module) -> bool:
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
 
 
+def has_sync_batch_norm(model: nn.Module) -> bool:
+    """Return whether a module shares its statistics over processes by itself."""
+    return any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
+
+
 def check_training_on_one(model: nn.Module, images: ImageData, *, name: str) -> None:
     """Raise a `UserError` if the network cannot be trained on a single image (batch norm over a single pixel)."""
     try:
         copy.deepcopy(model).train()(images.train_images[:1].float() / 255)
     except ValueError as error:
-        raise UserError(f"batch-size must be at least 2 a process for {name}, which has batch norm: {error}") from error
+        raise UserError(f"batch-size must be at least 2 for {name}, which has batch norm: {error}") from error
 
 
 def build_bench(options: TrainOptions, *, folder: Path, tracker: str | None, observer: Observer) -> Bench:
@@ -169,10 +174,15 @@ def assemble_bench(options: TrainOptions, accelerator: Accelerator, *, observer:
     check_sites(model, [*sites, *(site for site in options.mixing.mixing_sites if site != INPUT_SITE)])
     if unlabelled is not None and accelerator.num_processes > 1:
         raise UserError(f"consistency-points must be 0 where several processes train, got {accelerator.num_processes}")
+    if accelerator.num_processes > 1 and accelerator.device.type == "cpu" and has_sync_batch_norm(model):
+        raise UserError(
+            f"{options.model} must do without SyncBatchNorm in several processes on the CPU, where torch has none; "
+            "BatchNorm will do: its statistics are those of the whole batch"
+        )
     if recipe.compile and options.mixing.mixing == "manifold-mixup":
         raise UserError("compile must be off with manifold-mixup: hooks are not seen by a compiled network")
     check_forward(model, data, head=head, name=options.model)
-    smallest = 2 * accelerator.num_processes if has_batch_norm(model) else 1
+    smallest = 2 if has_batch_norm(model) else 1  # over all processes together: the batches are those of one
     if recipe.batch_size < smallest:
         check_training_on_one(model, data, name=options.model)
     data = data.to(accelerator.device)

@@ -1,7 +1,7 @@
 """The training loop, on Hugging Face Accelerate; every random number is a function of (seed, epoch, step)."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -27,6 +27,7 @@ from mixscope.training.objective import (
 )
 from mixscope.training.recipe import Recipe
 from mixscope.training.summary import EpochSummary, SwitchOff
+from mixscope.training.whole_batch import whole_batch_norm
 
 CHECK_EVERY = 50  # steps between looks at the loss, each of which waits for the device
 
@@ -68,9 +69,10 @@ class Training:
     Args:
         model: The network; moved to the accelerator's device.
         batches: Batches already on that device. Under several processes every process gets the whole batch and takes
-            its share of the rows, so that one process and many train on the same blends.
-        scheme: What is mixed while mixing is on. Hidden layers hold only a process's own rows, so there partners are
-            drawn among those.
+            its share of the rows, so that one process and many train on the same blends, with the same losses: batch
+            norm takes its statistics from the whole batch. Two things are drawn in each process for its own rows, and
+            so differ from one process: partners at hidden layers, and what layers such as dropout draw.
+        scheme: What is mixed while mixing is on.
         recipe: Everything else.
         num_classes: K.
         seed: Names all draws of mixing, with the epoch, the step and (for hidden layers) the process.
@@ -179,19 +181,18 @@ class Training:
         for step, (all_inputs, all_labels) in enumerate(self.batches.epoch(epoch)):
             inputs, labels, mixture, share = self._draw(scheme, all_inputs, all_labels, epoch=epoch, step=step)
             targets = blend_targets(labels, mixture, num_classes=self.num_classes)
-            place: AbstractContextManager[None] = nullcontext()
             if mixture.site == INPUT_SITE:
                 inputs = blend(inputs, mixture)
-            else:
-                place = blending_at(self.model, mixture)
-            with place:
+            with ExitStack() as blocks:  # over the backward pass too, where activation checkpointing computes again
+                blocks.enter_context(blending_at(self.model, mixture))
+                if accelerator.num_processes > 1:
+                    blocks.enter_context(whole_batch_norm(is_counted=share > 0))
                 logits = self._network(inputs)
-            aims = smooth_targets(targets, recipe.label_smoothing)
-            loss = loss_function(logits, aims)
-            objective = loss * share if share != 1 else loss
+                aims = smooth_targets(targets, recipe.label_smoothing)
+                loss = loss_function(logits, aims)
+                (loss * share if share != 1 else loss).backward()
             if self.auxiliary is not None:
-                objective = self._add_auxiliary(objective, auxiliary_losses, step=steps_before + step)
-            objective.backward()
+                self._add_auxiliary(auxiliary_losses, step=steps_before + step)
             if recipe.max_gradient_norm is not None:
                 accelerator.clip_grad_norm_(self._network.parameters(), recipe.max_gradient_norm)
             rates.append(float(self._optimizer.param_groups[0]["lr"]))
@@ -227,15 +228,14 @@ class Training:
             auxiliary=torch.stack(auxiliary_losses).double().mean().item() if auxiliary_losses else None,
         )
 
-    def _add_auxiliary(self, objective: Tensor, losses: list[Tensor], *, step: int) -> Tensor:
-        """Add the auxiliary loss at its weight, and its plain value to `losses`; at weight 0 nothing is run."""
+    def _add_auxiliary(self, losses: list[Tensor], *, step: int) -> None:
+        """Add the gradient of the auxiliary loss at its weight, and its plain value to `losses`; 0 runs nothing."""
         assert self.auxiliary is not None
         weight = self.auxiliary.weight_at(step, self.recipe.epochs * len(self.batches))
-        if weight == 0:
-            return objective
-        loss = self.auxiliary.loss(self._network, step=step)
-        losses.append(loss.detach())
-        return objective + weight * loss
+        if weight != 0:
+            loss = self.auxiliary.loss(self._network, step=step)
+            losses.append(loss.detach())
+            (weight * loss).backward()
 
     def _draw(
         self, scheme: MixingScheme, inputs: Tensor, labels: Tensor, *, epoch: int, step: int
