@@ -1,12 +1,15 @@
 """Mixing at hidden layers of any network: manifold mixup (Verma et al. 2019), through hooks that always come off."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
+from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import checkpoint
 
 from mixscope._checks import nearest
 from mixscope._kinds import checked
@@ -62,6 +65,9 @@ class ManifoldMixup:
 def blending_at(model: nn.Module, mixture: Mixture) -> Iterator[None]:
     """Blend what the module `mixture.site` gives ("NAME:input": gets) in the forward pass run inside this block.
 
+    Activation checkpointing computes layers again in the backward pass, which then must blend them again: where it is
+    used, run the backward pass inside the block too.
+
     Args:
         model: Any module; inside `DistributedDataParallel`, the wrapped one.
         mixture: A draw whose members index the rows of the batch that goes through. At the site "input" the block does
@@ -69,7 +75,8 @@ def blending_at(model: nn.Module, mixture: Mixture) -> Iterator[None]:
 
     Raises:
         ValueError: If the model has no module of that name (near names are listed), what is blended is not a tensor of
-            one row per example, or the module was not passed through exactly once.
+            one row per example, the module was not passed through exactly once (a compiled network does not see that
+            something is to be blended), or it is checkpointed and the backward pass was not run inside the block.
     """
     if mixture.site == INPUT_SITE:
         yield
@@ -78,11 +85,16 @@ def blending_at(model: nn.Module, mixture: Mixture) -> Iterator[None]:
     name = mixture.site if mixture.site in modules else mixture.site.removesuffix(INPUT_SUFFIX)
     if name not in modules:
         raise ValueError(f"site must name a module of the model, got {mixture.site!r}{nearest(name, modules)}")
-    passes = 0
+    passes = passes_again = 0
+    is_checkpointed = False
 
     def blend_rows(value: Any) -> Tensor:
-        nonlocal passes
-        passes += 1
+        nonlocal passes, passes_again, is_checkpointed
+        if _in_backward_pass():
+            passes_again += 1
+        else:
+            passes += 1
+            is_checkpointed = is_checkpointed or _in_checkpoint()
         if not isinstance(value, Tensor) or len(value) != len(mixture.members):
             raise ValueError(f"site {mixture.site!r} must be a tensor of one row per example, got {_describe(value)}")
         return blend(value, mixture)
@@ -99,6 +111,24 @@ def blending_at(model: nn.Module, mixture: Mixture) -> Iterator[None]:
         handle.remove()
     if passes != 1:
         raise ValueError(f"site {mixture.site!r} must be passed through exactly once in the block, got {passes} times")
+    if is_checkpointed and not passes_again and torch.is_grad_enabled():
+        raise ValueError(
+            f"site {mixture.site!r} lies where activation checkpointing computes again in the backward pass, "
+            "which then must run inside the block too, got none"
+        )
+
+
+def _in_backward_pass() -> bool:
+    """Return whether this thread runs a backward pass of autograd's; checkpointing asks in the same way."""
+    return bool(torch._C._current_graph_task_id() != -1)
+
+
+def _in_checkpoint() -> bool:
+    """Return whether torch's activation checkpointing is what called."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_code.co_filename != checkpoint.__file__:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _describe(output: Any) -> str:
