@@ -185,7 +185,7 @@ def test_layers_that_draw_repeat_and_resume_bit_for_bit(tmp_path):
     assert not torch.equal(plain.model.head.weight, unbroken.model.head.weight)
 
 
-def test_convolutions_are_trained_channels_last_on_request_with_the_same_losses():
+def test_convolutions_are_trained_channels_last_on_request_with_the_same_losses_to_rounding():
     runs = {}
     for channels_last in (True, False):
         options = {"model": "convnet", "epochs": 2, "size": 100, "channels_last": channels_last}

@@ -69,9 +69,10 @@ class Training:
     Args:
         model: The network; moved to the accelerator's device.
         batches: Batches already on that device. Under several processes every process gets the whole batch and takes
-            its share of the rows, so that one process and many train on the same blends, with the same losses: batch
-            norm takes its statistics from the whole batch. Two things are drawn in each process for its own rows, and
-            so differ from one process: partners at hidden layers, and what layers such as dropout draw.
+            its share of the rows, so that one process and many train on the same blends, with the same losses but for
+            the order of sums: batch norm takes its statistics from the whole batch. Two things are drawn in each
+            process for its own rows, and so differ from one process: partners at hidden layers, and what layers such as
+            dropout draw.
         scheme: What is mixed while mixing is on.
         recipe: Everything else.
         num_classes: K.

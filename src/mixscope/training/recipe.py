@@ -46,7 +46,7 @@ class Recipe:
     precision: Precision = "fp32"
     """bf16 computes layers in bfloat16 and keeps weights in float32."""
     channels_last: bool = True
-    """Store images with channels innermost in networks with convolutions: same results, faster."""
+    """Store images with channels innermost for convolutions: faster; rounds otherwise, which grows in training."""
     compile: bool = False
     """Compile the network with torch.compile."""
 
