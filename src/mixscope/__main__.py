@@ -18,7 +18,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)  # a cluster's polite stop leaves a resumable run, as Ctrl-C does
     try:
         parse(sys.argv[1:]).run()
-        _leave_group()
+        _leave_group(0)
     except UserError as error:
         _stop(f"error: {error}", EXIT_USAGE)
     except OSError as error:
@@ -30,23 +30,25 @@ def main() -> None:
     except KeyboardInterrupt as error:
         _stop(str(error) or "interrupted", EXIT_INTERRUPTED)
     except RuntimeError as error:
+        from mixscope.experiment.processes import LostProcessError
         from mixscope.experiment.run import RunFailedError
 
-        if not isinstance(error, RunFailedError):
+        if not isinstance(error, (RunFailedError, LostProcessError)):
             raise
         _stop(f"failed: {error}", EXIT_FAILED)
 
 
-def _leave_group() -> None:
-    """End one of several processes at once, all its work done and written.
+def _leave_group(code: int) -> None:
+    """End one of several processes at once, all that it had to do and say being done and said.
 
     On a busy machine torch now and then aborts on its way out, while the threads of its process group end (seen once in
-    fifty runs of two processes), and the launcher then calls the whole run failed.
+    fifty runs of two processes), and the launcher then calls the whole run failed. And where one process ends, the
+    launcher interrupts the others, whose own last words would be lost in the middle.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)
+        os._exit(code)
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
@@ -55,7 +57,9 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 
 def _stop(message: str, code: int) -> NoReturn:
     one_line = " ".join(message.split())
-    print(f"mixscope: {one_line}", file=sys.stderr)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing is left to be interrupted but this message
+    sys.stderr.write(f"mixscope: {one_line}\n")  # at once: several processes may speak
+    _leave_group(code)
     raise SystemExit(code)
 
 

@@ -23,6 +23,13 @@ from mixscope.experiment.images import choose_labelled, choose_unlabelled, prepa
 from mixscope.experiment.observer import Observer
 from mixscope.experiment.options import ConsistencyOptions, DataOptions, MixingOptions, TrainOptions
 from mixscope.experiment.probe import Probe, build_probe
+from mixscope.experiment.processes import (
+    check_alike,
+    check_shareable,
+    describe_options,
+    describe_sources,
+    failing_together,
+)
 from mixscope.experiment.switching import MonitoredSwitchOff
 from mixscope.mixing.catalogue import MixingScheme
 from mixscope.mixing.consistency import Consistency
@@ -137,11 +144,6 @@ def has_batch_norm(model: nn.Module) -> bool:
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
 
 
-def has_sync_batch_norm(model: nn.Module) -> bool:
-    """Return whether a module shares its statistics over processes by itself."""
-    return any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
-
-
 def check_training_on_one(model: nn.Module, images: ImageData, *, name: str) -> None:
     """Raise a `UserError` if the network cannot be trained on a single image (batch norm over a single pixel)."""
     try:
@@ -161,11 +163,18 @@ def assemble_bench(options: TrainOptions, accelerator: Accelerator, *, observer:
     recipe = options.training
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    with accelerator.main_process_first():  # what one process downloads and decodes, the others find in the cache
-        whole = prepare_whole_images(options.data, observer)
-    data = choose_labelled(whole, options.data)
-    unlabelled = choose_unlabelled(whole, options.data, options.consistency)
-    model = build_model(options.model, num_classes=data.num_classes, image_shape=data.image_shape, seed=options.seed)
+    check_alike(accelerator, lambda: describe_options(options))
+    for is_turn in (accelerator.is_main_process, not accelerator.is_main_process):
+        with failing_together(accelerator):  # what one process downloads and decodes, the others find in the cache
+            if is_turn:
+                whole = prepare_whole_images(options.data, observer)
+                data = choose_labelled(whole, options.data)
+                unlabelled = choose_unlabelled(whole, options.data, options.consistency)
+    with failing_together(accelerator):
+        model = build_model(
+            options.model, num_classes=data.num_classes, image_shape=data.image_shape, seed=options.seed
+        )
+    check_alike(accelerator, lambda: describe_sources(options, data, unlabelled, model))
     head = find_head(model, options.head)
     if options.classifier == "fixed-etf":
         fix_classifier(model, head, generator=named_generator(options.seed, "fixed classifier"))
@@ -174,11 +183,7 @@ def assemble_bench(options: TrainOptions, accelerator: Accelerator, *, observer:
     check_sites(model, [*sites, *(site for site in options.mixing.mixing_sites if site != INPUT_SITE)])
     if unlabelled is not None and accelerator.num_processes > 1:
         raise UserError(f"consistency-points must be 0 where several processes train, got {accelerator.num_processes}")
-    if accelerator.num_processes > 1 and accelerator.device.type == "cpu" and has_sync_batch_norm(model):
-        raise UserError(
-            f"{options.model} must do without SyncBatchNorm in several processes on the CPU, where torch has none; "
-            "BatchNorm will do: its statistics are those of the whole batch"
-        )
+    check_shareable(model, accelerator, name=options.model)
     if recipe.compile and options.mixing.mixing == "manifold-mixup":
         raise UserError("compile must be off with manifold-mixup: hooks are not seen by a compiled network")
     check_forward(model, data, head=head, name=options.model)

@@ -49,15 +49,19 @@ def describe_machine(accelerator: Accelerator) -> dict[str, Any]:
 def describe_model(model: nn.Module, *, name: str, head: str, sites: tuple[str, ...]) -> dict[str, Any]:
     """Return the entry "model" of run.json; a network from a file carries a fingerprint of that file."""
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
-    file = Path(name.rpartition(":")[0])
-    fingerprint = hashlib.sha256(file.read_bytes()).hexdigest() if file.suffix == ".py" else None
     return {
         "name": name,
         "num_parameters": num_parameters,
         "sites": list(sites),
         "head": head,
-        "fingerprint": fingerprint,
+        "fingerprint": model_fingerprint(name),
     }
+
+
+def model_fingerprint(name: str) -> str | None:
+    """Return the SHA-256 of the file FILE.py:FACTORY names; None for a network of another kind."""
+    file = Path(name.rpartition(":")[0])
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.suffix == ".py" else None
 
 
 def describe_images(data: ImageData, *, unlabelled: Tensor | None = None) -> dict[str, Any]:
@@ -76,11 +80,11 @@ def describe_images(data: ImageData, *, unlabelled: Tensor | None = None) -> dic
         "image_shape": list(data.image_shape),
         "notes": data.notes,
         **({} if unlabelled is None else {"num_unlabelled": len(unlabelled)}),
-        "fingerprint": _fingerprint(data, unlabelled),
+        "fingerprint": images_fingerprint(data, unlabelled),
     }
 
 
-def _fingerprint(data: ImageData, unlabelled: Tensor | None) -> str:
+def images_fingerprint(data: ImageData, unlabelled: Tensor | None) -> str:
     """Return the SHA-256 of the images and labels that are used."""
     digest = hashlib.sha256()
     others = () if unlabelled is None else (unlabelled,)

@@ -1,16 +1,20 @@
 """The device, precision, processes and tracker of a run, through Hugging Face Accelerate."""
 
 import os
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import InitProcessGroupKwargs
 
 from mixscope._errors import UserError
 from mixscope.experiment.options import Device
 from mixscope.training.recipe import Recipe
+
+PATIENCE = timedelta(minutes=30)  # that processes wait for one another: the first one downloads and measures meanwhile
 
 
 def build_accelerator(device: Device, recipe: Recipe, *, tracker: str | None, folder: Path) -> Accelerator:
@@ -37,6 +41,7 @@ def build_accelerator(device: Device, recipe: Recipe, *, tracker: str | None, fo
         AcceleratorState._reset_state(reset_partial_state=not PartialState().use_distributed)
     accelerator = Accelerator(
         cpu=on_cpu,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
         mixed_precision="no" if recipe.precision == "fp32" else recipe.precision,
         dynamo_backend="inductor" if recipe.compile else "no",
         log_with=tracker,

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
 
 from mixscope._errors import UserError
 from mixscope._folder_lock import FolderLock, hold_folder
@@ -16,6 +15,7 @@ from mixscope.experiment.devices import build_accelerator
 from mixscope.experiment.labels import method_label
 from mixscope.experiment.observer import Observer
 from mixscope.experiment.options import TrainOptions, options_from_dict, options_to_dict
+from mixscope.experiment.processes import check_alike, failing_together, fingerprint_of, losses_told, weights_of
 from mixscope.experiment.recorder import CHECKPOINTS, Recorder, fingerprint_of_run
 from mixscope.records.store import RECORD_FILE, REPORT_FILE, files_of_run, read_run
 from mixscope.report.page import write_report
@@ -43,6 +43,7 @@ def read_options(folder: Path) -> TrainOptions:
     return options
 
 
+@losses_told()
 def run_training(
     options: TrainOptions,
     folder: Path,
@@ -68,6 +69,7 @@ def run_training(
         UserError: If an option does not fit the data or the network, before anything is written, or if the folder
             already holds a run, or another process writes there.
         RunFailedError: If the loss stops being finite.
+        LostProcessError: If another process of the run ended.
     """
     accelerator = build_accelerator(options.device, options.training, tracker=tracker, folder=folder)
     with _only_run(accelerator, folder, resume=resume, observer=observer) as lock:
@@ -81,21 +83,15 @@ def _only_run(
 ) -> Iterator[FolderLock | None]:
     """Hold the run's folder in the main process; where it is not to be had, all processes raise alike."""
     with ExitStack() as stack:
-        lock, problem = None, None
-        if accelerator.is_main_process:
-            try:
+        lock = None
+        with failing_together(accelerator):
+            if accelerator.is_main_process:
                 lock = stack.enter_context(hold_folder(folder, inside=[CHECKPOINTS], note=observer.note))
                 if not resume and (found := files_of_run(folder)):
                     how = f", or continue it with --resume {folder}" if RECORD_FILE in found else ""
                     raise UserError(
                         f"{folder} must not hold a run yet, got {', '.join(found)}; choose another --out{how}"
                     )
-            except (UserError, OSError) as error:
-                problem = error
-        told = [problem]
-        broadcast_object_list(told)
-        if told[0] is not None:
-            raise told[0]
         yield lock
 
 
@@ -111,24 +107,9 @@ def _run(
     report: bool,
 ) -> None:
     """Do a run whose folder is held; see `run_training`."""
-    record = _describe(bench, folder)
-    lines: list[str] = []
-    earlier_seconds = 0.0
-    known = folder if resume else repeats
-    if known is not None:
-        earlier = read_run(known)
-        _check_same_sources(record, earlier.record, known)
-        if differences := _differences(record, earlier.record):
-            observer.note(f"not the machine of {known}, so the last digits may differ: {differences}")
-        if resume:
-            # A run that ended before its first checkpoint starts anew; one that has numbers to lose does not.
-            if (folder / CHECKPOINTS / STATE_FILE).exists() or len(earlier.metrics) > 1:
-                lines, earlier_seconds = _load_state(bench, folder / CHECKPOINTS, earlier.record)
-            else:
-                observer.note(f"{folder} has no checkpoint yet: its run begins anew")
-            again = {"started": record["started"], "environment": record["environment"]}
-            resumed = [*earlier.record.get("resumed", []), {**again, "epoch": bench.training.epoch}]
-            record = earlier.record | {"resumed": resumed}
+    with failing_together(bench.accelerator):
+        record, lines, earlier_seconds = _take_up(bench, folder, observer=observer, resume=resume, repeats=repeats)
+    check_alike(bench.accelerator, lambda: _beginning(bench))
     recorder = None if lock is None else Recorder(bench, lock, record, observer, lines, earlier_seconds)
     if tracker is not None:
         bench.accelerator.init_trackers("mixscope", config=_flat(options_to_dict(bench.options)))
@@ -157,6 +138,39 @@ def _run(
         open_tracker.finish()
 
 
+def _take_up(
+    bench: Bench, folder: Path, *, observer: Observer, resume: bool, repeats: Path | None
+) -> tuple[dict[str, Any], list[str], float]:
+    """Bring the bench to where the run goes on; return the run's description, its lines of metrics and its seconds."""
+    record = _describe(bench, folder)
+    known = folder if resume else repeats
+    if known is None:
+        return record, [], 0.0
+    earlier = read_run(known)
+    _check_same_sources(record, earlier.record, known)
+    if differences := _differences(record, earlier.record):
+        observer.note(f"not the machine of {known}, so the last digits may differ: {differences}")
+    if not resume:
+        return record, [], 0.0
+    lines: list[str] = []
+    earlier_seconds = 0.0
+    # A run that ended before its first checkpoint starts anew; one that has numbers to lose does not.
+    if (folder / CHECKPOINTS / STATE_FILE).exists() or len(earlier.metrics) > 1:
+        lines, earlier_seconds = _load_state(bench, folder / CHECKPOINTS, earlier.record)
+    else:
+        observer.note(f"{folder} has no checkpoint yet: its run begins anew")
+    again = {"started": record["started"], "environment": record["environment"]}
+    resumed = [*earlier.record.get("resumed", []), {**again, "epoch": bench.training.epoch}]
+    return earlier.record | {"resumed": resumed}, lines, earlier_seconds
+
+
+def _beginning(bench: Bench) -> dict[str, Any]:
+    """Return from where training goes on."""
+    weights = fingerprint_of(weights_of(bench.model))
+    return {"the number of epochs trained": bench.training.epoch, "the fingerprint of the weights": weights}
+
+
+@losses_told()
 def _train(bench: Bench, recorder: Recorder | None) -> None:
     """Run the epochs that are left; the main process records."""
     if recorder is not None:
