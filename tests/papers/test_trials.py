@@ -40,10 +40,6 @@ def fail():
     raise ZeroDivisionError("a mistake of ours")
 
 
-def be_killed():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def run_all(trials, folder, num_jobs=1):
     told = []
     run_pending(trials, folder, num_jobs=num_jobs, tell=told.append)
@@ -109,12 +105,6 @@ def test_a_mistake_of_ours_in_one_run_loses_no_run_beside_it_and_begins_no_other
     assert beside[0].digest in done
     assert len(done) <= 2  # the first may have ended before the mistake was made
     assert beside[2].digest not in done
-
-
-def test_a_process_that_is_killed_is_told_in_one_line_with_what_to_do(tmp_path):
-    trials = [*doubling_trials(tmp_path / "seen")[:1], Trial("line", "killed", 0, Acting("die", be_killed))]
-    with pytest.raises(UserError, match=r"^a process was killed, .*: the same command with fewer --jobs goes on$"):
-        run_all(trials, tmp_path / "records", num_jobs=2)
 
 
 def test_processes_that_are_started_leave_interruptions_to_this_one_from_their_first_moment(tmp_path):

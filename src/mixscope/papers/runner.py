@@ -15,6 +15,7 @@ import torch
 
 from mixscope._errors import UserError
 from mixscope.papers.trial import Trial, find_records, run_trial
+from mixscope.papers.workers import Watch, at_work, begin_worker
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def run_pending(trials: Sequence[Trial], folder: Path, *, num_jobs: int, tell: C
         tell: Is told of every trial that ended.
 
     Raises:
-        UserError: If a process was killed; what to do about it is said.
+        UserError: If a process ended before its work was done; what is known of it is said.
     """
     waiting = pending(trials, folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,11 +86,19 @@ def _one_by_one(trials: Sequence[Trial], folder: Path) -> Iterator[Ending]:
 def _side_by_side(trials: Sequence[Trial], folder: Path, num_jobs: int) -> Iterator[Ending]:
     # Fresh interpreters: forking a process whose libraries hold threads can hang.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(num_jobs, mp_context=context, initializer=_begin_process)
+    watch = Watch(context)
+    pool = ProcessPoolExecutor(num_jobs, mp_context=context, initializer=begin_worker, initargs=(watch.places,))
     try:
-        yield from _in_pool(pool, trials, folder, num_jobs)
-    except BaseException:
+        for ending in _in_pool(pool, trials, folder, num_jobs):
+            watch.catch_up()
+            yield ending
+    except BaseException as error:
         processes = list((pool._processes or {}).values())
+        if isinstance(error, BrokenProcessPool):
+            pool.shutdown()  # which ends the others
+            raise UserError(
+                f"{watch.account_of_ends(processes)}; what is finished is kept: the same command goes on"
+            ) from error
         pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:
             process.terminate()
@@ -105,24 +114,18 @@ def _in_pool(pool: ProcessPoolExecutor, trials: Sequence[Trial], folder: Path, n
             return {pool.submit(_attempt, trial, folder) for trial in some}
 
     waiting, mistake = iter(trials), None
-    try:
-        futures = begin(islice(waiting, num_jobs))  # no more than can run: what was handed over cannot be called back
-        while futures:
-            finished, futures = wait(futures, return_when=FIRST_COMPLETED)
-            for future in finished:
-                if future.exception() is None:
-                    yield future.result()
-                else:
-                    mistake = mistake or future.exception()
-            if mistake is None:
-                futures |= begin(islice(waiting, len(finished)))
-        if mistake is not None:
-            raise mistake
-    except BrokenProcessPool as error:
-        raise UserError(
-            "a process was killed, most likely because memory ran out; "
-            "what is finished is kept: the same command with fewer --jobs goes on"
-        ) from error
+    futures = begin(islice(waiting, num_jobs))  # no more than can run: what was handed over cannot be called back
+    while futures:
+        finished, futures = wait(futures, return_when=FIRST_COMPLETED)
+        for future in finished:
+            if future.exception() is None:
+                yield future.result()
+            else:
+                mistake = mistake or future.exception()
+        if mistake is None:
+            futures |= begin(islice(waiting, len(finished)))
+    if mistake is not None:
+        raise mistake
 
 
 @contextmanager
@@ -138,15 +141,10 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _begin_process() -> None:
-    """Compute with one thread; Ctrl-C is for the process that waits for this one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-
-
 def _attempt(trial: Trial, folder: Path) -> Ending:
     """Run a trial; what a user can mend (data that are not there) is told, anything else is a mistake of ours."""
     try:
-        return trial, run_trial(trial, folder), ""
+        with at_work(trial.name):
+            return trial, run_trial(trial, folder), ""
     except UserError as error:
         return trial, float("nan"), str(error)
