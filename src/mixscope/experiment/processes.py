@@ -76,8 +76,8 @@ def check_shareable(model: nn.Module, accelerator: Accelerator, *, name: str) ->
         return
     if any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
         raise UserError(
-            f"{name} must do without SyncBatchNorm in several processes on the CPU, where torch has none; BatchNorm will "
-            "do: its statistics are those of the whole batch"
+            f"{name} must do without SyncBatchNorm in several processes on the CPU, where torch has none; BatchNorm "
+            "will do: its statistics are those of the whole batch"
         )
 
 
