@@ -1,6 +1,7 @@
 """Theory fitted to measured channels: parameters recovered, noise averaged out, and no answer where there is none."""
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -38,6 +39,83 @@ def test_the_gain_of_exact_curves_is_recovered(num_classes: int, gain: float, co
     shape = fit_mixup_shape(0.4 * x1, 0.4 * x2, weights, num_classes=num_classes)
     assert shape.value.gain == pytest.approx(gain, rel=1e-5)  # at small gains unit and gain nearly trade
     assert shape.value.unit == pytest.approx(0.4, rel=1e-5)
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 10])
+@pytest.mark.parametrize("count", [3, 600])
+def test_every_gain_between_the_ends_is_recovered_a_trial_or_not(num_classes: int, count: int) -> None:
+    # Every power of ten is a trial, where the slope of the distance of an exact curve may be 0 to the last bit.
+    weights = uniform(count)
+    is_flat = num_classes == 2  # 10^14 and 10^15 give two classes the same curve but for the last digits
+    for power in (*range(-5, 15), 2.25):
+        gain = 10.0**power
+        points = mixup_curve(num_classes)(weights, math.log(gain))
+        with warnings.catch_warnings():
+            if is_flat and power > 5:
+                warnings.simplefilter("ignore", NotConvergedWarning)
+            solution = fit_mixup_channel(*points, weights, num_classes=num_classes)
+        assert solution.is_converged or (is_flat and power > 5), power
+        assert solution.value.relative_residual < 1e-13, power
+        assert 64 <= solution.iterations < 500, power
+        # Rounding moves log(a) by 1e-16 over what a step of it moves the curve by, with two classes about 1 / a.
+        assert solution.value.gain == pytest.approx(gain, rel=1e-9 + is_flat * 1e-14 * gain), power
+
+
+def lowest_distance(points: torch.Tensor, weights: torch.Tensor, *, num_classes: int, has_free_unit: bool) -> float:
+    """The least sum of squares over a dense grid of gains and a bounded minimiser around the best of them."""
+
+    def squares(log_gain: torch.Tensor | float) -> torch.Tensor:
+        curve = torch.stack(mixup_curve(num_classes)(weights, log_gain))
+        data = points.view(2, *[1] * (curve.ndim - 2), -1)
+        unit = (data * curve).sum(dim=(0, -1)) / curve.square().sum(dim=(0, -1))
+        unit = unit.clamp(min=0) if has_free_unit else torch.ones_like(unit)
+        return (data - unit[..., None] * curve).square().sum(dim=(0, -1))
+
+    grid = torch.linspace(*LOG_GAIN_RANGE, 300, dtype=torch.float64)
+    found = squares(grid[:, None])
+    best = int(found.argmin())
+    bounds = float(grid[max(best - 1, 0)]), float(grid[min(best + 1, 299)])
+    near = minimize_scalar(
+        lambda place: float(squares(place)), bounds=bounds, method="bounded", options={"xatol": 1e-9}
+    )
+    return min(float(found[best]), near.fun)
+
+
+@pytest.mark.parametrize("num_classes", [2, 10])
+@pytest.mark.parametrize("gain", [0.01, 1e3, 1e8])
+@pytest.mark.parametrize("size", [0.01, 1.0, 30.0])
+def test_no_gain_in_the_range_is_nearer_to_noisy_points_than_the_fit(
+    num_classes: int, gain: float, size: float
+) -> None:
+    weights = uniform(60)
+    points = torch.stack(mixup_curve(num_classes)(weights, math.log(gain))) + noise(60, size=size)
+    for fit, has_free_unit in ((fit_mixup_channel, False), (fit_mixup_shape, True)):
+        check_least(fit, points, weights, num_classes=num_classes, has_free_unit=has_free_unit)
+
+
+@pytest.mark.parametrize(("count", "seed"), [(600, 3), (1500, 35)])
+def test_points_that_noise_gives_two_minima_or_an_end_are_given_the_best(count: int, seed: int) -> None:
+    weights = uniform(count, seed=seed)
+    points = torch.stack(mixup_curve(2)(weights, math.log(1e3))) + noise(count, size=10.0, seed=1000 + seed)
+    check_least(fit_mixup_channel, points, weights, num_classes=2, has_free_unit=False)
+
+
+def check_least(fit, points: torch.Tensor, weights: torch.Tensor, *, num_classes: int, has_free_unit: bool) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotConvergedWarning)  # much noise asks for a gain at an end
+        value = fit(*points, weights, num_classes=num_classes).value
+    least = lowest_distance(points, weights, num_classes=num_classes, has_free_unit=has_free_unit)
+    assert value.relative_residual**2 * float(points.square().sum()) <= least * (1 + 1e-10)
+
+
+def test_without_a_bound_the_best_of_the_range_comes_back() -> None:
+    # Points that rise against their weights by half a nat: the nearer the curve to 0, the better.
+    weights = uniform(2000)
+    points = noise(2000, size=0.5) - 0.1 * torch.stack([weights - 0.5, 0.5 - weights])
+    with pytest.warns(NotConvergedWarning, match="the data do not bound the gain: 1e-06 is the best in"):
+        value = fit_mixup_channel(*points, weights, num_classes=2).value
+    assert value.gain == pytest.approx(1e-6, rel=1e-12)
+    assert value.relative_residual == pytest.approx(1.0, abs=1e-6)
 
 
 def test_the_fit_is_the_least_squares_minimum_of_a_generic_minimiser() -> None:

@@ -7,6 +7,7 @@ alone, so a is all that they can tell. Lengths of features are in units of featu
 import math
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -20,7 +21,8 @@ from mixscope.theory.mixed_features import checked_weights, same_class_rise
 from mixscope.theory.solution import NotConvergedWarning, Solution, solved
 
 NUM_TRIALS = 64  # gains looked at first, a factor 2.2 apart: the distance to a curve may have several minima
-NUM_GROUPS = 512  # points of neighbouring weights stand together in that first look
+BLOCK_POINTS = 2**18  # of the curves computed at a time in that first look
+ROOT_OPTIONS = {"xtol": 1e-14, "rtol": 1e-14, "full_output": True}
 TOLERANCE = 1e-9  # of the optimality condition, relative to the data
 MIN_CHANGE = 1e-6  # of the curve per nat of log(a), relative to the data; rounding decides about smaller ones
 
@@ -135,25 +137,25 @@ def _fit_gain(points: tuple[Tensor, Tensor], num_classes: int, *, has_free_unit:
     power = float(measured.square().sum())
     grid = torch.linspace(*LOG_GAIN_RANGE, NUM_TRIALS, dtype=torch.float64, device=weights.device)
 
+    @cache
     def distance_at(log_gain: float) -> _Distance:
-        fits = _distances(measured, weights, torch.ones_like(weights), log_gain, num_classes, has_free_unit)
-        return _Distance(*(float(part) for part in fits))
+        curve, slopes = mixup_points(weights, log_gain, num_classes)
+        return _Distance(*(float(part) for part in _distances(measured, curve, slopes, has_free_unit)))
 
-    def slope_at(log_gain: float) -> float:
-        return distance_at(log_gain).slope
-
-    trials = _distances(*_grouped(measured, weights), grid[:, None], num_classes, has_free_unit)
-    best, trial_gains = int(trials[0].argmin()), grid.tolist()
-    low, high = max(best - 1, 0), min(best + 1, NUM_TRIALS - 1)
-    while low > 0 and slope_at(trial_gains[low]) > 0:
-        low -= 1
-    while high < NUM_TRIALS - 1 and slope_at(trial_gains[high]) < 0:
-        high += 1
-    log_gain, steps = trial_gains[best], NUM_TRIALS
-    if slope_at(trial_gains[low]) < 0 < slope_at(trial_gains[high]):
-        bracket = trial_gains[low], trial_gains[high]
-        log_gain, details = brentq(slope_at, *bracket, xtol=1e-14, rtol=1e-14, full_output=True)
-        steps += details.iterations
+    some = grid[:, None].split(max(1, BLOCK_POINTS // len(weights)))
+    trials = [_distances(measured, *mixup_points(weights, part, num_classes), has_free_unit)[1] for part in some]
+    trial_gains, slopes = grid.tolist(), torch.cat(trials)
+    # A slope of exactly 0 is a minimum too: a trial may be the very gain.
+    turns = ((slopes[:-1] <= 0) & (slopes[1:] >= 0)).nonzero().flatten().tolist()
+    places, steps = [trial_gains[0], trial_gains[-1]], NUM_TRIALS
+    for turn in turns:
+        low, high = trial_gains[turn : turn + 2]
+        places += [low, high]
+        if distance_at(low).slope < 0 < distance_at(high).slope:
+            root, details = brentq(lambda place: distance_at(place).slope, low, high, **ROOT_OPTIONS)
+            places.append(root)
+            steps += details.iterations
+    log_gain = min(places, key=lambda place: distance_at(place).square)
 
     fit = distance_at(log_gain)
     curve_weights = curve_grid(weights)
@@ -168,7 +170,7 @@ def _fit_gain(points: tuple[Tensor, Tensor], num_classes: int, *, has_free_unit:
         curve_x1=curve[0],
         curve_x2=curve[1],
     )
-    if trial_gains[1] < log_gain < trial_gains[-2] and fit.unit * fit.change > MIN_CHANGE * math.sqrt(power):
+    if trial_gains[0] < log_gain < trial_gains[-1] and fit.unit * fit.change > MIN_CHANGE * math.sqrt(power):
         residual = abs(fit.slope) / (fit.change * math.sqrt(power))
         return solved(value, residual=residual, iterations=steps, tolerance=TOLERANCE, solver="the fit of a channel")
     low_end, high_end = (math.exp(end) for end in LOG_GAIN_RANGE)
@@ -184,17 +186,14 @@ class _Distance(NamedTuple):
     unit: float
 
 
-def _distances(
-    measured: Tensor, weights: Tensor, counts: Tensor, log_gain: Tensor | float, num_classes: int, has_free_unit: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the fields of `_Distance` for one gain, or for gains of shape (T, 1), each point standing for many."""
+def _distances(measured: Tensor, curve: Tensor, slopes: Tensor, has_free_unit: bool) -> tuple[Tensor, ...]:
+    """Return the fields of `_Distance` for one curve (2, N), or for T of them (2, T, N)."""
 
     def inner(first: Tensor, second: Tensor) -> Tensor:
-        return (counts * first * second).sum(dim=(0, -1))
+        return (first * second).sum(dim=(0, -1))
 
-    curve, slopes = mixup_points(weights, log_gain, num_classes)
     data = measured.view(2, *[1] * (curve.ndim - 2), -1)
-    unit = torch.ones(curve.shape[1:-1], dtype=torch.float64, device=weights.device)
+    unit = torch.ones(curve.shape[1:-1], dtype=torch.float64, device=curve.device)
     if has_free_unit:
         # A curve at the origin has no unit: 0 / 0 becomes 0.
         unit = (inner(data, curve) / inner(curve, curve)).nan_to_num(0.0).clamp(min=0.0)
@@ -202,15 +201,3 @@ def _distances(
         slopes = slopes - (inner(slopes, curve) / inner(curve, curve)).nan_to_num(0.0)[..., None] * curve
     deviation = data - unit[..., None] * curve
     return inner(deviation, deviation), -inner(deviation, slopes), inner(slopes, slopes).sqrt(), unit
-
-
-def _grouped(measured: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the means of neighbouring points, (2, G) and (G,), and how many each stands for."""
-    order = weights.argsort()
-    size = math.ceil(len(weights) / NUM_GROUPS)
-    index = torch.arange(len(weights), device=weights.device) // size
-    groups = int(index[-1]) + 1
-    counts = torch.bincount(index, minlength=groups).to(torch.float64)
-    stacked = torch.cat([measured, weights[None]])[:, order]
-    means = stacked.new_zeros(3, groups).index_add_(1, index, stacked) / counts
-    return means[:2], means[2].clamp(0, 1), counts
