@@ -65,6 +65,15 @@ def test_a_run_that_is_left_out_is_named(study, tmp_path):
     assert "seed 0 is left out (low: collapsed: accuracy 0.10)" in summary.judgements[0].reason
 
 
+def test_runs_of_several_processors_are_said_to_be(study, tmp_path):
+    results = results_of(study, tmp_path)
+    digest = results.trials[0].digest
+    elsewhere = replace(results.outcomes[digest], environment={"processor": "Another"})
+    notes = summarise(study, replace(results, outcomes={**results.outcomes, digest: elsewhere}), scale="small").notes
+    here = results.outcomes[digest].environment["processor"]
+    assert f"The runs come from 2 processors: {'; '.join(sorted(['Another', here]))}." in notes
+
+
 def test_the_page_and_the_text_say_what_was_claimed_and_measured(study, tmp_path):
     results = results_of(study, tmp_path)
     summary = summarise(study, results, scale="small")

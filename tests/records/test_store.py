@@ -7,7 +7,7 @@ import resource
 import pytest
 
 from mixscope._errors import UserError
-from mixscope.records.record import SCHEMA, describe_environment
+from mixscope.records.record import SCHEMA, describe_environment, processor_name
 from mixscope.records.store import (
     append_metrics,
     files_of_run,
@@ -132,6 +132,36 @@ def test_forgetting_a_run_removes_only_what_runs_write(tmp_path):
 def test_numbers_json_lacks_become_null():
     values = {"a": [math.inf, 1.0, {"b": -math.inf}], "c": (math.nan, 2), "d": "x", "e": True}
     assert finite_or_none(values) == {"a": [None, 1.0, {"b": None}], "c": [None, 2], "d": "x", "e": True}
+
+
+CPUINFOS = {
+    "an AMD whose model name is a family's": (
+        "processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n\n"
+        "processor\t: 1\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n",
+        "AMD EPYC (AuthenticAMD, family 25, model 17)",
+    ),
+    "an Intel": (
+        "processor\t: 0\nvendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 143\n"
+        "model name\t: Intel(R) Xeon(R) Processor\nstepping\t: 8\nflags\t\t: fpu vme\n",
+        "Intel(R) Xeon(R) Processor (GenuineIntel, family 6, model 143)",
+    ),
+    "an ARM without a model name": (
+        "processor\t: 0\nBogoMIPS\t: 2100.00\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x1\n"
+        "CPU part\t: 0xd40\nCPU revision\t: 1\n",
+        "aarch64 (implementer 0x41, part 0xd40)",
+    ),
+    "a board that names itself at the end": (
+        "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd08\n\nModel\t\t: Raspberry Pi 4 Model B Rev 1.4\n",
+        "Raspberry Pi 4 Model B Rev 1.4 (implementer 0x41, part 0xd08)",
+    ),
+    "nothing of use": ("processor\t: 0\nmodel name\t:\nno colon here\n", "aarch64"),
+    "an empty file": ("", "aarch64"),
+}
+
+
+@pytest.mark.parametrize(("cpuinfo", "expected"), CPUINFOS.values(), ids=CPUINFOS)
+def test_a_processor_is_named_by_what_the_system_says_of_it(cpuinfo, expected):
+    assert processor_name(cpuinfo, otherwise="aarch64") == expected
 
 
 def test_the_environment_names_versions_and_machine():

@@ -166,7 +166,7 @@ class MeasureOptions:
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """The complete description of a training run: the same options give the same numbers."""
+    """The complete description of a training run: on the same machine the same options give the same numbers."""
 
     data: DataOptions = field(default_factory=DataOptions)
     model: str = "mlp"

@@ -57,7 +57,7 @@ def run_training(
     """Train, measure, and write the run folder: run.json, metrics.jsonl, pictures.json, checkpoints/, report.html.
 
     Args:
-        options: What to do. The same options give the same numbers.
+        options: What to do. The same options give the same numbers on the same processor, threads and versions.
         folder: Where the records go; made if missing.
         observer: Is told how it goes.
         resume: Go on from the folder's last checkpoint instead of starting anew.

@@ -61,6 +61,9 @@ def summarise(
     commits = sorted({str(outcome.environment.get("commit")) for outcome in outcomes})
     if len(commits) > 1:
         notes.append(f"The runs come from {len(commits)} commits; each record names its own.")
+    processors = sorted({str(outcome.environment.get("processor")) for outcome in outcomes})
+    if len(processors) > 1:
+        notes.append(f"The runs come from {len(processors)} processors: {'; '.join(processors)}.")
     notes += [f"The {other} scale has not been run." for other in not_run]
     judgements = judge_study(study, results, scale=scale)
     latest = max(outcomes, key=lambda outcome: outcome.started, default=None)

@@ -9,6 +9,14 @@ from typing import Any
 
 SCHEMA = 1
 PACKAGES = ("mixscope", "torch", "accelerate", "numpy", "scipy", "scikit-learn", "safetensors")
+# What Linux says of a processor besides its model name, x86 first, then ARM: key in /proc/cpuinfo to our word.
+PROCESSOR_KEYS = {
+    "vendor_id": "",
+    "cpu family": "family ",
+    "model": "model ",
+    "CPU implementer": "implementer ",
+    "CPU part": "part ",
+}
 
 
 def describe_environment(*, device: str, num_threads: int, accelerator_name: str | None = None) -> dict[str, Any]:
@@ -39,13 +47,37 @@ def _version(package: str) -> str | None:
         return None
 
 
+def processor_name(cpuinfo: str, *, otherwise: str) -> str:
+    r"""Return what a text like Linux's /proc/cpuinfo says of its first processor: model name, vendor, family and model.
+
+    A model name alone may name a dozen processors ("AMD EPYC", "Intel(R) Xeon(R) Processor"), and ARM gives none.
+
+    Args:
+        cpuinfo: Lines "key : value", one block a processor.
+        otherwise: What to say where no line names the model, for example "aarch64".
+
+    Example:
+        >>> lines = ["vendor_id : AuthenticAMD", "cpu family : 25", "model : 17", "model name : AMD EPYC"]
+        >>> processor_name("\n".join(lines), otherwise="x86_64")
+        'AMD EPYC (AuthenticAMD, family 25, model 17)'
+    """
+    said: dict[str, str] = {}
+    for line in cpuinfo.splitlines():
+        key, _, value = line.partition(":")
+        if value.strip():
+            said.setdefault(key.strip(), value.strip())
+    details = [f"{word}{said[key]}" for key, word in PROCESSOR_KEYS.items() if key in said]
+    name = said.get("model name") or said.get("Model") or otherwise
+    return f"{name} ({', '.join(details)})" if details else name
+
+
 def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    otherwise = platform.processor() or platform.machine()
+    try:
+        cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # no Linux
+        return otherwise
+    return processor_name(cpuinfo, otherwise=otherwise)
 
 
 def _commit() -> str | None:
