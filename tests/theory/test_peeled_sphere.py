@@ -115,6 +115,37 @@ def test_no_start_ends_in_a_spurious_minimum(num_classes, dim, num_per_class, si
     # Second order in the residual gradient: seen 5e-15.
     assert float((solution.value.log_losses - bound).abs().max()) < 1e-8
     assert sphere_report(solution.value.best).residual < 1e-6
+    assert sphere_report(solution.value.best).is_optimal
+
+
+@pytest.mark.parametrize("counts", [[2, 2, 2], [5, 3, 2], [10, 10, 1, 1], [1] * 10])
+@pytest.mark.parametrize("squared_norm", [1.0, 30.0, 200.0])
+def test_minima_that_the_library_finds_are_certified(counts, squared_norm):
+    solution = minimize_on_sphere(
+        counts, dim=len(counts) + 1, squared_norm=squared_norm, num_starts=2, generator=seeded()
+    )
+    assert solution.is_converged
+    assert sphere_report(solution.value.best).is_optimal
+
+
+def nudged(point, size):
+    """The point moved on its sphere by a share of its length in a direction of its own."""
+    move = gaussian_start(point.class_counts.tolist(), dim=point.head_weight.shape[1], generator=seeded(7))
+    factor = size * (point.squared_norm / move.squared_norm) ** 0.5
+    moved = PeeledPoint(
+        point.head_weight + factor * move.head_weight, point.features + factor * move.features, point.labels
+    )
+    return scaled(moved, squared_norm=point.squared_norm)
+
+
+@pytest.mark.parametrize("size", [1e-13, 1e-10, 1e-8, 1e-7])
+@pytest.mark.parametrize("squared_norm", [0.5, 10.0, 100.0])
+def test_near_a_stationary_point_the_certificate_is_the_points_own(size, squared_norm):
+    collapse = scaled(separation_point([3] * 4, dim=5, generator=seeded()), squared_norm=squared_norm)
+    square = scaled(square_point(3, dim=5), squared_norm=squared_norm)
+    for point, is_optimal in ((collapse, True), (square, False)):
+        report = sphere_report(nudged(point, size))
+        assert report.is_optimal == (is_optimal and report.residual <= 1e-6)
 
 
 @pytest.mark.parametrize(("size", "gap"), [(2, 0.17), (6, 1.1), (12, 2.6)])
