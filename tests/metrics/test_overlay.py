@@ -1,4 +1,5 @@
 import math
+import re
 
 import pytest
 import torch
@@ -139,6 +140,63 @@ def test_a_curve_that_breaks_on_the_way_has_not_converged_and_says_why() -> None
     assert fit.parameters == {"size": 1.0}
     assert fit.relative_residual == pytest.approx(2 / 3)
     assert calls > 1
+
+
+def test_no_parameter_is_on_an_infinite_bound() -> None:
+    first, second, weights = measured(0.0)
+    family = CurveFamily(channel, start={"scale": 1.0, "level": 0.1, "slope": 0.1}, bounds={"scale": (0.0, math.inf)})
+    assert theory_residual(first, second, weights, family).at_bounds == ()
+
+
+def saturating(weights: Tensor, place: float) -> tuple[Tensor, Tensor]:
+    height = math.tanh(place) * torch.ones_like(weights)
+    return height, height
+
+
+@pytest.mark.parametrize("start", [50.0, 18.0, -18.0, 13.0, -40.0])
+def test_a_fit_from_a_plateau_ends_at_the_minimum_or_names_the_parameter(start: float) -> None:
+    # tanh is flat there to the last digits, while the data ask for tanh(0.3).
+    weights = shares()
+    points = saturating(weights, 0.3)
+    fit = theory_residual(*points, weights, CurveFamily(saturating, start={"place": start}))
+    is_found = abs(fit.parameters["place"] - 0.3) < 1e-6
+    assert fit.is_converged == is_found
+    assert is_found or re.match("stopped on a plateau: .* place at ", fit.message)
+
+
+def test_a_start_where_the_last_digits_are_flat_has_not_converged() -> None:
+    weights = shares()
+    fit = theory_residual(*saturating(weights, 0.3), weights, CurveFamily(saturating, start={"place": 50.0}))
+    assert fit.parameters == {"place": 50.0}
+    assert not fit.is_converged
+    assert fit.message == "stopped on a plateau: the curve does not move with place at 50"
+
+
+def test_a_parameter_that_moves_nothing_is_named() -> None:
+    first, second, weights = measured(0.1)
+    family = CurveFamily(
+        lambda w, height, idle: (height * w + 0 * idle, height * w), start={"height": 1.0, "idle": 2.0}
+    )
+    fit = theory_residual(first, second, weights, family)
+    assert not fit.is_converged
+    assert fit.message == "stopped on a plateau: the curve does not move with idle at 2"
+
+
+@pytest.mark.parametrize("size", [1e-9, 1.0, 1e9])
+@pytest.mark.parametrize("noise", [0.0, 1e-6, 1.0])
+def test_minima_of_any_size_and_noise_are_no_plateaus(size: float, noise: float) -> None:
+    first, second, weights = measured(noise)
+    family = CurveFamily(
+        lambda w, scale, level, slope: tuple(size * part for part in channel(w, scale, level, slope)),
+        start={"scale": 1.0, "level": 0.1, "slope": 0.1},
+    )
+    assert theory_residual(size * first, size * second, weights, family).is_converged
+    direct = CurveFamily(channel, start={"scale": size, "level": size, "slope": size})
+    fit = theory_residual(size * first, size * second, weights, direct)
+    assert fit.is_converged
+    plain = theory_residual(first, second, weights, FAMILY)
+    for name, value in plain.parameters.items():
+        assert fit.parameters[name] == pytest.approx(size * value, rel=1e-6), name
 
 
 def test_a_fit_that_runs_out_of_evaluations_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

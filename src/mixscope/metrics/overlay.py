@@ -1,5 +1,6 @@
 """Theory laid over the measured channel: a predicted curve (x1, x2) of the weight, fitted, and how far off it is."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,12 @@ from torch import Tensor
 from mixscope._checks import check_finite, check_ndim, check_same_length, nearest
 from mixscope._kinds import checked
 
-TOLERANCE = 1e-12  # of the fit, relative: in the parameters, the sum of squares and its gradient
+TOLERANCE = 1e-12  # of the fit, relative: in the parameters and the sum of squares
+# Of a minimum, relative to the data: a parameter's share of the gradient over the length of its derivative. The
+# tolerance above stops where a step would gain 1e-12 of the sum of squares, which leaves a share of sqrt(2e-12).
+LARGEST_SHARE = 1e-5
+NO_CHANGE = 1e-9  # of the curve by a parameter, relative to the data; less is lost in the rounding of its derivative:
+ROUNDING = 1e-10
 MAX_EVALUATIONS = 2000  # of the curve, besides those for its derivatives; the families fitted here need some tens
 
 
@@ -55,7 +61,8 @@ class OverlayFit:
             from the curve over root-mean-square length. At least 0, low is good; a shift of all points changes it.
         variance_left: sum |x - curve|^2 / sum |x - mean x|^2: 1 minus the share of variance explained. At least 0, low
             is good, 1 is what a single point explains, and above 1 is worse than that. Ignores a shift of all points.
-        is_converged: Whether the fit ended at a minimum; True where nothing was fitted.
+        is_converged: Whether the fit ended at a minimum that the data tell: not on a plateau, where a parameter no
+            longer moves the curve. True where nothing was fitted.
         message: Why it ended, in words.
         at_bounds: Parameters that ended on a bound, where the data ask for more than was allowed.
         num_evaluations: How often the curve was computed, besides its derivatives.
@@ -137,8 +144,10 @@ def _fit(
     import numpy as np
     from scipy.optimize import least_squares
 
+    size = float(torch.linalg.vector_norm(measured)) or 1.0  # so that what is judged below is relative
+
     def residuals(parameters: Any) -> Any:
-        return (_evaluate(predictor, shares, tuple(parameters.tolist())) - measured).flatten().numpy()
+        return ((_evaluate(predictor, shares, tuple(parameters.tolist())) - measured) / size).flatten().numpy()
 
     limits = [predictor.bounds.get(name, (-float("inf"), float("inf"))) for name in predictor.start]
     try:
@@ -150,14 +159,30 @@ def _fit(
             x_scale="jac",
             ftol=TOLERANCE,
             xtol=TOLERANCE,
-            gtol=TOLERANCE,
+            gtol=np.finfo(np.float64).eps,  # absolute, per unit of a parameter whatever the unit: the least there is
             max_nfev=MAX_EVALUATIONS,
         )
     except (ValueError, np.linalg.LinAlgError) as error:  # a step to where the curve or its derivative is not finite
         return start, False, f"stopped at the start: {error}", 1
     parameters = tuple(float(value) for value in result.x)
-    is_converged = result.status > 0 and bool(np.isfinite(result.fun).all())
-    return parameters, is_converged, str(result.message).rstrip("."), int(result.nfev)
+    is_converged, message = result.status > 0 and bool(np.isfinite(result.fun).all()), str(result.message).rstrip(".")
+    if is_converged and (doubt := _doubt(predictor, parameters, result)):
+        is_converged, message = False, doubt
+    return parameters, is_converged, message, int(result.nfev)
+
+
+def _doubt(predictor: CurveFamily, parameters: tuple[float, ...], result: Any) -> str:
+    """Say why the end of a fit is no minimum, or "": every parameter must move the curve, and none to a better one."""
+    for name, value, column, slope in zip(predictor.start, parameters, result.jac.T, result.grad, strict=True):
+        low, high = (_is_on(value, (bound,)) for bound in predictor.bounds.get(name, (-math.inf, math.inf)))
+        if (low and slope >= 0) or (high and slope <= 0):
+            continue  # the data ask for more than the bound allows: `at_bounds` says so
+        change, unit = float((column**2).sum()) ** 0.5, max(1.0, abs(value))
+        if change * unit <= NO_CHANGE:
+            return f"stopped on a plateau: the curve does not move with {name} at {value:g}"
+        if abs(slope) > LARGEST_SHARE * change + ROUNDING / unit:
+            return f"stopped on a plateau: the distance still falls along {name} at {value:g}"
+    return ""
 
 
 def _evaluate(predictor: CurveFamily, shares: Tensor, parameters: tuple[float, ...]) -> Tensor:
@@ -191,4 +216,4 @@ def _ratio(numerator: float, denominator: float) -> float:
 
 
 def _is_on(value: float, bounds: tuple[float, ...]) -> bool:
-    return any(abs(value - bound) <= 1e-9 * max(1.0, abs(bound)) for bound in bounds)
+    return any(math.isfinite(bound) and abs(value - bound) <= 1e-9 * max(1.0, abs(bound)) for bound in bounds)
