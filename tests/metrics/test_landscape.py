@@ -86,6 +86,88 @@ def test_biases_and_norms_move_only_when_asked_and_then_by_their_own_size() -> N
     assert torch.equal(direction["1.weight"].abs(), torch.tensor([1.0, 2.0, 0.0, 0.5], dtype=torch.float64))
 
 
+LAYERS = {
+    "linear": (lambda: nn.Linear(5, 3), (4, 5)),
+    "linear of one input": (lambda: nn.Linear(1, 3), (4, 1)),
+    "bilinear": (lambda: nn.Bilinear(5, 4, 3), ((4, 5), (4, 4))),
+    "convolution": (lambda: nn.Conv2d(4, 6, 3), (2, 4, 5, 5)),
+    "grouped convolution": (lambda: nn.Conv2d(4, 6, 3, groups=2), (2, 4, 5, 5)),
+    "depthwise convolution": (lambda: nn.Conv1d(4, 4, 3, groups=4), (2, 4, 5)),
+    "transposed convolution": (lambda: nn.ConvTranspose2d(4, 6, 3), (2, 4, 5, 5)),
+    "grouped transposed convolution": (lambda: nn.ConvTranspose2d(4, 6, 3, groups=2), (2, 4, 5, 5)),
+    "transposed convolution of a line": (lambda: nn.ConvTranspose1d(3, 2, 4), (2, 3, 5)),
+    "depthwise transposed convolution of a volume": (lambda: nn.ConvTranspose3d(2, 2, 2, groups=2), (1, 2, 3, 3, 3)),
+    "linear under spectral norm": (lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(5, 3)).eval(), None),
+    "transposed convolution under weight norm": (
+        lambda: nn.utils.parametrizations.weight_norm(nn.ConvTranspose2d(4, 6, 3, groups=2)),
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_what_makes_one_output_is_one_filter_in_every_kind_of_layer(name: str) -> None:
+    make, shape = LAYERS[name]
+    torch.manual_seed(0)
+    layer = make().double()
+    direction = filter_normalised_direction(nn.Sequential(layer), generator=stream())
+    assert len(direction) == 1  # no bias, no lengths of weight normalisation
+    (key,) = direction
+    weight, moved = layer.get_parameter(key.removeprefix("0.")), direction[key]
+    plain = layer
+    if shape is None:  # the same layer without its parametrisation: the numbers have its weight's shape
+        plain = nn.ConvTranspose2d(4, 6, 3, groups=2).double() if "transposed" in name else nn.Linear(5, 3).double()
+        shape = (2, 4, 5, 5) if "transposed" in name else (4, 5)
+    shapes = shape if isinstance(shape[0], tuple) else (shape,)
+    outputs = plain(*(torch.rand(part, dtype=torch.float64) for part in shapes)).movedim(1, 0).flatten(1).sum(dim=1)
+    for output in outputs:
+        (slopes,) = torch.autograd.grad(output, plain.weight, retain_graph=True)
+        filter_of_it = slopes != 0  # inputs are positive: whatever this output channel is computed from
+        assert float(moved[filter_of_it].norm()) == pytest.approx(
+            float(weight.detach()[filter_of_it].norm()), rel=1e-12
+        )
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [
+        lambda: nn.LayerNorm((4, 6, 6)),
+        lambda: nn.RMSNorm((6, 6)),
+        lambda: nn.GroupNorm(2, 4),
+        lambda: nn.InstanceNorm2d(4, affine=True),
+        lambda: nn.BatchNorm2d(4),
+    ],
+    ids=["layer norm of three dimensions", "rms norm of two", "group norm", "instance norm", "batch norm"],
+)
+def test_norm_layers_stay_or_move_number_by_number_whatever_their_shape(norm) -> None:
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), norm())
+    with torch.no_grad():
+        model[1].weight.copy_(torch.randn(model[1].weight.shape, generator=stream(4)))
+    assert set(filter_normalised_direction(model, generator=stream())) == {"0.weight"}
+    direction = filter_normalised_direction(model, generator=stream(), include_vectors=True)
+    torch.testing.assert_close(direction["1.weight"].abs(), model[1].weight.detach().abs())
+
+
+def test_a_bias_of_three_dimensions_stays_and_so_do_lengths_of_weight_norm() -> None:
+    attention = nn.MultiheadAttention(8, 2, add_bias_kv=True)
+    assert set(filter_normalised_direction(attention, generator=stream())) == {"in_proj_weight", "out_proj.weight"}
+    with pytest.warns(FutureWarning, match="weight_norm"):
+        old = nn.Sequential(nn.utils.weight_norm(nn.Linear(3, 2)))
+    assert set(filter_normalised_direction(old, generator=stream())) == {"0.weight_v"}
+    new = nn.utils.parametrizations.weight_norm(nn.Linear(3, 2))
+    assert set(filter_normalised_direction(new, generator=stream())) == {"parametrizations.weight.original1"}
+    everything = filter_normalised_direction(new, generator=stream(), include_vectors=True)
+    lengths = new.parametrizations.weight.original0.detach()
+    torch.testing.assert_close(everything["parametrizations.weight.original0"].abs(), lengths.abs())
+
+
+def test_each_token_of_an_embedding_moves_by_its_own_length_and_padding_stays() -> None:
+    model = nn.Embedding(5, 3, padding_idx=2)
+    direction = filter_normalised_direction(model, generator=stream())["weight"]
+    torch.testing.assert_close(direction.norm(dim=1), model.weight.detach().norm(dim=1))
+    assert (direction[2] == 0).all()
+
+
 def test_frozen_parameters_stay_and_directions_come_from_the_generator_alone() -> None:
     model = relu_network()
     model[0].requires_grad_(False)

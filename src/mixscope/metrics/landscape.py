@@ -13,6 +13,7 @@ from mixscope.metrics.restoring import restored_tensors
 from mixscope.sites import evaluation_mode
 
 LARGEST_STEP = 1e30  # times a weight it must stay a number of single precision
+NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
 Direction = dict[str, Tensor]  # parameter name to a tensor of its shape; what is not named does not move
 Evaluate = Callable[[nn.Module], float]  # the loss of a network as it stands
 
@@ -23,17 +24,19 @@ def filter_normalised_direction(
 ) -> Direction:
     """Draw a random direction whose every filter is as long as the network's own.
 
-    A filter is what makes one output: parameter[i], i over the first dimension. Each is drawn from N(0, I) and scaled
-    to the length of the network's: d_i |theta_i| / |d_i|. So a network and its copy whose layers are rescaled against
-    one another (ReLU lets them, without changing what it computes) show the same landscape. A filter of zeros does not
-    move. Source: Li et al. 2018, Sec. 4.
+    A filter is what makes one output: parameter[i], i over the first dimension, of a transposed convolution the column
+    of an output channel; of an embedding one token's vector. Each is drawn from N(0, I) and scaled to the length of
+    the network's: d_i |theta_i| / |d_i|. So a network and its copy whose layers are rescaled against one another (ReLU
+    lets them, without changing what it computes) show the same landscape. A filter of zeros does not move. Of a
+    parametrised weight what it is computed from is moved. Source: Li et al. 2018, Sec. 4.
 
     Args:
         model: Its parameters that require a gradient are moved; a tied one once.
         generator: A CPU generator.
-        include_vectors: Also move parameters of one dimension: biases, and scales and shifts of norm layers. Each
-            number is then a filter of its own: it moves by its own size, with a random sign. By default they stay, as
-            is usual (a bias has no length to measure a step by, and a norm's scale is not one filter).
+        include_vectors: Also move what is no filter, of whatever shape: biases, scales and shifts of norm layers, the
+            lengths of weight normalisation. Each number is then a filter of its own: it moves by its own size, with a
+            random sign. By default they stay, as is usual (a bias has no length to measure a step by, and a norm's
+            scale is not one filter).
 
     Returns:
         Parameter name to a tensor of its shape, dtype and device; never NaN.
@@ -48,13 +51,16 @@ def filter_normalised_direction(
     """
     direction = {}
     for name, parameter in model.named_parameters():
-        if not parameter.requires_grad or (parameter.ndim < 2 and not include_vectors):
+        is_vector = _is_vector(model, name, parameter)
+        if not parameter.requires_grad or not parameter.numel() or (is_vector and not include_vectors):
             continue
         # Drawn for every parameter alike, in float64 on the CPU: the same on every device and precision.
         noise = torch.randn(parameter.shape, dtype=torch.float64, generator=generator)
-        filters, wanted = (part.reshape(_num_filters(part), -1) for part in (noise, parameter.detach().cpu().double()))
-        lengths = torch.linalg.vector_norm(filters, dim=1, keepdim=True).clamp_(min=torch.finfo(torch.float64).tiny)
-        scaled = filters * (torch.linalg.vector_norm(wanted, dim=1, keepdim=True) / lengths)
+        shape, within = ((parameter.numel(), 1), (1,)) if is_vector else _filter_layout(_layer(model, name), parameter)
+        filters, wanted = (part.reshape(shape) for part in (noise, parameter.detach().cpu().double()))
+        lengths = torch.linalg.vector_norm(filters, dim=within, keepdim=True)
+        lengths.clamp_(min=torch.finfo(torch.float64).tiny)
+        scaled = filters * (torch.linalg.vector_norm(wanted, dim=within, keepdim=True) / lengths)
         direction[name] = scaled.reshape(parameter.shape).to(parameter.device, parameter.dtype)
     return direction
 
@@ -135,8 +141,29 @@ def _check_steps(steps: Sequence[float]) -> None:
         raise ValueError(f"steps must lie within {LARGEST_STEP:g} of 0, got {describe(list(steps))}")
 
 
-def _num_filters(parameter: Tensor) -> int:
-    return max(1, len(parameter)) if parameter.ndim else 1
+def _is_vector(model: nn.Module, name: str, parameter: Tensor) -> bool:
+    """Say whether the numbers of a parameter are each for itself, whatever its shape: no filters."""
+    path, _, own_name = name.rpartition(".")
+    # Weight normalisation keeps lengths beside a twin of the weight's shape.
+    twin_name = "original1" if own_name == "original0" else f"{own_name.removesuffix('_g')}_v"
+    twin = model.get_submodule(path)._parameters.get(twin_name)
+    is_length = twin is not None and twin.numel() > parameter.numel()
+    return parameter.ndim < 2 or isinstance(_layer(model, name), NORMS) or own_name.startswith("bias") or is_length
+
+
+def _layer(model: nn.Module, name: str) -> nn.Module:
+    """Return the layer that a parameter belongs to, through the containers of its parametrisation."""
+    path = name.split(".")[:-1]
+    if "parametrizations" in path:
+        path = path[: path.index("parametrizations")]
+    return model.get_submodule(".".join(path))
+
+
+def _filter_layout(layer: nn.Module, parameter: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return a shape in which a parameter shows its filters, and the dimensions that lie within one."""
+    if isinstance(layer, nn.modules.conv._ConvTransposeNd):  # (inputs, outputs / groups, ...), group by group
+        return (layer.groups, len(parameter) // layer.groups, parameter.shape[1], -1), (1, 3)
+    return (len(parameter), -1), (1,)
 
 
 @contextmanager
