@@ -1,4 +1,5 @@
 import math
+from decimal import Decimal, localcontext
 
 import pytest
 import torch
@@ -81,6 +82,40 @@ def test_floor_of_the_draws_of_training_is_lower_by_rows_that_meet_themselves() 
 def test_floor_does_not_depend_on_the_order_or_splitting_into_empty_classes() -> None:
     expected = mixup_loss_floor(0.6, [0.2, 0.5, 0.3], num_points=4)
     assert mixup_loss_floor(0.6, [0.5, 0.3, 0.0, 0.2], num_points=4) == pytest.approx(expected, rel=1e-12)
+
+
+def naive_floor(alpha: float, frequencies: list[float], num_points: int) -> float:
+    """The formula term by term in many digits: psi(x + 1) - psi(y + 1) summed over n up to N, and its tail."""
+    total, shares = Decimal(0), [Decimal(p) for p in frequencies]
+    for members in range(1, num_points):
+        x, y, terms = num_points * Decimal(alpha), members * Decimal(alpha), 400
+        rise = sum((x - y) / ((n + x) * (n + y)) for n in range(1, terms))
+        # Euler and Maclaurin from n = N on: the integral, half the first term, and two derivatives.
+        left, right = terms + y, terms + x
+        rise += (right / left).ln() + (1 / left - 1 / right) / 2
+        rise += (left**-2 - right**-2) / 12 - (left**-4 - right**-4) / 120 + (left**-6 - right**-6) / 252
+        chances = sum(p**members * (1 - p) ** (num_points - members) for p in shares)
+        total += math.comb(num_points, members) * chances * Decimal(members) / num_points * rise
+    return float(total)
+
+
+@pytest.mark.parametrize("num_points", [2, 3, 10])
+@pytest.mark.parametrize("alpha", [5e-324, 1e-300, 1e-20, 1e-8, 0.001, 0.3, 1.0, 1.5, 20.0, 1e4, 1e15, 1e100, 1.7e308])
+def test_floor_is_right_for_every_alpha(alpha: float, num_points: int) -> None:
+    with localcontext(prec=400):
+        expected = naive_floor(alpha, [0.5, 0.25, 0.25], num_points)
+    found = mixup_loss_floor(alpha, [0.5, 0.25, 0.25], num_points=num_points)
+    assert found == pytest.approx(expected, rel=1e-13, abs=1e-322)  # the smallest float64s have few bits
+
+
+def test_floor_of_even_blends_is_the_entropy_of_even_weights() -> None:
+    # alpha to infinity: two members of different classes with weights 1/2.
+    assert mixup_loss_floor(1e308, [0.5, 0.5]) == pytest.approx(math.log(2) / 2, rel=1e-14)
+
+
+def test_floor_of_rare_blends_is_in_proportion_to_alpha() -> None:
+    # alpha to 0: psi(2 alpha + 1) - psi(alpha + 1) is alpha pi^2 / 6.
+    assert mixup_loss_floor(1e-200, [0.5, 0.5]) == pytest.approx(1e-200 * math.pi**2 / 12, rel=1e-13)
 
 
 def test_floor_of_many_points_stays_finite() -> None:

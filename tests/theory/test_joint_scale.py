@@ -11,7 +11,7 @@ from scipy.stats import beta
 
 from mixscope.theory.joint_scale import classifier_scale, etf_threshold, mean_blend
 from mixscope.theory.mixed_features import mixup_features
-from mixscope.theory.weight_law import BetaLaw, FiniteLaw
+from mixscope.theory.weight_law import BetaLaw, FiniteLaw, log_odds_density
 
 UNMIXED = FiniteLaw((1.0,), (1.0,))
 
@@ -124,19 +124,38 @@ def test_the_threshold_is_the_spectral_norm_of_the_gradient_at_zero() -> None:
     assert etf_threshold(num_classes, law) == pytest.approx(largest, rel=1e-13)
 
 
-@pytest.mark.parametrize("alpha", [1e-3, 0.1, 0.5, 1.0, 20.0, 1e4])
+@pytest.mark.parametrize("alpha", [5e-324, 1e-100, 1e-9, 1e-3, 0.1, 0.5, 1.0, 20.0, 99.9, 100.0, 1e4, 1e8, 1e13, 1e308])
 def test_a_beta_law_integrates_polynomials(alpha: float) -> None:
     weights, masses = BetaLaw(alpha).nodes(gain=1e4, num_classes=10)
     assert float(masses.sum()) == pytest.approx(1.0, rel=1e-14)
     # E[w (1 - w)] and E[w^2 (1 - w)^2], the raw moments of a symmetric beta law
     product = weights * (1 - weights)
-    assert float(masses @ product) == pytest.approx(alpha / (2 * (2 * alpha + 1)), rel=1e-12)
-    second = alpha * (alpha + 1) / (4 * (2 * alpha + 1) * (2 * alpha + 3))
-    assert float(masses @ product.square()) == pytest.approx(second, rel=1e-12)
+    mean = (1 - 1 / (2 * alpha + 1)) / 4 if alpha > 1 else alpha / (2 * (2 * alpha + 1))
+    assert float(masses @ product) == pytest.approx(mean, rel=1e-12, abs=1e-322)
+    second = mean * (1 - 1 / (2 * alpha + 3)) / 4  # (alpha + 1) / (2 (2 alpha + 3)) of it
+    assert float(masses @ product.square()) == pytest.approx(second, rel=1e-12, abs=1e-322)
+
+
+@pytest.mark.parametrize("alpha", [1e-300, 0.3, 1.0, 2.5, 99.0, 101.0, 1e3])
+def test_the_density_of_the_log_odds_is_that_of_the_weight_carried_over(alpha: float) -> None:
+    log_odds = torch.tensor([-30.0, -4.1, -3.9, -0.01, 0.0, 1e-9, 0.5, 4.0, 12.0], dtype=torch.float64)
+    weights = log_odds.sigmoid()
+    expected = torch.distributions.Beta(*torch.full((2,), alpha, dtype=torch.float64)).log_prob(weights)
+    expected = expected + weights.log() + (-log_odds).sigmoid().log()
+    torch.testing.assert_close(log_odds_density(log_odds, alpha), expected, rtol=1e-9, atol=1e-9 + 1e-10 * alpha)
+
+
+@pytest.mark.parametrize("alpha", [1e3, 1e6, 1e12, 1e300])
+def test_the_density_of_narrow_laws_is_normal(alpha: float) -> None:
+    # log(w / (1 - w)) of Beta(alpha, alpha) has variance 2 / alpha.
+    spread = math.sqrt(2 / alpha)
+    found = log_odds_density(spread * torch.tensor([0.0, 1.0, -2.0], dtype=torch.float64), alpha)
+    expected = torch.tensor([0.0, -0.5, -2.0], dtype=torch.float64) - math.log(spread) - math.log(2 * math.pi) / 2
+    torch.testing.assert_close(found, expected, rtol=1e-14, atol=5 / alpha)  # the next order of cosh and of Stirling
 
 
 @pytest.mark.parametrize("num_classes", [2, 10, 10**6])
-@pytest.mark.parametrize("alpha", [1e-3, 0.3, 1.0, 100.0])
+@pytest.mark.parametrize("alpha", [1e-3, 0.3, 1.0, 100.0, 1e9])
 @pytest.mark.parametrize("gain", [1e-3, 30.0, 1e5, 1e12])
 def test_the_quadrature_over_a_beta_law_has_converged(
     num_classes: int, alpha: float, gain: float, monkeypatch: pytest.MonkeyPatch

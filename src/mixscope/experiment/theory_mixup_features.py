@@ -22,7 +22,7 @@ from mixscope.theory.joint_check import joint_optimum_check
 from mixscope.theory.joint_scale import JointScale, classifier_scale, etf_threshold
 from mixscope.theory.mixed_features import mixup_features
 from mixscope.theory.solution import Solution
-from mixscope.theory.weight_law import BetaLaw, FiniteLaw, WeightLaw
+from mixscope.theory.weight_law import BetaLaw, FiniteLaw, WeightLaw, log_odds_density
 
 SOURCE = (
     "Source: Fisher et al. 2024, the unconstrained model of their section 3; the solutions are derived and tested here."
@@ -95,8 +95,7 @@ def _density_chapter(options: MixupFeaturesOptions) -> Chapter:
     offsets = torch.linspace(-10, 10, 401, dtype=torch.float64)
     alpha = options.alpha
     # The density of the logit of a Beta(alpha, alpha) weight, by change of variable.
-    log_odds_density = alpha * torch.log(offsets.sigmoid() * (-offsets).sigmoid())
-    limit = (log_odds_density - 2 * math.lgamma(alpha) + math.lgamma(2 * alpha)).exp()
+    limit = log_odds_density(offsets, alpha).exp()
     series = [
         Series(
             penalty_name(penalty),

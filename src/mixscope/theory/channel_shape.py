@@ -9,12 +9,12 @@ import math
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_at_most, check_finite, check_positive, check_shape
+from mixscope._checks import check_at_least, check_finite, check_positive, check_shape
 from mixscope._kinds import checked
 from mixscope.theory.mixed_features import checked_weights, mixup_features, same_class_rise
 from mixscope.theory.roots import increasing_root, lambert_w_of_exp
 from mixscope.theory.soft_labels import logit_gain
-from mixscope.theory.weight_law import LARGEST_ALPHA
+from mixscope.theory.weight_law import log_beta_peak
 
 
 @checked
@@ -240,11 +240,13 @@ def transverse_density(
         0.25
     """
     check_positive(alpha=alpha)
-    check_at_most(LARGEST_ALPHA, alpha=alpha)
     weight, slope = weight_at_offset(offset, num_classes=num_classes, feature_penalty=feature_penalty, scale=scale)
     edge = same_class_rise(num_classes, gain=logit_gain(num_classes, feature_penalty=feature_penalty, scale=scale))
     inside = weight.clamp(0, 1)
-    log_beta = 2 * math.lgamma(alpha) - math.lgamma(2 * alpha)
-    log_density = torch.special.xlogy(alpha - 1, inside) + torch.special.xlogy(alpha - 1, 1 - inside)
+    # log(4 w (1 - w)), which a large alpha multiplies: in the middle, where it is small, with its last digits.
+    tilt = 1 - 2 * inside
+    log_product = torch.where(tilt.abs() < 0.5, (-tilt.square()).log1p(), (4 * inside * (1 - inside)).log())
+    log_density = (alpha - 1) * log_product if alpha != 1 else torch.zeros_like(inside)
+    log_density = log_density + 2 * math.log(2) - log_beta_peak(alpha)
     is_inside = torch.as_tensor(offset, dtype=torch.float64).abs() <= edge
-    return torch.where(is_inside, (log_density - log_beta).exp() * slope, 0.0)
+    return torch.where(is_inside, log_density.exp() * slope, 0.0)
