@@ -80,6 +80,39 @@ def test_smoothing_finds_the_turn_that_noise_hides() -> None:
     assert end_minus_best(u_curves(6, 200, turn=200, noise=0.15), generator=stream(), window=31).value < 0.05
 
 
+EPOCHS = torch.arange(1, 101, dtype=torch.float64)
+SHAPES = {
+    "a slow turn": 1 + 0.2 * torch.log(EPOCHS / 35) ** 2,
+    "a sharp turn": torch.where(EPOCHS < 30, 1.5 - EPOCHS / 60, 1.4 - 0.4 * torch.exp((30 - EPOCHS) / 5)),
+    "no rise": torch.where(EPOCHS < 30, 1.5 - EPOCHS / 60, 1.0),
+}
+
+
+def coverage(shape: Tensor, truth: float, *, window: int, noise: float, num_trials: int = 150) -> float:
+    held = 0
+    for trial in range(num_trials):
+        curves = shape + noise * torch.randn(10, len(shape), dtype=torch.float64, generator=stream(trial))
+        rise = end_minus_best(curves, generator=stream(trial), window=window, num_resamples=300)
+        held += rise.low <= truth <= rise.high
+    return held / num_trials
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("window", [1, 5, 15])
+@pytest.mark.parametrize("noise", [0.02, 0.1])
+def test_the_interval_holds_the_rise_of_the_smoothed_curve(name: str, window: int, noise: float) -> None:
+    smooth = running_mean(SHAPES[name][None], window=window)[0]
+    share = coverage(SHAPES[name], float(smooth[-1] - smooth.min()), window=window, noise=noise)
+    assert share > 0.7  # stated from 0.78; three standard errors of 150 trials are 0.1
+
+
+def test_smoothing_a_sharp_turn_loses_the_rise_of_the_curve_itself() -> None:
+    shape = SHAPES["a sharp turn"]
+    truth = float(shape[-1] - shape.min())
+    assert coverage(shape, truth, window=5, noise=0.02) < 0.1  # as said: smoothing has filled the turn
+    assert coverage(shape, truth, window=1, noise=0.02) > 0.7
+
+
 @pytest.mark.parametrize(("window", "first"), [(1, 3), (2, 4), (3, 4), (7, 6)])
 def test_the_first_of_equally_low_epochs_is_the_turn(window: int, first: int) -> None:
     # Test errors are shares of few images: plateaus are common, and rounding must not choose among their epochs.
