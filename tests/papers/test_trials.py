@@ -16,9 +16,11 @@ from sample_studies import Doubling, Impossible, Interrupted, doubling_trials
 
 from mixscope._errors import UserError
 from mixscope.papers.computation import Computation
-from mixscope.papers.results import read_results
+from mixscope.papers.results import column, read_results
 from mixscope.papers.runner import pending, run_pending
 from mixscope.papers.trial import Measured, Trial, find_records, read_outcome, run_trial, table_of
+from mixscope.records.claims import Claim, judge
+from mixscope.records.samples import Sample
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,70 @@ def test_a_record_holds_what_was_measured_and_where(tmp_path):
     trial = Trial("a", "b", 0, Doubling(1.23456789, str(tmp_path / "seen")))
     run_trial(trial, tmp_path)
     outcome = read_outcome(find_records(tmp_path)[trial.digest])
-    assert outcome.values == {"twice": 2.46914}
-    assert outcome.tables == {"curve": {"epoch": [0, 1], "height": [1.23457, None]}}
+    assert outcome.values == {"twice": 2.46913578}  # verdicts are read from all digits
+    assert outcome.tables == {"curve": {"epoch": [0, 1], "height": [1.23456789, None]}}
     assert outcome.problem == ""
     assert {"torch", "commit", "processor", "num_threads"} <= set(outcome.environment)
+
+
+@dataclass(frozen=True)
+class Giving:
+    """Measures what it is told."""
+
+    value: float
+
+    def describe(self):
+        return {"kind": "giving", "value": str(self.value)}
+
+    def run(self):
+        return Measured(
+            {"residual": self.value}, {"curve": {"epoch": [1], "residual": [self.value]}}, {"picture": [self.value]}
+        )
+
+
+def through_a_record(value, folder):
+    trial = Trial("a", "b", 0, Giving(value))
+    run_trial(trial, folder)
+    return read_results([trial], folder)
+
+
+EXACT = Claim("demo.1", "derived", "It is small.", "derived", "residual", "more", high=0.3, is_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "verdict"),
+    [
+        (0.3, "held"),
+        (math.nextafter(0.3, 1), "not held"),  # six digits would read 0.3
+        (0.30000004, "not held"),
+        (math.inf, "not held"),
+        (-math.inf, "undecided"),
+        (math.nan, "undecided"),
+    ],
+)
+def test_a_verdict_is_the_same_before_and_after_the_record(tmp_path, value, verdict):
+    results = through_a_record(value, tmp_path)
+    for number in ("residual", lambda outcome: column(outcome, "curve", "residual")[0]):
+        sample = results.sample("a", "b", number)
+        assert judge(EXACT, sample, setting="a").verdict == verdict
+    assert judge(EXACT, Sample({"seed 0": value}), setting="a").verdict == verdict
+
+
+def test_figures_of_a_record_hold_six_digits_and_none_for_what_is_not_finite(tmp_path):
+    for value, picture in ((1.23456789, 1.23457), (math.inf, None)):
+        results = through_a_record(value, tmp_path)
+        (outcome,) = results.outcomes.values()
+        assert outcome.pictures == {"picture": [picture]}
+
+
+def test_records_in_six_digits_with_null_for_infinite_stay_readable(tmp_path):
+    trial = Trial("a", "b", 0, Giving(1.23456789))
+    run_trial(trial, tmp_path)
+    path = find_records(tmp_path)[trial.digest]
+    earlier = {"values": {"residual": 1.23457}, "tables": {"curve": {"epoch": [1], "residual": [None]}}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | earlier))
+    outcome = read_outcome(path)
+    assert (outcome.values, outcome.tables["curve"]["residual"]) == ({"residual": 1.23457}, [None])
 
 
 @pytest.mark.parametrize("num_jobs", [1, 2])

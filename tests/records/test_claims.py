@@ -163,7 +163,7 @@ def test_the_smoke_scale_judges_exact_claims_only():
         ((0.0, 2e-6, 5e-7), "not held", 2e-6),
         ((0.0, math.nan), "undecided", 0.0),
         ((2e-6, math.nan), "not held", 2e-6),  # one value outside refutes it, whatever the others are
-        ((0.0, math.inf), "not held", 0.0),
+        ((0.0, math.inf), "not held", math.inf),
         ((0.0, -math.inf), "undecided", 0.0),
     ],
 )
@@ -172,6 +172,13 @@ def test_an_exact_claim_is_about_every_value(values, verdict, worst):
     assert (judgement.verdict, judgement.worst) == (verdict, worst)
     assert judgement.effect_size is None
     assert (judgement.reason == "") == all(map(math.isfinite, values))
+
+
+def test_an_infinite_value_alone_refutes_an_exact_claim_and_is_written_by_name():
+    judgement = judged(EXACT, seeds(math.inf))
+    assert (judgement.verdict, judgement.worst, judgement.num) == ("not held", math.inf, 0)
+    written = json.loads(json.dumps(judgement_to_dict(judgement), allow_nan=False))
+    assert (written["worst"], written["sample"]["values"]) == ("Infinity", {"seed 0": "Infinity"})
 
 
 def test_the_worst_value_of_a_range_lies_nearest_its_nearer_limit():

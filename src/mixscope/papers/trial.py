@@ -16,8 +16,9 @@ import torch
 from mixscope._errors import UserError
 from mixscope.records.record import SCHEMA, describe_environment
 from mixscope.records.store import finite_or_none, write_json
+from mixscope.records.whole import from_json, to_json
 
-DIGITS = 6  # significant ones of a number in a record: more than any seed repeats, and a third of the bytes
+DIGITS = 6  # significant ones of a number of a picture; what verdicts read, values and tables, is kept whole
 HASH_LENGTH = 12
 
 Table = dict[str, list[float | None]]
@@ -87,9 +88,9 @@ class Outcome:
     """A trial's record as read back.
 
     Attributes:
-        values: Numbers at the end.
-        tables: Name to columns.
-        pictures: What figures are drawn from.
+        values: Numbers at the end, whole; None where a number was none.
+        tables: Name to columns, likewise.
+        pictures: What figures are drawn from, in six digits.
         problem: Why the numbers must not enter a mean, or "".
         environment: Versions, machine, commit.
         wall_seconds: It took.
@@ -152,8 +153,8 @@ def run_trial(trial: Trial, folder: Path) -> float:
         "started": started,
         "wall_seconds": seconds,
         "problem": measured.problem,
-        "values": _rounded(measured.values),
-        "tables": _rounded(measured.tables),
+        "values": to_json(measured.values),
+        "tables": to_json(measured.tables),
         "pictures": _rounded(measured.pictures),
     }
     write_json(folder / f"{trial.name}-{trial.digest}.json", record, indent=None)
@@ -178,8 +179,9 @@ def read_outcome(path: Path) -> Outcome:
     if not isinstance(record, dict) or record.get("schema") != SCHEMA or record.get("kind") != "trial":
         raise UserError(f"{path} must be the record of a trial with schema {SCHEMA}")
     try:
-        names = ("values", "tables", "pictures", "problem", "environment", "wall_seconds", "started", "data")
-        return Outcome(**{name: record[name] for name in names})
+        names = ("pictures", "problem", "environment", "wall_seconds", "started", "data")
+        whole = {name: from_json(record[name]) for name in ("values", "tables")}
+        return Outcome(**whole, **{name: record[name] for name in names})
     except KeyError as error:
         raise UserError(f"{path} must hold {error.args[0]}, but it does not") from error
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from mixscope.records.intervals import share_interval, student_interval
 from mixscope.records.numbers import exact_text, number_text
 from mixscope.records.samples import Sample
-from mixscope.records.store import finite_or_none
+from mixscope.records.whole import to_json
 
 Verdict = Literal["held", "not held", "undecided"]
 Group = Literal["paper", "recalled", "derived", "control"]
@@ -97,7 +97,8 @@ class Judgement:
         low: Lower end of the 95% interval of the mean: Student's, or of a share the exact binomial one. None below two
             values. Of an exact claim the lowest value; None without any.
         high: The upper end, or the highest value.
-        worst: The value of an exact claim that lies furthest out, or nearest to a limit; None of a statistical one.
+        worst: The value of an exact claim that lies furthest out, or nearest to a limit, and may be infinite; None of a
+            statistical one.
         effect_size: Cohen's d. Paired: mean over standard deviation of the differences (d_z), or of the ratios less 1.
             Unpaired: distance of the mean from the nearer limit over the standard deviation, above 0 inside the range.
             None without spread, below two values, and of exact claims and shares. Source: Cohen 1988.
@@ -124,8 +125,9 @@ def judge(
 
     An exact claim is not held if any value lies outside the range, and held if all were found and lie inside. A
     statistical one is held if the 95% interval of the mean lies inside the range, not held if it lies wholly outside,
-    and undecided if it crosses a limit. A missing run or a value that is not finite leaves undecided what no other
-    value refutes; a run that was left out is named in the reason.
+    and undecided if it crosses a limit. A missing run or a value that is not finite leaves undecided what no value
+    refutes; an infinite value refutes an exact claim that it lies outside of. A run that was left out is named in the
+    reason.
 
     Args:
         claim: What is claimed.
@@ -156,7 +158,8 @@ def judge(
     high: float | None
     if claim.is_exact:
         low, high = (min(values), max(values)) if values else (None, None)
-        worst = min(values, key=claim.margin) if values else None
+        numbers = [float(value) for value in sample.values.values() if not math.isnan(value)]
+        worst = min(numbers, key=claim.margin, default=None)
         verdict, reason = _judge_exact(claim, sample)
     else:
         interval = share_interval if claim.is_share else student_interval
@@ -195,9 +198,9 @@ def check_keys(claims: Sequence[Claim]) -> None:
 
 
 def judgement_to_dict(judgement: Judgement) -> dict[str, Any]:
-    """Return a judgement as JSON can hold it; NaN and infinities become None."""
+    """Return a judgement as JSON can hold it: NaN is None, infinities are "Infinity" and "-Infinity"."""
     sample = judgement.sample
-    return finite_or_none(
+    return to_json(
         {
             **{name: value for name, value in vars(judgement).items() if name not in ("claim", "sample")},
             "claim": asdict(judgement.claim),

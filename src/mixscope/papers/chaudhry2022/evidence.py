@@ -61,7 +61,7 @@ def worst_ratio(
         keys = [site_key(setting, layer, name, alpha=alpha) for layer in layers for alpha in alphas]
         samples = [results.ratio(setting, first, second, key) for key in keys]
         values = {run: [sample.values[run] for sample in samples] for run in samples[0].values}
-        picked = {run: pick(row) if all(map(math.isfinite, row)) else math.nan for run, row in values.items()}
+        picked = {run: math.nan if any(map(math.isnan, row)) else pick(row) for run, row in values.items()}
         return replace(samples[0], values=picked)
 
     return evidence
@@ -123,13 +123,13 @@ def least_excess(outcome: Outcome, setting: str) -> float:
             strict=True,
         )
     ]
-    return min((excess for excess in excesses if math.isfinite(excess)), default=math.nan)
+    return min((excess for excess in excesses if not math.isnan(excess)), default=math.nan)
 
 
 def first_layer_defect(outcome: Outcome, setting: str) -> float:
     """Return the largest relative defect of layer 0 along training."""
     defects = column(outcome, "measured", site_key(setting, 0, "relative_defect"))
-    return max((defect for defect in defects if math.isfinite(defect)), default=math.nan)
+    return max((defect for defect in defects if not math.isnan(defect)), default=math.nan)
 
 
 def same_order(methods: Sequence[str], layers: Sequence[int]) -> Evidence:

@@ -31,7 +31,8 @@ def law_error(*laws: str) -> Number:
 
     def read(outcome: Outcome) -> float:
         found = [outcome.values.get(f"end/{law}") for law in laws]
-        return max((math.nan if value is None else abs(value - 1) for value in found), default=math.nan)
+        errors = [math.nan if value is None else abs(value - 1) for value in found]
+        return math.nan if any(map(math.isnan, errors)) else max(errors)  # max may pass a NaN by
 
     return read
 

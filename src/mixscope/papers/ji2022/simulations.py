@@ -203,8 +203,6 @@ def _slopes(record: FlowRecord, *, prefix: str, first: float, last: float) -> di
 
 
 def _table(record: FlowRecord) -> Table:
-    """Return the path as columns; those that are not finite hold None."""
+    """Return the path as columns."""
     names = ("log_times", "log_losses", *LAWS, *PREDICTED_RATES, "mean_classifier_drift")
-    return {
-        name: [value if math.isfinite(value) else None for value in getattr(record, name).tolist()] for name in names
-    }
+    return {name: getattr(record, name).tolist() for name in names}

@@ -96,7 +96,7 @@ last_error = percent(ERROR)  # at the end
 def floor_distance(outcome: Outcome) -> float:
     """Return how near the training loss came to the entropy of its very targets, in nats."""
     loss, floor = (column(outcome, "curve", key) for key in ("train/loss", "train/loss_floor"))
-    return min((a - b for a, b in zip(loss, floor, strict=True) if math.isfinite(a)), default=math.nan)
+    return min((a - b for a, b in zip(loss, floor, strict=True) if not math.isnan(a)), default=math.nan)
 
 
 def sharpness_rise(outcome: Outcome) -> float:
@@ -121,6 +121,7 @@ def size_step(key: str, place: int, *, sign: float) -> Number:
 
     def step(outcome: Outcome) -> float:
         heights = column(outcome, "settings", key)
-        return sign * math.log(heights[place + 1] / heights[place])
+        ratio = heights[place + 1] / heights[place]
+        return sign * (-math.inf if ratio == 0 else math.log(ratio))  # 0 where the smaller size's is infinite
 
     return step
