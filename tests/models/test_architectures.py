@@ -132,7 +132,7 @@ def test_an_mlp_without_hidden_layers_is_the_linear_classifier():
     model = MLP(num_classes=3, image_shape=(2, 2, 2), hidden=())
     assert model.sites == ("head",)
     inputs = draw(5, 2, 2, 2)
-    assert torch.equal(model(inputs), inputs.reshape(5, 8) @ model.head.weight.T + model.head.bias)
+    torch.testing.assert_close(model(inputs), inputs.reshape(5, 8) @ model.head.weight.T + model.head.bias)
 
 
 def test_mlp_layers_are_relu_of_a_linear_map():

@@ -122,16 +122,30 @@ def test_a_network_with_batch_norm_resumes_bit_for_bit_too(tmp_path):
     assert_same_weights(resumed.model, unbroken.model)
 
 
-def test_a_loss_that_breaks_names_epoch_step_and_rate():
-    training = make_training("none", learning_rate=1e30, schedule="constant")
-    message = r"stopped being finite in epoch 1, step \d of 5, at learning rate 1e\+30"
+def break_at(training, step):
+    """Let the logits be infinite from a step on, counted over all epochs from 1."""
+    passes = []
+
+    def multiply(module, arguments, logits):
+        passes.append(None)
+        return logits * (math.inf if len(passes) >= step else 1)
+
+    training.model.register_forward_hook(multiply)
+
+
+@pytest.mark.parametrize(("step", "epoch", "of_epoch"), [(1, 1, 1), (5, 1, 5), (8, 2, 3)])
+def test_a_loss_that_breaks_names_epoch_step_and_rate(step, epoch, of_epoch):
+    training = make_training("none", schedule="constant")
+    break_at(training, step)
+    message = rf"stopped being finite in epoch {epoch}, step {of_epoch} of 5, at learning rate 0\.05"
     with pytest.raises(NonFiniteLossError, match=message):
         list(training.epochs())
-    assert training.epoch == 0
+    assert training.epoch == epoch - 1
 
 
 def test_long_epochs_are_checked_on_the_way():
-    training = make_training("none", learning_rate=1e30, batch_size=2)
+    training = make_training("none", batch_size=2)
+    break_at(training, 2)
     source, served = training.batches, []
 
     class Counted:
@@ -144,13 +158,14 @@ def test_long_epochs_are_checked_on_the_way():
                 yield batch
 
     training.batches = Counted()
-    with pytest.raises(NonFiniteLossError, match="of 102"):
+    with pytest.raises(NonFiniteLossError, match="step 2 of 102"):
         list(training.epochs())
     assert len(served) == 50  # not the whole epoch of 102
 
 
 def test_a_last_step_that_breaks_the_weights_is_noticed_before_they_are_kept():
-    training = make_training("none", learning_rate=1e38, batch_size=2000, schedule="constant")
+    training = make_training("none", batch_size=2000, schedule="constant")
+    training.model.head.weight.register_hook(lambda gradient: gradient + torch.inf)  # after a loss that is finite
     with pytest.raises(NonFiniteLossError, match=r"a weight stopped being finite in epoch 1, step 1 of 1, at learning"):
         list(training.epochs())
     assert training.epoch == 0
@@ -268,7 +283,7 @@ def test_an_automatic_end_of_mixing_needs_somebody_to_decide():
 @pytest.mark.parametrize("loss", ["cross-entropy", "squared-error"])
 def test_both_losses_fall(loss):
     summaries, _ = train("mixup", loss=loss, epochs=10, learning_rate=0.02)
-    assert summaries[-1].loss < 0.8 * summaries[0].loss
+    assert summaries[-1].loss < 0.9 * summaries[0].loss  # of four seeds at most 0.79
 
 
 def test_label_smoothing_raises_the_floor_of_the_loss():
