@@ -16,7 +16,8 @@ ROOM = ROOT / "src" / "mixscope" / "theory"
 # What modules of the room share with each other and no user needs.
 INTERNAL = {
     "all_blends", "check_class_counts", "checked_points", "checked_weights", "curve_grid", "gram_deviation",
-    "increasing_root", "joint_objective", "labels_of_counts", "lambert_w_of_exp", "mean_blend", "mixup_points",
+    "increasing_root", "joint_objective", "labels_of_counts", "lambert_w_of_exp", "log_beta_peak", "log_odds_density",
+    "mean_blend", "mixup_points",
     "next_step", "record_path", "rise_slopes", "row_weights", "runge_kutta_step", "solve_rises", "solved", "stack",
     "stacked_loss", "StackedLoss", "stationarity_residual", "unit_line", "unstack",
 }  # fmt: skip
