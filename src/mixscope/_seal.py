@@ -2,7 +2,10 @@
 
 import hashlib
 import mmap
+import os
 from pathlib import Path
+
+from mixscope._reading import open_regular
 
 LENGTH = 64  # hexadecimal digits
 MARK = b"mixscope-sha256:"
@@ -22,16 +25,21 @@ def fill_seal(content: bytearray | memoryview, position: int) -> None:
 
 
 def seal_fits(path: Path) -> bool | None:
-    """Return whether a file is as it was when it was sealed, or None if it carries no seal."""
-    if not path.stat().st_size:
-        return None
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        start = content.find(MARK)
-        if start < 0:
-            return None
-        start += len(MARK)
-        with memoryview(content) as view:
-            digest = hashlib.sha256(view[:start])
-            digest.update(b"0" * LENGTH)
-            digest.update(view[start + LENGTH :])
-            return bytes(view[start : start + LENGTH]) == digest.hexdigest().encode()
+    """Return whether a file is as it was when it was sealed, or None if it carries no seal.
+
+    Raises:
+        UserError: If it is no regular file.
+    """
+    with open_regular(path) as file:
+        if not os.fstat(file.fileno()).st_size:
+            return None  # nothing can be mapped
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            start = content.find(MARK)
+            if start < 0:
+                return None
+            start += len(MARK)
+            with memoryview(content) as view:
+                digest = hashlib.sha256(view[:start])
+                digest.update(b"0" * LENGTH)
+                digest.update(view[start + LENGTH :])
+                return bytes(view[start : start + LENGTH]) == digest.hexdigest().encode()

@@ -9,15 +9,9 @@ import torch
 from data_files import IDX_NAMES, idx_bytes, write_idx_set
 
 from mixscope._errors import UserError
-from mixscope.data.sources import (
-    IDX_IMAGES,
-    IDX_LABELS,
-    read_digits,
-    read_idx,
-    read_idx_folder,
-    read_npz,
-    read_svhn_folder,
-)
+from mixscope.data.npz import read_npz
+from mixscope.data.sources import IDX_IMAGES, IDX_LABELS, read_digits, read_idx, read_idx_folder
+from mixscope.data.svhn import read_svhn_folder
 
 NAMES = tuple("0123456789")
 
@@ -155,7 +149,7 @@ ZEROS = np.zeros((2, 4, 5), np.uint8)
         ({"test_images": ZEROS[:1, :3]}, "training and test images must have one shape"),
         (
             {"train_images": np.array([{}, {}])},
-            r"not a readable \.npz file \(it holds Python objects, and reading those can run code\)$",
+            r"not a readable \.npz file \(train_images holds Python objects, and reading those can run code\)$",
         ),
     ],
 )
@@ -192,7 +186,7 @@ def test_a_damaged_array_in_an_npz_file_is_told_apart_from_a_missing_end(tmp_pat
 
 def test_an_npz_file_that_the_system_does_not_give_is_not_called_damaged(tmp_path):
     (tmp_path / "set.npz").mkdir()
-    with pytest.raises(UserError, match=r"set\.npz: not a readable \.npz file \(Is a directory\)$"):
+    with pytest.raises(UserError, match=r"set\.npz: must be a regular file, got a folder$"):
         read_npz(tmp_path / "set.npz")
 
 

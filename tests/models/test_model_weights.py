@@ -150,7 +150,7 @@ def test_damaged_safetensors_are_refused(tmp_path, content):
 def test_a_missing_file_is_named(tmp_path):
     assert error_of(tmp_path / "gone.pt", make(1)) == "no such file of weights"
     (tmp_path / "folder.pt").mkdir()
-    assert error_of(tmp_path / "folder.pt", make(1)) == "no such file of weights"
+    assert error_of(tmp_path / "folder.pt", make(1)) == "must be a regular file, got a folder"
 
 
 def test_an_unknown_suffix_is_refused(tmp_path):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mixscope._errors import UserError
 from mixscope._files import atomic_file
+from mixscope._reading import open_regular
 from mixscope.data.images import DecodedSet, LabelledImages
 from mixscope.data.members import folder_files
 
@@ -111,6 +112,7 @@ def read_decoded(file: Path) -> DecodedSet | None:
     from safetensors import SafetensorError, safe_open
 
     try:
+        open_regular(file).close()  # safetensors maps the file itself
         with safe_open(file, framework="pt") as stored:
             metadata = stored.metadata()
             names = [f"{part}_{kind}" for kind in ("labels", "images") for part in ("train", "test")]
@@ -120,7 +122,7 @@ def read_decoded(file: Path) -> DecodedSet | None:
         test = LabelledImages(tensors["test_images"], tensors["test_labels"]) if "test_images" in tensors else None
         train = LabelledImages(tensors["train_images"], tensors["train_labels"])
         return DecodedSet(train, test, tuple(json.loads(metadata["class_names"])), metadata["notes"])
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError):
         return None  # Missing or damaged alike: the caller decodes again and replaces it.
 
 

@@ -17,8 +17,9 @@ from mixscope.data.images import DecodedSet, ImageData
 from mixscope.data.locate import data_roots, existing_folder, locate, locate_copy
 from mixscope.data.members import ARCHIVE_SUFFIXES, is_archive
 from mixscope.data.named_sets import DIGIT_NAMES, NAMED_SETS, NamedSet
+from mixscope.data.npz import read_npz
 from mixscope.data.progress import Progress
-from mixscope.data.sources import read_digits, read_npz
+from mixscope.data.sources import read_digits
 from mixscope.data.splits import stratified_split
 
 DIGITS = "digits"
@@ -204,7 +205,7 @@ def _read_named(named: NamedSet, data_dir: str | Path | None, progress: Progress
 def _read_path(path: Path, progress: Progress | None) -> DecodedSet:
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")
-    if path.is_file() and path.suffix.lower() == ".npz":
+    if path.suffix.lower() == ".npz" and not path.is_dir():
         return read_npz(path)
     if path.is_dir() or is_archive(path):
         return decoded_once("images", [path], lambda: read_image_tree(path, progress=progress))

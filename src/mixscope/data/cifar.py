@@ -2,18 +2,22 @@
 
 import io
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from mixscope._errors import UserError
+from mixscope._reading import read_regular, reason_of
 from mixscope.data.images import DecodedSet, LabelledImages, check_decoded
 from mixscope.data.members import read_members
 
 CIFAR10_FILES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")
 CIFAR100_FILES = ("train", "test", "meta")
 IMAGE_SHAPE = (3, 32, 32)
+BATCH_BYTES = 1 << 28  # 256 MiB; the largest, the training part of CIFAR-100, has 156 MB
+WHY = "a file of CIFAR; put the original files there"
 
 
 def read_cifar10_folder(folder: Path, class_names: tuple[str, ...]) -> DecodedSet:
@@ -40,7 +44,7 @@ def read_cifar100_folder(folder: Path, class_names: tuple[str, ...]) -> DecodedS
     return _checked(train, test, files["meta"], b"fine_label_names", len(class_names), source)
 
 
-def restricted_load(content: bytes, *, source: str) -> Any:
+def restricted_load(content: bytes | bytearray, *, source: str) -> Any:
     """Unpickle numpy uint8 arrays, bytes, str, int, list and dict, and refuse everything else by name.
 
     Python 2 strings come out as bytes. The batches of 2009 name numpy.core.multiarray._reconstruct, numpy.ndarray and
@@ -51,13 +55,13 @@ def restricted_load(content: bytes, *, source: str) -> Any:
         UserError: If the pickle names anything else, or is damaged.
     """
     try:
-        return _plain(_RestrictedUnpickler(io.BytesIO(content), encoding="bytes").load())
+        return _plain(_RestrictedUnpickler(io.BytesIO(content), encoding="bytes").load(), iter(range(len(content))))
     except _ForbiddenNameError as error:
         raise UserError(
             f"{source}: refused, the pickle wants to call {error}; only arrays and plain values are read"
         ) from None
     except Exception as error:  # Damaged pickles raise nearly anything.
-        raise UserError(f"{source}: damaged pickle ({type(error).__name__}: {error})") from error
+        raise UserError(f"{source}: damaged pickle ({type(error).__name__}: {reason_of(error)})") from error
 
 
 class _ForbiddenNameError(Exception):
@@ -84,7 +88,8 @@ class _ByteArray:
         _version, shape, dtype, is_fortran, content = state
         if not isinstance(dtype, _ByteType):
             raise ValueError(f"only arrays of bytes (u1) are read, got {dtype!r}")
-        self.array = np.frombuffer(bytearray(content), dtype=np.uint8).reshape(shape, order="F" if is_fortran else "C")
+        # A view: one content may be named many times.
+        self.array = np.frombuffer(content, dtype=np.uint8).reshape(shape, order="F" if is_fortran else "C")
 
 
 class _EmptyArray:
@@ -132,30 +137,36 @@ ALLOWED = {
 }
 
 
-def _plain(value: Any) -> Any:
-    """Return the value with stand-ins replaced by the numpy arrays they hold."""
+def _plain(value: Any, budget: Iterator[int]) -> Any:
+    """Return the value with stand-ins replaced by the numpy arrays they hold.
+
+    A list may stand in a pickle once and be named many times; copied each time, a few bytes become any number. So no
+    more values are copied than the pickle has bytes, which is what `budget` counts.
+    """
+    if next(budget, None) is None:
+        raise ValueError("it unfolds to more values than it has bytes")
     if isinstance(value, _ByteArray):
         return value.array
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
+        return {key: _plain(entry, budget) for key, entry in value.items()}
     if isinstance(value, list):
-        return [_plain(entry) for entry in value]
+        return [_plain(entry, budget) for entry in value]
     if type(value) not in (bytes, str, int):
         raise ValueError(f"only arrays, bytes, str, int, list and dict are read, got {type(value).__name__}")
     return value
 
 
-def _read_files(folder: Path, extracted: str, archive: str, names: tuple[str, ...]) -> tuple[dict[str, bytes], Path]:
+def _read_files(
+    folder: Path, extracted: str, archive: str, names: tuple[str, ...]
+) -> tuple[dict[str, bytes | bytearray], Path]:
     """Return the contents of the named files, from the extracted folder where it is complete, else from the archive."""
     if all((folder / extracted / name).is_file() for name in names):
         source = folder / extracted
-        try:
-            return {name: (source / name).read_bytes() for name in names}, source
-        except OSError as error:
-            raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
+        return {name: read_regular(source / name, ceiling=BATCH_BYTES, why=WHY) for name in names}, source
     source = folder / archive
-    files = {}
-    for member, content in read_members(source, lambda member: member.rpartition("/")[2] in names):
+    files: dict[str, bytes | bytearray] = {}
+    members = read_members(source, lambda member: member.rpartition("/")[2] in names, ceiling=BATCH_BYTES, why=WHY)
+    for member, content in members:
         if content is not None:
             files[member.rpartition("/")[2]] = content
     missing = [name for name in names if name not in files]
@@ -164,11 +175,11 @@ def _read_files(folder: Path, extracted: str, archive: str, names: tuple[str, ..
     return files, source
 
 
-def _batch(content: bytes, label_key: bytes, source: str) -> LabelledImages:
+def _batch(content: bytes | bytearray, label_key: bytes, source: str) -> LabelledImages:
     batch = restricted_load(content, source=source)
     try:
         rows, labels = batch[b"data"], torch.tensor(batch[label_key], dtype=torch.int64)
-        images = torch.from_numpy(rows).reshape(-1, *IMAGE_SHAPE)
+        images = torch.from_numpy(rows.copy()).reshape(-1, *IMAGE_SHAPE)  # torch wants memory that may be written to
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise UserError(
             f"{source}: must hold data of 3072 bytes a row and {label_key.decode()} ({type(error).__name__}: {error})"
@@ -183,7 +194,7 @@ def _concatenate(parts: list[LabelledImages]) -> LabelledImages:
 
 
 def _checked(
-    train: LabelledImages, test: LabelledImages, meta: bytes, key: bytes, num_classes: int, source: Path
+    train: LabelledImages, test: LabelledImages, meta: bytes | bytearray, key: bytes, num_classes: int, source: Path
 ) -> DecodedSet:
     try:
         names = tuple(name.decode() for name in restricted_load(meta, source=f"{source}: class names")[key])

@@ -89,9 +89,10 @@ def convert_examples(
         raise UserError(f"{source}: no images in the {'test' if pixels[0] else 'train'} split")
     check_same_size(everything, source=source)
     channels = 1 if all(image.ndim == 2 for image in everything.values()) else 3
+    everything.clear()  # so that stacking frees what it has taken
     parts = [
         LabelledImages(
-            stack_pixels(list(images.values()), channels=channels), torch.tensor(list(labels), dtype=torch.int64)
+            stack_pixels(images, list(images), channels=channels), torch.tensor(list(labels), dtype=torch.int64)
         )
         for images, labels in zip(pixels, (train[1], test[1] if test else ()), strict=True)
         if images

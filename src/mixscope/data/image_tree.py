@@ -1,16 +1,18 @@
 """A folder or an archive of images, one folder per class, decoded into one uint8 tensor per part."""
 
 import io
+import warnings
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from mixscope._errors import UserError
+from mixscope._reading import check_size, memory_bytes, reason_of
 from mixscope.data.images import DecodedSet, LabelledImages, check_decoded
-from mixscope.data.members import read_members
+from mixscope.data.members import count_members, read_members
 from mixscope.data.progress import Progress
 
 if TYPE_CHECKING:
@@ -21,6 +23,11 @@ PART_NAMES = ("train", "test", "val")
 GREY_MODES = ("1", "L", "LA")
 COLOUR_MODES = ("RGB", "RGBA", "P", "PA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
 REPORT_EVERY = 500
+IMAGE_PIXELS = 1 << 24  # 4096 x 4096, more than networks for images are trained on
+FILE_BYTES = 1 << 27  # 128 MiB of one encoded image: twice the most pixels in four bytes each
+MEMORY_SHARE = 0.5  # of the machine's memory, that the decoded images may take: splits and subsets are copies
+SMALLER = "{}; scale the images down"
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # told by content; PIL knows some that run programs
 LAYOUT = "train/CLASS/FILE and test/CLASS/FILE, or CLASS/FILE"
 
 
@@ -42,8 +49,9 @@ def read_image_tree(path: Path, *, progress: Progress | None = None) -> DecodedS
     """
     pixels: dict[str, np.ndarray] = {}
     folders: list[str] = []
+    expected = count_members(path, _is_image)
     first = ""
-    for name, content in read_members(path, _is_image):
+    for name, content in read_members(path, _is_image, ceiling=FILE_BYTES, why=SMALLER.format("one image")):
         if content is None:
             if not _is_hidden(name):
                 folders.append(name)
@@ -53,8 +61,15 @@ def read_image_tree(path: Path, *, progress: Progress | None = None) -> DecodedS
         pixels[name] = decode_image(content, source=f"{path}: {name}")
         first = first or name
         check_same_size({first: pixels[first], name: pixels[name]}, source=str(path))
+        check_size(
+            max(expected, len(pixels)) * max(pixels[first].nbytes, pixels[name].nbytes),
+            ceiling=int(MEMORY_SHARE * memory_bytes()),
+            source=f"{path}: {max(expected, len(pixels)):,} images decoded",
+            why=SMALLER.format("half of this machine's memory"),
+        )
         if progress is not None and len(pixels) % REPORT_EVERY == 0:
-            progress("decoding images", len(pixels), None)
+            progress("decoding images", len(pixels), expected or None)
+    _check_folders(path, folders, pixels)
     if not pixels:
         raise UserError(f"{path}: no images found; needed are files {LAYOUT} ({', '.join(IMAGE_SUFFIXES)})")
     if progress is not None:
@@ -62,21 +77,37 @@ def read_image_tree(path: Path, *, progress: Progress | None = None) -> DecodedS
     return _assemble(path, pixels, folders)
 
 
-def decode_image(content: bytes, *, source: str) -> "np.ndarray":
+def decode_image(content: bytes | bytearray, *, source: str) -> "np.ndarray":
     """Return the pixels of one encoded image, (H, W) uint8 where it is grey, else (H, W, 3) uint8.
 
     Raises:
-        UserError: If it cannot be decoded, or has more than 8 bits a channel.
+        UserError: If it cannot be decoded, or has more than IMAGE_PIXELS pixels or 8 bits a channel.
     """
     from PIL import Image, UnidentifiedImageError
 
     try:
-        image = Image.open(io.BytesIO(content))
-        image.load()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own ceiling is lower
+            image = Image.open(io.BytesIO(content), formats=FORMATS)  # reads the header alone
+            _check_pixels(image.size, source=source)
+            image.load()
+    except UserError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{source}: must have at most {IMAGE_PIXELS:,} pixels; scale it down") from error
     except Exception as error:  # PIL's decoders raise nearly anything on damaged files.
-        reason = "no format of images that is known" if isinstance(error, UnidentifiedImageError) else error
+        is_unknown = isinstance(error, UnidentifiedImageError)
+        reason = f"none of {', '.join(FORMATS)}" if is_unknown else reason_of(error)
         raise UserError(f"{source}: not a readable image ({reason})") from error
     return image_pixels(image, source=source)
+
+
+def _check_pixels(size: tuple[int, int], *, source: str) -> None:
+    width, height = size
+    if width * height > IMAGE_PIXELS:
+        raise UserError(
+            f"{source}: must have at most {IMAGE_PIXELS:,} pixels, got {width:,} x {height:,}; scale the image down"
+        )
 
 
 def image_pixels(image: Any, *, source: str) -> "np.ndarray":
@@ -112,12 +143,22 @@ def check_same_size(pixels: "dict[str, np.ndarray]", *, source: str) -> None:
             )
 
 
-def stack_pixels(pixels: "Sequence[np.ndarray]", *, channels: int) -> Tensor:
-    """Return (N, channels, H, W) uint8 from (H, W) and (H, W, 3) arrays; grey ones are repeated over three channels."""
-    height, width = pixels[0].shape[:2]
-    stacked = torch.empty(len(pixels), channels, height, width, dtype=torch.uint8)
+def stack_pixels(pixels: "dict[str, np.ndarray]", names: Sequence[str], *, channels: int) -> Tensor:
+    """Move images out of `pixels` into one tensor, in the order of `names`, so that none is held twice.
+
+    Args:
+        pixels: (H, W) and (H, W, 3) arrays by name; those named are taken out.
+        names: At least one.
+        channels: 1 or 3; grey images are repeated over three channels.
+
+    Returns:
+        (N, channels, H, W) uint8.
+    """
+    height, width = pixels[names[0]].shape[:2]
+    stacked = torch.empty(len(names), channels, height, width, dtype=torch.uint8)
     array = stacked.numpy()
-    for row, image in enumerate(pixels):
+    for row, name in reversed(list(enumerate(names))):  # what was decoded last is given back to the system first
+        image = pixels.pop(name)
         array[row] = image if image.ndim == 2 else image.transpose(2, 0, 1)
     return stacked
 
@@ -138,12 +179,20 @@ def _assemble(path: Path, pixels: "dict[str, np.ndarray]", folders: list[str]) -
         if strangers:
             raise UserError(f"{path}: {part}/ has classes that train/ lacks: {', '.join(strangers)}")
         if part is not None and names:
-            images = stack_pixels([pixels[name] for name in names], channels=channels)
+            images = stack_pixels(pixels, names, channels=channels)
             parts[part] = LabelledImages(images, torch.tensor([labels[places[name][1]] for name in names]))
     notes = f"images of {path.name}" + ("; val/ left out" if test_part == "test" and "val" in held else "")
     decoded = DecodedSet(parts["train"], parts.get(test_part or ""), tuple(class_names), notes)
     check_decoded(decoded, source=str(path))
     return decoded
+
+
+def _check_folders(path: Path, folders: list[str], pixels: "dict[str, np.ndarray]") -> None:
+    """Raise for a folder that is named like an image and holds none: something else is meant by the name."""
+    inner = {parent.as_posix() for name in pixels for parent in PurePosixPath(name).parents}
+    stray = next((folder for folder in folders if _is_image(folder) and folder not in inner), None)
+    if stray is not None:
+        raise UserError(f"{path}: {stray} must be an image, as its name says, got a folder without images")
 
 
 def _layout(

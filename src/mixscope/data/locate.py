@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from mixscope._errors import UserError
+from mixscope._reading import open_regular
 from mixscope.data.cache import cache_folder
 from mixscope.data.members import is_archive
 from mixscope.data.named_sets import NAMED_SETS, NamedSet
@@ -106,4 +107,5 @@ def _is_of_another_set(named: NamedSet, place: Path) -> bool:
 
 
 def _md5(path: Path) -> str:
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

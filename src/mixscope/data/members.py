@@ -11,9 +11,20 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any, cast
 
 from mixscope._errors import UserError
+from mixscope._reading import (
+    CHUNK_BYTES,
+    SMALL_CHUNK_BYTES,
+    check_regular,
+    check_size,
+    open_regular,
+    read_at_most,
+    read_regular,
+    reason_of,
+)
+from mixscope.data.tar_stream import StrictHeader, unpacked
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz")
 FOLDER_DEPTH = 5  # One more than the deepest layout, TOP/train/CLASS/FILE; it also ends a loop of links.
@@ -35,7 +46,9 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(ARCHIVE_SUFFIXES)
 
 
-def read_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes | None]]:
+def read_members(
+    path: Path, wanted: Callable[[str], bool], *, ceiling: int, why: str
+) -> Iterator[tuple[str, bytes | bytearray | None]]:
     """Yield the wanted files of a folder or archive, and every folder in it.
 
     Archives are decompressed once, front to back, one file in memory at a time.
@@ -43,53 +56,88 @@ def read_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[st
     Args:
         path: A folder, or an archive with one of ARCHIVE_SUFFIXES.
         wanted: Says by its name whether a file is to be read.
+        ceiling: The most bytes of one file.
+        why: What the files are and what to do about large ones, for the error.
 
     Yields:
         (name, content) with "/" between the parts; content is None for a folder.
 
     Raises:
-        UserError: If the archive is damaged or encrypted, or a member points outside it or is not a plain file.
+        UserError: If the archive is damaged or encrypted, a member points outside it, or what is wanted is not a
+            plain file or larger than the ceiling.
     """
     try:
         if path.is_dir():
-            yield from _folder_members(path, wanted)
+            yield from _folder_members(path, wanted, ceiling, why)
         elif path.name.lower().endswith(".zip"):
-            yield from _zip_members(path, wanted)
+            yield from _zip_members(path, wanted, ceiling, why)
         else:
-            yield from _tar_members(path, wanted)
+            yield from _tar_members(path, wanted, ceiling, why)
     except DAMAGED as error:
-        raise UserError(f"{path}: damaged or incomplete archive ({error or type(error).__name__})") from error
+        raise UserError(f"{path}: damaged or incomplete archive ({reason_of(error)})") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def folder_files(folder: Path) -> list[tuple[str, os.stat_result]]:
-    """Return name and status of every file under `folder`, sorted by name, to a depth of FOLDER_DEPTH."""
-    return [(name, status) for name, status in _walk(folder, "", FOLDER_DEPTH) if not stat.S_ISDIR(status.st_mode)]
-
-
-def _walk(folder: Path, prefix: str, depth: int) -> Iterator[tuple[str, os.stat_result]]:
+def count_members(path: Path, wanted: Callable[[str], bool]) -> int:
+    """Return how many wanted files a folder or zip archive names; 0 where only reading it can tell."""
+    if path.is_dir():
+        return sum(wanted(name) for name, _ in folder_files(path))
+    if not path.name.lower().endswith(".zip"):
+        return 0
     try:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+            return sum(wanted(name) for name in archive.namelist())
+    except (*DAMAGED, OSError):
+        return 0  # read_members says what is wrong
+
+
+def folder_files(folder: Path) -> list[tuple[str, os.stat_result]]:
+    """Return name and status of everything under `folder` that is no folder, sorted by name, to FOLDER_DEPTH."""
+    return [(name, status) for name, status in _walk(folder) if not stat.S_ISDIR(status.st_mode)]
+
+
+def _walk(
+    folder: Path, prefix: str = "", above: tuple[os.stat_result, ...] = ()
+) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield all that lies under a folder, folders first seen; `above` are those it lies in."""
+    try:
+        above = (*above, os.stat(folder))
         with os.scandir(folder) as entries:
-            statuses = sorted((entry.name, entry.stat()) for entry in entries)
+            statuses = sorted((entry.name, _status(entry)) for entry in entries)
     except OSError as error:
         raise UserError(f"{error.filename or folder}: cannot be read ({error.strerror or error})") from error
     for name, status in statuses:
         yield prefix + name, status
-        if stat.S_ISDIR(status.st_mode) and depth > 1:
-            yield from _walk(folder / name, f"{prefix}{name}/", depth - 1)
+        if stat.S_ISDIR(status.st_mode) and len(above) < FOLDER_DEPTH:
+            if any(os.path.samestat(status, other) for other in above):
+                raise UserError(f"{folder / name}: must not be a link to a folder that it lies in")
+            yield from _walk(folder / name, f"{prefix}{name}/", above)
 
 
-def _folder_members(folder: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes | None]]:
-    for name, status in _walk(folder, "", FOLDER_DEPTH):
+def _status(entry: os.DirEntry[str]) -> os.stat_result:
+    """Return what is behind a link; of one that leads nowhere or in a circle, the link itself."""
+    try:
+        return os.stat(entry.path)
+    except OSError:
+        return entry.stat(follow_symlinks=False)
+
+
+def _folder_members(
+    folder: Path, wanted: Callable[[str], bool], ceiling: int, why: str
+) -> Iterator[tuple[str, bytes | bytearray | None]]:
+    for name, status in _walk(folder):
         if stat.S_ISDIR(status.st_mode):
             yield name, None
         elif wanted(name):
-            yield name, (folder / name).read_bytes()
+            check_regular(folder / name, status)
+            yield name, read_regular(folder / name, ceiling=ceiling, why=why)
 
 
-def _zip_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes | None]]:
-    with zipfile.ZipFile(path) as archive:
+def _zip_members(
+    path: Path, wanted: Callable[[str], bool], ceiling: int, why: str
+) -> Iterator[tuple[str, bytes | bytearray | None]]:
+    with open_regular(path) as file, zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
             name = _inside(info.filename, path)
             if stat.S_ISLNK(info.external_attr >> 16):
@@ -101,16 +149,32 @@ def _zip_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[st
                 raise UserError(f"{path}: member {info.filename!r} is encrypted; give an archive without password")
             # Opening compares the name in the directory, which has no checksum, with the one beside the content.
             with archive.open(info) as stream:
-                content = stream.read() if wanted(name) else None
+                content = read_zip_member(stream, info, ceiling, f"{path}: {name}", why) if wanted(name) else None
             if content is not None:
                 yield name, content
 
 
-def _tar_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes | None]]:
-    with _decompressed(path) as stream:
+def read_zip_member(stream: IO[bytes], info: zipfile.ZipInfo, ceiling: int, source: str, why: str) -> bytearray:
+    """Return the content of an opened member of a zip archive; at most `ceiling` bytes, whatever its header says.
+
+    Raises:
+        UserError: If it is larger.
+    """
+    check_size(info.file_size, ceiling=ceiling, source=source, why=why)
+    is_bounded = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    chunk = CHUNK_BYTES if is_bounded else SMALL_CHUNK_BYTES
+    return read_at_most(stream, ceiling=ceiling, source=source, why=why, chunk=chunk)
+
+
+def _tar_members(
+    path: Path, wanted: Callable[[str], bool], ceiling: int, why: str
+) -> Iterator[tuple[str, bytes | bytearray | None]]:
+    with open_regular(path) as file:
+        stream = unpacked(file, path)
         # "r|" never seeks. The decompressor is ours because tarfile's own takes a cut-off stream for the end.
-        with tarfile.open(fileobj=stream, mode="r|", tarinfo=_StrictHeader) as archive:
+        with tarfile.open(fileobj=cast(Any, stream), mode="r|", tarinfo=StrictHeader) as archive:
             for info in archive:
+                archive.members = []  # type: ignore[attr-defined]  # else it keeps every header it has passed
                 name = _inside(info.name, path)
                 if info.issym() or info.islnk():
                     raise UserError(f"{path}: member {info.name!r} is a link; only plain files and folders are read")
@@ -119,31 +183,12 @@ def _tar_members(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[st
                 elif not info.isfile():
                     raise UserError(f"{path}: member {info.name!r} is not a plain file")
                 elif wanted(name):
+                    check_size(info.size, ceiling=ceiling, source=f"{path}: {name}", why=why)
                     content = archive.extractfile(info)
                     assert content is not None  # a plain file always has content
                     yield name, content.read()
-        while stream.read(1 << 20):  # The rest of the stream holds its checksum.
+        while stream.read(CHUNK_BYTES):  # The rest of the stream holds its checksum.
             pass
-
-
-def _decompressed(path: Path) -> gzip.GzipFile | lzma.LZMAFile | BinaryIO:
-    name = path.name.lower()
-    if name.endswith((".gz", ".tgz")):
-        return gzip.open(path)
-    return lzma.open(path) if name.endswith(".xz") else path.open("rb")
-
-
-class _StrictHeader(tarfile.TarInfo):
-    """A member header that, where damaged or cut off, is an error and not the end of the archive."""
-
-    @classmethod
-    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> tarfile.TarInfo:  # type: ignore[override]
-        try:
-            return super().fromtarfile(tarfile_)
-        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
-            raise  # The regular end: a block of zeros.
-        except tarfile.HeaderError as error:
-            raise tarfile.ReadError(str(error)) from error
 
 
 def _inside(name: str, path: Path) -> str:

@@ -11,7 +11,8 @@ from pathlib import Path
 from mixscope.data.cifar import CIFAR10_FILES, CIFAR100_FILES, read_cifar10_folder, read_cifar100_folder
 from mixscope.data.download import RemoteFile
 from mixscope.data.images import DecodedSet
-from mixscope.data.sources import existing_idx, read_idx_folder, read_svhn_folder
+from mixscope.data.sources import existing_idx, read_idx_folder
+from mixscope.data.svhn import read_svhn_folder
 
 DIGIT_NAMES = tuple("0123456789")
 IDX_GZ_FILES = (

@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from mixscope._reading import open_regular
 from mixscope.data.images import ImageData
 from mixscope.records.record import SCHEMA, describe_environment
 
@@ -61,7 +62,10 @@ def describe_model(model: nn.Module, *, name: str, head: str, sites: tuple[str, 
 def model_fingerprint(name: str) -> str | None:
     """Return the SHA-256 of the file FILE.py:FACTORY names; None for a network of another kind."""
     file = Path(name.rpartition(":")[0])
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.suffix == ".py" else None
+    if file.suffix != ".py":
+        return None
+    with open_regular(file) as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()
 
 
 def describe_images(data: ImageData, *, unlabelled: Tensor | None = None) -> dict[str, Any]:

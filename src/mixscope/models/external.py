@@ -14,6 +14,7 @@ from torch import nn
 
 from mixscope._checks import nearest
 from mixscope._errors import UserError
+from mixscope._reading import open_regular
 
 FACTORY_ARGUMENTS = ("num_classes", "image_shape", "in_chans")
 TIMM_INSTALL = "pip install 'mixscope[timm]'"
@@ -43,8 +44,9 @@ def build_from_file(name: str, *, num_classes: int, image_shape: tuple[int, int,
         file_name = name.removesuffix(":")
         raise UserError(f"{file_name}: name the function that makes the model as well: {file_name}:FACTORY")
     path = Path(file_name)
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path}: no such Python file")
+    open_regular(path).close()  # Python reads it by its name
     with _first_on_path(path.resolve().parent):
         module = _execute(path)
         factory = _find_factory(module, factory_name, path=path)

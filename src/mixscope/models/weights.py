@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mixscope._errors import UserError
+from mixscope._reading import check_nothing_packed, open_regular, reason_of
 from mixscope._seal import seal_fits
 
 TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin")
@@ -40,7 +41,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     path = Path(path)
     if path.suffix.lower() not in WEIGHT_SUFFIXES:
         raise UserError(f"{path}: weights must be a file ending in {', '.join(WEIGHT_SUFFIXES)}, got {path.suffix!r}")
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path}: no such file of weights")
     if seal_fits(path) is False:  # files of other programs carry none
         raise UserError(f"{path}: damaged since mixscope wrote it (its checksum does not fit); put a copy of it back")
@@ -56,17 +57,21 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    open_regular(path).close()  # safetensors maps the file itself
     try:
         return load_file(path, device="cpu")
-    except SafetensorError as error:
-        raise UserError(f"{path}: cannot be read as safetensors: {_one_line(error)}") from error
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: cannot be read as safetensors: {reason_of(error)}") from error
 
 
 def _read_torch(path: Path) -> Any:
     try:
-        with warnings.catch_warnings():
+        with open_regular(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns of unusual pickle protocols, and reads them or raises.
-            return torch.load(path, weights_only=True, map_location="cpu")
+            check_nothing_packed(path, file)
+            return torch.load(file, weights_only=True, map_location="cpu")
+    except UserError:
+        raise
     except pickle.UnpicklingError as error:
         wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
         asks_for = f" (it asks for {wanted[1]})" if wanted else ""
@@ -75,7 +80,7 @@ def _read_torch(path: Path) -> Any:
             " Save model.state_dict() alone, or use .safetensors"
         ) from error
     except Exception as error:  # A damaged file makes torch raise KeyError, EOFError, RuntimeError and others.
-        detail = f"{type(error).__name__}: {_one_line(error)}"
+        detail = f"{type(error).__name__}: {reason_of(error)}"
         raise UserError(f"{path}: cannot be read as a PyTorch file ({detail}); nothing was executed") from error
 
 
@@ -140,7 +145,3 @@ def _check_finite(state: dict[str, Tensor], model: nn.Module, *, path: Path) -> 
 
 def _few(names: list[str], separator: str = ", ") -> str:
     return separator.join([*names[:NUM_NAMED], *(["..."] if len(names) > NUM_NAMED else [])])
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

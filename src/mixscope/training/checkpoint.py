@@ -13,6 +13,7 @@ from torch import nn
 
 from mixscope._errors import UserError
 from mixscope._files import atomic_file
+from mixscope._reading import check_nothing_packed, open_regular
 from mixscope._seal import EMPTY_SEAL, fill_seal, seal_fits
 
 STATE_FILE, WEIGHTS_FILE = "last.pt", "weights.safetensors"
@@ -37,7 +38,7 @@ def load_state(folder: Path) -> dict[str, Any]:
         UserError: If there is none, or the file is damaged or holds anything but tensors and plain values.
     """
     path = folder / STATE_FILE
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path} must be a checkpoint to resume from, but there is none")
     if not seal_fits(path):
         raise UserError(
@@ -45,9 +46,12 @@ def load_state(folder: Path) -> dict[str, Any]:
             f"put a copy of it back, or begin anew with: mixscope train --from {folder.parent}"
         )
     try:
-        with warnings.catch_warnings():
+        with open_regular(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about files that are then refused
-            state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+            check_nothing_packed(path, file)
+            state: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
+    except UserError:
+        raise
     except Exception as error:  # what is no tensor or plain value raises nearly anything, and torch's advice is trust
         raise UserError(f"{path} must be a checkpoint of mixscope; it holds more than tensors") from error
     if not isinstance(state, dict) or not {"training", "wall_seconds"} <= state.keys():

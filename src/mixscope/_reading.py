@@ -1,0 +1,170 @@
+"""Files a user names, opened for reading: regular ones only, and never more of them than a ceiling allows.
+
+A pipe would hang the reader, a device never ends, and a small compressed file can unfold to any size: what a file says
+of its own size is compared with a ceiling before anything is read, and counted while it is read, because it may lie.
+"""
+
+import os
+import re
+import stat
+import zipfile
+from io import BufferedReader
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from mixscope._errors import UserError
+
+CHUNK_BYTES = 1 << 20  # read and unpacked at a time
+SMALL_CHUNK_BYTES = 1 << 12  # where unpacking cannot be stopped midway, as that of bz2 and LZMA members of a zip
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFLNK: "a link that leads nowhere",
+}
+ADVICE = re.compile(r"allow_pickle|weights_only|max_header_size|set_int_max_str_digits|add_safe_globals|trust", re.I)
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a file for reading.
+
+    Raises:
+        UserError: If it is not there, may not be read, or is a pipe, a device, a socket or a folder.
+    """
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except ValueError as error:  # a zero in the name
+        raise UserError(f"{str(path)!r}: no name of a file ({error})") from error
+    check_regular(path, status)  # before opening: opening a device may already do something
+    try:
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+        file = open(os.open(path, flags), "rb")  # noqa: SIM115 (the caller closes it)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+    try:
+        check_regular(path, os.fstat(file.fileno()))  # another may stand under the name by now
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def check_regular(path: Path, status: os.stat_result) -> None:
+    """Raise unless what was found under `path` is a regular file.
+
+    Raises:
+        UserError: Saying what it is.
+    """
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(f"{path}: must be a regular file, got {KINDS.get(stat.S_IFMT(status.st_mode), 'another kind')}")
+
+
+def read_regular(path: Path, *, ceiling: int, why: str) -> bytearray:
+    """Return a file's content.
+
+    Args:
+        path: The file.
+        ceiling: The most bytes that are read.
+        why: Whose ceiling it is and what to do, for example "an image; make it smaller".
+
+    Raises:
+        UserError: As `open_regular`, or if the file is larger.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        check_size(size, ceiling=ceiling, source=str(path), why=why)
+        try:
+            return read_at_most(file, ceiling=ceiling, source=str(path), why=why)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def read_at_most(stream: IO[bytes], *, ceiling: int, source: str, why: str, chunk: int = CHUNK_BYTES) -> bytearray:
+    """Return what a stream holds, read in chunks, or raise as soon as it holds more than `ceiling` bytes.
+
+    Raises:
+        UserError: If it does; see `check_size`.
+    """
+    content = bytearray()
+    while part := stream.read(min(chunk, ceiling + 1 - len(content))):
+        content += part
+        check_size(len(content), ceiling=ceiling, source=source, why=why, is_exact=False)
+    return content
+
+
+def check_size(size: int, *, ceiling: int, source: str, why: str, is_exact: bool = True) -> None:
+    """Raise where a size in bytes is above its ceiling.
+
+    Raises:
+        UserError: With both, and `why`.
+    """
+    if size > ceiling:
+        got = f"got {size_words(size)}" if is_exact else "and there is more"
+        raise UserError(f"{source}: must be at most {size_words(ceiling)} for {why}, {got}")
+
+
+def check_nothing_packed(path: Path, file: BinaryIO) -> None:
+    """Raise where a zip archive unfolds to more than its own size. What is no archive passes.
+
+    Raises:
+        UserError: If a member is compressed, or all of them together are larger than the file.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
+        return
+    finally:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+    packed = next((member.filename for member in members if member.compress_type != zipfile.ZIP_STORED), None)
+    if packed is not None:
+        raise UserError(
+            f"{path}: must hold its parts as they are, as torch.save writes them, but {packed} is compressed"
+        )
+    check_size(sum(m.file_size for m in members), ceiling=size, source=str(path), why="its parts, the file's own size")
+
+
+def memory_bytes() -> int:
+    """Return the machine's memory; 1 TiB where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 1 << 40
+
+
+def size_words(size: int) -> str:
+    """Return a number of bytes in words.
+
+    Example:
+        >>> size_words(999), size_words(2 << 20), size_words(3 << 29)
+        ('999 bytes', '2 MiB', '1.5 GiB')
+    """
+    for unit, name in ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB")):
+        if size >= unit:
+            return f"{size / unit:.4g} {name}"
+    return f"{size:,} bytes"
+
+
+def reason_of(error: BaseException) -> str:
+    """Return another library's error in one line, without its advice to read the file all the same.
+
+    Example:
+        >>> reason_of(ValueError("Bad header. To load it, set allow_pickle=True"))
+        'Bad header.'
+        >>> reason_of(EOFError())
+        'EOFError'
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    sentences = re.split(r"(?<=[.;:!?])\s+", " ".join(str(error).split()))
+    kept: list[str] = []
+    for sentence in sentences:
+        if ADVICE.search(sentence):
+            break
+        kept.append(sentence)
+    return " ".join(kept) or type(error).__name__

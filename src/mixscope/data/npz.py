@@ -1,0 +1,134 @@
+"""Reader of .npz files with images and labels; what an array's header says is checked before the array is read."""
+
+import math
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mixscope._errors import UserError
+from mixscope._reading import check_size, memory_bytes, open_regular, reason_of
+from mixscope.data.images import DecodedSet, LabelledImages, check_decoded
+from mixscope.data.members import read_zip_member
+
+if TYPE_CHECKING:
+    import numpy as np
+
+NPZ_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+MEMORY_SHARE = 0.25  # of the machine's memory, for one array: splits, subsets and another order of axes are copies
+TOO_LARGE = "a quarter of this machine's memory; save fewer or smaller images"
+HEADER_BYTES = 10_000  # of one array; numpy's own bound
+
+
+def read_npz(path: Path) -> DecodedSet:
+    """Read an .npz file with train_images, train_labels, test_images and test_labels.
+
+    Images are uint8 of shape (N, H, W), (N, H, W, C) or (N, C, H, W) with C = 1 or 3; labels are integers from 0.
+    Classes are named by their numbers.
+
+    Raises:
+        UserError: If the file is damaged or would run code, an array is missing or of another kind, or it cannot be
+            told which axis holds the channels.
+    """
+    import numpy as np
+
+    try:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            missing = [name for name in NPZ_ARRAYS if name not in members]
+            if missing:
+                raise UserError(f"{path}: no array named {', '.join(missing)}; needed are {', '.join(NPZ_ARRAYS)}")
+            arrays = {name: _read_array(archive, members[name], path=path, name=name) for name in NPZ_ARRAYS}
+    except UserError:
+        raise
+    except (OSError, ValueError, NotImplementedError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path}: not a readable .npz file ({_npz_problem(path, error)})") from error
+    parts = []
+    for part in ("train", "test"):
+        labels = arrays[f"{part}_labels"]
+        if labels.ndim != 1 or labels.dtype.kind not in "iu":
+            raise UserError(
+                f"{path}: {part}_labels must be integers of shape (N,), got {labels.dtype} of shape {labels.shape}"
+            )
+        if labels.size and int(labels.max()) > np.iinfo(np.int64).max:
+            raise UserError(f"{path}: {part}_labels must be 0 to K - 1, got {int(labels.max())}")
+        images = _channels_first(arrays[f"{part}_images"], name=f"{part}_images", path=path)
+        parts.append(LabelledImages(images, torch.from_numpy(labels.astype(np.int64))))
+    present = torch.unique(parts[0].labels)
+    # A gap in the labels is an empty class; found here, before 10^9 as a label asks for as many class names.
+    expected = torch.arange(len(present))
+    if not torch.equal(present, expected):
+        wrong = int(present[present != expected][0])
+        raise UserError(
+            f"{path}: train_labels must be 0 to K - 1 with every class present; "
+            f"{len(present)} classes are present, but one of them is {wrong}"
+        )
+    names = tuple(str(label) for label in range(len(present)))
+    decoded = DecodedSet(parts[0], parts[1], names, f"arrays in {path}")
+    check_decoded(decoded, source=str(path))
+    return decoded
+
+
+def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, path: Path, name: str) -> "np.ndarray":
+    """Return one array, after its header was compared with the size of the member that holds it.
+
+    Raises:
+        UserError: If they do not fit, it holds Python objects, or it is too large.
+        ValueError: If the header is damaged.
+    """
+    import numpy as np
+
+    ceiling, source = int(MEMORY_SHARE * memory_bytes()), f"{path}: {name}"
+    with archive.open(info) as stream:
+        shape, is_fortran, dtype = _read_header(stream)
+        if dtype.hasobject:
+            reason = f"{name} holds Python objects, and reading those can run code"
+            raise UserError(f"{path}: not a readable .npz file ({reason})")
+        size, held = math.prod(shape) * dtype.itemsize, info.file_size - stream.tell()
+        if size != held:
+            raise UserError(
+                f"{source} must hold what its header says, {dtype} of shape {shape} in {size:,} bytes, got {held:,}"
+            )
+        check_size(size, ceiling=ceiling, source=source, why=TOO_LARGE)
+        content = read_zip_member(stream, info, ceiling, source, TOO_LARGE)
+    return np.frombuffer(content, dtype=dtype).reshape(shape, order="F" if is_fortran else "C")
+
+
+def _read_header(stream: IO[bytes]) -> "tuple[tuple[int, ...], bool, np.dtype]":
+    from numpy.lib import format as npy
+
+    version = npy.read_magic(stream)
+    if version != (1, 0):  # a header of the others may be of any length; they are for tables of very many columns
+        raise ValueError(f"an array must be of format 1.0, got {version[0]}.{version[1]}")
+    return npy.read_array_header_1_0(stream, max_header_size=HEADER_BYTES)
+
+
+def _npz_problem(path: Path, error: Exception) -> str:
+    """Say why an .npz file cannot be read."""
+    with open_regular(path) as stream:
+        if zipfile.is_zipfile(stream):
+            return f"damaged: {reason_of(error)}"
+        stream.seek(0)
+        return "incomplete zip archive" if stream.read(2) == b"PK" else "not a zip archive"
+
+
+def _channels_first(images, *, name: str, path: Path) -> Tensor:  # type: ignore[no-untyped-def]  # numpy array
+    """Return (N, C, H, W) uint8 from a numpy array in one of the three layouts."""
+    import numpy as np
+
+    if images.dtype != np.uint8 or images.ndim not in (3, 4):
+        raise UserError(
+            f"{path}: {name} must be uint8 of shape (N, H, W), (N, H, W, C) or (N, C, H, W), "
+            f"got {images.dtype} of shape {images.shape}"
+        )
+    tensor = torch.from_numpy(np.ascontiguousarray(images))
+    if tensor.ndim == 3:
+        return tensor.unsqueeze(1)
+    is_first, is_last = tensor.shape[1] in (1, 3), tensor.shape[3] in (1, 3)
+    if is_first == is_last:
+        reason = "both axis 1 and axis 3 could be" if is_first else "neither axis 1 nor axis 3 is"
+        raise UserError(f"{path}: cannot tell the channels of {name}: shape {images.shape}, {reason} 1 or 3 channels")
+    return tensor if is_first else tensor.permute(0, 3, 1, 2).contiguous()

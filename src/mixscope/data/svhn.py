@@ -1,0 +1,81 @@
+"""Reader of SVHN's cropped digits, two MATLAB files."""
+
+import os
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+
+from mixscope._errors import UserError
+from mixscope._reading import CHUNK_BYTES, check_size, open_regular, reason_of
+from mixscope.data.images import DecodedSet, LabelledImages, check_decoded
+
+SVHN_FILES = ("train_32x32.mat", "test_32x32.mat")
+MATLAB_BYTES = 1 << 30  # 1 GiB unpacked; the training part has 73,257 images of 3,072 bytes
+HEADER_BYTES, COMPRESSED = 128, 15  # of the version 5 format
+NUMERIC = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "int64", "uint64", "single", "double")
+
+
+def read_svhn_folder(folder: Path, class_names: tuple[str, ...]) -> DecodedSet:
+    """Read the two MATLAB files of SVHN's cropped digits; their label 10 is the digit 0.
+
+    Raises:
+        UserError: If a file is damaged or holds something else.
+    """
+    train, test = (_read_svhn_file(folder / name) for name in SVHN_FILES)
+    decoded = DecodedSet(train, test, class_names, f"MATLAB files in {folder.name}; label 10 read as digit 0")
+    check_decoded(decoded, source=str(folder))
+    return decoded
+
+
+def _read_svhn_file(path: Path) -> LabelledImages:
+    import scipy.io
+
+    try:
+        with open_regular(path) as file:
+            _check_unpacked(file, path)
+            kinds = {name: kind for name, _, kind in scipy.io.whosmat(file)}
+            if any(kinds[name] not in NUMERIC for name in ("X", "y")):
+                raise TypeError(f"X and y must be numbers, got {kinds['X']} and {kinds['y']}")
+            content = scipy.io.loadmat(file, variable_names=("X", "y"))
+        images, labels = torch.from_numpy(content["X"]), torch.from_numpy(content["y"]).long().flatten()
+    except UserError:
+        raise
+    except Exception as error:  # Damaged MATLAB files raise nearly anything.
+        reason = f"{type(error).__name__}: {reason_of(error)}"
+        raise UserError(f"{path}: not a readable MATLAB file with X and y ({reason})") from error
+    if images.dtype is not torch.uint8 or images.ndim != 4 or images.shape[3] != len(labels):
+        raise UserError(
+            f"{path}: X must be (H, W, C, N) uint8 with one label in y each, "
+            f"got {images.dtype} of shape {tuple(images.shape)} and {len(labels)} labels"
+        )
+    if len(labels) and not 1 <= int(labels.min()) <= int(labels.max()) <= 10:
+        raise UserError(f"{path}: y must lie in 1 to 10, got values from {int(labels.min())} to {int(labels.max())}")
+    return LabelledImages(images.permute(3, 2, 0, 1).contiguous(), labels % 10)
+
+
+def _check_unpacked(file: BinaryIO, path: Path) -> None:
+    """Raise where the compressed parts of a MATLAB file (version 5) unpack to more than MATLAB_BYTES together.
+
+    They are unpacked piece by piece and thrown away: SciPy would unpack each as a whole, whatever its size.
+    """
+    header = file.read(HEADER_BYTES)
+    order = {b"IM": "little", b"MI": "big"}.get(header[126:128])
+    if order is None:
+        raise ValueError("no file of MATLAB 5 to 7.2")
+    total = 0
+    while len(tag := file.read(8)) == 8:
+        kind, size = (int.from_bytes(part, order) for part in (tag[:4], tag[4:]))  # type: ignore[arg-type]
+        end = file.tell() + size
+        if kind == COMPRESSED:
+            unpacker, packed = zlib.decompressobj(), b""
+            while not unpacker.eof and (packed or file.tell() < end):
+                packed = packed or file.read(min(CHUNK_BYTES, end - file.tell()))
+                if not packed:
+                    break
+                total += len(unpacker.decompress(packed, CHUNK_BYTES))
+                packed = unpacker.unconsumed_tail
+                check_size(total, ceiling=MATLAB_BYTES, source=str(path), why="SVHN's files unpacked", is_exact=False)
+        file.seek(end)
+    file.seek(0, os.SEEK_SET)
