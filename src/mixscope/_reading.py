@@ -159,12 +159,25 @@ def reason_of(error: BaseException) -> str:
         >>> reason_of(EOFError())
         'EOFError'
     """
+    return _without_advice(error) or type(error).__name__
+
+
+def kind_and_reason(error: BaseException) -> str:
+    """Return the same with the kind of the error before it: of some the words alone say nothing.
+
+    Example:
+        >>> kind_and_reason(KeyError("X")), kind_and_reason(EOFError())
+        ("KeyError: 'X'", 'EOFError')
+    """
+    return ": ".join(filter(None, (type(error).__name__, _without_advice(error))))
+
+
+def _without_advice(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    sentences = re.split(r"(?<=[.;:!?])\s+", " ".join(str(error).split()))
     kept: list[str] = []
-    for sentence in sentences:
+    for sentence in re.split(r"(?<=[.;:!?])\s+", " ".join(str(error).split())):
         if ADVICE.search(sentence):
             break
         kept.append(sentence)
-    return " ".join(kept) or type(error).__name__
+    return " ".join(kept)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from mixscope._errors import UserError
-from mixscope._reading import read_regular, reason_of
+from mixscope._reading import kind_and_reason, read_regular
 from mixscope.data.images import DecodedSet, LabelledImages, check_decoded
 from mixscope.data.members import read_members
 
@@ -61,7 +61,7 @@ def restricted_load(content: bytes | bytearray, *, source: str) -> Any:
             f"{source}: refused, the pickle wants to call {error}; only arrays and plain values are read"
         ) from None
     except Exception as error:  # Damaged pickles raise nearly anything.
-        raise UserError(f"{source}: damaged pickle ({type(error).__name__}: {reason_of(error)})") from error
+        raise UserError(f"{source}: damaged pickle ({kind_and_reason(error)})") from error
 
 
 class _ForbiddenNameError(Exception):
@@ -182,7 +182,7 @@ def _batch(content: bytes | bytearray, label_key: bytes, source: str) -> Labelle
         images = torch.from_numpy(rows.copy()).reshape(-1, *IMAGE_SHAPE)  # torch wants memory that may be written to
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise UserError(
-            f"{source}: must hold data of 3072 bytes a row and {label_key.decode()} ({type(error).__name__}: {error})"
+            f"{source}: must hold data of 3072 bytes a row and {label_key.decode()} ({kind_and_reason(error)})"
         ) from error
     if len(images) != len(labels):
         raise UserError(f"{source}: {len(images)} images but {len(labels)} labels")

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from mixscope._errors import UserError
+from mixscope._reading import kind_and_reason
 from mixscope.data.image_tree import check_same_size, image_pixels, stack_pixels
 from mixscope.data.images import DecodedSet, LabelledImages, check_decoded
 from mixscope.data.progress import Progress
@@ -35,7 +36,7 @@ def read_hub(name: str, *, progress: Progress | None = None) -> DecodedSet:
     try:
         loaded = datasets.load_dataset(name)
     except Exception as error:  # Network, name, access and format errors come from many packages.
-        raise UserError(f"{source}: cannot be loaded ({type(error).__name__}: {error})".replace("\n", " ")) from error
+        raise UserError(f"{source}: cannot be loaded ({kind_and_reason(error)})") from error
     if "train" not in loaded:
         raise UserError(f"{source}: no split named train, only {', '.join(loaded)}")
     features = loaded["train"].features

@@ -8,7 +8,7 @@ from typing import BinaryIO
 import torch
 
 from mixscope._errors import UserError
-from mixscope._reading import CHUNK_BYTES, check_size, open_regular, reason_of
+from mixscope._reading import CHUNK_BYTES, check_size, kind_and_reason, open_regular
 from mixscope.data.images import DecodedSet, LabelledImages, check_decoded
 
 SVHN_FILES = ("train_32x32.mat", "test_32x32.mat")
@@ -43,8 +43,7 @@ def _read_svhn_file(path: Path) -> LabelledImages:
     except UserError:
         raise
     except Exception as error:  # Damaged MATLAB files raise nearly anything.
-        reason = f"{type(error).__name__}: {reason_of(error)}"
-        raise UserError(f"{path}: not a readable MATLAB file with X and y ({reason})") from error
+        raise UserError(f"{path}: not a readable MATLAB file with X and y ({kind_and_reason(error)})") from error
     if images.dtype is not torch.uint8 or images.ndim != 4 or images.shape[3] != len(labels):
         raise UserError(
             f"{path}: X must be (H, W, C, N) uint8 with one label in y each, "

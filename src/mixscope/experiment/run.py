@@ -9,6 +9,7 @@ from accelerate import Accelerator
 
 from mixscope._errors import UserError
 from mixscope._folder_lock import FolderLock, hold_folder
+from mixscope._reading import kind_and_reason
 from mixscope.experiment.bench import Bench, anchored, assemble_bench
 from mixscope.experiment.describe import describe_images, describe_machine, describe_model, new_record
 from mixscope.experiment.devices import build_accelerator
@@ -194,8 +195,9 @@ def _load_state(bench: Bench, folder: Path, record: dict[str, Any]) -> tuple[lis
         bench.training.load_state(state["training"])
         return list(state["metrics"]), float(state["wall_seconds"])
     except (KeyError, RuntimeError, ValueError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{folder / STATE_FILE} must be a checkpoint of this run's network: {reason}") from error
+        raise UserError(
+            f"{folder / STATE_FILE} must be a checkpoint of this run's network: {kind_and_reason(error)}"
+        ) from error
 
 
 def _finish(recorder: Recorder | None, status: str, message: str) -> None:

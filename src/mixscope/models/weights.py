@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mixscope._errors import UserError
-from mixscope._reading import check_nothing_packed, open_regular, reason_of
+from mixscope._reading import check_nothing_packed, kind_and_reason, open_regular, reason_of
 from mixscope._seal import seal_fits
 
 TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin")
@@ -80,8 +80,8 @@ def _read_torch(path: Path) -> Any:
             " Save model.state_dict() alone, or use .safetensors"
         ) from error
     except Exception as error:  # A damaged file makes torch raise KeyError, EOFError, RuntimeError and others.
-        detail = f"{type(error).__name__}: {reason_of(error)}"
-        raise UserError(f"{path}: cannot be read as a PyTorch file ({detail}); nothing was executed") from error
+        reason = kind_and_reason(error)
+        raise UserError(f"{path}: cannot be read as a PyTorch file ({reason}); nothing was executed") from error
 
 
 def _find_state(content: Any, *, path: Path) -> dict[str, Tensor]:
