@@ -51,8 +51,8 @@ def test_a_description_comes_back_through_json_as_it_was(options):
     ("change", "message"),
     [
         ({"colour": 1}, "the description holds options this version does not know: colour"),
-        ({"seed": "one"}, "the description's seed must be <class 'int'>, got 'one'"),
-        ({"seed": True}, "the description's seed must be <class 'int'>, got True"),
+        ({"seed": "one"}, "the description's seed must be int, got 'one'"),
+        ({"seed": True}, "the description's seed must be int, got True"),
         ({"device": "tpu"}, "the description's device must be"),
         ({"training": {"epochs": 0}}, "epochs must be at least 1, got 0"),
         ({"data": 3}, "the description's data must be"),
@@ -212,7 +212,7 @@ def test_when_mixing_ends_comes_back_from_a_description(mixing_off):
 
 
 def test_an_unknown_word_for_when_mixing_ends_is_refused():
-    with pytest.raises(UserError, match="the description's mixing_off must be <class 'int'>, got 'soon'"):
+    with pytest.raises(UserError, match="the description's mixing_off must be int, got 'soon'"):
         options_from_dict(Recipe, {"mixing_off": "soon"})
 
 

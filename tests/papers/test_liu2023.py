@@ -135,7 +135,7 @@ def test_decay_is_of_the_smoothed_curve_after_the_start():
     # Up to epoch 30: .2 .2 .25
     assert decay_by(30)(curve([0.9, 0.1, 0.3, 0.2, 0.4])) == pytest.approx(5)
     assert decay(curve([0.9, 0.4, 0.3, 0.2])) == 0
-    assert math.isnan(decay(outcome()))
+    assert math.isnan(decay(curve([0.9])))
 
 
 def test_best_is_the_lowest_look_and_last_the_end():

@@ -201,8 +201,8 @@ def test_what_the_user_can_mend_is_told_and_the_rest_goes_on(tmp_path):
     ("text", "message"),
     [
         ("{", "must be readable JSON"),
-        ("[]", "must be the record of a trial"),
-        (json.dumps({"schema": 1, "kind": "trial"}), "must hold values, but it does not"),
+        ("[]", "must hold a record as an object"),
+        (json.dumps({"schema": 1, "kind": "trial"}), "must hold name as a string, but it is not there"),
     ],
 )
 def test_a_damaged_record_is_named(tmp_path, text, message):
@@ -251,6 +251,7 @@ def test_samples_name_what_is_missing_and_what_is_left_out(tmp_path):
     run_all(trials[:5], tmp_path)
     path = find_records(tmp_path)[trials[0].digest]
     record = json.loads(path.read_text())
+    del record["checksum"]
     path.write_text(json.dumps(record | {"problem": "collapsed: accuracy 0.10"}))
     results = read_results(trials, tmp_path)
     low = results.sample("line", "low", "twice")

@@ -5,6 +5,7 @@ import math
 import resource
 
 import pytest
+from helpers.hostile_files import SPECIAL, in_seconds
 
 from mixscope._errors import UserError
 from mixscope.records.record import SCHEMA, describe_environment, processor_name
@@ -47,7 +48,7 @@ def test_a_run_comes_back_as_it_was_written(tmp_path):
 
 
 def test_a_run_without_metrics_pictures_or_seed_is_a_run(tmp_path):
-    run = read_run(make_run(tmp_path, description={}))
+    run = read_run(make_run(tmp_path, description={}, status="running"))
     assert (run.metrics, run.pictures, run.seed) == ([], {}, None)
 
 
@@ -83,37 +84,83 @@ def test_a_last_line_cut_short_by_a_crash_is_dropped(tmp_path):
 
 
 def test_damage_is_named_with_file_and_line(tmp_path):
-    with pytest.raises(UserError, match=r"must be a run folder with a run.json, but there is none"):
+    with pytest.raises(UserError, match=r"must be a run folder with a run\.json, but there is none"):
         read_run(tmp_path)
-    make_run(tmp_path)
-    (tmp_path / "metrics.jsonl").write_text('{"epoch": 0}\nnonsense\n{"epoch": 2}\n')
-    with pytest.raises(UserError, match=r"metrics.jsonl line 2 must be JSON"):
-        read_run(tmp_path)
-    (tmp_path / "run.json").write_text("{")
-    with pytest.raises(UserError, match=r"run.json must be readable JSON"):
-        read_run(tmp_path)
-    (tmp_path / "run.json").write_text("[]")
-    with pytest.raises(UserError, match=r"run.json must hold a JSON object, got list"):
-        read_run(tmp_path)
-    make_run(tmp_path, schema=99)
-    with pytest.raises(UserError, match=r"run.json must have schema 1, got 99"):
-        read_run(tmp_path)
-    make_run(tmp_path, description=5)
-    with pytest.raises(UserError, match=r"run.json must hold description as an object, got 5"):
-        read_run(tmp_path)
+    for content, message in (
+        (b'{"epoch": 0}\nnonsense\n{"epoch": 2}\n', r"metrics\.jsonl line 2 must be readable JSON: Expecting value"),
+        (b"[1]\n", r"metrics\.jsonl line 1 must hold a record as an object, got \[1\]$"),
+        (b"{}\n", r"metrics\.jsonl line 1 must hold epoch as an integer of at least 0, but it is not there$"),
+        (b'{"epoch": 0}\n{"epoch": null}\n', r"line 2 must hold epoch as an integer of at least 0, got None$"),
+        (b'{"epoch": 0, "test/error": NaN}\n', r"line 1 must hold test/error as a finite number, .* or null, got nan$"),
+        (b"\xff\xfe", r"metrics\.jsonl must be text in UTF-8"),
+        (b"", r"metrics\.jsonl must hold what the finished run measured, but it holds nothing$"),
+    ):
+        make_run(tmp_path)
+        (tmp_path / "metrics.jsonl").write_bytes(content)
+        with pytest.raises(UserError, match=message):
+            read_run(tmp_path)
+    append_metrics(tmp_path, {"epoch": 0})
+    for content, message in (
+        (b"{", r"run\.json must be readable JSON"),
+        (b"[]", r"run\.json must hold a record as an object, got \[\]$"),
+        (b"[" * 100_000, r"run\.json must be readable JSON: it is nested too deeply$"),
+        (b'{"schema": 1, "schema": 1}', r"run\.json must be readable JSON: 'schema' stands twice in one object$"),
+        (b"1" * 5000, r"run\.json must be readable JSON: Exceeds the limit \(4300 digits\)"),
+        (b"\xff", r"run\.json must be text in UTF-8"),
+    ):
+        (tmp_path / "run.json").write_bytes(content)
+        with pytest.raises(UserError, match=message) as caught:
+            read_run(tmp_path)
+        assert "set_int" not in str(caught.value)
+    for changes, message in (
+        ({"schema": 99}, "must hold schema as 1, got 99$"),
+        ({"schema": True}, "must hold schema as 1, got True$"),
+        ({"description": 5}, "must hold description as an object, got 5$"),
+        ({"description": {"seed": "3"}}, "must hold description.seed as an integer or null, got '3'$"),
+        ({"data": {"name": "x", "class_names": ["a", 3]}}, r"must hold data\.class_names\[1\] as a string, got 3$"),
+        ({"kind": "trian"}, "must hold kind as one of train, measure, got 'trian'$"),
+        ({"name": "a\0"}, "must hold name as a string"),
+        ({"name": "\ud800"}, "must hold name as a string"),
+        ({"wall_seconds": 10**400}, "must hold wall_seconds as a finite number or null, got a huge integer$"),
+    ):
+        make_run(tmp_path, **changes)
+        with pytest.raises(UserError, match=rf"run\.json {message}"):
+            read_run(tmp_path)
     write_json(tmp_path / "run.json", {key: value for key, value in RECORD.items() if key != "data"})
-    with pytest.raises(UserError, match=r"run.json must hold data as an object, got None"):
+    with pytest.raises(UserError, match=r"run\.json must hold data as an object, but it is not there$"):
         read_run(tmp_path)
     make_run(tmp_path)
-    (tmp_path / "metrics.jsonl").write_text("[1]\n")
-    with pytest.raises(UserError, match=r"metrics.jsonl line 1 must be a JSON object with an epoch"):
+    pair = {"weight": [0.5], "x1": [1.0], "x2": [1.0], "same": [False]}
+    for pictures, message in (
+        ({"plane": 3}, "must hold plane as an object, got 3$"),
+        (
+            {"pairs": pair | {"x1": [1.0, 2.0]}},
+            "must hold pairs.weight and pairs.x1 in one length, got 1 and 2 entries",
+        ),
+        ({"pairs": pair | {"x1": ["1"]}}, r"must hold pairs\.x1\[0\] as a number between .* or null, got '1'$"),
+        ({"pairs": {}}, "must hold pairs.weight as a list, but it is not there$"),
+    ):
+        write_json(tmp_path / "pictures.json", pictures)
+        with pytest.raises(UserError, match=rf"pictures\.json {message}"):
+            read_run(tmp_path)
+
+
+@pytest.mark.parametrize("make", SPECIAL)
+@pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "pictures.json"])
+def test_only_regular_files_are_read_as_records(tmp_path, name, make):
+    make_run(tmp_path)
+    append_metrics(tmp_path, {"epoch": 0})
+    (tmp_path / name).unlink(missing_ok=True)
+    make(tmp_path / name)
+    with in_seconds(20), pytest.raises(UserError, match=r"must be a regular file, got|cannot be read|there is none"):
         read_run(tmp_path)
-    (tmp_path / "metrics.jsonl").write_bytes(b"\xff\xfe")
-    with pytest.raises(UserError, match=r"metrics.jsonl must be text in UTF-8"):
-        read_run(tmp_path)
-    (tmp_path / "metrics.jsonl").unlink()
-    write_json(tmp_path / "pictures.json", {"plane": 3})
-    with pytest.raises(UserError, match=r"pictures.json must hold plane as an object, got 3"):
+
+
+def test_a_file_of_records_with_holes_is_not_read_beyond_the_ceiling(tmp_path):
+    make_run(tmp_path)
+    with (tmp_path / "metrics.jsonl").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(UserError, match=r"metrics\.jsonl: must be at most 256 MiB .*, got 1 TiB$"):
         read_run(tmp_path)
 
 

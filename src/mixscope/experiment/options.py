@@ -7,6 +7,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from mixscope._errors import UserError
+from mixscope.records.form import shown
 from mixscope.training.recipe import Recipe
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -225,7 +226,7 @@ def options_from_dict(kind: type[Any], values: Mapping[str, Any]) -> Any:
         UserError: If a name is unknown, or a value has another type than its option.
     """
     if not isinstance(values, Mapping):
-        raise UserError(f"the description must be an object of options, got {values!r}")
+        raise UserError(f"the description must be an object of options, got {shown(values)}")
     hints = get_type_hints(kind)
     unknown = sorted(set(values) - set(hints))
     if unknown:
@@ -253,4 +254,4 @@ def _typed(hint: Any, value: Any, *, name: str) -> Any:
         return float(value)
     if hint in (int, bool, str) and type(value) is hint:
         return value
-    raise UserError(f"the description's {name} must be {hint}, got {value!r}")
+    raise UserError(f"the description's {name} must be {getattr(hint, '__name__', hint)}, got {shown(value)}")

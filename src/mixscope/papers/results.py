@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from mixscope._errors import UserError
 from mixscope.papers.trial import Outcome, Table, Trial, find_records, read_outcome
 from mixscope.records.samples import Sample, paired, paired_ratio
 
@@ -56,15 +58,22 @@ class Results:
         return paired_ratio(self.sample(setting, first, number), self.sample(setting, second, number))
 
     def curves(self, setting: str, method: str, table: str, key: str) -> tuple[list[float], list[list[float]]]:
-        """Return the epochs of a table and one curve per seed, without runs that have a problem."""
+        """Return the epochs of a table and one curve per seed, without runs that have a problem.
+
+        Raises:
+            UserError: If the runs were looked at after different epochs, as where a record was changed by hand.
+        """
         epochs: list[float] = []
-        curves = []
+        curves: list[list[float]] = []
         for outcome in self.of(setting, method).values():
             columns = outcome.tables.get(table, {})
             if outcome.problem or key not in columns:
                 continue
-            epochs = numbers(columns["epoch"])
-            curves.append(numbers(columns[key]))
+            own = column(outcome, table, "epoch")
+            if curves and own != epochs:
+                raise UserError(f"{outcome.path} must hold tables.{table}.epoch as the method's other runs do")
+            epochs = own
+            curves.append(column(outcome, table, key))
         return epochs, curves
 
     def _chosen(self, setting: str, method: str) -> list[Trial]:
@@ -91,7 +100,33 @@ def numbers(column: Sequence[float | None]) -> list[float]:
     return [float("nan") if value is None else float(value) for value in column]
 
 
+class Columns(dict[str, list[float]]):
+    """The columns of an outcome's table by name; one that is not there is the user's error, not ours."""
+
+    def __init__(self, outcome: Outcome, table: str) -> None:
+        columns: Table = outcome.tables.get(table, {})
+        super().__init__({name: numbers(column) for name, column in columns.items()})
+        self.place = f"{outcome.path} must hold tables.{table}"
+
+    def __missing__(self, key: str) -> list[float]:
+        raise UserError(f"{self.place}.{key}, but it is not there")
+
+
 def column(outcome: Outcome, table: str, key: str) -> list[float]:
-    """Return a column of an outcome's table; empty if there is none."""
-    columns: Table = outcome.tables.get(table, {})
-    return numbers(columns.get(key, []))
+    """Return a column of an outcome's table.
+
+    Raises:
+        UserError: If there is none, as where a record was changed by hand.
+    """
+    return Columns(outcome, table)[key]
+
+
+def picture(outcome: Outcome, name: str) -> Any:
+    """Return what a figure is drawn from.
+
+    Raises:
+        UserError: If it is not there, as where a record was changed by hand.
+    """
+    if name not in outcome.pictures:
+        raise UserError(f"{outcome.path} must hold pictures.{name}, but it is not there")
+    return outcome.pictures[name]

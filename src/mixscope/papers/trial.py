@@ -14,12 +14,15 @@ from typing import Any, Protocol
 import torch
 
 from mixscope._errors import UserError
+from mixscope.records.form import read_record
+from mixscope.records.forms import TRIAL
 from mixscope.records.record import SCHEMA, describe_environment
 from mixscope.records.store import finite_or_none, write_json
 from mixscope.records.whole import from_json, to_json
 
 DIGITS = 6  # significant ones of a number of a picture; what verdicts read, values and tables, is kept whole
 HASH_LENGTH = 12
+OUTCOME = ("pictures", "problem", "environment", "wall_seconds", "started", "data")  # besides what verdicts read
 
 Table = dict[str, list[float | None]]
 
@@ -79,8 +82,7 @@ class Trial:
     @cached_property
     def digest(self) -> str:
         """Hash of the description: it names the record."""
-        text = json.dumps(self.work.describe(), sort_keys=True, allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
+        return digest_of(self.work.describe())
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class Outcome:
         wall_seconds: It took.
         started: When, as ISO 8601 writes it.
         data: What images it was measured on; empty without images.
+        path: Its record.
     """
 
     values: Mapping[str, float | None]
@@ -106,6 +109,7 @@ class Outcome:
     wall_seconds: float
     started: str
     data: Mapping[str, Any]
+    path: Path = Path("record")
 
 
 def table_of(rows: Iterable[Mapping[str, Any]]) -> Table:
@@ -157,33 +161,48 @@ def run_trial(trial: Trial, folder: Path) -> float:
         "tables": to_json(measured.tables),
         "pictures": _rounded(measured.pictures),
     }
+    record["checksum"] = checksum_of(record)
     write_json(folder / f"{trial.name}-{trial.digest}.json", record, indent=None)
     return seconds
 
 
 def find_records(folder: Path) -> dict[str, Path]:
     """Return the records of a folder by the hash of their descriptions."""
-    return {path.stem.rpartition("-")[2]: path for path in sorted(folder.glob("*-*.json"))}
+    return {digest_in(path): path for path in sorted(folder.glob("*-*.json"))}
 
 
 def read_outcome(path: Path) -> Outcome:
-    """Read a record.
+    """Read a record; what it must hold stands in `records.forms`.
 
     Raises:
-        UserError: If the file is damaged or not of this version.
+        UserError: If the file is damaged, of another form, changed after it was written, or the record of another trial
+            than its name says.
     """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} must be readable JSON: {error}") from error
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA or record.get("kind") != "trial":
-        raise UserError(f"{path} must be the record of a trial with schema {SCHEMA}")
-    try:
-        names = ("pictures", "problem", "environment", "wall_seconds", "started", "data")
-        whole = {name: from_json(record[name]) for name in ("values", "tables")}
-        return Outcome(**whole, **{name: record[name] for name in names})
-    except KeyError as error:
-        raise UserError(f"{path} must hold {error.args[0]}, but it does not") from error
+    record = read_record(path, TRIAL)
+    if record.get("checksum") not in (None, checksum_of(record)):  # records of earlier versions have none
+        raise UserError(f"{path} must be as it was written, but it was changed; delete it to have the run done again")
+    if digest_of(record["description"]) != digest_in(path):
+        raise UserError(f"{path} must be the record of the trial that its name says, but its description is another's")
+    whole = {name: from_json(record[name]) for name in ("values", "tables")}
+    return Outcome(path=path, **whole, **{name: record[name] for name in OUTCOME})
+
+
+def checksum_of(record: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a record, its own checksum left out: a number changed by hand is no evidence."""
+    rest = {name: value for name, value in record.items() if name != "checksum"}
+    text = json.dumps(finite_or_none(rest), sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_of(description: Mapping[str, Any]) -> str:
+    """Return the hash of a trial's description, which names its record."""
+    text = json.dumps(description, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
+
+
+def digest_in(path: Path) -> str:
+    """Return the hash in the name of a record."""
+    return path.stem.rpartition("-")[2]
 
 
 def _rounded(value: Any) -> Any:

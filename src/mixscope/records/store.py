@@ -9,12 +9,10 @@ from typing import Any
 
 from mixscope._errors import UserError
 from mixscope._files import atomic_file
-from mixscope.records.record import SCHEMA
+from mixscope.records.form import Form, check_form, parse_json, read_record, read_text
+from mixscope.records.forms import MEASURED_LINE, PICTURES, RUN, TRAINED_LINE
 
 RECORD_FILE, METRICS_FILE, PICTURES_FILE, REPORT_FILE = "run.json", "metrics.jsonl", "pictures.json", "report.html"
-ENTRIES = ("description", "data", "model", "environment")
-JSON_NAMES = {str: "a string", dict: "an object", list: "a list"}
-PICTURES = {"reliability": dict, "plane": dict, "pairs": dict, "linearity": list}
 CHECKPOINT_FILES = ("last.pt", "weights.safetensors")
 # What says that it is a run comes last, so that one that is half removed is still known as one.
 RUN_FILES = (METRICS_FILE, PICTURES_FILE, REPORT_FILE, *(f"checkpoints/{f}" for f in CHECKPOINT_FILES), RECORD_FILE)
@@ -94,26 +92,25 @@ def write_metrics(folder: Path, lines: Sequence[str]) -> None:
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run folder.
+    """Read a run folder; what each of its files must hold stands in `records.forms`.
 
     Raises:
-        UserError: If the folder is no run, a file is damaged, or its schema is not this version's.
+        UserError: If the folder is no run, a file is damaged or of another form, or a finished run measured nothing.
     """
     path = folder / RECORD_FILE
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{folder} must be a run folder with a {RECORD_FILE}, but there is none")
-    record = _read_object(path)
-    if record.get("schema") != SCHEMA:
-        raise UserError(f"{path} must have schema {SCHEMA}, got {record.get('schema')!r}")
-    for key, kind in (("name", str), ("method", str), ("status", str), *((entry, dict) for entry in ENTRIES)):
-        if not isinstance(record.get(key), kind):
-            raise UserError(f"{path} must hold {key} as {JSON_NAMES[kind]}, got {record.get(key)!r}")
+    record = read_record(path, RUN)
     metrics, pictures = folder / METRICS_FILE, folder / PICTURES_FILE
+    line_form = MEASURED_LINE if record.get("kind") == "measure" else TRAINED_LINE
+    lines = _read_lines(metrics, line_form) if os.path.lexists(metrics) else []
+    if record["status"] == "finished" and not lines:
+        raise UserError(f"{metrics} must hold what the finished run measured, but it holds nothing")
     return Run(
         folder=folder,
         record=record,
-        metrics=_read_lines(metrics) if metrics.exists() else [],
-        pictures=_read_pictures(pictures) if pictures.exists() else {},
+        metrics=lines,
+        pictures=read_record(pictures, PICTURES) if os.path.lexists(pictures) else {},
     )
 
 
@@ -128,39 +125,20 @@ def finite_or_none(value: Any) -> Any:
     return value
 
 
-def _read_pictures(path: Path) -> dict[str, Any]:
-    pictures = _read_object(path)
-    for name, kind in PICTURES.items():
-        if name in pictures and not isinstance(pictures[name], kind):
-            raise UserError(f"{path} must hold {name} as {JSON_NAMES[kind]}, got {pictures[name]!r}")
-    return pictures
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} must be readable JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path} must hold a JSON object, got {type(value).__name__}")
-    return value
-
-
-def _read_lines(path: Path) -> list[dict[str, Any]]:
+def _read_lines(path: Path, form: Form = TRAINED_LINE) -> list[dict[str, Any]]:
     """Read JSON lines; a last line cut short by a crash is dropped, any other damage raises."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} must be text in UTF-8: {error}") from error
+    lines = read_text(path).split("\n")  # not splitlines, which breaks at other signs too
+    *whole, last = lines
     values: list[dict[str, Any]] = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(whole, start=1):
+        source = f"{path} line {number}"
+        values.append(parse_json(line, source=source))
+        check_form(values[-1], form, source=source)
+    if last.strip():
         try:
-            value = json.loads(line)
-        except ValueError as error:
-            if number == len(lines) and not line.endswith("\n"):
-                break
-            raise UserError(f"{path} line {number} must be JSON: {error}") from error
-        if not isinstance(value, dict) or "epoch" not in value:
-            raise UserError(f"{path} line {number} must be a JSON object with an epoch")
+            value = parse_json(last, source=str(path))
+        except UserError:
+            return values
+        check_form(value, form, source=f"{path} line {len(lines)}")
         values.append(value)
     return values

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from mixscope.records.form import LARGEST
 from mixscope.records.store import Run
 from mixscope.report.options import flatten, split_by_options
 
 
 def finite(value: object) -> float | None:
-    """Return the number as a float, or None for anything missing, not a number, NaN or infinite."""
+    """Return the number as a float, or None for anything missing, not a number, NaN, infinite or beyond LARGEST."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if math.isfinite(value) else None
+    return float(value) if abs(value) <= LARGEST else None  # false of NaN too
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from mixscope.papers.chaudhry2022.evidence import NUM_LAYERS, site_key
 from mixscope.papers.figures import above_zero, curves_exhibit, exhibit_name, kept, line_through
 from mixscope.papers.instruments import LINEARITY_ALPHAS
-from mixscope.papers.results import Results, column
+from mixscope.papers.results import Results, column, picture
 from mixscope.report.document import Chapter, Exhibit, Listing, Series
 
 METHODS = {
@@ -138,7 +138,7 @@ def known_layers_chapter(results: Results) -> Chapter:
     for outcome in results.of("theory", "affine-layers").values():
         columns = [column(outcome, "layers", key) for key in ("alpha", "nonlinearity", "floor", "relative_defect")]
         for layer, (alpha, value, floor, defect) in zip(
-            outcome.pictures["layers"], zip(*columns, strict=True), strict=True
+            picture(outcome, "layers"), zip(*columns, strict=True), strict=True
         ):
             rows.append([layer, f"{alpha:g}", f"{value:.3f}", f"{floor:.3f}", f"{defect:.2g}"])
     return Chapter(

@@ -3,7 +3,7 @@
 from mixscope.papers.evidence import RECALLED, difference, excess, quotient, ratio, value
 from mixscope.papers.fisher2024.evidence import ABSTRACT, DERIVED, PAIRS, READ, settings_with
 from mixscope.papers.fisher2024.runs import ERM, FIXED, MIXUP, SQUARED
-from mixscope.papers.results import read_number
+from mixscope.papers.results import picture, read_number
 from mixscope.papers.study import Check
 from mixscope.papers.trial import Outcome
 from mixscope.records.claims import Claim
@@ -14,7 +14,7 @@ COMPARED = settings_with(ERM, MIXUP)
 
 def _bend_gained(outcome: Outcome) -> float:
     """Return the relative defect of the first layer less that of the last one before the classifier."""
-    sites = outcome.pictures["sites"]
+    sites = picture(outcome, "sites")
     first, last = (read_number(outcome, f"linearity/{site}/relative_defect") for site in (sites[0], sites[-2]))
     return first - last
 

@@ -7,7 +7,7 @@ from mixscope.papers.figures import curves_exhibit, exhibit_name, mean_series
 from mixscope.papers.fisher2024.figures import COLOURS, NAMES, clean_settings
 from mixscope.papers.fisher2024.figures_weight import numbers_listing
 from mixscope.papers.fisher2024.runs import ERM, MIXUP, THEORY
-from mixscope.papers.results import Number, Results, read_number
+from mixscope.papers.results import Number, Results, picture, read_number
 from mixscope.papers.trial import Outcome
 from mixscope.report.document import Chapter, Exhibit, Series
 
@@ -99,8 +99,8 @@ def _layers(results: Results, setting: str) -> Exhibit:
     for method in results.methods(setting):
         runs = _finished(results, setting, method)
         if runs:
-            layers = [float(number) for number in range(1, len(runs[0].pictures["sites"]) + 1)]
-            rows = ([read_number(run, _defect(site)) for site in run.pictures["sites"]] for run in runs)
+            layers = [float(number) for number in range(1, len(picture(runs[0], "sites")) + 1)]
+            rows = ([read_number(run, _defect(site)) for site in picture(run, "sites")] for run in runs)
             series.append(mean_series(NAMES[method], layers, zip(*rows, strict=True), colour=COLOURS[method]))
     return Exhibit(
         exhibit_name("layers", setting),
@@ -116,7 +116,7 @@ def _first_and_last(results: Results, setting: str) -> list[Exhibit]:
     runs = _finished(results, setting, MIXUP)
     if not runs:
         return []
-    sites = runs[0].pictures["sites"]
+    sites = picture(runs[0], "sites")
     methods = {method: NAMES[method] for method in results.methods(setting)}
     return [
         curves_exhibit(
@@ -137,17 +137,18 @@ def _reliability(results: Results, setting: str, methods: Sequence[str]) -> Exhi
     for method in methods:
         bins: dict[int, list[float]] = {}
         for run in _finished(results, setting, method):
-            picture = run.pictures["reliability"]
-            for place, count in enumerate(picture["count"]):
-                if count:
+            diagram = picture(run, "reliability")
+            rows = zip(diagram["count"], diagram["confidence"], diagram["accuracy"], strict=True)
+            for place, (count, confidence, accuracy) in enumerate(rows):
+                if count and None not in (confidence, accuracy):
                     held = bins.setdefault(place, [0.0, 0.0, 0.0])
                     held[0] += count
-                    held[1] += count * picture["confidence"][place]
-                    held[2] += count * picture["accuracy"][place]
+                    held[1] += count * confidence
+                    held[2] += count * accuracy
         found = [held for _, held in sorted(bins.items()) if held[0] >= BINS_WITH]
         if found:
-            confidence, accuracy = ([held[part] / held[0] for held in found] for part in (1, 2))
-            series.append(Series(NAMES[method], confidence, accuracy, colour=COLOURS[method]))
+            confidences, accuracies = ([held[part] / held[0] for held in found] for part in (1, 2))
+            series.append(Series(NAMES[method], confidences, accuracies, colour=COLOURS[method]))
     if series:
         series.append(Series("calibrated", [0.0, 1.0], [0.0, 1.0], is_reference=True))
     return Exhibit(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from mixscope.papers.figures import exhibit_name, mean_series, mean_text
 from mixscope.papers.fisher2024.figures import COLOURS, NAMES, clean_settings
 from mixscope.papers.fisher2024.runs import ALL, ERM, FIXED, LABELS, MANIFOLD, MIXUP, SQUARED
-from mixscope.papers.results import Number, Results
+from mixscope.papers.results import Number, Results, picture
 from mixscope.papers.trial import Outcome
 from mixscope.records.numbers import number_text
 from mixscope.report.document import Cell, Chapter, Exhibit, Listing, Series
@@ -140,7 +140,7 @@ def _exhibit(
 
 def _same_class(run: Outcome) -> list[float]:
     """Return same-class blends' mean coordinate in bins of the smaller weight, over that of all of them."""
-    pairs = run.pictures["pairs"]
+    pairs = picture(run, "pairs")
     found = [
         (min(w, 1 - w), x1) for w, x1, same in zip(pairs["weight"], pairs["x1"], pairs["same"], strict=True) if same
     ]
@@ -150,7 +150,7 @@ def _same_class(run: Outcome) -> list[float]:
 
 def _height(run: Outcome) -> list[float]:
     """Return the mean height of blends of two classes in bins of the smaller weight, over that of same-class blends."""
-    pairs = run.pictures["pairs"]
+    pairs = picture(run, "pairs")
     same = [x1 for x1, is_same in zip(pairs["x1"], pairs["same"], strict=True) if is_same]
     middle = statistics.mean(same) if same else math.nan
     found = [(min(w, 1 - w), (x1 + x2) / 2) for w, x1, x2 in _of_two_classes(run)]
@@ -178,7 +178,7 @@ def _logistic_density(place: float) -> float:
 
 
 def _of_two_classes(run: Outcome) -> list[tuple[float, float, float]]:
-    pairs = run.pictures["pairs"]
+    pairs = picture(run, "pairs")
     rows = zip(pairs["weight"], pairs["x1"], pairs["x2"], pairs["same"], strict=True)
     return [(w, x1, x2) for w, x1, x2, same in rows if not same]
 
@@ -191,7 +191,7 @@ def _binned(points: Sequence[tuple[float, float]], middles: Sequence[float]) -> 
 
 
 def _overlay(outcome: Outcome, setting: str, method: str) -> Exhibit:
-    theory, points = outcome.pictures["pairs"]["theory"], _of_two_classes(outcome)
+    theory, points = picture(outcome, "pairs")["theory"], _of_two_classes(outcome)
     weights = [w for w, _, _ in points]
     gain = "" if theory["gain"] is None else f"gain {number_text(theory['gain'])}, "
     series = [

@@ -121,7 +121,10 @@ def size_step(key: str, place: int, *, sign: float) -> Number:
 
     def step(outcome: Outcome) -> float:
         heights = column(outcome, "settings", key)
-        ratio = heights[place + 1] / heights[place]
+        pair = heights[place : place + 2]
+        if len(pair) < 2 or not min(pair) > 0:
+            return math.nan
+        ratio = pair[1] / pair[0]
         return sign * (-math.inf if ratio == 0 else math.log(ratio))  # 0 where the smaller size's is infinite
 
     return step

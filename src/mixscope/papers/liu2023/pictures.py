@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from mixscope.papers.liu2023.names import FEATURES, OUTSIDE
-from mixscope.papers.results import Results, numbers
+from mixscope.papers.results import Columns, Results
 from mixscope.records.numbers import number_text
 from mixscope.report.document import Chapter, Exhibit, Listing, Series
 
@@ -32,12 +32,12 @@ def simulation_chapters(results: Results) -> list[Chapter]:
     return [chapter for chapter in chapters if chapter is not None]
 
 
-def _columns(results: Results, setting: str, method: str, table: str) -> list[dict[str, list[float]]]:
-    found = [outcome.tables.get(table) for outcome in results.of(setting, method).values()]
-    return [{name: numbers(column) for name, column in columns.items()} for columns in found if columns]
+def _columns(results: Results, setting: str, method: str, table: str) -> list[Columns]:
+    outcomes = results.of(setting, method).values()
+    return [Columns(outcome, table) for outcome in outcomes if table in outcome.tables]
 
 
-def _stacked(tables: list[dict[str, list[float]]], key: str) -> Tensor:
+def _stacked(tables: list[Columns], key: str) -> Tensor:
     return torch.tensor([table[key] for table in tables], dtype=torch.float64)
 
 
@@ -45,7 +45,7 @@ def _median(values: Tensor) -> list[float]:
     return [float(x) for x in values.quantile(0.5, dim=0)]
 
 
-def _line(tables: list[dict[str, list[float]]], key: str, name: str, *, colour: int, has_band: bool) -> Series:
+def _line(tables: list[Columns], key: str, name: str, *, colour: int, has_band: bool) -> Series:
     heights = _stacked(tables, key)
     ends = [[float(x) for x in heights.quantile(level, dim=0)] for level in (0.25, 0.75)] if has_band else [[], []]
     return Series(name, tables[0]["time"], _median(heights), low=ends[0], high=ends[1], colour=colour)
