@@ -516,7 +516,7 @@ def damaged(trained, tmp_path):
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("metrics.jsonl", "[1]\n", "metrics.jsonl line 1 must be a JSON object"),
+        ("metrics.jsonl", "[1]\n", "metrics.jsonl line 1 must hold a record as an object"),
         ("run.json", "{", "run.json must be readable JSON"),
         ("checkpoints/last.pt", "junk", "last.pt must be a checkpoint of mixscope; it is damaged"),
         ("checkpoints/last.pt", "", "last.pt must be a checkpoint of mixscope; it is damaged"),
