@@ -14,6 +14,7 @@ from mixscope.records.store import (
     files_of_run,
     finite_or_none,
     forget_run,
+    read_measured_run,
     read_run,
     write_json,
     write_metrics,
@@ -48,7 +49,7 @@ def test_a_run_comes_back_as_it_was_written(tmp_path):
 
 
 def test_a_run_without_metrics_pictures_or_seed_is_a_run(tmp_path):
-    run = read_run(make_run(tmp_path, description={}, status="running"))
+    run = read_run(make_run(tmp_path, description={}))
     assert (run.metrics, run.pictures, run.seed) == ([], {}, None)
 
 
@@ -93,7 +94,6 @@ def test_damage_is_named_with_file_and_line(tmp_path):
         (b'{"epoch": 0}\n{"epoch": null}\n', r"line 2 must hold epoch as an integer of at least 0, got None$"),
         (b'{"epoch": 0, "test/error": NaN}\n', r"line 1 must hold test/error as a finite number, .* or null, got nan$"),
         (b"\xff\xfe", r"metrics\.jsonl must be text in UTF-8"),
-        (b"", r"metrics\.jsonl must hold what the finished run measured, but it holds nothing$"),
     ):
         make_run(tmp_path)
         (tmp_path / "metrics.jsonl").write_bytes(content)
@@ -143,6 +143,17 @@ def test_damage_is_named_with_file_and_line(tmp_path):
         write_json(tmp_path / "pictures.json", pictures)
         with pytest.raises(UserError, match=rf"pictures\.json {message}"):
             read_run(tmp_path)
+
+
+def test_a_finished_run_without_numbers_is_not_reported_on(tmp_path):
+    make_run(tmp_path, status="running")
+    assert read_measured_run(tmp_path).metrics == []
+    make_run(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text("")
+    with pytest.raises(
+        UserError, match=r"metrics\.jsonl must hold what the finished run measured, but it holds nothing$"
+    ):
+        read_measured_run(tmp_path)
 
 
 @pytest.mark.parametrize("make", SPECIAL)

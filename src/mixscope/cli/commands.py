@@ -198,7 +198,7 @@ class Report:
 
     def run(self) -> None:
         """Write the page."""
-        from mixscope.records.store import RECORD_FILE, read_run
+        from mixscope.records.store import RECORD_FILE, read_measured_run
         from mixscope.report.page import write_report
 
         check_writable(self.out.parent)
@@ -210,7 +210,7 @@ class Report:
             folders += inside or [path]
         if not folders:
             raise UserError("runs must name at least one run folder, got none")
-        write_report(self.out, [read_run(folder) for folder in folders], title=self.title)
+        write_report(self.out, [read_measured_run(folder) for folder in folders], title=self.title)
         _say_page(make_console(), self.out)
 
 
@@ -250,9 +250,9 @@ def _say_page(console: Console, page: Path) -> None:
 
 def _print_summary(console: Console, folder: Path) -> None:
     """Print the last measurement of a run, and where its page is."""
-    from mixscope.records.store import REPORT_FILE, read_run
+    from mixscope.records.store import REPORT_FILE, read_measured_run
 
-    run = read_run(folder)
+    run = read_measured_run(folder)
     rows = [[key, format_number(value)] for key, value in run.metrics[-1].items() if not key.startswith("linearity/")]
     print_table(console, f"{run.method} on {run.record['data']['name']}", ["quantity", "value"], rows)
     if "mixing_off_after" in run.record:

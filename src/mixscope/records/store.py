@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,7 @@ def read_run(folder: Path) -> Run:
     """Read a run folder; what each of its files must hold stands in `records.forms`.
 
     Raises:
-        UserError: If the folder is no run, a file is damaged or of another form, or a finished run measured nothing.
+        UserError: If the folder is no run, or a file is damaged or of another form.
     """
     path = folder / RECORD_FILE
     if not path.exists():
@@ -103,15 +104,24 @@ def read_run(folder: Path) -> Run:
     record = read_record(path, RUN)
     metrics, pictures = folder / METRICS_FILE, folder / PICTURES_FILE
     line_form = MEASURED_LINE if record.get("kind") == "measure" else TRAINED_LINE
-    lines = _read_lines(metrics, line_form) if os.path.lexists(metrics) else []
-    if record["status"] == "finished" and not lines:
-        raise UserError(f"{metrics} must hold what the finished run measured, but it holds nothing")
     return Run(
         folder=folder,
         record=record,
-        metrics=lines,
+        metrics=_read_lines(metrics, line_form) if os.path.lexists(metrics) else [],
         pictures=read_record(pictures, PICTURES) if os.path.lexists(pictures) else {},
     )
+
+
+def read_measured_run(folder: Path) -> Run:
+    """Read a run folder whose numbers are wanted.
+
+    Raises:
+        UserError: As `read_run`, or if a finished run holds no numbers: they were deleted.
+    """
+    run = read_run(folder)
+    if run.record["status"] == "finished" and not run.metrics:
+        raise UserError(f"{folder / METRICS_FILE} must hold what the finished run measured, but it holds nothing")
+    return run
 
 
 def finite_or_none(value: Any) -> Any:
