@@ -99,7 +99,7 @@ def test_damage_is_named_with_file_and_line(tmp_path):
         (tmp_path / "metrics.jsonl").write_bytes(content)
         with pytest.raises(UserError, match=message):
             read_run(tmp_path)
-    append_metrics(tmp_path, {"epoch": 0})
+    (tmp_path / "metrics.jsonl").unlink()
     for content, message in (
         (b"{", r"run\.json must be readable JSON"),
         (b"[]", r"run\.json must hold a record as an object, got \[\]$"),
