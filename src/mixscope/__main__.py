@@ -45,10 +45,14 @@ def _leave_group(code: int) -> None:
     fifty runs of two processes), and the launcher then calls the whole run failed. And where one process ends, the
     launcher interrupts the others, whose own last words would be lost in the middle.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if _is_one_of_several():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _is_one_of_several() -> bool:
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
@@ -57,7 +61,8 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 
 def _stop(message: str, code: int) -> NoReturn:
     one_line = " ".join(message.split())
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing is left to be interrupted but this message
+    if _is_one_of_several():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher's, in the middle of this message
     sys.stderr.write(f"mixscope: {one_line}\n")  # at once: several processes may speak
     _leave_group(code)
     raise SystemExit(code)

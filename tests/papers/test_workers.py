@@ -144,3 +144,13 @@ def test_workers_end_with_a_parent_that_is_killed_also_in_the_middle_of_a_long_c
     assert sorted(parent.stdout.readline() for _ in range(2)) == [b"begun\n", b"ended\n"]
     parent.kill()
     parent.communicate(timeout=60)  # the workers hold the pipe: its end comes when the last of them has ended
+
+
+def test_a_worker_can_be_ended_where_its_parent_ignores_the_polite_signal(tmp_path):
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        ending = Trial("line", "ends", 0, Ending(signal=signal.SIGTERM))
+        with pytest.raises(UserError, match="SIGTERM"):
+            run_pending([ending], tmp_path, num_jobs=2, tell=lambda progress: None)
+    finally:
+        signal.signal(signal.SIGTERM, before)

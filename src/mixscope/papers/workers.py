@@ -64,6 +64,7 @@ def begin_worker(places: Places) -> None:
     global _places
     _places = places
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # how a pool ends its workers, also where its parent ignores it
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
