@@ -76,7 +76,7 @@ MIXTURE = Mixture(torch.tensor([[0, 1], [1, 0]]), torch.full((2, 2), 0.5))
         {"device": torch.device("cpu")},
         {"generator": torch.Generator()},
     ],
-    ids=str,
+    ids=", ".join,
 )
 def test_what_is_of_its_kind_is_taken(arguments):
     assert everything(**({"tensor": ONES} | arguments)) == "taken"
@@ -116,7 +116,7 @@ def test_what_is_of_its_kind_is_taken(arguments):
         ({"device": "gpu"}, 'device must be a device such as "cpu" or "cuda:0", got \'gpu\''),
         ({"generator": 0}, "generator must be a torch.Generator on the CPU or None, got 0"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else ", ".join(value),
 )
 def test_what_is_not_is_refused_by_name_on_one_line(arguments, message):
     with pytest.raises(ValueError, match="must be") as raised:
