@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "mixscope"
-BASE = {"_errors", "_files", "_reading", "_folder_lock", "_seal"}  # import only one another, and no torch
+BASE = {"_errors", "_files", "_folder_lock", "_ranges", "_reading", "_seal", "_text"}  # only one another, and no torch
 FLOOR = BASE | {"_checks", "_kinds", "_random", "mixture", "simplex", "sites", "loss_floor"}
 ALLOWED = {
     **dict.fromkeys(FLOOR, FLOOR),
@@ -48,8 +48,8 @@ ALLOWED = {
         "papers",
     },
     "integrations": FLOOR | {"mixing", "metrics", "capturing", "measuring", "integrations"},
-    "cli": {"_errors", "_files", "_folder_lock", "experiment", "data", "records", "report", "papers", "cli"},
-    "__main__": {"_errors", "cli", "experiment"},
+    "cli": BASE | {"experiment", "data", "records", "report", "papers", "cli"},
+    "__main__": {"_errors", "_text", "cli", "experiment"},
     "__init__": FLOOR | {"capturing", "measuring", "metrics", "mixing", "theory"},
 }
 NO_TORCH = BASE | {"records", "report"}

@@ -6,7 +6,8 @@ import signal
 import sys
 from typing import NoReturn
 
-from mixscope._errors import UserError
+from mixscope._errors import UserError, describe_error
+from mixscope._text import printable
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -14,28 +15,47 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 def main() -> None:
     """Run a command; a user's mistake is one line on stderr and exit code 2, never a traceback."""
     from mixscope.cli.parsing import parse
+    from mixscope.cli.speech import Speech
 
     signal.signal(signal.SIGTERM, _interrupt)  # a cluster's polite stop leaves a resumable run, as Ctrl-C does
-    try:
-        parse(sys.argv[1:]).run()
-        _leave_group(0)
-    except UserError as error:
-        _stop(f"error: {error}", EXIT_USAGE)
-    except OSError as error:
-        if error.errno is None:  # no answer of the system's: a mistake of ours
-            raise
-        reasons = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
-        place = f"{error.filename}: " if error.filename else ""
-        _stop(f"error: {place}{reasons.get(error.errno, error.strerror)}", EXIT_USAGE)
-    except KeyboardInterrupt as error:
-        _stop(str(error) or "interrupted", EXIT_INTERRUPTED)
-    except RuntimeError as error:
-        from mixscope.experiment.processes import LostProcessError
-        from mixscope.experiment.run import RunFailedError
+    with Speech() as speech:
+        try:
+            command = parse(sys.argv[1:])
+            if command is not None:
+                command.run()
+            speech.finish()
+            _leave_group(0)
+        except UserError as error:
+            _stop(f"error: {error}", EXIT_USAGE)
+        except OSError as error:
+            if error.errno is None:  # no answer of the system's: a mistake of ours
+                raise
+            reasons = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
+            place = f"{error.filename}: " if error.filename else ""
+            _stop(f"error: {place}{reasons.get(error.errno, error.strerror)}", EXIT_USAGE)
+        except KeyboardInterrupt as error:
+            _stop(str(error) or "interrupted", EXIT_INTERRUPTED)
+        except (MemoryError, RuntimeError) as error:
+            if _is_out_of_memory(error):
+                _stop(
+                    f"failed: memory ran out; smaller batches or sets need less ({describe_error(error)})", EXIT_FAILED
+                )
+            from mixscope.experiment.processes import LostProcessError
+            from mixscope.experiment.run import RunFailedError
 
-        if not isinstance(error, (RunFailedError, LostProcessError)):
-            raise
-        _stop(f"failed: {error}", EXIT_FAILED)
+            if not isinstance(error, (RunFailedError, LostProcessError)):
+                raise
+            _stop(f"failed: {error}", EXIT_FAILED)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Return whether memory ran out: torch says so by an error of its own on a GPU, and in words on the CPU."""
+    words = ("not enough memory", "can't allocate memory")
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or any(part in describe_error(error) for part in words)
+    )
 
 
 def _leave_group(code: int) -> None:
@@ -60,7 +80,7 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 
 
 def _stop(message: str, code: int) -> NoReturn:
-    one_line = " ".join(message.split())
+    one_line = printable(" ".join(message.split()))
     if _is_one_of_several():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher's, in the middle of this message
     sys.stderr.write(f"mixscope: {one_line}\n")  # at once: several processes may speak

@@ -4,7 +4,7 @@ import glob
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -12,6 +12,7 @@ from typing import IO
 from mixscope._errors import UserError
 
 TEMPORARY = re.compile(r"\..+\.\d+\.tmp", flags=re.DOTALL)
+PAGE_SUFFIXES = (".html", ".htm")
 
 
 @contextmanager
@@ -71,12 +72,38 @@ def check_writable(folder: Path) -> None:
         UserError: Naming what stands in the way.
     """
     existing = folder.absolute()
-    while not existing.exists() and existing != existing.parent:
+    while not existing.exists() and not existing.is_symlink() and existing != existing.parent:
         existing = existing.parent
+    if existing.is_symlink() and not existing.exists():
+        raise UserError(f"{folder} must be a folder, but {existing} is a link to nowhere")
     if not existing.is_dir():
         raise UserError(f"{folder} must be a folder, but {existing} is none")
     if not os.access(existing, os.W_OK):
         raise UserError(f"{folder} must be writable, but {existing} is not")
+
+
+def check_out(folder: Path, *, files: Iterable[str] = ()) -> None:
+    """Raise unless `folder` can take what a command writes: nothing but plain files is ever replaced. Makes nothing.
+
+    Args:
+        folder: As given by --out: a folder that can be written to, or a place for one; not a link.
+        files: Paths in it that will be written: plain files, or not there.
+
+    Raises:
+        UserError: Naming what stands in the way.
+    """
+    if folder.suffix.lower() in PAGE_SUFFIXES and not folder.is_dir():
+        raise UserError(f"out must be a folder, which the page is written into, got {folder}; try {folder.parent}")
+    if folder.is_symlink():
+        raise UserError(f"out must be a folder of its own, but {folder} is a link")
+    check_writable(folder)
+    for name in files:
+        path = folder / name
+        if path.parent.exists() and not path.parent.is_dir():
+            raise UserError(f"{path.parent} must be a folder, or not there, but it is a file")
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            what = "a link" if path.is_symlink() else "a folder" if path.is_dir() else "a device"
+            raise UserError(f"{path} must be a plain file, or not there, but it is {what}")
 
 
 def _temporary_file(path: Path) -> IO[bytes]:

@@ -201,11 +201,11 @@ def test_the_demonstration_writes_one_page_over_its_runs_and_can_be_run_again(tm
 
 def test_reports_compare_runs_given_one_by_one_or_by_their_folder(trained):
     folder, _ = trained
-    mixscope("report", "runs/one", "--out", "single.html", "--title", "A <b>title</b>", cwd=folder)
-    page = (folder / "single.html").read_text()
+    mixscope("report", "runs/one", "--out", "single", "--title", "A <b>title</b>", cwd=folder)
+    page = (folder / "single/report.html").read_text()
     assert "A &lt;b&gt;title&lt;/b&gt;" in page
-    mixscope("report", "runs", "--out", "all.html", cwd=folder)
-    assert (folder / "all.html").exists()
+    mixscope("report", "runs", cwd=folder)
+    assert (folder / "report.html").exists()
 
 
 OWN_MODEL = """
@@ -265,7 +265,7 @@ MISTAKES = [
     (["train", "--data", "nowhere/at/all"], "nowhere/at/all"),
     (["train", "--data", "mnits"], "did you mean mnist"),
     (["train", "--model", "convnt"], "did you mean convnet"),
-    (["train", "--epochs", "0"], "epochs must be at least 1, got 0"),
+    (["train", "--epochs", "0"], "epochs must lie between 1 and 1000000, got 0"),
     (["train", "--sites", "layer9"], "site must name a module of the network, got 'layer9'"),
     (["train", "--sites", "input"], "site must name a module of the network, got 'input'"),
     (["train", "--mixing", "manifold-mixup", "--mixing-sites", "layer9"], "site must name a module of the network"),
@@ -279,10 +279,10 @@ MISTAKES = [
     (["measure", "nowhere.py:net", "--weights", "w.pt"], "nowhere.py"),
     (["report", "nowhere"], "nowhere must be a run folder"),
     (["data", "--fetch", "mnits"], "did you mean mnist"),
-    (["demo", "--seeds", "0"], "seeds and epochs must be at least 1"),
+    (["demo", "--seeds", "0"], "seeds must lie between 1 and 1000, got 0"),
     (["train", "--out", "/proc/nowhere/run", "--epochs", "1"], "/proc/nowhere"),
     (["train", "--out", "/dev/null/run"], "/dev/null/run must be a folder, but /dev/null is"),
-    (["report", "nowhere", "--out", "/dev/null/r.html"], "/dev/null must be a folder"),
+    (["report", "nowhere", "--out", "/dev/null"], "/dev/null must be a folder"),
     (["measure", "mlp", "--weights", "w.pt", "--out", "/dev/null/m"], "/dev/null/m must be a folder"),
 ]
 

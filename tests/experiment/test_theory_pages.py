@@ -161,14 +161,14 @@ def run_main(monkeypatch, *words):
 
 def test_the_command_prints_tables_and_writes_the_page(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("COLUMNS", "200")  # narrower, and headings break
-    page = tmp_path / "deep" / "noise.html"
-    run_main(monkeypatch, "label-noise", "--num-pairs", "500", "--radius", "3", "--out", str(page))
+    page = tmp_path / "deep" / "label-noise.html"
+    run_main(monkeypatch, "label-noise", "--num-pairs", "500", "--radius", "3", "--out", str(page.parent))
     said = capsys.readouterr().out
     assert "Floor of the loss, in nats" in said
     assert "total variation" in said
     assert f"page: {page}" in said
     assert "each 3 standard deviations from their middle" in page.read_text()
-    assert [file.name for file in page.parent.iterdir()] == ["noise.html"]
+    assert [file.name for file in page.parent.iterdir()] == ["label-noise.html"]
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_the_command_prints_tables_and_writes_the_page(monkeypatch, capsys, tmp_
     [
         (["mixup-features", "--alpha", "0"], "mixscope: error: alpha must lie between 0.001 and 10000, got 0"),
         (["layer-peeled", "--dim", "2"], "mixscope: error: dim must be at least num-classes = 4, got 2"),
-        (["label-noise", "--out", "."], "mixscope: error: out must be a file, but . is a folder"),
+        (["label-noise", "--out", "x.html"], "mixscope: error: out must be a folder"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(monkeypatch, capsys, tmp_path, words, message):
@@ -193,7 +193,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(monkeypatch, capsys, tmp_path, wo
 def test_the_options_of_the_command_line_reach_the_page():
     command = parse(["theory", "mixup-features", "--feature-penalty", "0.1", "0.2", "--num-classes", "7"])
     assert command.model.options == MixupFeaturesOptions(num_classes=7, feature_penalty=(0.1, 0.2))
-    assert str(parse(["theory", "random-features"]).model.out) == "runs/theory/random-features.html"
+    assert str(parse(["theory", "random-features"]).model.out) == "runs/theory"
 
 
 def test_reading_the_theory_command_loads_no_torch():

@@ -99,8 +99,8 @@ def test_all_studies_at_the_smoke_scale_end_to_end(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--seeds", "0"], "seeds must be at least 1, got 0"),
-        (["--jobs", "0"], "jobs must be at least 1, got 0"),
+        (["--seeds", "0"], "seeds must lie between 1 and 1000, got 0"),
+        (["--jobs", "0"], "jobs must lie between 1 and 1024, got 0"),
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(arguments, message):

@@ -12,11 +12,13 @@ from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from mixscope._errors import UserError
-from mixscope._files import check_writable
-from mixscope.cli.display import ProgressDisplay, format_number, make_console, print_table
+from mixscope._files import check_out
+from mixscope._ranges import EPOCHS, Range, check_ranges
+from mixscope.cli.display import ProgressDisplay, format_number, make_console, print_table, say, say_page
 from mixscope.experiment.options import DataOptions, Device, MeasureOptions, TrainOptions
 
 RUNS = Path("runs")
+NAME_BYTES = 200  # of a folder's name; file systems take 255
 
 
 class Command(Protocol):
@@ -33,23 +35,27 @@ class Demo:
 
     out: Path = RUNS / "demo"
     """Folder of the page and the runs; runs of an earlier demonstration in it are replaced."""
-    seeds: int = 3
+    seeds: Annotated[int, Range(1, 1000)] = 3
     """Seeds of each method."""
-    epochs: int | None = None
+    epochs: Annotated[int | None, EPOCHS] = None
     """Epochs of each run; left out: long enough to over-train."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
     def run(self) -> None:
         """Run the demonstration."""
-        from mixscope.experiment.demo import EPOCHS, demo_runs
+        from mixscope.experiment.demo import NUM_EPOCHS, demo_runs
 
-        if self.seeds < 1 or (self.epochs is not None and self.epochs < 1):
-            raise UserError(f"seeds and epochs must be at least 1, got {self.seeds} and {self.epochs}")
-        runs = demo_runs(num_seeds=self.seeds, epochs=self.epochs or EPOCHS)
+        runs = demo_runs(num_seeds=self.seeds, epochs=self.epochs or NUM_EPOCHS)
         from mixscope._folder_lock import hold_folder
         from mixscope.experiment.run import run_training
-        from mixscope.records.store import REPORT_FILE, read_run
+        from mixscope.records.store import REPORT_FILE, RUN_FILES, read_run
         from mixscope.report.page import write_report
 
+        check_out(self.out, files=[REPORT_FILE])
+        for name in runs:
+            check_out(self.out / name, files=RUN_FILES)
         console, began = make_console(), time.perf_counter()
         page = self.out / REPORT_FILE
         with ProgressDisplay(console, num_runs=len(runs)) as display, hold_folder(self.out, note=display.note):
@@ -63,8 +69,8 @@ class Demo:
             write_report(
                 page, [read_run(self.out / name) for name in runs], title="What mixup does to a network on 200 digits"
             )
-        console.print(f"{len(runs)} runs in {time.perf_counter() - began:.0f} s")
-        _say_page(console, page)
+        say(console, f"{len(runs)} runs in {time.perf_counter() - began:.0f} s")
+        say_page(console, page)
 
     def _make_room(self, folder: Path, options: TrainOptions) -> None:
         """Forget the run of an earlier demonstration, of whatever version; any other run stands in the way."""
@@ -131,8 +137,7 @@ class Train:
         if self.from_ is not None:
             return self.from_.with_name(f"{self.from_.name}-repeat")
         data, model = Path(self.options.data.data).name.split(".")[0], self.options.model.rsplit(":", 1)[-1]
-        words = f"{data}-{model}-{method_label(self.options)}-seed{self.options.seed}"
-        return RUNS / re.sub(r"[^\w.=+-]+", "-", words)
+        return RUNS / f"{_folder_name(f'{data}-{model}-{method_label(self.options)}')}-seed{self.options.seed}"
 
     def _repeats_images(self) -> bool:
         from mixscope.experiment.run import read_options
@@ -153,21 +158,23 @@ class Measure:
     head: str | None = None
     """Module name of the linear classifier; left out: "head"."""
     measuring: OmitArgPrefixes[MeasureOptions] = field(default_factory=MeasureOptions)
-    mean: tuple[float, ...] | None = None
+    mean: Annotated[tuple[float, ...] | None, Range(-1e3, 1e3)] = None
     """Normalisation the network was trained with: mean of each channel, pixels in [0, 1]; left out: the images' own."""
-    std: tuple[float, ...] | None = None
+    std: Annotated[tuple[float, ...] | None, Range(1e-6, 1e6)] = None
     """Normalisation the network was trained with: standard deviation of each channel; left out: the images' own."""
     device: Device = "auto"
     """auto takes a GPU where there is one."""
     out: Path | None = None
     """Folder of the records and the page; left out: runs/measure-MODEL."""
 
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
     def run(self) -> None:
         """Measure."""
         from mixscope.experiment.checkpoint import measure_checkpoint
 
-        name = re.sub(r"[^\w.=+-]+", "-", self.model.rsplit(":", 1)[-1])
-        folder = self.out or RUNS / f"measure-{name}"
+        folder = self.out or RUNS / f"measure-{_folder_name(self.model.rsplit(':', 1)[-1])}"
         console = make_console()
         with ProgressDisplay(console) as display:
             measure_checkpoint(
@@ -185,67 +192,10 @@ class Measure:
         _print_summary(console, folder)
 
 
-@dataclass(frozen=True)
-class Report:
-    """Compare runs on one page."""
-
-    runs: Positional[tuple[Path, ...]]
-    """Run folders, or folders of run folders."""
-    out: Path = Path("report.html")
-    """The page."""
-    title: str = "Runs compared"
-    """Its title."""
-
-    def run(self) -> None:
-        """Write the page."""
-        from mixscope.records.store import RECORD_FILE, read_measured_run
-        from mixscope.report.page import write_report
-
-        check_writable(self.out.parent)
-        folders: list[Path] = []
-        for path in self.runs:
-            inside = (
-                [] if (path / RECORD_FILE).exists() else sorted(file.parent for file in path.glob(f"*/{RECORD_FILE}"))
-            )
-            folders += inside or [path]
-        if not folders:
-            raise UserError("runs must name at least one run folder, got none")
-        write_report(self.out, [read_measured_run(folder) for folder in folders], title=self.title)
-        _say_page(make_console(), self.out)
-
-
-@dataclass(frozen=True)
-class Data:
-    """List the image sets mixscope knows, where they are and what is missing; fetch one."""
-
-    fetch: str | None = None
-    """Download this set into the cache."""
-    data_dir: Path | None = None
-    """Folder with local copies; looked at before MIXSCOPE_DATA and the cache."""
-
-    def run(self) -> None:
-        """List, or fetch."""
-        from mixscope.data.catalogue import data_status, fetch_data
-
-        console = make_console()
-        if self.fetch is not None:
-            with ProgressDisplay(console) as display:
-                fetch_data(self.fetch, data_dir=self.data_dir, progress=display.loading)
-        rows = [
-            [
-                status.name,
-                f"{status.num_train:,} + {status.num_test:,}" if status.num_test else f"{status.num_train:,}",
-                str(status.num_classes),
-                "x".join(map(str, status.image_shape)),
-                str(status.found) if status.found else f"missing: {', '.join(status.missing)}",
-            ]
-            for status in data_status(self.data_dir)
-        ]
-        print_table(console, "Image sets", ["set", "images", "classes", "size", "where"], rows)
-
-
-def _say_page(console: Console, page: Path) -> None:
-    console.print(f"page: {page.resolve()}", soft_wrap=True, highlight=False)
+def _folder_name(words: str) -> str:
+    """Return words as a part of a folder's name: no signs that shells read, and no longer than file systems take."""
+    name = re.sub(r"[^\w.=+-]+", "-", words).encode()[:NAME_BYTES].decode(errors="ignore")
+    return os.fsdecode(name.encode())  # in a locale that is no UTF-8 the name has the same bytes
 
 
 def _print_summary(console: Console, folder: Path) -> None:
@@ -258,10 +208,10 @@ def _print_summary(console: Console, folder: Path) -> None:
     if "mixing_off_after" in run.record:
         epoch = run.record["mixing_off_after"]
         what = "did not end mixing" if epoch is None else f"ended mixing after epoch {epoch}"
-        console.print(f"the over-training monitor {what}", highlight=False)
+        say(console, f"the over-training monitor {what}")
     layers = run.pictures.get("linearity", [])
     if layers:
         columns = ["site", "nonlinearity", "floor", "angle_degrees", "relative_defect"]
         cells = [[format_number(layer[column]) for column in columns] for layer in layers]
         print_table(console, "Linearity of layers", [column.replace("_", " ") for column in columns], cells)
-    _say_page(console, folder / REPORT_FILE)
+    say_page(console, folder / REPORT_FILE)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -17,6 +18,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from mixscope._text import printable
+
 PIPE_WIDTH = 200
 
 
@@ -26,12 +29,12 @@ class ProgressDisplay:
     def __init__(self, console: Console, *, num_runs: int = 1) -> None:
         self.console = console
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[numbers]}"),
+            TextColumn("{task.fields[numbers]}", markup=False),
             console=console,
             disable=not console.is_terminal,
         )
@@ -54,7 +57,7 @@ class ProgressDisplay:
         """Begin the bar of one run."""
         if self._run is not None:
             self._progress.remove_task(self._run)
-        self._run = self._progress.add_task(name, total=num_epochs, numbers="")
+        self._run = self._progress.add_task(printable(name), total=num_epochs, numbers="")
 
     def run_done(self) -> None:
         """Count one run as done."""
@@ -63,6 +66,7 @@ class ProgressDisplay:
 
     def loading(self, task: str, done: int, total: int | None) -> None:
         """Show how far reading or downloading data has come."""
+        task = printable(task)
         if self._loading is None:
             self._loading = self._progress.add_task(task, total=total or None, numbers="")
         self._progress.update(self._loading, description=task, completed=done, total=total or None)
@@ -72,7 +76,7 @@ class ProgressDisplay:
 
     def note(self, message: str) -> None:
         """Print a line that stays."""
-        self.console.print(f"note: {message}", soft_wrap=True, highlight=False)
+        say(self.console, f"note: {message}")
 
     def epoch_done(self, epoch: int, num_epochs: int, values: Mapping[str, Any]) -> None:
         """Show an epoch's numbers."""
@@ -86,18 +90,33 @@ class ProgressDisplay:
 
 
 def make_console(*, quiet: bool = False) -> Console:
-    """Return the console the commands speak through; what goes into a file or a pipe is not cut to 80 columns."""
-    console = Console(quiet=quiet)
-    return console if console.is_terminal or "COLUMNS" in os.environ else Console(quiet=quiet, width=PIPE_WIDTH)
+    """Return the console the commands speak through: it takes every text as it stands.
+
+    Square brackets are no styles and colons no pictures. What goes into a file or a pipe is not cut to 80 columns.
+    """
+    console = Console(quiet=quiet, markup=False, emoji=False, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PIPE_WIDTH
+    return console
+
+
+def say(console: Console, text: str) -> None:
+    """Print a line, however long; what is no printable character is written as an escape."""
+    console.print(printable(text), soft_wrap=True)
+
+
+def say_page(console: Console, page: Path) -> None:
+    """Print where a page is."""
+    say(console, f"page: {page.resolve()}")
 
 
 def print_table(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table; the first column is text, the others are numbers."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=printable(title), title_justify="left")
     for position, column in enumerate(columns):
-        table.add_column(column, justify="left" if position == 0 else "right", overflow="fold")
+        table.add_column(printable(column), justify="left" if position == 0 else "right", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     console.print(table)
 
 

@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 import io
-import sys
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,12 @@ from typing import Any
 import tyro
 
 from mixscope._errors import UserError
-from mixscope.cli.commands import Command, Data, Demo, Measure, Report, Train
+from mixscope.cli.commands import Command, Demo, Measure, Train
+from mixscope.cli.listings import Data, Report
 from mixscope.cli.reproduce import Reproduce
 from mixscope.cli.theory import Theory
+
+BORDERS, RULES, COLOURS = " │|", "─-", re.compile(r"\x1b\[[\d;]*m")  # of the boxes in which tyro says what is wrong
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "demo": Demo,
@@ -26,12 +29,14 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 }
 
 
-def parse(arguments: Sequence[str]) -> Command:
+def parse(arguments: Sequence[str]) -> Command | None:
     """Turn the command line into a command. `train --from` and `--resume` take their defaults from that run.
 
+    Returns:
+        The command; None where help was asked for, and printed.
+
     Raises:
-        UserError: If an option's value makes no sense. Words that are no options at all are explained by tyro, which
-            prints and exits with 2.
+        UserError: If an option is unknown, or a value makes no sense.
     """
     said = io.StringIO()
     try:
@@ -43,16 +48,20 @@ def parse(arguments: Sequence[str]) -> Command:
             if isinstance(cause, UserError):
                 raise UserError(str(cause)) from None
             cause = cause.__cause__ or cause.__context__
-        sys.stderr.write(said.getvalue())
-        raise
+        if not stopped.code:
+            return None
+        raise UserError(_sentence(said.getvalue())) from None
 
 
 def _parse(arguments: Sequence[str]) -> Command:
     if arguments[:1] == ["train"]:
-        known = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        known = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
         known.add_argument("--from", dest="earlier", type=Path)
         known.add_argument("--resume", dest="earlier", type=Path)
-        earlier = known.parse_known_args(arguments[1:])[0].earlier
+        try:
+            earlier = known.parse_known_args(arguments[1:])[0].earlier
+        except argparse.ArgumentError:
+            earlier = None  # tyro says what is wrong
         if earlier is not None:
             from mixscope.experiment.run import read_options
 
@@ -62,3 +71,19 @@ def _parse(arguments: Sequence[str]) -> Command:
         COMMANDS, prog="mixscope", description="See what mixup does to a network.", args=list(arguments)
     )
     return command
+
+
+def _sentence(box: str) -> str:
+    """Return what tyro says in a box as one line, without an option's help text.
+
+    The parts of a box are divided by lines: what is wrong, what could be meant, where to read more.
+    """
+    parts: list[list[str]] = [[]]
+    for row in COLOURS.sub("", box).splitlines()[1:-1]:
+        text = row.strip(BORDERS)
+        if text.strip(RULES):
+            parts[-1].append(text)
+        else:
+            parts.append([])
+    sentences = (" ".join(words).rstrip(".:") for words in parts if words)
+    return "; ".join(sentence for sentence in sentences if not sentence.startswith("Argument helptext"))

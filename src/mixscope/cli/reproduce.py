@@ -5,14 +5,16 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from rich.console import Console
 from tyro.conf import Positional
 
 from mixscope._errors import UserError
+from mixscope._files import check_out
 from mixscope._folder_lock import hold_folder
-from mixscope.cli.display import make_console, print_table
+from mixscope._ranges import Range, check_ranges
+from mixscope.cli.display import make_console, print_table, say, say_page
 from mixscope.papers.names import STUDY_KEYS, Scale, StudyKey
 
 if TYPE_CHECKING:
@@ -35,28 +37,30 @@ class Reproduce:
     scale: Scale = "smoke"
     """smoke: exact claims only, a minute; small: two CPU cores, up to 45 minutes a study; medium: a GPU, up to 30;
     paper: the published setting as far as it is known."""
-    seeds: int | None = None
+    seeds: Annotated[int | None, Range(1, 1000)] = None
     """Seeds of every method; left out: the scale's own."""
     out: Path | None = None
     """Folder of the records and pages; left out: runs/reproduce-SCALE."""
-    jobs: int | None = None
+    jobs: Annotated[int | None, Range(1, 1024)] = None
     """Runs side by side, each with one thread; left out: one for each core it may use, and 1 where there is a GPU."""
     data_dir: Path | None = None
     """Folder with local copies of the image sets; looked at before MIXSCOPE_DATA and the cache."""
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "jobs"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name} must be at least 1, got {value}")
+        check_ranges(self)
 
     def run(self) -> None:
         """Run what is not done yet, judge, write."""
         folder, console = self.out or Path("runs") / f"reproduce-{self.scale}", make_console()
-        from mixscope.papers.publish import RECORDS
+        from mixscope.papers.publish import OVERVIEW_FILE, RECORDS, VERDICTS_FILE
 
-        with hold_folder(folder, inside=[RECORDS], note=partial(console.print, markup=False, highlight=False)):
+        pages = [f"{key}.{suffix}" for key in self._chosen() for suffix in ("html", "md")]
+        check_out(folder, files=[*pages, OVERVIEW_FILE, VERDICTS_FILE])
+        with hold_folder(folder, inside=[RECORDS], note=partial(say, console)):
             self._run_in(folder, console)
+
+    def _chosen(self) -> tuple[StudyKey, ...]:
+        return STUDY_KEYS if self.study == "all" else (self.study,)
 
     def _run_in(self, folder: Path, console: Console) -> None:
         """Run what is not done yet, judge, write, in a folder that is held."""
@@ -78,7 +82,7 @@ class Reproduce:
         if self.data_dir is not None:  # the processes that train inherit it
             os.environ[FIRST_VARIABLE] = str(existing_folder(self.data_dir, name="data-dir").absolute())
         records = folder / RECORDS
-        chosen = STUDY_KEYS if self.study == "all" else (self.study,)
+        chosen = self._chosen()
         has_overview = self.study == "all" or (folder / OVERVIEW_FILE).is_file()
         studies = [load_study(key) for key in (STUDY_KEYS if has_overview else chosen)]
         trials = {study.key: check_study(study, study.trials(self.scale, self.seeds)) for study in studies}
@@ -95,12 +99,12 @@ class Reproduce:
                 continue
             page = write_study(study, results, summaries[-1], folder)
             _print_verdicts(console, study, summaries[-1])
-            console.print(f"page: {page.resolve()}", soft_wrap=True, highlight=False)
+            say_page(console, page)
         if has_overview:
             page = write_overview(summaries, folder, command=command_of("all", self.scale, self.seeds))
-            console.print(f"overview: {page.resolve()}", soft_wrap=True, highlight=False)
+            say(console, f"overview: {page.resolve()}")
         if self.scale == "smoke":
-            console.print("smoke judges exact claims only; --scale small judges all of them", highlight=False)
+            say(console, "smoke judges exact claims only; --scale small judges all of them")
         if errors:
             num = f"{len(errors)} run{'' if len(errors) == 1 else 's'}"
             raise UserError(f"{num} could not be done, so claims are undecided: {'; '.join(dict.fromkeys(errors))}")
@@ -114,7 +118,7 @@ class Reproduce:
         waiting = pending(trials, folder)
         num_all = len({trial.digest for trial in trials})
         jobs = self.jobs or (1 if torch.cuda.is_available() else max(1, min(_num_cores(), len(waiting))))
-        console.print(f"{num_all} runs, {num_all - len(waiting)} of them done; {jobs} at a time", highlight=False)
+        say(console, f"{num_all} runs, {num_all - len(waiting)} of them done; {jobs} at a time")
         errors: list[str] = []
         began, done = time.perf_counter(), 0
 
@@ -128,7 +132,7 @@ class Reproduce:
                 words = f"{progress.wall_seconds:.0f} s"
             place = f"{progress.num_done}/{progress.num_trials}"
             minutes = (time.perf_counter() - began) / 60
-            console.print(f"{place}  {progress.trial.name}  {words}  ({minutes:.1f} min)", highlight=False)
+            say(console, f"{place}  {progress.trial.name}  {words}  ({minutes:.1f} min)")
 
         try:
             run_pending(waiting, folder, num_jobs=jobs, tell=tell)

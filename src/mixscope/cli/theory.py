@@ -3,13 +3,12 @@
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, arg, subcommand
 
-from mixscope._errors import UserError
-from mixscope._files import check_writable
-from mixscope.cli.display import make_console, print_table
+from mixscope._files import check_out
+from mixscope.cli.display import make_console, print_table, say, say_page
 from mixscope.experiment.theory_options import (
     LabelNoiseOptions,
     LayerPeeledOptions,
@@ -30,8 +29,9 @@ class MixupFeatures:
     options: OmitArgPrefixes[Annotated[MixupFeaturesOptions, arg(name="")]] = field(
         default_factory=MixupFeaturesOptions
     )
-    out: Path = PAGES / "mixup-features.html"
-    """The page."""
+    out: Path = PAGES
+    """Folder of the page, mixup-features.html."""
+    name: ClassVar[str] = "mixup-features"
 
     def page(self) -> "TheoryPage":
         """Return the page."""
@@ -45,8 +45,9 @@ class LayerPeeled:
     """How gradient flow collapses a classifier and free features: rates, laws, optimum, saddles, weight decay."""
 
     options: OmitArgPrefixes[Annotated[LayerPeeledOptions, arg(name="")]] = field(default_factory=LayerPeeledOptions)
-    out: Path = PAGES / "layer-peeled.html"
-    """The page."""
+    out: Path = PAGES
+    """Folder of the page, layer-peeled.html."""
+    name: ClassVar[str] = "layer-peeled"
 
     def page(self) -> "TheoryPage":
         """Return the page."""
@@ -62,8 +63,9 @@ class RandomFeatures:
     options: OmitArgPrefixes[Annotated[RandomFeaturesOptions, arg(name="")]] = field(
         default_factory=RandomFeaturesOptions
     )
-    out: Path = PAGES / "random-features.html"
-    """The page."""
+    out: Path = PAGES
+    """Folder of the page, random-features.html."""
+    name: ClassVar[str] = "random-features"
 
     def page(self) -> "TheoryPage":
         """Return the page."""
@@ -77,8 +79,9 @@ class LabelNoise:
     """How wrong the labels of blends are, and how low the loss on blends can go."""
 
     options: OmitArgPrefixes[Annotated[LabelNoiseOptions, arg(name="")]] = field(default_factory=LabelNoiseOptions)
-    out: Path = PAGES / "label-noise.html"
-    """The page."""
+    out: Path = PAGES
+    """Folder of the page, label-noise.html."""
+    name: ClassVar[str] = "label-noise"
 
     def page(self) -> "TheoryPage":
         """Return the page."""
@@ -102,17 +105,16 @@ class Theory:
 
     def run(self) -> None:
         """Compute, print, write."""
-        out = self.model.out
-        check_writable(out.parent)
-        if out.is_dir():
-            raise UserError(f"out must be a file, but {out} is a folder")
+        file = f"{self.model.name}.html"
+        check_out(self.model.out, files=[file])
         began = time.perf_counter()
         page = self.model.page()
         from mixscope.experiment.theory_page import write_theory_page
 
-        write_theory_page(out, page)
+        path = self.model.out / file
+        write_theory_page(path, page)
         console = make_console()
         for title, listing in page.tables:
             print_table(console, title, listing.columns, listing.words)
-        console.print(f"computed in {time.perf_counter() - began:.1f} s", highlight=False)
-        console.print(f"page: {out.resolve()}", soft_wrap=True, highlight=False)
+        say(console, f"computed in {time.perf_counter() - began:.1f} s")
+        say_page(console, path)

@@ -1,25 +1,21 @@
 """Everything one run works with, made from its options; every mistake in them shows here."""
 
-import copy
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from mixscope._checks import nearest
-from mixscope._errors import UserError
+from mixscope._errors import UserError, users_code
 from mixscope._random import derive_seed, named_generator
-from mixscope.capturing import evaluation_mode, record_sites
 from mixscope.data.batches import Augmentation, TrainingBatches
 from mixscope.data.catalogue import is_path
 from mixscope.data.images import ImageData
 from mixscope.experiment.devices import build_accelerator
 from mixscope.experiment.images import choose_labelled, choose_unlabelled, prepare_whole_images
+from mixscope.experiment.network_checks import check_forward, check_sites, check_training, has_batch_norm
 from mixscope.experiment.observer import Observer
 from mixscope.experiment.options import ConsistencyOptions, DataOptions, MixingOptions, TrainOptions
 from mixscope.experiment.probe import Probe, build_probe
@@ -36,7 +32,7 @@ from mixscope.mixing.consistency import Consistency
 from mixscope.mixing.hidden import ManifoldMixup
 from mixscope.mixing.pixel import LabelMixup, Mixup, NoMixing
 from mixscope.mixing.region import CutMix
-from mixscope.mixture import INPUT_SITE, INPUT_SUFFIX
+from mixscope.mixture import INPUT_SITE
 from mixscope.models.catalogue import build_model, find_head, model_sites
 from mixscope.models.fixed_classifier import fix_classifier
 from mixscope.training.consistency_term import ConsistencyTerm
@@ -111,47 +107,6 @@ def build_consistency(options: ConsistencyOptions) -> Consistency:
     )
 
 
-def check_sites(model: nn.Module, sites: Sequence[str]) -> None:
-    """Raise a `UserError` with near names unless every site is "NAME" or "NAME:input" for a module NAME."""
-    modules = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
-    for site in sites:
-        if site.removesuffix(INPUT_SUFFIX) not in modules:
-            raise UserError(f"site must name a module of the network, got {site!r}{nearest(site, modules)}")
-
-
-def check_forward(model: nn.Module, images: ImageData, *, head: str, name: str) -> None:
-    """Raise a `UserError` unless the network turns two of the images into (2, K) logits that its head computes."""
-    inputs = images.test_images[:2].float() / 255
-    site = f"{head}{INPUT_SUFFIX}"
-    try:
-        with evaluation_mode(model), torch.no_grad(), record_sites(model, (site,)) as recorded:
-            outputs: Any = model(inputs)
-    except Exception as error:  # A network of the user's own can raise anything.
-        shape = "x".join(map(str, images.image_shape))
-        reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"{name} must take images of shape {shape}, but it raised {reason}") from error
-    got = tuple(outputs.shape[1:]) if isinstance(outputs, Tensor) else type(outputs).__name__
-    if isinstance(outputs, Tensor) and not outputs.isfinite().all():
-        raise UserError(f"{name} must give finite logits, got NaN or infinite ones for the first test images")
-    if got != (images.num_classes,):
-        raise UserError(f"{name} must give one logit for each of {images.num_classes} classes, got {got}")
-    if site not in recorded or recorded[site].ndim != 2:
-        raise UserError(f"head {head!r} must be the layer that gives the logits from one row of features per image")
-
-
-def has_batch_norm(model: nn.Module) -> bool:
-    """Return whether a module normalises by the statistics of its batch, which takes two values at least."""
-    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
-
-
-def check_training_on_one(model: nn.Module, images: ImageData, *, name: str) -> None:
-    """Raise a `UserError` if the network cannot be trained on a single image (batch norm over a single pixel)."""
-    try:
-        copy.deepcopy(model).train()(images.train_images[:1].float() / 255)
-    except ValueError as error:
-        raise UserError(f"batch-size must be at least 2 for {name}, which has batch norm: {error}") from error
-
-
 def build_bench(options: TrainOptions, *, folder: Path, tracker: str | None, observer: Observer) -> Bench:
     """Make everything a run works with, its accelerator included; see `assemble_bench`."""
     accelerator = build_accelerator(options.device, options.training, tracker=tracker, folder=folder)
@@ -186,10 +141,8 @@ def assemble_bench(options: TrainOptions, accelerator: Accelerator, *, observer:
     check_shareable(model, accelerator, name=options.model)
     if recipe.compile and options.mixing.mixing == "manifold-mixup":
         raise UserError("compile must be off with manifold-mixup: hooks are not seen by a compiled network")
-    check_forward(model, data, head=head, name=options.model)
+    check_forward(model, data, head=head, sites=sites, name=options.model)
     smallest = 2 if has_batch_norm(model) else 1  # over all processes together: the batches are those of one
-    if recipe.batch_size < smallest:
-        check_training_on_one(model, data, name=options.model)
     data = data.to(accelerator.device)
     channels_last = recipe.channels_last and has_convolutions(model)
 
@@ -208,28 +161,36 @@ def assemble_bench(options: TrainOptions, accelerator: Accelerator, *, observer:
         )
 
     batches = make_batches(data.train_images, data.train_labels, batch_size=recipe.batch_size, seed=options.seed)
+    declared = own_sites if hasattr(model, "sites") else ()
+    scheme = build_scheme(options.mixing, declared)
+    with failing_together(accelerator):
+        check_training(
+            model,
+            batches,
+            recipe,
+            num_classes=data.num_classes,
+            sites=scheme.sites if isinstance(scheme, ManifoldMixup) else (),
+            accelerator=accelerator,
+            name=options.model,
+        )
     auxiliary = None
     if unlabelled is not None:
         model.to(accelerator.device)  # before a teacher is copied from it
         if channels_last:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        auxiliary = ConsistencyTerm(
-            model,
-            build_consistency(options.consistency),
-            make_batches(
-                unlabelled,
-                torch.zeros(len(unlabelled), dtype=torch.int64),
-                batch_size=options.consistency.consistency_batch or recipe.batch_size,
-                seed=derive_seed(options.seed, "unlabelled"),
-            ),
-            seed=options.seed,
-            accelerator=accelerator,
+        others = make_batches(
+            unlabelled,
+            torch.zeros(len(unlabelled), dtype=torch.int64),
+            batch_size=options.consistency.consistency_batch or recipe.batch_size,
+            seed=derive_seed(options.seed, "unlabelled"),
         )
-    declared = own_sites if hasattr(model, "sites") else ()
+        consistency = build_consistency(options.consistency)
+        with users_code(f"{options.model} must be a network that can be copied for its teacher, but it raised"):
+            auxiliary = ConsistencyTerm(model, consistency, others, seed=options.seed, accelerator=accelerator)
     training = Training(
         model,
         batches,
-        build_scheme(options.mixing, declared),
+        scheme,
         recipe,
         num_classes=data.num_classes,
         seed=options.seed,

@@ -5,18 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from mixscope._errors import UserError
+from mixscope._files import check_out
 from mixscope._folder_lock import hold_folder
 from mixscope.data.images import ImageData
 from mixscope.experiment.bench import (
     anchored_data,
     anchored_model,
-    check_forward,
-    check_sites,
 )
 from mixscope.experiment.describe import describe_images, describe_machine, describe_model, new_record
 from mixscope.experiment.devices import build_accelerator
+from mixscope.experiment.divergence import divergence_told
 from mixscope.experiment.images import prepare_images
 from mixscope.experiment.measure import Measurement, measure
+from mixscope.experiment.network_checks import check_forward, check_sites
 from mixscope.experiment.observer import Observer
 from mixscope.experiment.options import DataOptions, Device, MeasureOptions, options_to_dict
 from mixscope.experiment.probe import build_probe
@@ -25,6 +26,7 @@ from mixscope.records.store import (
     PICTURES_FILE,
     RECORD_FILE,
     REPORT_FILE,
+    RUN_FILES,
     append_metrics,
     files_of_run,
     forget_run,
@@ -32,6 +34,7 @@ from mixscope.records.store import (
     write_json,
 )
 from mixscope.report.page import write_report
+from mixscope.training.loop import NonFiniteLossError
 from mixscope.training.objective import has_convolutions
 from mixscope.training.recipe import Recipe
 
@@ -66,6 +69,7 @@ def measure_checkpoint(
     Raises:
         UserError: If anything does not fit, or another process writes there, before anything is written.
     """
+    check_out(folder, files=RUN_FILES)
     with hold_folder(folder, note=observer.note):
         found = files_of_run(folder)
         if found and (RECORD_FILE not in found or read_run(folder).record.get("kind") != "measure"):
@@ -111,7 +115,7 @@ def _measure_model(
     head = find_head(model, head)
     sites = measuring.sites or model_sites(model, head)
     check_sites(model, sites)
-    check_forward(model, images, head=head, name=model_name)
+    check_forward(model, images, head=head, sites=sites, name=model_name)
     channels_last = has_convolutions(model)
     model.to(accelerator.device)
     probe = build_probe(
@@ -122,7 +126,11 @@ def _measure_model(
         split_seed=data.split_seed,
         channels_last=channels_last,
     )
-    measurement = measure(model, probe, head=head, sites=sites)
+    try:
+        with divergence_told(model, probe, head=head, sites=sites):
+            measurement = measure(model, probe, head=head, sites=sites)
+    except NonFiniteLossError as error:
+        raise UserError(f"{weights} must be weights that can be measured, but {error}") from error
     description = {
         "model": anchored_model(model_name),
         "weights": str(weights.absolute()),
@@ -157,12 +165,10 @@ def _per_channel(values: tuple[float, ...], images: ImageData, name: str) -> tup
     """Return one value per channel; one value alone serves all channels.
 
     Raises:
-        UserError: If there are neither one nor as many values as channels, or a standard deviation is not positive.
+        UserError: If there are neither one nor as many values as channels.
     """
     channels = images.image_shape[0]
     if len(values) not in (1, channels):
         numbers = "1 value" if channels == 1 else f"1 or {channels} values"
         raise UserError(f"{name} must have {numbers} for {channels} channels, got {len(values)}")
-    if name == "std" and not min(values) > 0:
-        raise UserError(f"std must be positive, got {min(values)}")
     return values * channels if len(values) == 1 else values

@@ -8,7 +8,7 @@ from mixscope.training.recipe import Recipe
 NUM_TRAIN, NUM_DIGITS = 200, 1797
 # With two hidden layers of 256, SGD 0.05, momentum 0.9, batches of 50 and weight decay 1e-4, 200 digits show mixup's
 # over-training within minutes.
-EPOCHS = 1000
+NUM_EPOCHS = 1000
 
 
 def demo_runs(*, num_seeds: int, epochs: int) -> dict[str, TrainOptions]:

@@ -2,7 +2,6 @@
 
 import os
 from datetime import timedelta
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -12,6 +11,7 @@ from accelerate.utils import InitProcessGroupKwargs
 
 from mixscope._errors import UserError
 from mixscope.experiment.options import Device
+from mixscope.experiment.tracking import FOLDER, check_tracker
 from mixscope.training.recipe import Recipe
 
 PATIENCE = timedelta(minutes=30)  # that processes wait for one another: the first one downloads and measures meanwhile
@@ -32,8 +32,8 @@ def build_accelerator(device: Device, recipe: Recipe, *, tracker: str | None, fo
     available = {"auto": True, "cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available[device]:
         raise UserError(f"device {device} must be available, but torch {torch.__version__} finds none on this machine")
-    if tracker is not None and find_spec(tracker) is None:
-        raise UserError(f"tracker {tracker} needs its package: pip install 'mixscope[{tracker}]'")
+    if tracker is not None:
+        check_tracker(tracker)
     # Accelerate keeps one state per process and refuses a second run with another precision or device.
     # Without `cpu`, Accelerate does not join the processes that torchrun starts on a machine without a GPU.
     on_cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
@@ -45,7 +45,7 @@ def build_accelerator(device: Device, recipe: Recipe, *, tracker: str | None, fo
         mixed_precision="no" if recipe.precision == "fp32" else recipe.precision,
         dynamo_backend="inductor" if recipe.compile else "no",
         log_with=tracker,
-        project_dir=folder / "tracker" if tracker is not None else None,
+        project_dir=folder / FOLDER if tracker is not None else None,
     )
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != world:

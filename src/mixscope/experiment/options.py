@@ -4,13 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from mixscope._errors import UserError
+from mixscope._ranges import ALPHAS, COUNTS, EPOCHS, SEEDS, Range, check_ranges
+from mixscope._text import utf8_text
 from mixscope.records.form import shown
 from mixscope.training.recipe import Recipe
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+LOOKS = Range(2, 10**5)  # blends or images that are looked at: all are kept on the device
+POINTS = 100  # images in one blend at most
+LABEL_LENGTH = 100
 
 
 def split_commas(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -26,40 +31,32 @@ class DataOptions:
     """A named set (see `mixscope data`), a folder, archive or .npz of images, or hf:NAME."""
     data_dir: Path | None = None
     """Folder with local copies of the named sets; looked at before MIXSCOPE_DATA and the cache."""
-    test_size: float = 0.2
+    test_size: Annotated[float, Range(0, 1e9, excludes=(0,))] = 0.2
     """For sets without a test part of their own: its share, or its number of images if 1 or more."""
-    split_seed: int = 0
+    split_seed: Annotated[int, SEEDS] = 0
     """Seed of that split, of subsets, of wrong labels, and of the pairs that are measured; not of training."""
-    subset: int | None = None
+    subset: Annotated[int | None, COUNTS] = None
     """Use this many training images, the same number of each class."""
-    test_subset: int | None = None
+    test_subset: Annotated[int | None, COUNTS] = None
     """Measure on this many test images, the same number of each class."""
-    label_noise: float = 0.0
+    label_noise: Annotated[float, Range(0, 1, excludes=(1,))] = 0.0
     """Share of the labels, of training and test images alike, that are replaced by another class."""
 
     def __post_init__(self) -> None:
-        if not self.test_size > 0:
-            raise UserError(f"test-size must be positive, got {self.test_size}")
-        for name in ("subset", "test_subset"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name.replace('_', '-')} must be at least 1, got {value}")
-        if not 0 <= self.label_noise < 1:
-            raise UserError(f"label-noise must be in [0, 1), got {self.label_noise}")
+        check_ranges(self)
 
 
 @dataclass(frozen=True)
 class AugmentationOptions:
     """What is changed at random in training images."""
 
-    crop_padding: int = 0
+    crop_padding: Annotated[int, Range(0, 256)] = 0
     """Pad by this many pixels and crop at random (4 is usual for CIFAR)."""
     flip: bool = False
     """Mirror left and right at random."""
 
     def __post_init__(self) -> None:
-        if self.crop_padding < 0:
-            raise UserError(f"crop-padding must be at least 0, got {self.crop_padding}")
+        check_ranges(self)
 
 
 @dataclass(frozen=True)
@@ -68,9 +65,9 @@ class MixingOptions:
 
     mixing: Literal["none", "mixup", "label-mixup", "cutmix", "manifold-mixup"] = "mixup"
     """none is plain training (ERM); label-mixup blends labels alone."""
-    alpha: float | None = None
+    alpha: Annotated[float | None, ALPHAS] = None
     """Concentration of the weights' law; left out: 1, and 2 for manifold-mixup."""
-    num_points: int = 2
+    num_points: Annotated[int, Range(2, POINTS)] = 2
     """mixup: how many images make one blend."""
     per_example: bool = False
     """mixup: one weight per image instead of one per batch."""
@@ -79,10 +76,7 @@ class MixingOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mixing_sites", split_commas(self.mixing_sites))
-        if self.alpha is not None and not 0 < self.alpha < float("inf"):
-            raise UserError(f"alpha must be positive, got {self.alpha}")
-        if self.num_points < 2:
-            raise UserError(f"num-points must be at least 2, got {self.num_points}")
+        check_ranges(self)
         for option, given, scheme in (
             ("num-points", self.num_points != 2, "mixup"),
             ("per-example", self.per_example, "mixup"),
@@ -97,40 +91,29 @@ class MixingOptions:
 class ConsistencyOptions:
     """Unsupervised mixing (ICT): what is asked of training images without their labels."""
 
-    consistency_points: int = 0
+    consistency_points: Annotated[int, Range(0, POINTS, excludes=(1,))] = 0
     """How many unlabelled images make one blend whose output is compared; 0: none. The papers add it to mixing none."""
-    consistency_alpha: float = 0.5
+    consistency_alpha: Annotated[float, ALPHAS] = 0.5
     """Concentration of its weights' law; Chaudhry et al. 2022: 0.5 on CIFAR, 0.1 on SVHN."""
     consistency_teacher: Literal["same", "same-detached", "ema"] = "same"
     """Whose outputs blends are compared with: the network itself, itself without gradient, or its moving average."""
     consistency_space: Literal["logits", "softmax", "late-softmax"] = "logits"
     """What is compared: logits, probabilities, or the softmax of blended logits (the code of Verma et al. 2019b)."""
-    consistency_weight: float = 100.0
+    consistency_weight: Annotated[float, Range(0, 1e9)] = 100.0
     """Weight of this loss after the ramp."""
-    consistency_ramp: float = 0.4
+    consistency_ramp: Annotated[float, Range(0, 1)] = 0.4
     """Share of training over which the weight rises from 0."""
-    consistency_decay: float = 0.999
+    consistency_decay: Annotated[float, Range(0, 1, excludes=(1,))] = 0.999
     """ema: decay of the moving average."""
-    consistency_batch: int | None = None
+    consistency_batch: Annotated[int | None, COUNTS] = None
     """Unlabelled images a step; left out: batch-size."""
-    unlabelled: int | None = None
+    unlabelled: Annotated[int | None, COUNTS] = None
     """Use this many unlabelled images, the same number of each class; left out: all training images."""
     unlabelled_disjoint: bool = False
     """Leave the labelled images (subset) out of the unlabelled ones."""
 
     def __post_init__(self) -> None:
-        rules: list[tuple[str, bool, str]] = [
-            ("consistency_points", self.consistency_points == 0 or self.consistency_points >= 2, "0 or at least 2"),
-            ("consistency_alpha", 0 < self.consistency_alpha < float("inf"), "positive"),
-            ("consistency_weight", 0 <= self.consistency_weight < float("inf"), "at least 0"),
-            ("consistency_ramp", 0 <= self.consistency_ramp <= 1, "in [0, 1]"),
-            ("consistency_decay", 0 <= self.consistency_decay < 1, "in [0, 1)"),
-            ("consistency_batch", self.consistency_batch is None or self.consistency_batch >= 1, "at least 1"),
-            ("unlabelled", self.unlabelled is None or self.unlabelled >= 1, "at least 1"),
-        ]
-        for name, holds, rule in rules:
-            if not holds:
-                raise UserError(f"{name.replace('_', '-')} must be {rule}, got {getattr(self, name)}")
+        check_ranges(self)
         if self.consistency_points == 0:
             for item in fields(self):
                 if getattr(self, item.name) != item.default:
@@ -147,22 +130,18 @@ class MeasureOptions:
 
     sites: tuple[str, ...] = ()
     """Modules whose linearity is measured, as a,b,c; left out: the network's own sites."""
-    num_pairs: int = 1000
+    num_pairs: Annotated[int, LOOKS] = 1000
     """Blended pairs of training images behind the channel numbers."""
-    linearity_pairs: int = 256
+    linearity_pairs: Annotated[int, LOOKS] = 256
     """Blended pairs of test images behind the linearity numbers."""
-    linearity_alpha: float = 0.5
+    linearity_alpha: Annotated[float, ALPHAS] = 0.5
     """Weights of those pairs: Beta(a, a); 0.5 as Chaudhry et al. 2022 train on CIFAR."""
-    plane_images: int = 300
+    plane_images: Annotated[int, LOOKS] = 300
     """Training images of the three classes in the picture of the classifier's plane."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sites", split_commas(self.sites))
-        for name, minimum in (("num_pairs", 2), ("linearity_pairs", 2), ("plane_images", 2)):
-            if getattr(self, name) < minimum:
-                raise UserError(f"{name.replace('_', '-')} must be at least {minimum}, got {getattr(self, name)}")
-        if not 0 < self.linearity_alpha < float("inf"):
-            raise UserError(f"linearity-alpha must be positive, got {self.linearity_alpha}")
+        check_ranges(self)
 
 
 @dataclass(frozen=True)
@@ -181,22 +160,25 @@ class TrainOptions:
     consistency: ConsistencyOptions = field(default_factory=ConsistencyOptions)
     training: Recipe = field(default_factory=Recipe)
     measuring: MeasureOptions = field(default_factory=MeasureOptions)
-    measure_every: int | None = None
+    measure_every: Annotated[int | None, EPOCHS] = None
     """Measure after every so many epochs, besides before the first and after the last; left out: 20 times a run."""
-    seed: int = 0
+    seed: Annotated[int, SEEDS] = 0
     """Seed of the weights at the start, the order of the images, augmentation and mixing."""
     device: Device = "auto"
     """auto takes a GPU where there is one."""
-    threads: int | None = None
+    threads: Annotated[int | None, Range(1, 1024)] = None
     """CPU threads; left out: torch's choice. Another number may change the last digits."""
     label: str | None = None
     """Name of the method on reports; left out: made from the options. Runs that share it differ in their seed."""
 
     def __post_init__(self) -> None:
-        for name in ("threads", "measure_every"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{name.replace('_', '-')} must be at least 1, got {value}")
+        check_ranges(self)
+        if self.label is not None:
+            object.__setattr__(self, "label", utf8_text(self.label))
+            if not self.label.strip() or len(self.label) > LABEL_LENGTH:
+                raise UserError(f"label must be 1 to {LABEL_LENGTH} characters, got {len(self.label.strip())}")
+            if not self.label.isprintable():
+                raise UserError(f"label must be one line of characters that can be shown, got {self.label!r}")
         if self.consistency.unlabelled_disjoint and self.data.subset is None:
             raise UserError("unlabelled-disjoint must go with subset: without it every training image is labelled")
         if self.training.mixing_off == "auto":

@@ -9,9 +9,11 @@ from typing import Any
 from mixscope._errors import UserError
 from mixscope._folder_lock import FolderLock
 from mixscope.experiment.bench import Bench
+from mixscope.experiment.divergence import divergence_told
 from mixscope.experiment.measure import Measurement, measure
 from mixscope.experiment.observer import Observer
 from mixscope.experiment.overlay import expectation_of
+from mixscope.experiment.tracking import Tracking
 from mixscope.metrics.monitor import BLEND_ENTROPY, FLOOR_GAP
 from mixscope.records.store import (
     METRICS_FILE,
@@ -46,6 +48,7 @@ class Recorder:
         lock: Of the run's folder.
         record: run.json as it is to stand there, but for the status.
         observer: Is told of epochs, and of what somebody deleted.
+        tracking: Gets the measured numbers too.
         lines: Of metrics.jsonl, up to the checkpoint the run goes on from.
         earlier_seconds: That went into that checkpoint.
     """
@@ -56,10 +59,12 @@ class Recorder:
         lock: FolderLock,
         record: dict[str, Any],
         observer: Observer,
+        tracking: Tracking,
         lines: list[str],
         earlier_seconds: float,
     ) -> None:
         self.bench, self.lock, self.folder, self.observer, self.lines = bench, lock, lock.folder, observer, lines
+        self.tracking = tracking
         self.record = record | {"status": "running"}
         num_epochs = bench.options.training.epochs
         self.every = bench.options.measure_every or max(1, num_epochs // NUM_MEASUREMENTS)
@@ -187,20 +192,21 @@ class Recorder:
         values |= {"wall_seconds": round(self._seconds(), 3), **measurement.values}
         self.restore()
         self.lines.append(append_metrics(self.folder, values))
-        numbers = {key: value for key, value in values.items() if isinstance(value, (int, float))}
-        self.bench.accelerator.log(numbers, step=values["epoch"])
+        self.tracking.log(values, epoch=values["epoch"])
         return measurement
 
     def _look(self, *, draw_pictures: bool) -> Measurement:
         bench = self.bench
-        return measure(
-            bench.model,
-            bench.probe,
-            head=bench.head,
-            sites=bench.sites,
-            expectation=expectation_of(bench.options),
-            draw_pictures=draw_pictures,
-        )
+        epoch = bench.training.epoch
+        with divergence_told(bench.model, bench.probe, head=bench.head, sites=bench.sites, epoch=epoch):
+            return measure(
+                bench.model,
+                bench.probe,
+                head=bench.head,
+                sites=bench.sites,
+                expectation=expectation_of(bench.options),
+                draw_pictures=draw_pictures,
+            )
 
     def _seconds(self) -> float:
         return self.earlier_seconds + time.perf_counter() - self.began

@@ -1,5 +1,6 @@
 """One described run: train a network as the options say, measure it along the way, and keep the records."""
 
+import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -7,7 +8,8 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from mixscope._errors import UserError
+from mixscope._errors import UserError, describe_error
+from mixscope._files import check_out
 from mixscope._folder_lock import FolderLock, hold_folder
 from mixscope._reading import kind_and_reason
 from mixscope.experiment.bench import Bench, anchored, assemble_bench
@@ -18,7 +20,8 @@ from mixscope.experiment.observer import Observer
 from mixscope.experiment.options import TrainOptions, options_from_dict, options_to_dict
 from mixscope.experiment.processes import check_alike, failing_together, fingerprint_of, losses_told, weights_of
 from mixscope.experiment.recorder import CHECKPOINTS, Recorder, fingerprint_of_run
-from mixscope.records.store import RECORD_FILE, REPORT_FILE, files_of_run, read_run
+from mixscope.experiment.tracking import Tracking
+from mixscope.records.store import RECORD_FILE, REPORT_FILE, RUN_FILES, files_of_run, read_run
 from mixscope.report.page import write_report
 from mixscope.training.checkpoint import STATE_FILE, load_state
 from mixscope.training.loop import NonFiniteLossError
@@ -87,6 +90,8 @@ def _only_run(
         lock = None
         with failing_together(accelerator):
             if accelerator.is_main_process:
+                if not resume:  # a run that goes on may lie behind a link
+                    check_out(folder, files=RUN_FILES)
                 lock = stack.enter_context(hold_folder(folder, inside=[CHECKPOINTS], note=observer.note))
                 if not resume and (found := files_of_run(folder)):
                     how = f", or continue it with --resume {folder}" if RECORD_FILE in found else ""
@@ -111,9 +116,11 @@ def _run(
     with failing_together(bench.accelerator):
         record, lines, earlier_seconds = _take_up(bench, folder, observer=observer, resume=resume, repeats=repeats)
     check_alike(bench.accelerator, lambda: _beginning(bench))
-    recorder = None if lock is None else Recorder(bench, lock, record, observer, lines, earlier_seconds)
-    if tracker is not None:
-        bench.accelerator.init_trackers("mixscope", config=_flat(options_to_dict(bench.options)))
+    tracking = Tracking(bench.accelerator, tracker, observer)
+    with failing_together(bench.accelerator):
+        if lock is not None:
+            tracking.start(folder, options_to_dict(bench.options))
+    recorder = None if lock is None else Recorder(bench, lock, record, observer, tracking, lines, earlier_seconds)
     try:
         _train(bench, recorder)
     except NonFiniteLossError as error:
@@ -123,8 +130,12 @@ def _run(
         _finish(recorder, "interrupted", "interrupted by the user")
         raise
     except BaseException as error:
-        _finish(recorder, "failed", f"{type(error).__name__}: {error}")
-        raise
+        reason = describe_error(error)
+        _finish(recorder, "failed", reason)
+        if not _is_of_the_network(error, bench.options.model):
+            raise
+        kept = folder / CHECKPOINTS / STATE_FILE
+        raise RunFailedError(f"{bench.options.model} raised {reason}; the last checkpoint is {kept}") from error
     _finish(recorder, "finished", "")
     if recorder is not None and report:
         title = f"{record['method']} on {record['data']['name']}"
@@ -135,8 +146,7 @@ def _run(
             raise
         recorder.restore()
     bench.accelerator.wait_for_everyone()
-    for open_tracker in bench.accelerator.trackers:  # `end_training` would also end the group of processes
-        open_tracker.finish()
+    tracking.finish()
 
 
 def _take_up(
@@ -241,12 +251,14 @@ def _differences(record: dict[str, Any], earlier: dict[str, Any]) -> str:
     )
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested options to what trackers take: numbers, strings and booleans under dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value if isinstance(value, (int, float, bool)) else str(value)
-    return flat
+def _is_of_the_network(error: BaseException, model: str) -> bool:
+    """Return whether the user's own network raised an error: its code lies in the folder of FILE.py.
+
+    What is no ordinary error, as `sys.exit` raises, is nothing that mixscope or torch raise either.
+    """
+    file, _, _ = model.rpartition(":")
+    if not isinstance(error, Exception) or not file.endswith(".py"):
+        return not isinstance(error, Exception)
+    folder = Path(file).resolve().parent
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(Path(frame.f_code.co_filename).resolve().parent == folder for frame in frames)

@@ -1,12 +1,13 @@
 """Models by name, and what the rest needs to know of any model: its linear head and the places to look into it."""
 
+import math
 import re
 from collections.abc import Callable
 
 from torch import nn
 
 from mixscope._checks import check_at_least, nearest
-from mixscope._errors import UserError
+from mixscope._errors import UserError, users_code
 from mixscope._random import seeded_globals
 from mixscope.mixture import INPUT_SUFFIX
 from mixscope.models.convnet import ConvNet
@@ -16,7 +17,7 @@ from mixscope.models.residual_mlp import ResidualMLP
 from mixscope.models.resnet import RESNET18_BLOCKS, RESNET34_BLOCKS, ResNet
 from mixscope.models.vit import VIT_B4, VIT_SMALL, VisionTransformer
 from mixscope.models.weights import load_weights
-from mixscope.models.wide_resnet import WideResNet
+from mixscope.models.wide_resnet import BASE_CHANNELS, WideResNet
 
 __all__ = ["MODEL_FORMS", "MODEL_NAMES", "build_model", "find_head", "load_weights", "model_sites"]
 
@@ -35,8 +36,9 @@ _MODELS: dict[str, Callable[[int, ImageShape], nn.Module]] = {
 }
 MODEL_NAMES = tuple(_MODELS)
 MODEL_FORMS = ("mlp-WIDTHxDEPTH", "wide-resnet-D-K", "FILE.py:FACTORY", "timm:NAME")
-_MLP_FORM = re.compile(r"mlp-(\d+)x(\d+)")
-_WIDE_RESNET_FORM = re.compile(r"wide-resnet-(\d+)-(\d+)")
+_MLP_FORM = re.compile(r"mlp-(\d{1,9})x(\d{1,9})")
+_WIDE_RESNET_FORM = re.compile(r"wide-resnet-(\d{1,9})-(\d{1,9})")
+MAX_WEIGHTS, MAX_DEPTH = 10**9, 1000  # of a network made by such a name: 4 GB, and as much again for its training
 
 
 def build_model(name: str, *, num_classes: int, image_shape: ImageShape, seed: int) -> nn.Module:
@@ -77,9 +79,14 @@ def _build(name: str, *, num_classes: int, image_shape: ImageShape) -> nn.Module
         width, depth = int(match[1]), int(match[2])
         if min(width, depth) < 1:
             raise UserError(f"width and depth in mlp-WIDTHxDEPTH must be at least 1, got {name}")
+        _check_size(name, depth=depth, weights=width * (math.prod(image_shape) + width * (depth - 1)))
         return MLP(num_classes=num_classes, image_shape=image_shape, hidden=[width] * depth)
     if match := _WIDE_RESNET_FORM.fullmatch(name):
-        return WideResNet(num_classes=num_classes, image_shape=image_shape, depth=int(match[1]), widen=int(match[2]))
+        depth, widen = int(match[1]), int(match[2])
+        # Two 3 x 3 convolutions a block; the groups have 1, 2 and 4 times the channels.
+        weights = 2 * 9 * (1 + 4 + 16) * (BASE_CHANNELS * widen) ** 2 * depth // 6
+        _check_size(name, depth=depth, weights=weights)
+        return WideResNet(num_classes=num_classes, image_shape=image_shape, depth=depth, widen=widen)
     if name.startswith("timm:"):
         return build_from_timm(name.removeprefix("timm:"), num_classes=num_classes, image_shape=image_shape)
     if name.endswith(".py") or name.rpartition(":")[0].endswith(".py"):
@@ -87,6 +94,15 @@ def _build(name: str, *, num_classes: int, image_shape: ImageShape) -> nn.Module
     raise UserError(
         f"model must be one of {', '.join((*MODEL_NAMES, *MODEL_FORMS))}, got {name!r}{nearest(name, MODEL_NAMES)}"
     )
+
+
+def _check_size(name: str, *, depth: int, weights: int) -> None:
+    """Raise a `UserError` for a network that no machine holds."""
+    if depth > MAX_DEPTH or weights > MAX_WEIGHTS:
+        raise UserError(
+            f"model must have at most {MAX_DEPTH:,} layers and {MAX_WEIGHTS:,} weights, got {name} with {depth:,} "
+            f"and about {weights:.2g}"
+        )
 
 
 def find_head(model: nn.Module, name: str | None = None) -> str:
@@ -114,8 +130,9 @@ def find_head(model: nn.Module, name: str | None = None) -> str:
     if isinstance(modules.get("head"), nn.Linear):
         return "head"
     # timm's convention; a model of another origin may have it too.
-    get_classifier = getattr(model, "get_classifier", None)
-    classifier = get_classifier() if callable(get_classifier) else None
+    with users_code("get_classifier() of the model raised"):
+        get_classifier = getattr(model, "get_classifier", None)
+        classifier = get_classifier() if callable(get_classifier) else None
     if isinstance(classifier, nn.Linear):
         for module_name, module in modules.items():
             if module is classifier:
@@ -138,7 +155,8 @@ def model_sites(model: nn.Module, head: str) -> tuple[str, ...]:
         UserError: If `sites` is not a tuple or list of names of the model's modules.
     """
     # nn.Module has no such attribute; ours and, if they like, the user's models declare it.
-    sites = getattr(model, "sites", None)
+    with users_code("sites of the model raised"):
+        sites = getattr(model, "sites", None)
     if sites is None:
         return (f"{head}{INPUT_SUFFIX}", head)
     if not isinstance(sites, tuple | list) or not all(isinstance(site, str) for site in sites) or not sites:

@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from mixscope._checks import nearest
-from mixscope._errors import UserError
+from mixscope._errors import UserError, describe_error, users_code
 from mixscope._reading import open_regular
 
 FACTORY_ARGUMENTS = ("num_classes", "image_shape", "in_chans")
@@ -52,12 +52,12 @@ def build_from_file(name: str, *, num_classes: int, image_shape: tuple[int, int,
         factory = _find_factory(module, factory_name, path=path)
         available = {"num_classes": num_classes, "image_shape": image_shape, "in_chans": image_shape[0]}
         accepted = _accepted_arguments(factory, label=f"{path}: {factory_name}")
-        try:
+        with users_code(f"{path}: {factory_name} raised"):
             model = factory(**{argument: available[argument] for argument in accepted})
-        except Exception as error:  # The user's code may raise anything.
-            raise UserError(f"{path}: {factory_name} raised {_describe(error)}") from error
     if not isinstance(model, nn.Module):
         raise UserError(f"{path}: {factory_name} must return a torch.nn.Module, got {_kind(model)}")
+    with users_code(f"{path}: {factory_name} must return a torch.nn.Module that called super().__init__(), got"):
+        list(model.named_modules())
     return model
 
 
@@ -78,15 +78,14 @@ def build_from_timm(name: str, *, num_classes: int, image_shape: tuple[int, int,
         raise UserError(f"timm:{name} needs the timm library ({error}): {TIMM_INSTALL}") from error
     except Exception as error:  # A torchvision built for another torch fails with RuntimeError or OSError.
         raise UserError(
-            f"timm:{name}: timm is installed but cannot be imported ({_describe(error)});"
+            f"timm:{name}: timm is installed but cannot be imported ({describe_error(error)});"
             f" timm and torchvision must fit this torch: {TIMM_INSTALL} --upgrade"
         ) from error
     if not timm.is_model(name):
         raise UserError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
-    try:
-        return timm.create_model(name, num_classes=num_classes, in_chans=image_shape[0])
-    except Exception as error:  # Each of timm's thousand models has its own conditions.
-        raise UserError(f"timm:{name} could not be made: {_describe(error)}") from error
+    with users_code(f"timm:{name} could not be made:"):  # each of timm's thousand models has its own conditions
+        model: nn.Module = timm.create_model(name, num_classes=num_classes, in_chans=image_shape[0])
+    return model
 
 
 @contextmanager
@@ -110,10 +109,11 @@ def _execute(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # The user's code may raise anything.
-        del sys.modules[module_name]
-        raise UserError(f"{path}: could not be loaded: {_describe(error)}") from error
+        with users_code(f"{path}: could not be loaded:"):
+            spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(module_name, None)
+        raise
     return module
 
 
@@ -135,7 +135,8 @@ def _find_factory(module: ModuleType, name: str, *, path: Path) -> Callable[...,
 
 
 def _accepted_arguments(factory: Callable[..., Any], *, label: str) -> list[str]:
-    parameters = inspect.signature(factory).parameters.values()
+    with users_code(f"{label} must have a signature:"):
+        parameters = inspect.signature(factory).parameters.values()
     by_keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     accepted = [each.name for each in parameters if each.kind in by_keyword and each.name in FACTORY_ARGUMENTS]
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -147,11 +148,6 @@ def _accepted_arguments(factory: Callable[..., Any], *, label: str) -> list[str]
     if required:
         raise UserError(f"{label} may require only {', '.join(FACTORY_ARGUMENTS)}, got {', '.join(required)}")
     return accepted
-
-
-def _describe(error: Exception) -> str:
-    message = " ".join(str(error).split())
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 def _kind(value: Any) -> str:

@@ -10,6 +10,7 @@ import torch
 from mixscope.capturing import capture_batches
 from mixscope.experiment.bench import Bench, build_bench
 from mixscope.experiment.describe import describe_images
+from mixscope.experiment.divergence import divergence_told
 from mixscope.experiment.measure import measure
 from mixscope.experiment.observer import SILENT
 from mixscope.experiment.options import TrainOptions, options_to_dict
@@ -116,7 +117,16 @@ class _Follower:
         self.pictures: dict[str, Any] = {}
 
     def look(self, epoch: int, seen: Mapping[str, float]) -> None:
-        """Measure what is due after an epoch."""
+        """Measure what is due after an epoch.
+
+        Raises:
+            NonFiniteLossError: If the network has diverged.
+        """
+        bench = self.bench
+        with divergence_told(bench.model, bench.probe, head=bench.head, sites=bench.sites, epoch=epoch):
+            self._look(epoch, seen)
+
+    def _look(self, epoch: int, seen: Mapping[str, float]) -> None:
         is_last = epoch == self.num_epochs
         if is_last or epoch % self.work.curve_every == 0:
             report = measure_calibration(self.bench.model, self.bench.probe.test)

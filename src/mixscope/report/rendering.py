@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mixscope._files import atomic_file
+from mixscope._text import utf8_text
 from mixscope.records.store import finite_or_none
 from mixscope.report.style import DARK
 
@@ -44,7 +45,7 @@ def write_page(path: Path, page: str) -> None:
     """Write a page, which appears whole or not at all; missing folders are made."""
     with atomic_file(path) as file:
         # Paths may hold bytes that are no text; they must not keep the page from being written.
-        file.write(page.encode("utf-8", errors="replace"))
+        file.write(utf8_text(page).encode("utf-8", errors="replace"))
 
 
 def embed_json(value: Mapping[str, Any]) -> str:

@@ -1,9 +1,9 @@
 """How a network is trained: one frozen description, checked when it is made. Imports no torch."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from mixscope._errors import UserError
+from mixscope._ranges import COUNTS, EPOCHS, Range, check_ranges
 
 Optimizer = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["constant", "cosine", "multi-step", "one-cycle"]
@@ -17,31 +17,31 @@ LEARNING_RATES = {"sgd": 0.1, "adam": 1e-3, "adamw": 1e-3}  # SGD: Zhang et al. 
 class Recipe:
     """The options of training."""
 
-    epochs: int = 30
+    epochs: Annotated[int, EPOCHS] = 30
     """Passes over the training images."""
-    batch_size: int = 128
+    batch_size: Annotated[int, COUNTS] = 128
     """Images a step, over all processes together."""
     optimizer: Optimizer = "sgd"
     """Update rule."""
-    learning_rate: float | None = None
+    learning_rate: Annotated[float | None, Range(1e-12, 1e9)] = None
     """Peak learning rate; left out: 0.1 for sgd, 0.001 for adam and adamw."""
-    momentum: float = 0.9
+    momentum: Annotated[float, Range(0, 1, excludes=(1,))] = 0.9
     """Momentum of sgd."""
-    weight_decay: float = 5e-4
+    weight_decay: Annotated[float, Range(0, 1e9)] = 5e-4
     """L2 penalty (decoupled from the step size in adamw), on every parameter."""
     schedule: Schedule = "cosine"
     """How the learning rate runs: constant, cosine to 0, divided at milestones, or one cycle."""
-    milestones: tuple[float, ...] = (0.3, 0.6, 0.8)
+    milestones: Annotated[tuple[float, ...], Range(0, 1, excludes=(0, 1))] = (0.3, 0.6, 0.8)
     """multi-step: where the rate drops, as shares of training."""
-    gamma: float = 0.1
+    gamma: Annotated[float, Range(0, 1, excludes=(0,))] = 0.1
     """multi-step: factor at each milestone."""
     loss: Loss = "cross-entropy"
     """Against soft targets: cross-entropy, or half the squared distance of the logits to them."""
-    label_smoothing: float = 0.0
+    label_smoothing: Annotated[float, Range(0, 1, excludes=(1,))] = 0.0
     """Share of each target that is spread evenly over all classes."""
-    mixing_off: int | Literal["auto"] | None = None
+    mixing_off: Annotated[int | Literal["auto"] | None, Range(0, EPOCHS.high)] = None
     """After how many epochs mixing stops (0: never starts), or auto; left out: it goes on to the end."""
-    max_gradient_norm: float | None = None
+    max_gradient_norm: Annotated[float | None, Range(1e-12, 1e12)] = None
     """Gradients longer than this are scaled down to it."""
     precision: Precision = "fp32"
     """bf16 computes layers in bfloat16 and keeps weights in float32."""
@@ -51,21 +51,7 @@ class Recipe:
     """Compile the network with torch.compile."""
 
     def __post_init__(self) -> None:
-        rules: list[tuple[str, bool, str]] = [
-            ("epochs", self.epochs >= 1, "at least 1"),
-            ("batch_size", self.batch_size >= 1, "at least 1"),
-            ("learning_rate", self.learning_rate is None or 0 < self.learning_rate < float("inf"), "positive"),
-            ("momentum", 0 <= self.momentum < 1, "in [0, 1)"),
-            ("weight_decay", 0 <= self.weight_decay < float("inf"), "at least 0"),
-            ("milestones", all(0 < m < 1 for m in self.milestones), "shares of training in (0, 1)"),
-            ("gamma", 0 < self.gamma <= 1, "in (0, 1]"),
-            ("label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)"),
-            ("mixing_off", self.mixing_off in (None, "auto") or int(self.mixing_off or 0) >= 0, "at least 0 or auto"),
-            ("max_gradient_norm", self.max_gradient_norm is None or self.max_gradient_norm > 0, "positive"),
-        ]
-        for name, holds, rule in rules:
-            if not holds:
-                raise UserError(f"{name.replace('_', '-')} must be {rule}, got {getattr(self, name)}")
+        check_ranges(self)
 
     @property
     def peak_learning_rate(self) -> float:

@@ -1,0 +1,72 @@
+"""The commands that run nothing: a page that compares runs, a list of the image sets."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from mixscope._errors import UserError
+from mixscope._files import check_out
+from mixscope.cli.display import ProgressDisplay, make_console, print_table, say_page
+
+
+@dataclass(frozen=True)
+class Report:
+    """Compare runs on one page."""
+
+    runs: Positional[tuple[Path, ...]]
+    """Run folders, or folders of run folders."""
+    out: Path = Path()
+    """Folder of the page, report.html."""
+    title: str = "Runs compared"
+    """Its title."""
+
+    def run(self) -> None:
+        """Write the page."""
+        from mixscope.records.store import RECORD_FILE, REPORT_FILE, read_measured_run
+        from mixscope.report.page import write_report
+
+        folders: list[Path] = []
+        for path in self.runs:
+            inside = (
+                [] if (path / RECORD_FILE).exists() else sorted(file.parent for file in path.glob(f"*/{RECORD_FILE}"))
+            )
+            folders += inside or [path]
+        if not folders:
+            raise UserError("runs must name at least one run folder, got none")
+        check_out(self.out, files=[REPORT_FILE])
+        if (self.out / RECORD_FILE).exists() and [folder.resolve() for folder in folders] != [self.out.resolve()]:
+            raise UserError(f"out must not be the folder of a run, whose own page would be lost, got {self.out}")
+        page = self.out / REPORT_FILE
+        write_report(page, [read_measured_run(folder) for folder in folders], title=self.title)
+        say_page(make_console(), page)
+
+
+@dataclass(frozen=True)
+class Data:
+    """List the image sets mixscope knows, where they are and what is missing; fetch one."""
+
+    fetch: str | None = None
+    """Download this set into the cache."""
+    data_dir: Path | None = None
+    """Folder with local copies; looked at before MIXSCOPE_DATA and the cache."""
+
+    def run(self) -> None:
+        """List, or fetch."""
+        from mixscope.data.catalogue import data_status, fetch_data
+
+        console = make_console()
+        if self.fetch is not None:
+            with ProgressDisplay(console) as display:
+                fetch_data(self.fetch, data_dir=self.data_dir, progress=display.loading)
+        rows = [
+            [
+                status.name,
+                f"{status.num_train:,} + {status.num_test:,}" if status.num_test else f"{status.num_train:,}",
+                str(status.num_classes),
+                "x".join(map(str, status.image_shape)),
+                str(status.found) if status.found else f"missing: {', '.join(status.missing)}",
+            ]
+            for status in data_status(self.data_dir)
+        ]
+        print_table(console, "Image sets", ["set", "images", "classes", "size", "where"], rows)

@@ -1,0 +1,51 @@
+"""Divergence of a network in training, told where measuring meets it: its outputs are no longer finite."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from torch import nn
+
+from mixscope.capturing import capture_batches
+from mixscope.experiment.probe import Probe
+from mixscope.mixture import INPUT_SUFFIX
+from mixscope.training.loop import NonFiniteLossError
+
+LARGEST = 1e15  # outputs beyond it are nobody's: sums of their squares leave float32
+
+
+@contextmanager
+def divergence_told(
+    model: nn.Module, probe: Probe, *, head: str, sites: Sequence[str] = (), epoch: int | None = None
+) -> Iterator[None]:
+    """Turn an error of measuring inside the block into a divergence, where the network is to blame.
+
+    Args:
+        model: The network that is measured.
+        probe: On these images.
+        head: Module name of its linear classifier.
+        sites: Where else it is looked at.
+        epoch: After which it is measured, for the message.
+
+    Raises:
+        NonFiniteLossError: If what the network gives, or its features, are not finite or beyond all measure.
+    """
+    try:
+        yield
+    except (ArithmeticError, RuntimeError, ValueError) as error:
+        if isinstance(error, NonFiniteLossError) or _is_bounded(model, probe, (f"{head}{INPUT_SUFFIX}", *sites)):
+            raise
+        when = "" if epoch is None else f", measured after epoch {epoch}"
+        raise NonFiniteLossError(
+            f"the loss stopped being finite: the network gives NaN, infinite or enormous values{when}; "
+            "a lower learning rate or weight decay usually helps"
+        ) from error
+
+
+def _is_bounded(model: nn.Module, probe: Probe, sites: Sequence[str]) -> bool:
+    """Return whether logits and features of all images are below `LARGEST` (NaN is not)."""
+    return all(
+        bool((values.abs() < LARGEST).all())
+        for batches in (probe.train, probe.test)
+        for seen in capture_batches(model, batches, sites=tuple(dict.fromkeys(sites)))
+        for values in (seen.logits, *seen.features.values())
+    )

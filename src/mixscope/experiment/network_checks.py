@@ -1,0 +1,165 @@
+"""Checks of a network before anything is written: that it can be measured and trained, tried on a copy of it."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from mixscope._checks import nearest
+from mixscope._errors import UserError, users_code
+from mixscope._random import seeded_globals
+from mixscope.capturing import evaluation_mode, record_sites
+from mixscope.data.batches import TrainingBatches
+from mixscope.data.images import ImageData
+from mixscope.mixing.hidden import blending_at
+from mixscope.mixture import INPUT_SITE, INPUT_SUFFIX, Mixture
+from mixscope.training.objective import LOSSES, build_optimizer
+from mixscope.training.recipe import Recipe
+
+LOOKED_AT = (2, 3)  # images: a network that fixes the size of its batches fails at one of them
+
+
+def check_sites(model: nn.Module, sites: Sequence[str]) -> None:
+    """Raise a `UserError` with near names unless every site is "NAME" or "NAME:input" for a module NAME."""
+    modules = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
+    for site in sites:
+        if site.removesuffix(INPUT_SUFFIX) not in modules:
+            raise UserError(f"site must name a module of the network, got {site!r}{nearest(site, modules)}")
+
+
+def check_forward(model: nn.Module, images: ImageData, *, head: str, sites: Sequence[str], name: str) -> None:
+    """Raise a `UserError` unless a network can be measured.
+
+    It must turn images, however many, into (B, K) finite logits that its head computes, and run every site once. Tried
+    on a copy, but for parameters that have no shape yet: they get theirs here.
+
+    Args:
+        model: On the CPU.
+        images: The first test images are looked at.
+        head: Module name of its linear classifier.
+        sites: Where it is measured.
+        name: What the messages call it.
+    """
+    pixels = images.test_images[: max(LOOKED_AT)].float() / 255
+    shape = "x".join(map(str, images.image_shape))
+    what = f"{name} must take images of shape {shape}, but it raised"
+    with seeded_globals(0, "look at a network"):
+        if any(is_lazy(parameter) for parameter in [*model.parameters(), *model.buffers()]):
+            with users_code(what), evaluation_mode(model), torch.no_grad():
+                model(pixels)
+        with _stand_in(model) as network:
+            for size in LOOKED_AT:
+                inputs, site = pixels[:size], f"{head}{INPUT_SUFFIX}"
+                places = dict.fromkeys((site, *sites))
+                with users_code(what), record_sites(network, tuple(places)) as recorded, torch.no_grad():
+                    outputs: Any = network.eval()(inputs)
+                _check_logits(outputs, size=len(inputs), num_classes=images.num_classes, name=name)
+                if model.get_submodule(head).out_features != images.num_classes:
+                    raise UserError(f"head {head!r} must have {images.num_classes} outputs, got another number")
+                if site not in recorded or recorded[site].ndim != 2:
+                    raise UserError(
+                        f"head {head!r} must be the layer that gives the logits from one row of features per image"
+                    )
+                for place in places:
+                    if place not in recorded or not recorded[place].ndim or len(recorded[place]) != len(inputs):
+                        raise UserError(f"site {place!r} must be run in the forward pass, with one row per image")
+
+
+def check_training(
+    model: nn.Module,
+    batches: TrainingBatches,
+    recipe: Recipe,
+    *,
+    num_classes: int,
+    sites: Sequence[str],
+    accelerator: Accelerator,
+    name: str,
+) -> None:
+    """Raise a `UserError` unless a network can be trained: it goes through the first and last batch of an epoch.
+
+    Forward, backward and a step of the optimizer are made by a copy in training mode, on the device: neither weights
+    nor the statistics of batch norm nor any random draw of the run feel them.
+
+    Args:
+        model: The network.
+        batches: Of the run.
+        recipe: Its loss and optimizer.
+        num_classes: K.
+        sites: Hidden layers that are mixed at.
+        accelerator: Device, precision and number of processes.
+        name: What the messages call it.
+    """
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UserError(f"{name} must have a parameter that can be trained, got none")
+    first, last = next(batches.epoch(1)), next(batches.epoch(1, start=len(batches) - 1))
+    tries = [(first, INPUT_SITE), (last, INPUT_SITE)]
+    tries += [((first[0][:2], first[1][:2]), site) for site in sites if site != INPUT_SITE]
+    with _stand_in(model) as network, seeded_globals(0, "try to train", device=accelerator.device):
+        network.to(accelerator.device).train()
+        optimizer = build_optimizer(network, recipe)
+        for (inputs, labels), site in tries:
+            # A process's share of the rows, but two for batch norm, whose statistics are those of the whole batch.
+            size = max(min(2, len(inputs)), len(inputs) // accelerator.num_processes)
+            mixture = Mixture(torch.arange(size)[:, None], torch.ones(size, 1), site=site).to(accelerator.device)
+            what = f"{name} must train on {size} {'image' if size == 1 else 'images'} at once, but it raised"
+            if size == 1 and has_batch_norm(network):
+                what = f"batch-size must be at least 2 for {name}, which has batch norm:"
+            with users_code(what), accelerator.autocast(), blending_at(network, mixture):
+                logits: Any = network(inputs[:size])
+            _check_logits(logits, size=size, num_classes=num_classes, name=f"{name} in training mode")
+            if not logits.requires_grad:
+                raise UserError(f"{name} must give logits that depend on a parameter that can be trained")
+            aims = F.one_hot(labels[:size], num_classes).float()
+            with users_code(what):
+                LOSSES[recipe.loss](logits.float(), aims).backward()
+        with users_code(f"{name} must train with the optimizer {recipe.optimizer}, but it raised"):
+            optimizer.step()
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    """Return whether a module normalises by the statistics of its batch, which takes two values at least."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+
+
+def _check_logits(outputs: Any, *, size: int, num_classes: int, name: str) -> None:
+    """Raise a `UserError` unless a network's outputs are (size, K) finite floating-point logits."""
+    if not isinstance(outputs, Tensor):
+        raise UserError(f"{name} must give a tensor of logits, got {type(outputs).__name__}")
+    if outputs.shape != (size, num_classes):
+        got = f"shape {tuple(outputs.shape)} for {size} images"
+        raise UserError(f"{name} must give one logit for each of {num_classes} classes, got {got}")
+    if not outputs.is_floating_point():
+        raise UserError(f"{name} must give logits in floating point, got {outputs.dtype}")
+    if not outputs.isfinite().all():
+        raise UserError(f"{name} must give finite logits, got NaN or infinite ones for the first images")
+
+
+@contextmanager
+def _stand_in(model: nn.Module) -> Iterator[nn.Module]:
+    """Give a copy of a network to try things on; where it cannot be copied, itself, put back as it was afterwards."""
+    try:
+        copied = copy.deepcopy(model)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # code of the user's own
+        copied = None
+    if copied is not None:
+        yield copied
+        return
+    flags = [(module, module.training) for module in model.modules()]
+    kept = [(tensor, tensor.detach().clone()) for tensor in [*model.parameters(), *model.buffers()]]
+    try:
+        yield model
+    finally:
+        model.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for tensor, values in kept:
+                tensor.copy_(values)
+        for module, flag in flags:
+            module.training = flag

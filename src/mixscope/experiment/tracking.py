@@ -1,0 +1,97 @@
+"""Trackers of a run (tensorboard, wandb): they write into its folder, and their failures never cost the run."""
+
+import importlib
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from mixscope._errors import UserError, describe_error, users_code
+from mixscope._text import printable
+from mixscope.experiment.observer import Observer
+
+NEEDED = {"tensorboard": ("torch.utils.tensorboard", "SummaryWriter"), "wandb": ("wandb", "init")}
+FOLDER = "tracker"  # in the run's folder
+
+
+def check_tracker(tracker: str) -> None:
+    """Raise a `UserError` unless a tracker's package can be imported."""
+    try:
+        module, name = NEEDED[tracker]
+        getattr(importlib.import_module(module), name)  # any folder called wandb can be imported
+    except Exception as error:  # a package that is there but broken may raise anything
+        raise UserError(
+            f"tracker {tracker} needs its package ({describe_error(error)}): pip install 'mixscope[{tracker}]'"
+        ) from error
+
+
+class Tracking:
+    """What a run tells its trackers, on the main process.
+
+    Args:
+        accelerator: Made with the tracker, or without any.
+        tracker: "tensorboard", "wandb" or None.
+        observer: Is told, once, of a tracker that fails during the run.
+    """
+
+    def __init__(self, accelerator: Accelerator, tracker: str | None, observer: Observer) -> None:
+        self.accelerator, self.tracker, self.observer = accelerator, tracker, observer
+        self._is_open = False
+
+    def start(self, folder: Path, options: Mapping[str, Any]) -> None:
+        """Open the tracker in a run's folder.
+
+        Raises:
+            UserError: If it cannot begin; what was made for it is gone.
+        """
+        if self.tracker is None:
+            return
+        place = folder.absolute() / FOLDER
+        is_new = not place.exists()
+        place.mkdir(parents=True, exist_ok=True)
+        try:
+            with users_code(f"tracker {self.tracker} could not begin:"):
+                if not self.accelerator.log_with:
+                    raise ImportError(f"Accelerate finds no package {self.tracker}")
+                self.accelerator.init_trackers(
+                    "mixscope", config=_flat(options), init_kwargs={"wandb": {"dir": str(place)}}
+                )
+        except BaseException:
+            if is_new:
+                shutil.rmtree(place, ignore_errors=True)
+            raise
+        self._is_open = True
+
+    def log(self, values: Mapping[str, Any], *, epoch: int) -> None:
+        """Tell the numbers of an epoch."""
+        numbers = {key: value for key, value in values.items() if isinstance(value, (int, float))}
+        self._attempt(lambda: self.accelerator.log(numbers, step=epoch))
+
+    def finish(self) -> None:
+        """Close the trackers; `end_training` would also end the group of processes."""
+        for open_tracker in self.accelerator.trackers if self._is_open else ():
+            self._attempt(open_tracker.finish)
+
+    def _attempt(self, action: Callable[[], object]) -> None:
+        if not self._is_open:
+            return
+        try:
+            action()
+        except Exception as error:  # the run is worth more than its copy in a tracker
+            self._is_open = False
+            self.observer.note(f"tracker {self.tracker} failed and gets no more numbers: {describe_error(error)}")
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten nested options to what trackers take: numbers, strings and booleans under dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, (int, float, bool)):
+            flat[prefix + name] = value
+        else:
+            flat[prefix + name] = printable(str(value))
+    return flat
