@@ -16,6 +16,15 @@ def utf8_text(text: str) -> str:
         return text
 
 
+def is_utf8(text: str) -> bool:
+    """Return whether a text holds no bytes that stand for themselves: many libraries take no other name of a file."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def printable(text: str) -> str:
     r"""Return a text with what is no printable character written as an escape: it must not command the terminal.
 

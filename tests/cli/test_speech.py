@@ -77,6 +77,41 @@ def test_a_run_with_an_odd_label_and_path_is_finished_and_reported(world, name):
     assert listed.code == 0, listed.errors
 
 
+NETWORK = """
+from torch import nn
+
+def own(num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.ReLU(), nn.Linear(8, num_classes))
+"""
+
+
+def test_names_that_are_no_text_in_any_place_end_no_command(tmp_path, monkeypatch):
+    from PIL import Image
+
+    work = tmp_path / "cwd\udcff"
+    for place in ("train", "test"):
+        for name in ("a\udcff", "[b]"):
+            (work / "images\udcfe" / place / name).mkdir(parents=True)
+            for value in range(4):
+                pixels = np.full((6, 6), 10 * value, dtype=np.uint8)
+                Image.fromarray(pixels).save(work / "images\udcfe" / place / name / f"{value}.png")
+    (work / "net\udcff.py").write_text(NETWORK)
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("MIXSCOPE_CACHE", str(tmp_path / "cache"))
+    looks = [*TINY[:6], "--sites", "1", "--head", "3", "--device", "cpu"]
+    own, images = "net\udcff.py:own", ["--data", "./images\udcfe"]
+    trained = ["train", "--model", own, *images, *looks, "--epochs", "1", "--out", "run"]
+    for words in (trained, ["train", "--from", "run", "--out", "again"], ["train", "--resume", "run"]):
+        ended = run_command(*words)
+        assert ended.code == 0, ended.errors
+    weights = work / "w\udcff.safetensors"
+    weights.write_bytes((work / "run/checkpoints/weights.safetensors").read_bytes())
+    measured = ["measure", own, "--weights", weights.name, *images, *looks, "--out", "m"]
+    for words in (measured, ["report", "run", "again", "m", "--out", "all"], ["data", "--data-dir", images[1]]):
+        ended = run_command(*words)
+        assert ended.code == 0, ended.errors
+
+
 def test_a_locale_of_ascii_ends_no_run_and_loses_no_letter_of_a_label(world):
     command = f"$MIXSCOPE train --data '[q].npz' {' '.join(TINY)} --out 'asc é' --label 'é α'"
     done = mixscope(command, world, **ASCII)

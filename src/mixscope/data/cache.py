@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,11 +14,13 @@ from torch import Tensor
 from mixscope._errors import UserError
 from mixscope._files import atomic_file
 from mixscope._reading import open_regular
+from mixscope._text import printable
 from mixscope.data.images import DecodedSet, LabelledImages
 from mixscope.data.members import folder_files
 
 FORMAT_VERSION = 1  # Raise it when decoding changes: files of other versions are then never looked at.
 CACHE_VARIABLE = "MIXSCOPE_CACHE"
+WORDS_LENGTH = 60  # of a source's name in its file's
 DTYPE_NAMES = {torch.uint8: "U8", torch.int64: "I64"}
 
 
@@ -48,7 +51,8 @@ def decoded_once(kind: str, paths: Sequence[Path], decode: Callable[[], DecodedS
         UserError: If the cache folder cannot be written or its disk is full, or `decode` raises.
     """
     folder = cache_folder() / "decoded"
-    file = folder / f"{paths[0].name.split('.')[0]}-{source_key(kind, paths)[:24]}.safetensors"
+    words = re.sub(r"[^\w=+-]+", "-", paths[0].name.split(".")[0], flags=re.ASCII)[:WORDS_LENGTH]
+    file = folder / f"{words}-{source_key(kind, paths)[:24]}.safetensors"
     cached = read_decoded(file)
     if cached is None:
         write_decoded(file, decode(), source=str(paths[0].absolute()))
@@ -87,8 +91,8 @@ def write_decoded(file: Path, decoded: DecodedSet, *, source: str) -> None:
     metadata = {
         "class_names": json.dumps(decoded.class_names),
         "crc32": str(_checksum(list(tensors.values()))),
-        "notes": decoded.notes,
-        "source": source,
+        "notes": printable(decoded.notes),  # the reader knows no text that is not UTF-8
+        "source": printable(source),
     }
     header: dict[str, object] = {"__metadata__": metadata}
     end = 0

@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from mixscope._reading import open_regular
+from mixscope._text import utf8_text
 from mixscope.data.images import ImageData
 from mixscope.records.record import SCHEMA, describe_environment
 
@@ -25,8 +26,8 @@ def new_record(kind: str, *, name: str, method: str, **entries: dict[str, Any]) 
     """
     return {
         "schema": SCHEMA,
-        "name": name,
-        "method": method,
+        "name": utf8_text(name),
+        "method": utf8_text(method),
         "kind": kind,
         **entries,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

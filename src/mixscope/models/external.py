@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -101,7 +102,7 @@ def _first_on_path(folder: Path) -> Iterator[None]:
 
 def _execute(path: Path) -> ModuleType:
     # Registered under a name of its own: dataclasses and pickle look a class's module up in sys.modules.
-    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+    digest = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:8]
     module_name = f"mixscope_user_file_{digest}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:

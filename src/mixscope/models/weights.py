@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mixscope._errors import UserError
 from mixscope._reading import check_nothing_packed, kind_and_reason, open_regular, reason_of
 from mixscope._seal import seal_fits
+from mixscope._text import is_utf8
 
 TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin")
 WEIGHT_SUFFIXES = (".safetensors", *TORCH_SUFFIXES)
@@ -55,11 +56,12 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load, load_file
 
-    open_regular(path).close()  # safetensors maps the file itself
+    with open_regular(path) as file:
+        content = None if is_utf8(str(path)) else file.read()  # safetensors maps the file itself, where it can name it
     try:
-        return load_file(path, device="cpu")
+        return load_file(path, device="cpu") if content is None else load(content)
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: cannot be read as safetensors: {reason_of(error)}") from error
 

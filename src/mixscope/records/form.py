@@ -60,7 +60,7 @@ def _is_text(value: Any) -> bool:
     if not isinstance(value, str) or "\0" in value:
         return False
     try:
-        value.encode()  # half a surrogate pair is no text that can be written
+        value.encode(errors="surrogateescape")  # names of files may hold any bytes; other halves of pairs are no text
     except UnicodeEncodeError:
         return False
     return True

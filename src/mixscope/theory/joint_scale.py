@@ -120,9 +120,10 @@ def classifier_scale(
             f"classifier_penalty and feature_penalty must have a finite product of at least {SMALLEST_PRODUCT:g}, "
             f"got {product:g}"
         )
+    zero = JointScale(0.0, 0.0, True, threshold, 0.0, 1 / num_classes, 0.0, 0.0, math.log(num_classes))
+    collapsed = Solution(zero, residual=0.0, iterations=0, is_converged=True)
     if product >= threshold:
-        zero = JointScale(0.0, 0.0, True, threshold, 0.0, 1 / num_classes, 0.0, 0.0, math.log(num_classes))
-        return Solution(zero, residual=0.0, iterations=0, is_converged=True)
+        return collapsed
 
     def imbalance(log_gain: float) -> float:
         squared_error = mean_blend(num_classes, law, gain=math.exp(log_gain))[0]
@@ -130,16 +131,13 @@ def classifier_scale(
 
     low, high = -1.0, 1.0
     while imbalance(low) < 0 and low > -LOG_GAIN_END:
-        low *= 2
+        low = max(2 * low, -LOG_GAIN_END)
     while imbalance(high) > 0 and high < LOG_GAIN_END:
-        high *= 2
-    if imbalance(low) <= 0:  # within rounding of the threshold
-        log_gain, steps = low, 0
-    else:
-        log_gain, details = brentq(imbalance, low, high, xtol=1e-14, rtol=1e-15, full_output=True)
-        steps = details.iterations
-
-    gain = math.exp(log_gain)
+        high = min(2 * high, LOG_GAIN_END)
+    if imbalance(low) <= 0:  # the product is the threshold, up to rounding
+        return collapsed
+    log_gain, details = brentq(imbalance, low, high, xtol=1e-14, rtol=1e-15, full_output=True)
+    gain, steps = math.exp(log_gain), details.iterations
     squared_error, cross_entropy = mean_blend(num_classes, law, gain=gain)
     square = gain * feature_penalty * (num_classes - 1) / num_classes
     classifier_energy = classifier_penalty * num_classes * square
