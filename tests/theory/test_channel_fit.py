@@ -65,7 +65,7 @@ def lowest_distance(points: torch.Tensor, weights: torch.Tensor, *, num_classes:
     """The least sum of squares over a dense grid of gains and a bounded minimiser around the best of them."""
 
     def squares(log_gain: torch.Tensor | float) -> torch.Tensor:
-        curve = torch.stack(mixup_curve(num_classes)(weights, log_gain))
+        curve = mixup_points(weights, log_gain, num_classes)[0]
         data = points.view(2, *[1] * (curve.ndim - 2), -1)
         unit = (data * curve).sum(dim=(0, -1)) / curve.square().sum(dim=(0, -1))
         unit = unit.clamp(min=0) if has_free_unit else torch.ones_like(unit)
