@@ -139,6 +139,11 @@ def test_numbers_are_short_and_have_proper_signs():
         (MixupFeaturesOptions, {"alpha": math.nan}, "alpha must lie between 0.001 and 10000, got nan"),
         (MixupFeaturesOptions, {"scale": -1.0}, "scale must lie between 0.001 and 1000, got -1"),
         (LayerPeeledOptions, {"dim": 3}, "dim must be at least num-classes = 4, got 3: the rates are for more than"),
+        (
+            LayerPeeledOptions,
+            {"num_classes": 1000, "num_per_class": 1000, "dim": 1000},
+            "num-classes, num-per-class and",
+        ),
         (LayerPeeledOptions, {"num_per_class": 1}, "num-per-class must lie between 2 and 1000, got 1"),
         (LayerPeeledOptions, {"log_time": 1.0}, "log-time must lie between 100 and 100000, got 1"),
         (RandomFeaturesOptions, {"num_examples": 1}, "num-examples must lie between 2 and 300, got 1"),

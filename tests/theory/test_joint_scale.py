@@ -196,3 +196,13 @@ def test_bad_input_is_named() -> None:
         classifier_scale(3, classifier_penalty=0.0, feature_penalty=1.0, law=UNMIXED)
     with pytest.raises(ValueError, match=r"must have a finite product of at least 1e-200, got 0"):
         classifier_scale(3, classifier_penalty=1e-200, feature_penalty=1e-200, law=UNMIXED)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 100.0, 5000.0, 10_000.0])
+@pytest.mark.parametrize("below", [1e-9, 1e-13, 1e-15])
+def test_a_product_that_is_the_threshold_up_to_rounding_has_an_answer(alpha: float, below: float) -> None:
+    law = BetaLaw(alpha)
+    penalty = math.sqrt(etf_threshold(10, law) * (1 - below))
+    solution = classifier_scale(10, classifier_penalty=penalty, feature_penalty=penalty, law=law)
+    assert solution.value.is_collapsed or 0 < solution.value.scale < 1e-3
+    assert math.isfinite(solution.value.objective)

@@ -1,6 +1,5 @@
 """One described run: train a network as the options say, measure it along the way, and keep the records."""
 
-import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from mixscope._reading import kind_and_reason
 from mixscope.experiment.bench import Bench, anchored, assemble_bench
 from mixscope.experiment.describe import describe_images, describe_machine, describe_model, new_record
 from mixscope.experiment.devices import build_accelerator
+from mixscope.experiment.failures import RunFailedError, failure_words
 from mixscope.experiment.labels import method_label
 from mixscope.experiment.observer import Observer
 from mixscope.experiment.options import TrainOptions, options_from_dict, options_to_dict
@@ -25,10 +25,6 @@ from mixscope.records.store import RECORD_FILE, REPORT_FILE, RUN_FILES, files_of
 from mixscope.report.page import write_report
 from mixscope.training.checkpoint import STATE_FILE, load_state
 from mixscope.training.loop import NonFiniteLossError
-
-
-class RunFailedError(RuntimeError):
-    """Training could not go on; the last good checkpoint is kept."""
 
 
 def read_options(folder: Path) -> TrainOptions:
@@ -130,12 +126,11 @@ def _run(
         _finish(recorder, "interrupted", "interrupted by the user")
         raise
     except BaseException as error:
-        reason = describe_error(error)
-        _finish(recorder, "failed", reason)
-        if not _is_of_the_network(error, bench.options.model):
+        _finish(recorder, "failed", describe_error(error))
+        words = failure_words(error, model=bench.options.model)
+        if not words:
             raise
-        kept = folder / CHECKPOINTS / STATE_FILE
-        raise RunFailedError(f"{bench.options.model} raised {reason}; the last checkpoint is {kept}") from error
+        raise RunFailedError(f"{words}; the last checkpoint is {folder / CHECKPOINTS / STATE_FILE}") from error
     _finish(recorder, "finished", "")
     if recorder is not None and report:
         title = f"{record['method']} on {record['data']['name']}"
@@ -249,16 +244,3 @@ def _differences(record: dict[str, Any], earlier: dict[str, Any]) -> str:
     return ", ".join(
         f"{key} {now.get(key)} instead of {then.get(key)}" for key in keys if now.get(key) != then.get(key)
     )
-
-
-def _is_of_the_network(error: BaseException, model: str) -> bool:
-    """Return whether the user's own network raised an error: its code lies in the folder of FILE.py.
-
-    What is no ordinary error, as `sys.exit` raises, is nothing that mixscope or torch raise either.
-    """
-    file, _, _ = model.rpartition(":")
-    if not isinstance(error, Exception) or not file.endswith(".py"):
-        return not isinstance(error, Exception)
-    folder = Path(file).resolve().parent
-    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
-    return any(Path(frame.f_code.co_filename).resolve().parent == folder for frame in frames)

@@ -6,6 +6,7 @@ from typing import Annotated
 from mixscope._errors import UserError
 from mixscope._ranges import ALPHAS, SEEDS, Range, check_ranges
 
+MAX_FEATURES = 10**7  # numbers: the flow keeps them many times over
 MAX_PENALTIES = 7  # as many colours as a figure tells apart
 
 
@@ -51,6 +52,11 @@ class LayerPeeledOptions:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        size = self.dim * self.num_classes * self.num_per_class
+        if size > MAX_FEATURES:
+            raise UserError(
+                f"num-classes, num-per-class and dim must be at most {MAX_FEATURES:,} numbers of features, got {size:,}"
+            )
         if self.dim < self.num_classes:
             raise UserError(
                 f"dim must be at least num-classes = {self.num_classes}, got {self.dim}: the rates are for more than "
