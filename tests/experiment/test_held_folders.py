@@ -79,9 +79,9 @@ def test_the_demonstration_leaves_a_run_alone_that_another_process_writes(tmp_pa
 
 def test_a_run_whose_folder_is_held_can_be_reported(work, tmp_path, monkeypatch, capsys):
     with hold_folder(work / "run", note=pytest.fail):
-        code, said = command_line(["report", work / "run", "--out", tmp_path / "r.html"], monkeypatch, capsys)
+        code, said = command_line(["report", work / "run", "--out", tmp_path / "compared"], monkeypatch, capsys)
     assert (code, said) == (0, "")
-    assert (tmp_path / "r.html").exists()
+    assert (tmp_path / "compared" / "report.html").exists()
 
 
 def test_a_run_that_goes_on_elsewhere_is_neither_joined_nor_replaced_until_it_is_killed(tmp_path, monkeypatch, capsys):

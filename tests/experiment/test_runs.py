@@ -157,8 +157,8 @@ class Failing(nn.Module):
 def fails_at_15(num_classes):
     return Failing(num_classes, 15)
 
-def fails_at_1(num_classes):
-    return Failing(num_classes, 1)
+def fails_at_3(num_classes):
+    return Failing(num_classes, 3)
 """
 
 
@@ -179,12 +179,12 @@ def test_a_diverging_run_stops_with_a_message_and_keeps_its_checkpoint(tmp_path,
     assert all(torch.isfinite(tensor).all() for tensor in state["model"].values())
 
 
-def test_a_run_that_fails_in_its_first_step_keeps_the_network_as_it_began(tmp_path):
+def test_a_run_that_fails_in_its_first_epoch_keeps_the_network_as_it_began(tmp_path):
     (tmp_path / "m.py").write_text(FAILING_MODEL)
-    bad = ["--model", "m.py:fails_at_1", "--head", "head", "--out", "bad"]
+    bad = ["--model", "m.py:fails_at_3", "--head", "head", "--out", "bad"]
     done = mixscope("train", *QUICK, *bad, cwd=tmp_path, expect=1)
     (line,) = done.stderr.strip().splitlines()
-    assert "stopped being finite in epoch 1, step 1 of 6" in line
+    assert "stopped being finite in epoch 1, step 3 of 6" in line
     state = torch.load(tmp_path / "bad" / "checkpoints" / "last.pt", weights_only=True)["training"]
     assert (state["epoch"], int(state["model"]["step"])) == (0, 0)
 
