@@ -118,6 +118,6 @@ def test_a_description_leaves_out_what_changes_no_number():
 
 
 def test_a_run_that_diverges_is_a_result_with_a_problem():
-    options = replace(OPTIONS, training=replace(OPTIONS.training, learning_rate=1e30))
-    measured = NetworkTraining(options, curve_every=1, is_measured=False).run()
-    assert measured.problem.startswith("diverged: ")
+    model = f"{Path(__file__).with_name('linear_model.py')}:FailingModel"
+    measured = NetworkTraining(replace(OPTIONS, model=model), curve_every=1, is_measured=False).run()
+    assert measured.problem.startswith("diverged: the training loss stopped being finite in epoch ")
