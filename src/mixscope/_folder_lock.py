@@ -59,12 +59,12 @@ class FolderLock:
 
     def _take(self) -> None:
         for _ in range(NUM_TRIES):
-            self._make_folder()
             try:
+                self._make_folder()
                 self._descriptor = os.open(
                     self.folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666
                 )
-            except FileNotFoundError:
+            except (FileNotFoundError, FileExistsError):
                 continue  # another process that made the folder has just removed it
             _HELD.add(self._descriptor)
             try:
