@@ -14,7 +14,7 @@ def describe_error(error: BaseException) -> str:
     r"""Return "Kind: message" in one line, also for an error that fails to say what it is.
 
     Example:
-        >>> describe_error(RuntimeError("no such\\nlayer"))
+        >>> describe_error(RuntimeError("no such\nlayer"))
         'RuntimeError: no such layer'
     """
     try:
