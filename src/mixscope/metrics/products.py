@@ -49,7 +49,7 @@ class ScatterMatrix(NoProducts):
     """A (D, D) float64 matrix, of which only the upper half is multiplied.
 
     Attributes:
-        within: (D, D) float64, behind what was added until `complete`.
+        within: (D, D) float64, to be read after `complete` alone.
     """
 
     def __init__(self, dim: int, *, device: torch.device | str) -> None:
@@ -80,8 +80,9 @@ class ScatterMatrix(NoProducts):
         """Bring `within` up to date."""
         if self._upper is not None:
             self._flush()
-            self._upper.write_to(self.within)
-        self._upper = self._part = self._pending = None
+            self._part = self._pending = None
+            self.within = self._upper.write_to(torch.empty_like(self.within, memory_format=torch.contiguous_format))
+            self._upper = None
 
     def merge(self, other: Self) -> None:
         """Add the other's completed products."""
@@ -100,6 +101,7 @@ class ScatterMatrix(NoProducts):
     def _opened(self) -> UpperHalf:
         if self._upper is None:
             self._upper = UpperHalf.of(self.within)
+            self.within = self.within.new_zeros(1, 1).expand_as(self.within)  # its memory is needed elsewhere
         return self._upper
 
     def _add_float32(self, rows: Tensor) -> bool:
