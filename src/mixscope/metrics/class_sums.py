@@ -37,7 +37,7 @@ class ClassSums:
     """What `ClassMoments` and `ClassStatistics` share; use one of these.
 
     Rows wait until there is a block of them. While rows come in, everything is kept about a shift per class
-    (`ShiftedSums`); what is read is about the class means: `_settle` goes from the one to the other, `_open` back.
+    (`ShiftedSums`); what is read is about the class means, where `_settle` brings it.
     """
 
     _LARGEST_DIM = 10**8
