@@ -5,7 +5,7 @@ import time
 import torch
 from _bench import parse_arguments, summarise, write_result
 
-from mixscope._random import named_generator
+from mixscope.base.generators import named_generator
 from mixscope.mixing.hidden import ManifoldMixup
 from mixscope.mixing.pixel import Mixup, NoMixing
 from mixscope.mixing.region import CutMix

@@ -13,7 +13,7 @@ import torch
 from _bench import RESULTS, parse_arguments, write_result
 from accelerate import Accelerator
 
-from mixscope._random import named_generator
+from mixscope.base.generators import named_generator
 from mixscope.data.batches import EvaluationBatches, TrainingBatches
 from mixscope.data.catalogue import load_data
 from mixscope.experiment.demo import NUM_DIGITS, demo_runs

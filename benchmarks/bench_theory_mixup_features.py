@@ -10,7 +10,7 @@ from scipy.integrate import quad
 from scipy.optimize import brentq, minimize, minimize_scalar, root
 from scipy.stats import beta
 
-from mixscope.simplex import simplex_etf
+from mixscope.base.simplex import simplex_etf
 from mixscope.theory.channel_curves import mixup_curve
 from mixscope.theory.channel_fit import fit_mixup_channel
 from mixscope.theory.joint_scale import classifier_scale

@@ -12,8 +12,8 @@ import time
 
 import pytest
 
-from mixscope._errors import UserError
-from mixscope._folder_lock import LOCK_FILE, FolderLock, hold_folder
+from mixscope.base.errors import UserError
+from mixscope.base.folder_lock import LOCK_FILE, FolderLock, hold_folder
 
 
 def hold(folder, **options):

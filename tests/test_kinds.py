@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import mixscope
-from mixscope._kinds import checked
+from mixscope.base.kinds import checked
 from mixscope.mixture import Mixture, blend
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mixscope._random import sample_dirichlet
+from mixscope.base.generators import sample_dirichlet
 from mixscope.loss_floor import loss_floor_gap, mixup_loss_floor, soft_target_entropy
 from mixscope.mixing.pixel import Mixup
 from mixscope.mixture import blend_targets, soft_cross_entropy

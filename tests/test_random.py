@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mixscope._random import derive_seed, named_generator, sample_beta, sample_dirichlet, seeded_globals
+from mixscope.base.generators import derive_seed, named_generator, sample_beta, sample_dirichlet, seeded_globals
 
 
 def test_the_same_key_gives_the_same_numbers_and_another_key_others():

@@ -7,8 +7,8 @@ from typing import get_type_hints
 import pytest
 from helpers.command_line import run_command
 
-from mixscope._errors import UserError
-from mixscope._ranges import Range, _ranges, check_ranges
+from mixscope.base.errors import UserError
+from mixscope.base.ranges import Range, _ranges, check_ranges
 from mixscope.cli.commands import Demo, Measure
 from mixscope.cli.reproduce import Reproduce
 from mixscope.experiment import options, theory_options

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from mixscope.simplex import (
+from mixscope.base.simplex import (
     center_rows,
     cosine_similarity_matrix,
     project_to_classifier_plane,

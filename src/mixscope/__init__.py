@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mixscope import measuring, theory
+    from mixscope.base.simplex import project_to_classifier_plane, simplex_etf
     from mixscope.capturing import Captured, capture, capture_batches
     from mixscope.loss_floor import loss_floor_gap, mixup_loss_floor, soft_target_entropy
     from mixscope.measuring import (
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from mixscope.mixing.pixel import Mixup, NoMixing
     from mixscope.mixing.region import CutMix
     from mixscope.mixture import Mixture, blend, blend_targets, soft_cross_entropy
-    from mixscope.simplex import project_to_classifier_plane, simplex_etf
 
 __version__ = "0.1.0"
 
@@ -81,7 +81,7 @@ _HOMES = {
     "mixscope.mixing.pixel": ("Mixup", "NoMixing"),
     "mixscope.mixing.region": ("CutMix",),
     "mixscope.mixture": ("Mixture", "blend", "blend_targets", "soft_cross_entropy"),
-    "mixscope.simplex": ("project_to_classifier_plane", "simplex_etf"),
+    "mixscope.base.simplex": ("project_to_classifier_plane", "simplex_etf"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 _ROOMS = ("measuring", "theory")

@@ -6,8 +6,8 @@ import signal
 import sys
 from typing import NoReturn
 
-from mixscope._errors import UserError, describe_error
-from mixscope._text import printable
+from mixscope.base.errors import UserError, describe_error
+from mixscope.base.text import printable
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 

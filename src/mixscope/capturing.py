@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mixscope._checks import check_floating, check_labels, naming, pair_of
-from mixscope._kinds import checked
+from mixscope.base.checks import check_floating, check_labels, naming, pair_of
+from mixscope.base.kinds import checked
 from mixscope.mixing.catalogue import MixingScheme
 from mixscope.mixture import INPUT_SITE, Mixture, blend
 from mixscope.sites import (

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mixscope._checks import (
+from mixscope.base.checks import (
     check_finite,
     check_ndim,
     check_numbers,
@@ -14,7 +14,7 @@ from mixscope._checks import (
     check_same_length,
     check_size,
 )
-from mixscope._kinds import checked
+from mixscope.base.kinds import checked
 
 NUM_TERMS = 25  # of a harmonic series summed as they stand; the first term of the tail left out is then below 1e-16
 SUM_TOLERANCE = 1e-4  # How far class frequencies or a target may be from summing to 1: float32 rounding with room.

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mixscope._checks import check_floating, check_labels, check_ndim, check_numbers, check_same_length, check_size
-from mixscope._kinds import checked
+from mixscope.base.checks import check_floating, check_labels, check_ndim, check_numbers, check_same_length, check_size
+from mixscope.base.kinds import checked
 
 INPUT_SITE = "input"
 INPUT_SUFFIX = ":input"  # "NAME:input" is what goes into the module NAME, "NAME" what comes out of it

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from mixscope._checks import nearest
+from mixscope.base.checks import nearest
 from mixscope.mixture import INPUT_SUFFIX
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from helpers.command_line import files_below, run_command
 
-from mixscope._errors import UserError
-from mixscope._files import check_out
+from mixscope.base.errors import UserError
+from mixscope.base.files import check_out
 from mixscope.models.mlp import MLP
 
 TINY = ["--num-pairs", "4", "--linearity-pairs", "4", "--plane-images", "4"]

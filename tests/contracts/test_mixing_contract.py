@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mixscope._random import named_generator
+from mixscope.base.generators import named_generator
 from mixscope.mixing.catalogue import SCHEMES
 from mixscope.mixing.fixed import FixedWeights
 from mixscope.mixing.hidden import ManifoldMixup, blending_at

@@ -24,7 +24,7 @@ from helpers.hostile_files import (
     zip_of_zeros,
 )
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.data import image_tree, svhn, tar_stream
 from mixscope.data.cifar import read_cifar10_folder, restricted_load
 from mixscope.data.image_tree import read_image_tree

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from data_files import cifar10_files, python2_batch, python2_names, write_folder, write_tar
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.data.cifar import read_cifar10_folder, read_cifar100_folder, restricted_load
 
 NAMES = tuple("0123456789")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from data_files import IDX_NAMES, cifar10_files, png, tree_files, write_folder, write_idx_set, write_zip
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.data import named_sets
 from mixscope.data.catalogue import SET_NAMES, data_status, fetch_data, load_data
 from mixscope.data.download import RemoteFile

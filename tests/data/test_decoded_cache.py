@@ -7,7 +7,7 @@ import torch
 from data_files import cifar10_files, png, python2_names, tree_files, write_folder, write_tar, write_zip
 from safetensors.torch import load_file
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.data.cache import cache_folder, decoded_once, read_decoded
 from mixscope.data.catalogue import load_data
 from mixscope.data.images import DecodedSet, LabelledImages

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.data.download import RemoteFile, fetch_files
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB: four chunks

@@ -8,7 +8,7 @@ import scipy.io
 import torch
 from data_files import IDX_NAMES, idx_bytes, write_idx_set
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.data.npz import read_npz
 from mixscope.data.sources import IDX_IMAGES, IDX_LABELS, read_digits, read_idx, read_idx_folder
 from mixscope.data.svhn import read_svhn_folder

@@ -3,7 +3,7 @@ import importlib.util
 import pytest
 from PIL import Image
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.data.catalogue import load_data
 from mixscope.data.hub import convert_examples
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.data.images import ImageData, channel_moments
 
 

@@ -9,7 +9,7 @@ import torch
 from data_files import png, tree_files, write_folder, write_tar, write_zip
 from PIL import Image
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.data.image_tree import read_image_tree
 
 CONTAINERS = ["folder", "set.zip", "set.tar", "set.tar.gz", "set.tgz", "set.tar.xz"]

@@ -7,8 +7,8 @@ import pytest
 from data_files import cifar10_files, png, tree_files, write_folder, write_idx_set
 from helpers.hostile_files import SPECIAL, in_seconds, make_folder, make_pipe
 
-from mixscope._errors import UserError
-from mixscope._reading import read_regular
+from mixscope.base.errors import UserError
+from mixscope.base.reading import read_regular
 from mixscope.data.cache import read_decoded
 from mixscope.data.catalogue import data_status
 from mixscope.data.cifar import read_cifar10_folder

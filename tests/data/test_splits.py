@@ -2,7 +2,7 @@ import pytest
 import torch
 from sklearn.model_selection import train_test_split
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.data.splits import balanced_subset, stratified_split, unlabelled_rows
 
 

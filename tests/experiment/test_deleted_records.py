@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from killed_runs import OPTIONS, result
 
-from mixscope._errors import UserError
-from mixscope._folder_lock import LOCK_FILE, hold_folder
+from mixscope.base.errors import UserError
+from mixscope.base.folder_lock import LOCK_FILE, hold_folder
 from mixscope.experiment.run import run_training
 from mixscope.records.store import read_run, write_json
 from mixscope.training.recipe import Recipe

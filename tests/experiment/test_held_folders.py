@@ -10,7 +10,7 @@ import pytest
 import torch
 from killed_runs import OPTIONS
 
-from mixscope._folder_lock import LOCK_FILE, hold_folder
+from mixscope.base.folder_lock import LOCK_FILE, hold_folder
 from mixscope.experiment.observer import SILENT
 from mixscope.experiment.run import run_training
 from mixscope.records.store import read_run

@@ -6,7 +6,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.experiment.bench import anchored
 from mixscope.experiment.demo import demo_runs
 from mixscope.experiment.labels import method_label

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.experiment import processes
 from mixscope.experiment.options import AugmentationOptions, DataOptions, TrainOptions
 from mixscope.experiment.processes import (

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.experiment.describe import describe_images
 from mixscope.experiment.images import choose_labelled, choose_unlabelled, prepare_images, prepare_whole_images
 from mixscope.experiment.options import ConsistencyOptions, DataOptions, MeasureOptions, MixingOptions, TrainOptions

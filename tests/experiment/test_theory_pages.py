@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from mixscope.__main__ import main
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.cli.parsing import parse
 from mixscope.experiment.theory_label_noise import label_noise_page
 from mixscope.experiment.theory_layer_peeled import layer_peeled_page

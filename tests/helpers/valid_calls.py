@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 import mixscope
-from mixscope import mixture, simplex, theory
-from mixscope._random import seeded_globals
+from mixscope import mixture, theory
+from mixscope.base import simplex
+from mixscope.base.generators import seeded_globals
 from mixscope.integrations.calibration_metrics import (
     CalibrationError,
     CalibrationSummary,

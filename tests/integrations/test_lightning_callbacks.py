@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler, SubsetRandomSampler, TensorDataset
 
 from mixscope import ManifoldMixup, Mixup, NoMixing, blend, blend_targets
-from mixscope._random import named_generator
+from mixscope.base.generators import named_generator
 from mixscope.integrations.lightning import MixscopeCallback, MixupCallback
 from mixscope.integrations.torchmetrics import CalibrationError, CalibrationSummary, NeuralCollapse
 from mixscope.measuring import measure_network

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from mixscope.base.simplex import simplex_etf
 from mixscope.metrics.channels import ChannelReport, classifier_coordinates, mixed_feature_geometry
-from mixscope.simplex import simplex_etf
 
 NAN = math.nan
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from mixscope.base.simplex import simplex_etf
 from mixscope.metrics.collapse import CollapseReport, neural_collapse
 from mixscope.metrics.geometry import ClassGeometry, HeadGeometry, class_geometry, head_geometry
 from mixscope.metrics.moments import ClassMoments
 from mixscope.metrics.statistics import ClassStatistics
-from mixscope.simplex import simplex_etf
 
 NOT_MEASURED = ("nc4_mismatch", "nearest_mean_accuracy")
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mixscope._random import sample_dirichlet
+from mixscope.base.generators import sample_dirichlet
 from mixscope.metrics import neighbours
 from mixscope.metrics.intrusion import IntrusionReport, intrusion_rate, label_noise_bound
 from mixscope.metrics.neighbours import nearest_examples

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mixscope import _random
+from mixscope.base import generators
 from mixscope.metrics import blend_sums
 from mixscope.metrics.blend_sums import column_sums
 from mixscope.metrics.linearity import NonlinearityMeter, NonlinearityReport, nonlinearity
@@ -16,7 +16,7 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 
 def shares(num: int, num_points: int = 2, *, alpha: float = 0.5, seed: int = 0) -> Tensor:
-    return _random.sample_dirichlet(alpha, (num, num_points), generator=torch.Generator().manual_seed(seed))
+    return generators.sample_dirichlet(alpha, (num, num_points), generator=torch.Generator().manual_seed(seed))
 
 
 def case(num: int = 40, num_points: int = 2, dim: int = 6) -> tuple[Tensor, Tensor, Tensor]:

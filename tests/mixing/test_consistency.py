@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mixscope._random import named_generator
+from mixscope.base.generators import named_generator
 from mixscope.mixing.consistency import Consistency
 from mixscope.mixture import Mixture, blend
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mixscope._random import named_generator
+from mixscope.base.generators import named_generator
 from mixscope.mixing.fixed import FixedWeights
 from mixscope.mixing.pixel import Mixup
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from mixscope._random import named_generator
+from mixscope.base.generators import named_generator
 from mixscope.mixing.hidden import ManifoldMixup, blending_at
 from mixscope.mixing.pixel import LabelMixup, Mixup, NoMixing
 from mixscope.mixing.region import CutMix

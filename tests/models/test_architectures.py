@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.models.catalogue import build_model
 from mixscope.models.convnet import ConvNet
 from mixscope.models.mlp import MLP

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.models.catalogue import build_model, find_head, model_sites
 from mixscope.models.external import build_from_file
 

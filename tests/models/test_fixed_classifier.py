@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from mixscope._errors import UserError
-from mixscope._random import named_generator
+from mixscope.base.errors import UserError
+from mixscope.base.generators import named_generator
 from mixscope.models.catalogue import build_model
 from mixscope.models.fixed_classifier import fix_classifier
 

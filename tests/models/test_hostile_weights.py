@@ -9,8 +9,8 @@ import torch
 from helpers.hostile_files import MIB, SPECIAL, in_seconds, make_broken_link, make_circle, peak_growth
 from torch import nn
 
-from mixscope._errors import UserError
-from mixscope._seal import EMPTY_SEAL, fill_seal
+from mixscope.base.errors import UserError
+from mixscope.base.seal import EMPTY_SEAL, fill_seal
 from mixscope.models.external import build_from_file
 from mixscope.models.weights import WEIGHT_SUFFIXES, load_weights
 from mixscope.training.checkpoint import load_state, save_state

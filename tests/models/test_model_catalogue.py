@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.models.catalogue import MODEL_FORMS, MODEL_NAMES, build_model, find_head, model_sites
 
 

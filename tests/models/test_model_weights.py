@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.models.catalogue import build_model, load_weights
 
 

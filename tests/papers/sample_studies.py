@@ -5,7 +5,7 @@ import signal
 import time
 from dataclasses import dataclass
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.papers.study import Check, Study
 from mixscope.papers.trial import Measured, Trial
 from mixscope.records.claims import Claim

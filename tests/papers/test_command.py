@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import pytest
 from sample_studies import doubling_study, doubling_trials
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.cli.parsing import parse
 from mixscope.cli.reproduce import Reproduce
 from mixscope.data.locate import FIRST_VARIABLE, data_roots

@@ -12,7 +12,7 @@ from helpers.hostile_files import SPECIAL, in_seconds
 from sample_studies import doubling_study, doubling_trials
 
 from mixscope import __main__
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.papers.catalogue import load_study
 from mixscope.papers.publish import summarise, write_study
 from mixscope.papers.results import Results, read_results

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from mixscope.base.simplex import simplex_etf
 from mixscope.papers.evidence import computed
 from mixscope.papers.figures import mean_series, mean_text
 from mixscope.papers.fisher2024.claims_confidence import IMAGES, NOISY
@@ -26,7 +27,6 @@ from mixscope.papers.runner import pending, run_pending
 from mixscope.papers.study import check_study, judge_study
 from mixscope.papers.trial import Outcome
 from mixscope.report.document import render_document
-from mixscope.simplex import simplex_etf
 
 FALLS_BY_A_SLIP = {"fisher2024.5b"}  # the number noted beforehand is off in its last digit: see the deviations
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from sample_studies import Doubling, Impossible, Interrupted, doubling_trials
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.papers.computation import Computation
 from mixscope.papers.results import column, read_results
 from mixscope.papers.runner import pending, run_pending

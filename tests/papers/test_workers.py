@@ -13,7 +13,7 @@ import pytest
 import torch
 from sample_studies import doubling_trials
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.papers import workers
 from mixscope.papers.runner import run_pending
 from mixscope.papers.trial import Measured, Trial, find_records

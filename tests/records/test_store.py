@@ -7,7 +7,7 @@ import resource
 import pytest
 from helpers.hostile_files import SPECIAL, in_seconds
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.records.record import SCHEMA, describe_environment, processor_name
 from mixscope.records.store import (
     append_metrics,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.integrate import quad
 
-from mixscope.simplex import simplex_etf
+from mixscope.base.simplex import simplex_etf
 from mixscope.theory.channel_shape import (
     amplification,
     channel_angle,

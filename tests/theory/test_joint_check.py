@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mixscope.simplex import simplex_etf
+from mixscope.base.simplex import simplex_etf
 from mixscope.theory.joint_check import all_blends, gram_deviation, joint_objective, joint_optimum_check
 from mixscope.theory.joint_scale import classifier_scale, etf_threshold
 from mixscope.theory.mixed_features import mixup_features

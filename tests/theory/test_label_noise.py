@@ -6,7 +6,7 @@ from scipy.stats import multivariate_normal
 from sklearn.datasets import load_digits, load_iris
 from torch import Tensor
 
-from mixscope._random import sample_dirichlet
+from mixscope.base.generators import sample_dirichlet
 from mixscope.theory.blended_regression import convex_noise_floor, mixup_noise
 from mixscope.theory.drawn_labels import coupled_labels, independent_labels
 from mixscope.theory.gaussian_classes import GaussianClasses, class_triangle, round_classes

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from mixscope.simplex import simplex_etf
+from mixscope.base.simplex import simplex_etf
 from mixscope.theory.mixed_features import (
     mixup_features,
     pair_probabilities,

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from mixscope.simplex import cosine_similarity_matrix, upper_pairs
+from mixscope.base.simplex import cosine_similarity_matrix, upper_pairs
 from mixscope.theory.peeled_loss import best_normalized_margin, normalized_margin, peeled_margins
 from mixscope.theory.peeled_point import PeeledPoint, gaussian_start, scaled
 from mixscope.theory.separation import (

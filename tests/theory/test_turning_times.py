@@ -6,7 +6,7 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from mixscope._random import sample_beta
+from mixscope.base.generators import sample_beta
 from mixscope.theory.feature_flow import FeatureFlow, random_feature_flow
 from mixscope.theory.population_risk import SquaredRisk, squared_risk
 from mixscope.theory.random_features import all_pairs, span_teacher, tanh_features, two_layer_teacher

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from mixscope._errors import UserError
-from mixscope._files import atomic_file, check_writable, sweep
+from mixscope.base.errors import UserError
+from mixscope.base.files import atomic_file, check_writable, sweep
 from mixscope.models.weights import load_weights
 from mixscope.training.checkpoint import load_state, save_state, save_weights
 

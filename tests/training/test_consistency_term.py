@@ -8,7 +8,7 @@ import torch
 from helpers.small_training import make_training
 from torch import nn
 
-from mixscope._random import named_generator
+from mixscope.base.generators import named_generator
 from mixscope.metrics.degenerate import is_constant_classifier, output_spread
 from mixscope.mixing.consistency import Consistency
 from mixscope.mixture import blend, one_hot, soft_cross_entropy

@@ -12,7 +12,7 @@ import torch
 from helpers.small_training import SCHEMES, make_training
 from torch import nn
 
-from mixscope._random import named_generator
+from mixscope.base.generators import named_generator
 from mixscope.mixing.hidden import blending_at
 from mixscope.mixing.schedule import scheme_at
 from mixscope.mixture import blend, blend_targets, soft_cross_entropy

@@ -11,9 +11,9 @@ from typing import Annotated, Literal, Protocol
 from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from mixscope._errors import UserError
-from mixscope._files import check_out
-from mixscope._ranges import EPOCHS, Range, check_ranges
+from mixscope.base.errors import UserError
+from mixscope.base.files import check_out
+from mixscope.base.ranges import EPOCHS, Range, check_ranges
 from mixscope.cli.display import ProgressDisplay, format_number, make_console, print_table, say, say_page
 from mixscope.experiment.options import DataOptions, Device, MeasureOptions, TrainOptions
 
@@ -48,7 +48,7 @@ class Demo:
         from mixscope.experiment.demo import NUM_EPOCHS, demo_runs
 
         runs = demo_runs(num_seeds=self.seeds, epochs=self.epochs or NUM_EPOCHS)
-        from mixscope._folder_lock import hold_folder
+        from mixscope.base.folder_lock import hold_folder
         from mixscope.experiment.run import run_training
         from mixscope.records.store import REPORT_FILE, RUN_FILES, read_run
         from mixscope.report.page import write_report

@@ -18,7 +18,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from mixscope._text import printable
+from mixscope.base.text import printable
 
 PIPE_WIDTH = 200
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from mixscope._errors import UserError
-from mixscope._files import check_out
+from mixscope.base.errors import UserError
+from mixscope.base.files import check_out
 from mixscope.cli.display import ProgressDisplay, make_console, print_table, say_page
 
 

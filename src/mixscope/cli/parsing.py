@@ -10,7 +10,7 @@ from typing import Any
 
 import tyro
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.cli.commands import Command, Demo, Measure, Train
 from mixscope.cli.listings import Data, Report
 from mixscope.cli.reproduce import Reproduce

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from rich.console import Console
 from tyro.conf import Positional
 
-from mixscope._errors import UserError
-from mixscope._files import check_out
-from mixscope._folder_lock import hold_folder
-from mixscope._ranges import Range, check_ranges
+from mixscope.base.errors import UserError
+from mixscope.base.files import check_out
+from mixscope.base.folder_lock import hold_folder
+from mixscope.base.ranges import Range, check_ranges
 from mixscope.cli.display import make_console, print_table, say, say_page
 from mixscope.papers.names import STUDY_KEYS, Scale, StudyKey
 

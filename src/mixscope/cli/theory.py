@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, arg, subcommand
 
-from mixscope._files import check_out
+from mixscope.base.files import check_out
 from mixscope.cli.display import make_console, print_table, say, say_page
 from mixscope.experiment.theory_options import (
     LabelNoiseOptions,

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mixscope._checks import check_at_least
-from mixscope._random import named_generator
+from mixscope.base.checks import check_at_least
+from mixscope.base.generators import named_generator
 
 
 @dataclass(frozen=True)

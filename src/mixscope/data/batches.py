@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_same_length
-from mixscope._random import named_generator
+from mixscope.base.checks import check_at_least, check_same_length
+from mixscope.base.generators import named_generator
 from mixscope.data.augmentation import NO_AUGMENTATION, Augmentation, augment, draw_augmentation
 
 __all__ = ["Augmentation", "EvaluationBatches", "Normaliser", "TrainingBatches"]

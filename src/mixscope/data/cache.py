@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mixscope._errors import UserError
-from mixscope._files import atomic_file
-from mixscope._reading import open_regular
-from mixscope._text import printable
+from mixscope.base.errors import UserError
+from mixscope.base.files import atomic_file
+from mixscope.base.reading import open_regular
+from mixscope.base.text import printable
 from mixscope.data.images import DecodedSet, LabelledImages
 from mixscope.data.members import folder_files
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from mixscope._checks import nearest
-from mixscope._errors import UserError
-from mixscope._random import named_generator
+from mixscope.base.checks import nearest
+from mixscope.base.errors import UserError
+from mixscope.base.generators import named_generator
 from mixscope.data.cache import cache_folder, decoded_once
 from mixscope.data.download import fetch_files
 from mixscope.data.hub import PREFIX, read_hub

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from mixscope._errors import UserError
-from mixscope._reading import kind_and_reason, read_regular
+from mixscope.base.errors import UserError
+from mixscope.base.reading import kind_and_reason, read_regular
 from mixscope.data.images import DecodedSet, LabelledImages, check_decoded
 from mixscope.data.members import read_members
 

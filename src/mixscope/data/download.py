@@ -13,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.data.cache import disk_error
 from mixscope.data.progress import Progress
 

@@ -6,8 +6,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from mixscope._errors import UserError
-from mixscope._kinds import checked
+from mixscope.base.errors import UserError
+from mixscope.base.kinds import checked
 from mixscope.data.splits import balanced_subset
 
 # Pixels counted at a time: the copy of a chunk stays in the processor's cache, whatever the size of the set.

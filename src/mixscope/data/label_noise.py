@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_labels
-from mixscope._kinds import checked
+from mixscope.base.checks import check_at_least, check_labels
+from mixscope.base.kinds import checked
 
 
 @checked

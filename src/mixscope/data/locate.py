@@ -4,8 +4,8 @@ import hashlib
 import os
 from pathlib import Path
 
-from mixscope._errors import UserError
-from mixscope._reading import open_regular
+from mixscope.base.errors import UserError
+from mixscope.base.reading import open_regular
 from mixscope.data.cache import cache_folder
 from mixscope.data.members import is_archive
 from mixscope.data.named_sets import NAMED_SETS, NamedSet

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
-from mixscope._errors import UserError
-from mixscope._reading import (
+from mixscope.base.errors import UserError
+from mixscope.base.reading import (
     CHUNK_BYTES,
     SMALL_CHUNK_BYTES,
     check_regular,

@@ -9,8 +9,8 @@ from typing import IO, TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mixscope._errors import UserError
-from mixscope._reading import check_size, memory_bytes, open_regular, reason_of
+from mixscope.base.errors import UserError
+from mixscope.base.reading import check_size, memory_bytes, open_regular, reason_of
 from mixscope.data.images import DecodedSet, LabelledImages, check_decoded
 from mixscope.data.members import read_zip_member
 

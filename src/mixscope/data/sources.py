@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mixscope._errors import UserError
-from mixscope._reading import CHUNK_BYTES, check_size, open_regular, reason_of
+from mixscope.base.errors import UserError
+from mixscope.base.reading import CHUNK_BYTES, check_size, open_regular, reason_of
 from mixscope.data.images import DecodedSet, LabelledImages, check_decoded
 
 IDX_IMAGES = 0x00000803  # unsigned bytes, three dimensions (format: http://yann.lecun.com/exdb/mnist)

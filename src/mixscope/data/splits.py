@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from mixscope._errors import UserError
-from mixscope._kinds import checked
+from mixscope.base.errors import UserError
+from mixscope.base.kinds import checked
 
 
 @checked

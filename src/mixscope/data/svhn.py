@@ -7,8 +7,8 @@ from typing import BinaryIO
 
 import torch
 
-from mixscope._errors import UserError
-from mixscope._reading import CHUNK_BYTES, check_size, kind_and_reason, open_regular
+from mixscope.base.errors import UserError
+from mixscope.base.reading import CHUNK_BYTES, check_size, kind_and_reason, open_regular
 from mixscope.data.images import DecodedSet, LabelledImages, check_decoded
 
 SVHN_FILES = ("train_32x32.mat", "test_32x32.mat")

@@ -8,7 +8,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from mixscope._reading import CHUNK_BYTES, check_size, size_words
+from mixscope.base.reading import CHUNK_BYTES, check_size, size_words
 
 STREAM_BYTES = 1 << 38  # 256 GiB, that a tar archive may unfold to: twice the images of ImageNet
 UNPACKING_BYTES = 1 << 28  # 256 MiB, that unpacking .xz may need: xz -9 needs 65 MiB, a hostile header asks for 4 GiB

@@ -8,8 +8,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from mixscope._errors import UserError, users_code
-from mixscope._random import derive_seed, named_generator
+from mixscope.base.errors import UserError, users_code
+from mixscope.base.generators import derive_seed, named_generator
 from mixscope.data.batches import Augmentation, TrainingBatches
 from mixscope.data.catalogue import is_path
 from mixscope.data.images import ImageData

@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mixscope._errors import UserError
-from mixscope._files import check_out
-from mixscope._folder_lock import hold_folder
+from mixscope.base.errors import UserError
+from mixscope.base.files import check_out
+from mixscope.base.folder_lock import hold_folder
 from mixscope.data.images import ImageData
 from mixscope.experiment.bench import (
     anchored_data,

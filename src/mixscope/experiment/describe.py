@@ -9,8 +9,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from mixscope._reading import open_regular
-from mixscope._text import utf8_text
+from mixscope.base.reading import open_regular
+from mixscope.base.text import utf8_text
 from mixscope.data.images import ImageData
 from mixscope.records.record import SCHEMA, describe_environment
 

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import InitProcessGroupKwargs
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.experiment.options import Device
 from mixscope.experiment.tracking import FOLDER, check_tracker
 from mixscope.training.recipe import Recipe

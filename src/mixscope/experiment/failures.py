@@ -3,7 +3,7 @@
 import traceback
 from pathlib import Path
 
-from mixscope._errors import describe_error
+from mixscope.base.errors import describe_error
 
 COMPILER = ("torch._dynamo", "torch._inductor")
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from mixscope._random import named_generator
+from mixscope.base.generators import named_generator
 from mixscope.data.catalogue import load_data
 from mixscope.data.images import ImageData
 from mixscope.data.label_noise import flip_labels

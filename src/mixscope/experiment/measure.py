@@ -5,8 +5,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mixscope._errors import UserError
-from mixscope._random import named_generator
+from mixscope.base.errors import UserError
+from mixscope.base.generators import named_generator
+from mixscope.base.simplex import project_to_classifier_plane, spans_plane
 from mixscope.capturing import capture
 from mixscope.experiment.overlay import MIXUP, Expectation, draw_expectation
 from mixscope.experiment.probe import Probe
@@ -15,7 +16,6 @@ from mixscope.metrics.calibration import Reliability
 from mixscope.metrics.channels import classifier_coordinates
 from mixscope.mixing.pixel import Mixup
 from mixscope.mixture import INPUT_SUFFIX
-from mixscope.simplex import project_to_classifier_plane, spans_plane
 from mixscope.sites import measurable
 
 PICTURED_PAIRS = 400  # points of a scatter plot: enough to see the shape, few enough for a phone

@@ -11,9 +11,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from mixscope._checks import nearest
-from mixscope._errors import UserError, users_code
-from mixscope._random import seeded_globals
+from mixscope.base.checks import nearest
+from mixscope.base.errors import UserError, users_code
+from mixscope.base.generators import seeded_globals
 from mixscope.capturing import evaluation_mode, record_sites
 from mixscope.data.batches import TrainingBatches
 from mixscope.data.images import ImageData

@@ -6,9 +6,9 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from mixscope._errors import UserError
-from mixscope._ranges import ALPHAS, COUNTS, EPOCHS, SEEDS, Range, check_ranges
-from mixscope._text import utf8_text
+from mixscope.base.errors import UserError
+from mixscope.base.ranges import ALPHAS, COUNTS, EPOCHS, SEEDS, Range, check_ranges
+from mixscope.base.text import utf8_text
 from mixscope.records.form import shown
 from mixscope.training.recipe import Recipe
 

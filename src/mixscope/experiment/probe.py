@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._random import named_generator
+from mixscope.base.generators import named_generator
 from mixscope.data.batches import EvaluationBatches
 from mixscope.data.images import ImageData
 from mixscope.experiment.options import MeasureOptions

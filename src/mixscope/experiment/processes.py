@@ -14,7 +14,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parameter import is_lazy
 
 from mixscope import __version__
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.data.images import ImageData
 from mixscope.experiment.describe import images_fingerprint, model_fingerprint
 from mixscope.experiment.options import TrainOptions, options_to_dict

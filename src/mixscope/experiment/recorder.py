@@ -6,8 +6,8 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from mixscope._errors import UserError
-from mixscope._folder_lock import FolderLock
+from mixscope.base.errors import UserError
+from mixscope.base.folder_lock import FolderLock
 from mixscope.experiment.bench import Bench
 from mixscope.experiment.divergence import divergence_told
 from mixscope.experiment.measure import Measurement, measure

@@ -7,10 +7,10 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from mixscope._errors import UserError, describe_error
-from mixscope._files import check_out
-from mixscope._folder_lock import FolderLock, hold_folder
-from mixscope._reading import kind_and_reason
+from mixscope.base.errors import UserError, describe_error
+from mixscope.base.files import check_out
+from mixscope.base.folder_lock import FolderLock, hold_folder
+from mixscope.base.reading import kind_and_reason
 from mixscope.experiment.bench import Bench, anchored, assemble_bench
 from mixscope.experiment.describe import describe_images, describe_machine, describe_model, new_record
 from mixscope.experiment.devices import build_accelerator

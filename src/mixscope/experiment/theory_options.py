@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from mixscope._errors import UserError
-from mixscope._ranges import ALPHAS, SEEDS, Range, check_ranges
+from mixscope.base.errors import UserError
+from mixscope.base.ranges import ALPHAS, SEEDS, Range, check_ranges
 
 MAX_FEATURES = 10**7  # numbers: the flow keeps them many times over
 MAX_PENALTIES = 7  # as many colours as a figure tells apart

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._random import named_generator, sample_beta
+from mixscope.base.generators import named_generator, sample_beta
 from mixscope.experiment.theory_page import number
 from mixscope.report.document import Chapter, Exhibit, Listing, Series
 from mixscope.theory.feature_experiment import FeatureSetting

@@ -8,8 +8,8 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from mixscope._errors import UserError, describe_error, users_code
-from mixscope._text import printable
+from mixscope.base.errors import UserError, describe_error, users_code
+from mixscope.base.text import printable
 from mixscope.experiment.observer import Observer
 
 NEEDED = {"tensorboard": ("torch.utils.tensorboard", "SummaryWriter"), "wandb": ("wandb", "init")}

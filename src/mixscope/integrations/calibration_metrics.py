@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mixscope._kinds import checked
+from mixscope.base.kinds import checked
 from mixscope.integrations.streaming_metric import InstrumentMetric, ordinary_tensors
 from mixscope.metrics.calibration import NUM_BINS, CalibrationBins
 

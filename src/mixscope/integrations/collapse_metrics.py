@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mixscope._kinds import checked
+from mixscope.base.kinds import checked
 from mixscope.integrations.streaming_metric import ExactMetric, Head, InstrumentMetric, ordinary_tensors
 from mixscope.metrics.collapse import CollapseReport, neural_collapse
 from mixscope.metrics.nearest_mean import NearestMeanCounts

@@ -9,9 +9,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
 
-from mixscope._checks import check_at_least
-from mixscope._kinds import checked
-from mixscope._random import named_generator
+from mixscope.base.checks import check_at_least
+from mixscope.base.generators import named_generator
+from mixscope.base.kinds import checked
 from mixscope.capturing import capture
 from mixscope.integrations.training_examples import Batch, Examples, check_transfer, choose_examples
 from mixscope.measuring import linear_head, measure_network

@@ -4,9 +4,9 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from mixscope._checks import check_at_least, check_labels
-from mixscope._kinds import checked
-from mixscope._random import named_generator
+from mixscope.base.checks import check_at_least, check_labels
+from mixscope.base.generators import named_generator
+from mixscope.base.kinds import checked
 from mixscope.integrations.training_examples import describe, is_pair
 from mixscope.mixing.catalogue import MixingScheme
 from mixscope.mixing.schedule import scheme_at

@@ -18,7 +18,7 @@ from torch.utils.data import (
     SubsetRandomSampler,
 )
 
-from mixscope._random import named_generator
+from mixscope.base.generators import named_generator
 
 Batch = tuple[Tensor, Tensor]
 

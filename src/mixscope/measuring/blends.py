@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mixscope._checks import check_finite, check_shape, naming, pair_of
-from mixscope._kinds import checked
+from mixscope.base.checks import check_finite, check_shape, naming, pair_of
+from mixscope.base.kinds import checked
 from mixscope.capturing import check_not_empty, draw_for_inputs, on_device_of
 from mixscope.measuring.collapse import linear_head
 from mixscope.metrics.blend_sums import column_sums

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mixscope._checks import check_shape, naming, nearest
-from mixscope._kinds import checked
+from mixscope.base.checks import check_shape, naming, nearest
+from mixscope.base.kinds import checked
 from mixscope.capturing import capture_batches
 from mixscope.measuring.predictions import PredictionMeter
 from mixscope.metrics.calibration import Reliability

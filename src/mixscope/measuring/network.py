@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
-from mixscope._checks import naming
-from mixscope._kinds import checked
+from mixscope.base.checks import naming
+from mixscope.base.kinds import checked
 from mixscope.measuring.blends import CHANNEL_MIXING, BlendedFeatures, capture_blends, channels_of, measure_linearity
 from mixscope.measuring.collapse import collapse_of, linear_head, look_at
 from mixscope.metrics.calibration import Reliability

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from mixscope._checks import naming
-from mixscope._kinds import checked
+from mixscope.base.checks import naming
+from mixscope.base.kinds import checked
 from mixscope.capturing import capture_batches
 from mixscope.metrics.calibration import CalibrationBins, Reliability
 from mixscope.metrics.calibration_report import CalibrationReport

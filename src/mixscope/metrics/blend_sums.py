@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_ndim
+from mixscope.base.checks import check_ndim
 
 # Numbers of one tensor turned into float64 at a time: as many for each CPU core as its cache holds beside what is made
 # of them, and few, large blocks on a GPU.

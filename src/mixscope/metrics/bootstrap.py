@@ -8,8 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_finite, check_ndim, check_not_empty, check_same_length, check_size
-from mixscope._kinds import checked, describe
+from mixscope.base.checks import (
+    check_at_least,
+    check_finite,
+    check_ndim,
+    check_not_empty,
+    check_same_length,
+    check_size,
+)
+from mixscope.base.kinds import checked, describe
 
 NUM_RESAMPLES = 2000  # Efron and Tibshirani 1993 ask for 1000 or more for the ends of a 95 % interval.
 LEVEL = 0.95

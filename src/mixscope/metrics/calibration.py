@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_size
-from mixscope._kinds import checked
+from mixscope.base.checks import check_size
+from mixscope.base.kinds import checked
 from mixscope.metrics.predictions import bin_positions, check_logits, check_probabilities, top_label
 from mixscope.metrics.running_sums import RunningSums
 

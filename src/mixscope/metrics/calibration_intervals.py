@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_not_empty, check_numbers, check_size
-from mixscope._kinds import checked
+from mixscope.base.checks import check_not_empty, check_numbers, check_size
+from mixscope.base.kinds import checked
 from mixscope.metrics.bootstrap import (
     BLOCK_DRAWS,
     LEVEL,

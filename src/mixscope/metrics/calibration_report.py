@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_not_empty, naming
-from mixscope._kinds import checked
+from mixscope.base.checks import check_not_empty, naming
+from mixscope.base.kinds import checked
 from mixscope.metrics.calibration import NUM_BINS, CalibrationBins
 from mixscope.metrics.classwise_calibration import ClasswiseCalibration
 from mixscope.metrics.equal_mass import equal_mass_reliability, error_of_reliability

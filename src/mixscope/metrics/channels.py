@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_finite, check_labels, check_ndim, check_same_length, check_shape
-from mixscope._kinds import checked
-from mixscope.simplex import center_rows
+from mixscope.base.checks import check_finite, check_labels, check_ndim, check_same_length, check_shape
+from mixscope.base.kinds import checked
+from mixscope.base.simplex import center_rows
 
 # By the smaller of the two weights: below 0.1, from 0.1 to 0.3, above 0.3 (the last is |weight - 1/2| < 0.2).
 LOW_SHARE, MIDDLE_SHARE = 0.1, 0.3

@@ -7,7 +7,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from mixscope._checks import (
+from mixscope.base.checks import (
     check_at_least,
     check_at_most,
     check_finite,
@@ -18,7 +18,7 @@ from mixscope._checks import (
     check_size,
     naming,
 )
-from mixscope._kinds import checked
+from mixscope.base.kinds import checked
 from mixscope.metrics.precision import full_precision
 from mixscope.metrics.processes import is_distributed, total_over_processes
 from mixscope.metrics.products import NoProducts

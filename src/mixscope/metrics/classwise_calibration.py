@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_ndim, check_numbers, check_size
-from mixscope._kinds import checked
+from mixscope.base.checks import check_ndim, check_numbers, check_size
+from mixscope.base.kinds import checked
 from mixscope.metrics.calibration import NUM_BINS, Reliability
 from mixscope.metrics.predictions import bin_positions, check_probabilities
 from mixscope.metrics.running_sums import RunningSums

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 from torch import Tensor
 
-from mixscope._kinds import checked
+from mixscope.base.kinds import checked
 from mixscope.metrics.geometry import (
     CenteredMeans,
     WithScatter,

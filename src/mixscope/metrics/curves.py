@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mixscope._checks import check_finite, check_floating, check_ndim, check_size
-from mixscope._kinds import checked
+from mixscope.base.checks import check_finite, check_floating, check_ndim, check_size
+from mixscope.base.kinds import checked
 from mixscope.metrics.bootstrap import (
     LEVEL,
     NUM_RESAMPLES,

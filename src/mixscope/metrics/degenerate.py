@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_finite, check_ndim, check_not_empty
-from mixscope._kinds import checked
+from mixscope.base.checks import check_at_least, check_finite, check_ndim, check_not_empty
+from mixscope.base.kinds import checked
 
 SPREAD_LIMIT = 0.05  # Defined here. Seen on digits: below 1e-3 in collapsed networks, 0.45 in fresh, 0.87 in trained.
 ROUNDING = 1e-6  # of a number in [0, 1]

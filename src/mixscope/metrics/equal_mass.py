@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_not_empty, check_size, check_within
-from mixscope._kinds import checked
+from mixscope.base.checks import check_not_empty, check_size, check_within
+from mixscope.base.kinds import checked
 from mixscope.metrics.calibration import NUM_BINS, Reliability
 from mixscope.metrics.predictions import check_logits, check_probabilities, row_blocks, top_label
 

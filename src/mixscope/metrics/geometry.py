@@ -8,8 +8,8 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_finite, check_shape
-from mixscope._kinds import checked
+from mixscope.base.checks import check_at_least, check_finite, check_shape
+from mixscope.base.kinds import checked
 from mixscope.metrics.class_sums import ClassSums
 from mixscope.metrics.pairwise import (
     angle_deviations,

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from mixscope._checks import naming, pair_of
-from mixscope._kinds import checked, describe
+from mixscope.base.checks import naming, pair_of
+from mixscope.base.kinds import checked, describe
 from mixscope.sites import evaluation_mode
 
 Loss = Callable[[Tensor, Tensor], Tensor]

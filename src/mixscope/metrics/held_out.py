@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from mixscope._kinds import checked
+from mixscope.base.kinds import checked
 from mixscope.metrics.geometry import CenteredMeans, WithScatter, check_every_class
 from mixscope.metrics.pairwise import compare_means
 from mixscope.metrics.spectrum import spectrum

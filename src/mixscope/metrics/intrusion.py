@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import (
+from mixscope.base.checks import (
     check_finite,
     check_labels,
     check_ndim,
@@ -14,7 +14,7 @@ from mixscope._checks import (
     check_same_length,
     naming,
 )
-from mixscope._kinds import checked
+from mixscope.base.kinds import checked
 from mixscope.loss_floor import check_targets
 from mixscope.metrics.neighbours import nearest_examples
 

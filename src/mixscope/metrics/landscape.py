@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mixscope._kinds import checked, describe
+from mixscope.base.kinds import checked, describe
 from mixscope.metrics.restoring import restored_tensors
 from mixscope.sites import evaluation_mode
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mixscope._kinds import checked, describe
+from mixscope.base.kinds import checked, describe
 from mixscope.metrics.turn_rules import (
     BLEND_ENTROPY,
     FLOOR_GAP,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from mixscope._checks import (
+from mixscope.base.checks import (
     check_finite,
     check_floating,
     check_labels,
@@ -14,7 +14,7 @@ from mixscope._checks import (
     check_same_length,
     check_shape,
 )
-from mixscope._kinds import checked
+from mixscope.base.kinds import checked
 
 BLOCK_VALUES = 1 << 23  # distances held at a time: 64 MiB of float64
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_finite, check_ndim, check_same_length, nearest
-from mixscope._kinds import checked
+from mixscope.base.checks import check_finite, check_ndim, check_same_length, nearest
+from mixscope.base.kinds import checked
 
 TOLERANCE = 1e-12  # of the fit, relative: in the parameters and the sum of squares
 # Of a minimum, relative to the data: a parameter's share of the gradient over the length of its derivative. The

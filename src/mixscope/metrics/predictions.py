@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_finite, check_floating, check_labels, check_ndim, check_same_length
+from mixscope.base.checks import check_finite, check_floating, check_labels, check_ndim, check_same_length
 
 SUM_TOLERANCE = 1e-4  # How far a row of probabilities may be from summing to 1: float32 rounding with room.
 FEW_VALUES = 2048  # Below, one search among the edges is quicker than several operations.

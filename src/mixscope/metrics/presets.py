@@ -9,7 +9,7 @@ statistics, and the classifier (K, D) where its tool looks at it, and raises as 
 import torch
 from torch import Tensor
 
-from mixscope._kinds import checked
+from mixscope.base.kinds import checked
 from mixscope.metrics.class_sums import ClassSums
 from mixscope.metrics.geometry import CenteredMeans, WithScatter, check_head, class_geometry
 from mixscope.metrics.pairwise import (

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_not_empty
-from mixscope._kinds import checked
+from mixscope.base.checks import check_not_empty
+from mixscope.base.kinds import checked
 from mixscope.metrics.predictions import check_logits, check_probabilities
 from mixscope.metrics.running_sums import RunningSums
 

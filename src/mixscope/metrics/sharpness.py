@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mixscope._checks import check_at_most, check_positive, check_size
-from mixscope._kinds import checked
+from mixscope.base.checks import check_at_most, check_positive, check_size
+from mixscope.base.kinds import checked
 from mixscope.metrics.bootstrap import Interval, student_interval
 from mixscope.metrics.landscape import LARGEST_STEP, Evaluate, filter_normalised_direction, loss_slice
 

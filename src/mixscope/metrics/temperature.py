@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_floating, check_not_empty, check_numbers, check_positive
-from mixscope._kinds import checked
+from mixscope.base.checks import check_at_least, check_floating, check_not_empty, check_numbers, check_positive
+from mixscope.base.kinds import checked
 from mixscope.metrics.predictions import check_logits, row_blocks
 
 REACH = 1e6  # The temperature is sought within this factor of the logits' own scale.

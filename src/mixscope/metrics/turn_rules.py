@@ -7,8 +7,8 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
-from mixscope._checks import check_at_least
-from mixscope._kinds import checked
+from mixscope.base.checks import check_at_least
+from mixscope.base.kinds import checked
 
 FLOOR_GAP, BLEND_ENTROPY, VALIDATION_LOSS = "train/loss_floor_gap", "train/blend_entropy", "validation/loss"
 SMALLEST_WINDOW = 3  # values: fewer give no useful standard error

@@ -6,8 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_floating, check_ndim, check_numbers, check_positive, check_size
-from mixscope._kinds import checked
+from mixscope.base.checks import check_at_least, check_floating, check_ndim, check_numbers, check_positive, check_size
+from mixscope.base.kinds import checked
 from mixscope.mixing.pixel import Mixup, draw_mixture
 from mixscope.mixture import Mixture, blend
 

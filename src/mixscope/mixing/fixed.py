@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._kinds import checked
+from mixscope.base.kinds import checked
 from mixscope.mixing.pixel import check_batch, draw_members
 from mixscope.mixture import Mixture
 

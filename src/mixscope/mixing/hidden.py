@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils import checkpoint
 
-from mixscope._checks import nearest
-from mixscope._kinds import checked
+from mixscope.base.checks import nearest
+from mixscope.base.kinds import checked
 from mixscope.mixing.pixel import Mixup, check_batch, draw_mixture
 from mixscope.mixture import INPUT_SITE, INPUT_SUFFIX, Mixture, blend
 

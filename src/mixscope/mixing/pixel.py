@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_labels, check_numbers, check_positive, check_same_length, check_size
-from mixscope._kinds import checked
-from mixscope._random import sample_dirichlet
+from mixscope.base.checks import check_labels, check_numbers, check_positive, check_same_length, check_size
+from mixscope.base.generators import sample_dirichlet
+from mixscope.base.kinds import checked
 from mixscope.mixture import INPUT_SITE, Mixture
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_ndim, check_positive
-from mixscope._kinds import checked
-from mixscope._random import sample_beta
+from mixscope.base.checks import check_ndim, check_positive
+from mixscope.base.generators import sample_beta
+from mixscope.base.kinds import checked
 from mixscope.mixing.pixel import check_batch, draw_members
 from mixscope.mixture import Mixture
 

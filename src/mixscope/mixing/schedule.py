@@ -1,7 +1,7 @@
 """When mixing is on."""
 
-from mixscope._checks import check_at_least
-from mixscope._kinds import checked
+from mixscope.base.checks import check_at_least
+from mixscope.base.kinds import checked
 from mixscope.mixing.catalogue import MixingScheme
 from mixscope.mixing.pixel import NoMixing
 

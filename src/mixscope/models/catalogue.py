@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from torch import nn
 
-from mixscope._checks import check_at_least, nearest
-from mixscope._errors import UserError, users_code
-from mixscope._random import seeded_globals
+from mixscope.base.checks import check_at_least, nearest
+from mixscope.base.errors import UserError, users_code
+from mixscope.base.generators import seeded_globals
 from mixscope.mixture import INPUT_SUFFIX
 from mixscope.models.convnet import ConvNet
 from mixscope.models.external import build_from_file, build_from_timm

@@ -13,9 +13,9 @@ from typing import Any
 
 from torch import nn
 
-from mixscope._checks import nearest
-from mixscope._errors import UserError, describe_error, users_code
-from mixscope._reading import open_regular
+from mixscope.base.checks import nearest
+from mixscope.base.errors import UserError, describe_error, users_code
+from mixscope.base.reading import open_regular
 
 FACTORY_ARGUMENTS = ("num_classes", "image_shape", "in_chans")
 TIMM_INSTALL = "pip install 'mixscope[timm]'"

@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
-from mixscope._errors import UserError
-from mixscope._kinds import checked
-from mixscope.simplex import simplex_etf
+from mixscope.base.errors import UserError
+from mixscope.base.kinds import checked
+from mixscope.base.simplex import simplex_etf
 
 ROW_LENGTH = 1.0  # The frame's usual normalisation; nn.Linear starts with rows of about 1 / sqrt(3).
 

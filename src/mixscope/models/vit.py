@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 
 NORM_EPS = 1e-6  # The value of the paper's public code.
 INIT_STD = 0.02  # Truncated normal (Touvron et al. 2021, as in their code); the cut at 2.0 is out of its reach.

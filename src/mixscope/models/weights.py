@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mixscope._errors import UserError
-from mixscope._reading import check_nothing_packed, kind_and_reason, open_regular, reason_of
-from mixscope._seal import seal_fits
-from mixscope._text import is_utf8
+from mixscope.base.errors import UserError
+from mixscope.base.reading import check_nothing_packed, kind_and_reason, open_regular, reason_of
+from mixscope.base.seal import seal_fits
+from mixscope.base.text import is_utf8
 
 TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin")
 WEIGHT_SUFFIXES = (".safetensors", *TORCH_SUFFIXES)

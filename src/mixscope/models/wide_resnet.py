@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.models.convnet import initialise_he
 
 BASE_CHANNELS = 16  # Zagoruyko and Komodakis 2016, Table 1: the groups have 16k, 32k and 64k channels.

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mixscope._random import named_generator
+from mixscope.base.generators import named_generator
+from mixscope.base.simplex import project_to_classifier_plane, spans_plane
 from mixscope.capturing import capture_batches
 from mixscope.experiment.bench import Bench
 from mixscope.experiment.measure import rounded
@@ -18,7 +19,6 @@ from mixscope.metrics.sharpness import sharpness
 from mixscope.mixing.catalogue import MixingScheme
 from mixscope.mixing.pixel import Mixup, NoMixing
 from mixscope.mixture import INPUT_SUFFIX, blend, blend_targets
-from mixscope.simplex import project_to_classifier_plane, spans_plane
 from mixscope.sites import measurable, record_sites
 from mixscope.training.objective import LOSSES
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mixscope._files import atomic_file
+from mixscope.base.files import atomic_file
 from mixscope.papers.catalogue import load_study
 from mixscope.papers.names import SCALES, STUDY_KEYS, Scale
 from mixscope.papers.results import Results, read_results

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.papers.trial import Outcome, Table, Trial, find_records, read_outcome
 from mixscope.records.samples import Sample, paired, paired_ratio
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.papers.trial import Trial, find_records, run_trial
 from mixscope.papers.workers import Watch, at_work, begin_worker
 

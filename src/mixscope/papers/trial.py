@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 from mixscope.records.form import read_record
 from mixscope.records.forms import TRIAL
 from mixscope.records.record import SCHEMA, describe_environment

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mixscope._errors import UserError
-from mixscope._reading import read_regular, reason_of
+from mixscope.base.errors import UserError
+from mixscope.base.reading import read_regular, reason_of
 
 RECORD_BYTES = 1 << 28  # 256 MiB of one file of records: 80,000 measured epochs
 DEPTH = 24  # of what has no form of its own, options for example; ours have 6

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mixscope._errors import UserError
-from mixscope._files import atomic_file
+from mixscope.base.errors import UserError
+from mixscope.base.files import atomic_file
 from mixscope.records.form import Form, check_form, parse_json, read_record, read_text
 from mixscope.records.forms import MEASURED_LINE, PICTURES, RUN, TRAINED_LINE
 

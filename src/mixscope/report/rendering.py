@@ -6,8 +6,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from mixscope._files import atomic_file
-from mixscope._text import utf8_text
+from mixscope.base.files import atomic_file
+from mixscope.base.text import utf8_text
 from mixscope.records.store import finite_or_none
 from mixscope.report.style import DARK
 

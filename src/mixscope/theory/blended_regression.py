@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_finite, check_not_negative
-from mixscope._kinds import checked, describe
+from mixscope.base.checks import check_finite, check_not_negative
+from mixscope.base.kinds import checked, describe
 from mixscope.theory.mixed_features import checked_weights
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_size
-from mixscope._kinds import checked
+from mixscope.base.checks import check_size
+from mixscope.base.kinds import checked
 from mixscope.theory.mixed_features import checked_weights
 from mixscope.theory.soft_labels import rise_slopes, solve_rises
 

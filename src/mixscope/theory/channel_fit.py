@@ -14,8 +14,8 @@ import torch
 from scipy.optimize import brentq
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_finite, check_ndim, check_positive, check_same_length
-from mixscope._kinds import checked
+from mixscope.base.checks import check_at_least, check_finite, check_ndim, check_positive, check_same_length
+from mixscope.base.kinds import checked
 from mixscope.theory.channel_curves import LOG_GAIN_RANGE, curve_grid, mixup_points
 from mixscope.theory.mixed_features import checked_weights, same_class_rise
 from mixscope.theory.solution import NotConvergedWarning, Solution, solved

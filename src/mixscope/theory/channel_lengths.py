@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_finite, check_ndim, check_same_length
-from mixscope._kinds import checked
+from mixscope.base.checks import check_finite, check_ndim, check_same_length
+from mixscope.base.kinds import checked
 from mixscope.theory.channel_curves import mixup_curve
 from mixscope.theory.channel_fit import ChannelFit, fit_mixup_channel
 from mixscope.theory.mixed_features import checked_weights

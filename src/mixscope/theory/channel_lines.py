@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from mixscope._kinds import checked
+from mixscope.base.kinds import checked
 from mixscope.theory.channel_curves import curve_grid, unit_line
 from mixscope.theory.channel_fit import ChannelFit, checked_points
 from mixscope.theory.solution import Solution

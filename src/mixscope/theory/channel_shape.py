@@ -9,8 +9,8 @@ import math
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_finite, check_positive, check_shape
-from mixscope._kinds import checked
+from mixscope.base.checks import check_at_least, check_finite, check_positive, check_shape
+from mixscope.base.kinds import checked
 from mixscope.theory.mixed_features import checked_weights, mixup_features, same_class_rise
 from mixscope.theory.roots import increasing_root, lambert_w_of_exp
 from mixscope.theory.soft_labels import logit_gain

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mixscope._kinds import checked
+from mixscope.base.kinds import checked
 from mixscope.theory.noisy_labels import LabelNoise
 
 

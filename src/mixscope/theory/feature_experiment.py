@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_at_most, check_numbers, check_positive, check_size
-from mixscope._kinds import checked, describe
-from mixscope._random import named_generator, sample_beta
+from mixscope.base.checks import check_at_least, check_at_most, check_numbers, check_positive, check_size
+from mixscope.base.generators import named_generator, sample_beta
+from mixscope.base.kinds import checked, describe
 from mixscope.theory.feature_flow import random_feature_flow, switched_parameters
 from mixscope.theory.population_risk import squared_risk
 from mixscope.theory.random_features import (

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_finite, check_ndim, check_not_empty, check_positive, check_shape, naming
-from mixscope._kinds import checked, describe
+from mixscope.base.checks import check_finite, check_ndim, check_not_empty, check_positive, check_shape, naming
+from mixscope.base.kinds import checked, describe
 from mixscope.theory.solution import Solution, solved
 
 TOLERANCE = 1e-12  # of the residual: seen below 1e-14 for 10,000 rows and 500 features

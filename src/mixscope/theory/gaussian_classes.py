@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_finite, check_ndim, check_numbers, check_positive
-from mixscope._kinds import checked
+from mixscope.base.checks import check_at_least, check_finite, check_ndim, check_numbers, check_positive
+from mixscope.base.kinds import checked
 
 SUM_TOLERANCE = 1e-9  # of the shares
 

@@ -15,8 +15,8 @@ import torch
 from scipy.optimize import brentq
 from torch import Tensor
 
-from mixscope._checks import check_positive, check_size
-from mixscope._kinds import checked
+from mixscope.base.checks import check_positive, check_size
+from mixscope.base.kinds import checked
 from mixscope.theory.mixed_features import same_class_rise
 from mixscope.theory.soft_labels import solve_rises
 from mixscope.theory.solution import Solution, solved

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_finite, check_size, check_within
-from mixscope._kinds import checked
+from mixscope.base.checks import check_finite, check_size, check_within
+from mixscope.base.kinds import checked
 from mixscope.theory.soft_labels import logit_gain, soft_label_logits
 from mixscope.theory.solution import Solution
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_finite, check_labels, check_ndim, check_numbers, naming
-from mixscope._kinds import checked
+from mixscope.base.checks import check_at_least, check_finite, check_labels, check_ndim, check_numbers, naming
+from mixscope.base.kinds import checked
 from mixscope.theory.blended_regression import row_weights
 from mixscope.theory.gaussian_classes import GaussianClasses
 from mixscope.theory.mixed_features import checked_weights

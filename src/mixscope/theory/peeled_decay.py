@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_at_most, check_finite, check_ndim, check_positive
-from mixscope._kinds import checked
+from mixscope.base.checks import check_at_least, check_at_most, check_finite, check_ndim, check_positive
+from mixscope.base.kinds import checked
 from mixscope.theory.peeled_loss import Array, StackedLoss, stack, stacked_loss
 from mixscope.theory.peeled_point import PeeledPoint
 from mixscope.theory.peeled_record import FlowRecord, record_path

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from mixscope._checks import check_at_most, check_positive
-from mixscope._kinds import checked
+from mixscope.base.checks import check_at_most, check_positive
+from mixscope.base.kinds import checked
 from mixscope.theory.peeled_loss import stack, stacked_loss
 from mixscope.theory.peeled_point import PeeledPoint
 from mixscope.theory.peeled_record import FlowRecord, record_path

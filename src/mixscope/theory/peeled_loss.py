@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mixscope._checks import check_at_least
-from mixscope._kinds import checked
+from mixscope.base.checks import check_at_least
+from mixscope.base.kinds import checked
 from mixscope.theory.peeled_point import PeeledPoint
 
 Array = NDArray[np.float64]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import (
+from mixscope.base.checks import (
     check_at_most,
     check_finite,
     check_labels,
@@ -21,8 +21,8 @@ from mixscope._checks import (
     check_same_length,
     check_size,
 )
-from mixscope._kinds import checked
-from mixscope.simplex import center_rows
+from mixscope.base.kinds import checked
+from mixscope.base.simplex import center_rows
 
 LARGEST_SCALE = 1e100  # of the entries of a start: their squares must stay far below the largest number
 

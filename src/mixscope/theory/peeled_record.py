@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mixscope.simplex import unit_rows
+from mixscope.base.simplex import unit_rows
 from mixscope.theory.peeled_loss import Array
 from mixscope.theory.peeled_point import PeeledPoint
 from mixscope.theory.separation import imbalanced_separation_optimum

@@ -14,8 +14,8 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from mixscope._checks import check_finite, check_positive, check_size
-from mixscope._kinds import checked
+from mixscope.base.checks import check_finite, check_positive, check_size
+from mixscope.base.kinds import checked
 from mixscope.theory.peeled_loss import Array, stack, stacked_loss, unstack
 from mixscope.theory.peeled_point import PeeledPoint, check_class_counts, gaussian_start, scaled
 from mixscope.theory.solution import Solution, solved

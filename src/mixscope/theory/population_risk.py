@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_finite, check_ndim, check_not_empty, check_same_length
-from mixscope._kinds import checked
+from mixscope.base.checks import check_finite, check_ndim, check_not_empty, check_same_length
+from mixscope.base.kinds import checked
 
 
 @dataclass(frozen=True)

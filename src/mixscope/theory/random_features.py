@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import (
+from mixscope.base.checks import (
     check_at_most,
     check_finite,
     check_floating,
@@ -25,7 +25,7 @@ from mixscope._checks import (
     check_size,
     check_within,
 )
-from mixscope._kinds import checked
+from mixscope.base.kinds import checked
 
 GAIN = 3.0  # Ours: tanh well into its bends, so that blends and labels do not fit linearly.
 LARGEST_GAIN = 1e100  # features are signs long before

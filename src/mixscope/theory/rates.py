@@ -7,8 +7,8 @@ import torch
 from scipy.stats import t as student
 from torch import Tensor
 
-from mixscope._checks import check_finite, check_ndim, check_positive, check_same_length
-from mixscope._kinds import checked
+from mixscope.base.checks import check_finite, check_ndim, check_positive, check_same_length
+from mixscope.base.kinds import checked
 from mixscope.theory.peeled_record import FlowRecord
 
 NUM_BLOCKS = 5

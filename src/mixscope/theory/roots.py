@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_finite
+from mixscope.base.checks import check_finite
 
 MAX_STEPS = 100  # a bracket of 1e3 in log space is 60 halvings from its last digit; Newton's steps take 3 to 8
 # Newton's and Halley's errors at least square: after a step this small the next would not change a float64.

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_numbers, check_size
-from mixscope._kinds import checked
-from mixscope.simplex import center_rows
+from mixscope.base.checks import check_at_least, check_numbers, check_size
+from mixscope.base.kinds import checked
+from mixscope.base.simplex import center_rows
 from mixscope.theory.peeled_point import PeeledPoint, check_class_counts, labels_of_counts
 from mixscope.theory.solution import Solution, solved
 

@@ -10,8 +10,8 @@ import torch
 from scipy.optimize import minimize, nnls
 from torch import Tensor
 
-from mixscope._checks import check_numbers, check_size
-from mixscope._kinds import checked
+from mixscope.base.checks import check_numbers, check_size
+from mixscope.base.kinds import checked
 from mixscope.theory.peeled_loss import Array, peeled_margins
 from mixscope.theory.peeled_point import PeeledPoint, check_class_counts, gaussian_start, scaled
 from mixscope.theory.solution import Solution, solved

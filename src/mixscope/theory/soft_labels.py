@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_finite, check_positive
-from mixscope._kinds import checked
+from mixscope.base.checks import check_at_least, check_finite, check_positive
+from mixscope.base.kinds import checked
 from mixscope.theory.roots import SMALL_STEP, increasing_root
 from mixscope.theory.solution import Solution, solved
 

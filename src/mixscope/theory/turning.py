@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_at_most, check_not_negative, check_positive, naming
-from mixscope._kinds import checked
+from mixscope.base.checks import check_at_least, check_at_most, check_not_negative, check_positive, naming
+from mixscope.base.kinds import checked
 from mixscope.theory.feature_flow import FeatureFlow
 
 LARGEST_SPREAD = 1e100  # its square must stay far below the largest number

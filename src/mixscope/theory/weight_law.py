@@ -7,8 +7,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_positive, check_size
-from mixscope._kinds import checked
+from mixscope.base.checks import check_positive, check_size
+from mixscope.base.kinds import checked
 
 SUM_TOLERANCE = 1e-9  # of the probabilities
 # The integrands are analytic for imaginary parts of log(w / (1 - w)) below about pi / log(K): with many classes a logit

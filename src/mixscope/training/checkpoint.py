@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from mixscope._errors import UserError
-from mixscope._files import atomic_file
-from mixscope._reading import check_nothing_packed, open_regular
-from mixscope._seal import EMPTY_SEAL, fill_seal, seal_fits
+from mixscope.base.errors import UserError
+from mixscope.base.files import atomic_file
+from mixscope.base.reading import check_nothing_packed, open_regular
+from mixscope.base.seal import EMPTY_SEAL, fill_seal, seal_fits
 
 STATE_FILE, WEIGHTS_FILE = "last.pt", "weights.safetensors"
 

@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from mixscope._random import named_generator
+from mixscope.base.generators import named_generator
 from mixscope.mixing.consistency import Consistency
 from mixscope.mixture import blend
 

@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from mixscope._random import named_generator, seeded_globals
+from mixscope.base.generators import named_generator, seeded_globals
 from mixscope.mixing.catalogue import MixingScheme
 from mixscope.mixing.hidden import blending_at
 from mixscope.mixing.pixel import NoMixing

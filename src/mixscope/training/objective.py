@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
 
-from mixscope._checks import check_ndim
+from mixscope.base.checks import check_ndim
 from mixscope.mixture import soft_cross_entropy
 from mixscope.training.recipe import Recipe
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from mixscope._ranges import COUNTS, EPOCHS, Range, check_ranges
+from mixscope.base.ranges import COUNTS, EPOCHS, Range, check_ranges
 
 Optimizer = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["constant", "cosine", "multi-step", "one-cycle"]

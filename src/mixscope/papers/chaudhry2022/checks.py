@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mixscope._random import named_generator, sample_dirichlet
+from mixscope.base.generators import named_generator, sample_dirichlet
 from mixscope.experiment.images import prepare_images
 from mixscope.experiment.observer import SILENT
 from mixscope.experiment.options import DataOptions

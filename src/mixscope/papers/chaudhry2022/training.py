@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mixscope._random import named_generator
+from mixscope.base.generators import named_generator
 from mixscope.experiment.bench import build_bench
 from mixscope.experiment.describe import describe_images
 from mixscope.experiment.images import prepare_images

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from mixscope._kinds import checked
-from mixscope._random import named_generator
+from mixscope.base.generators import named_generator
+from mixscope.base.kinds import checked
+from mixscope.base.simplex import simplex_etf
 from mixscope.papers.trial import Measured
-from mixscope.simplex import simplex_etf
 from mixscope.theory import (
     FiniteLaw,
     JointCheck,

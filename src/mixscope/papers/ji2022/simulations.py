@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mixscope._random import named_generator
+from mixscope.base.generators import named_generator
 from mixscope.data.catalogue import load_data
 from mixscope.models.catalogue import build_model, find_head
 from mixscope.papers.setups import NUM_DIGITS

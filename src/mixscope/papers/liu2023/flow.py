@@ -9,7 +9,7 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from mixscope._random import named_generator, sample_beta
+from mixscope.base.generators import named_generator, sample_beta
 from mixscope.papers.trial import Measured, Table
 from mixscope.theory import (
     FeatureFlow,

@@ -8,7 +8,7 @@ from scipy.special import beta as beta_function
 from sklearn.datasets import load_digits, load_iris
 from torch import Tensor
 
-from mixscope._random import named_generator, sample_beta
+from mixscope.base.generators import named_generator, sample_beta
 from mixscope.loss_floor import mixup_loss_floor, soft_target_entropy
 from mixscope.metrics.intrusion import intrusion_rate
 from mixscope.papers.trial import Measured

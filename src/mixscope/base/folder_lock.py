@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mixscope._errors import UserError
-from mixscope._files import check_writable, lock_or_not, sweep
+from mixscope.base.errors import UserError
+from mixscope.base.files import check_writable, lock_or_not, sweep
 
 LOCK_FILE = ".mixscope.lock"
 NUM_TRIES = 100  # of opening the lock's file while others remove it

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 
 TEMPORARY = re.compile(r"\..+\.\d+\.tmp", flags=re.DOTALL)
 PAGE_SUFFIXES = (".html", ".htm")

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, get_type_hints
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_at_least, check_positive
-from mixscope._kinds import checked
+from mixscope.base.checks import check_at_least, check_positive
+from mixscope.base.kinds import checked
 
 
 def derive_seed(seed: int, purpose: str, *counters: int) -> int:

@@ -5,7 +5,7 @@ import mmap
 import os
 from pathlib import Path
 
-from mixscope._reading import open_regular
+from mixscope.base.reading import open_regular
 
 LENGTH = 64  # hexadecimal digits
 MARK = b"mixscope-sha256:"

@@ -12,7 +12,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from mixscope._errors import UserError
+from mixscope.base.errors import UserError
 
 CHUNK_BYTES = 1 << 20  # read and unpacked at a time
 SMALL_CHUNK_BYTES = 1 << 12  # where unpacking cannot be stopped midway, as that of bz2 and LZMA members of a zip

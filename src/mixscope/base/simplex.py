@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from mixscope._checks import check_finite, check_floating, check_ndim, check_numbers, check_positive, check_size
-from mixscope._kinds import checked
+from mixscope.base.checks import check_finite, check_floating, check_ndim, check_numbers, check_positive, check_size
+from mixscope.base.kinds import checked
 
 # Below this ratio of its two singular values the plane of three classifiers is taken for a line.
 MIN_PLANE_RATIO = 1e-5
