@@ -7,8 +7,8 @@ import torch
 from _bench import parse_arguments, summarise, write_result
 
 from mixscope.measuring import look_at, measure_calibration, measure_collapse, measure_linearity
-from mixscope.mixing.pixel import Mixup
-from mixscope.mixture import blend
+from mixscope.mixing.mixture import blend
+from mixscope.mixing.mixup import Mixup
 from mixscope.models.catalogue import build_model
 
 HEAD, SITES = "head", ("layer1", "layer2", "layer3", "layer4", "pool", "head")

@@ -6,10 +6,10 @@ import torch
 from _bench import parse_arguments, summarise, write_result
 
 from mixscope.base.generators import named_generator
-from mixscope.mixing.hidden import ManifoldMixup
-from mixscope.mixing.pixel import Mixup, NoMixing
-from mixscope.mixing.region import CutMix
-from mixscope.mixture import blend, blend_targets
+from mixscope.mixing.cutmix import CutMix
+from mixscope.mixing.manifold import ManifoldMixup
+from mixscope.mixing.mixture import blend, blend_targets
+from mixscope.mixing.mixup import Mixup, NoMixing
 
 SCHEMES = {
     "none": NoMixing(),

@@ -21,8 +21,8 @@ from mixscope.metrics.bootstrap import student_interval
 from mixscope.metrics.gradients import gradient_norm
 from mixscope.metrics.monitor import OvertrainingMonitor
 from mixscope.metrics.turn_rules import BLEND_ENTROPY, FLOOR_GAP, FloorGapRule, Judgement, ValidationRule
-from mixscope.mixing.pixel import Mixup, draw_mixture
-from mixscope.mixture import blend, blend_targets, soft_cross_entropy
+from mixscope.mixing.mixture import blend, blend_targets, soft_cross_entropy
+from mixscope.mixing.mixup import Mixup, draw_mixture
 from mixscope.models.catalogue import build_model
 from mixscope.training.loop import Training
 

@@ -12,8 +12,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from mixscope.data.batches import Augmentation, TrainingBatches
-from mixscope.mixing.pixel import Mixup
-from mixscope.mixture import soft_cross_entropy
+from mixscope.mixing.mixture import soft_cross_entropy
+from mixscope.mixing.mixup import Mixup
 from mixscope.models.catalogue import build_model
 from mixscope.training.loop import Training
 from mixscope.training.recipe import Recipe

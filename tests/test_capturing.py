@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mixscope.capturing import capture, capture_batches, evaluation_mode, record_sites
-from mixscope.mixture import Mixture, blend
+from mixscope.mixing.mixture import Mixture, blend
 from mixscope.sites import forward_watched
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import mixscope
 from mixscope.base.kinds import checked
-from mixscope.mixture import Mixture, blend
+from mixscope.mixing.mixture import Mixture, blend
 
 
 @checked

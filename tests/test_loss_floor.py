@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from mixscope.base.generators import sample_dirichlet
-from mixscope.loss_floor import loss_floor_gap, mixup_loss_floor, soft_target_entropy
-from mixscope.mixing.pixel import Mixup
-from mixscope.mixture import blend_targets, soft_cross_entropy
+from mixscope.mixing.loss_floor import loss_floor_gap, mixup_loss_floor, soft_target_entropy
+from mixscope.mixing.mixture import blend_targets, soft_cross_entropy
+from mixscope.mixing.mixup import Mixup
 
 
 def stream(seed: int = 0) -> torch.Generator:

@@ -28,10 +28,10 @@ from mixscope.metrics.linearity import nonlinearity
 from mixscope.metrics.nearest_mean import nearest_class_mean_mismatch
 from mixscope.metrics.scores import brier_score, negative_log_likelihood_from_logits
 from mixscope.metrics.statistics import ClassStatistics
-from mixscope.mixing.fixed import FixedWeights
-from mixscope.mixing.hidden import ManifoldMixup
-from mixscope.mixing.pixel import Mixup
-from mixscope.mixing.region import CutMix
+from mixscope.mixing.cutmix import CutMix
+from mixscope.mixing.fixed_weights import FixedWeights
+from mixscope.mixing.manifold import ManifoldMixup
+from mixscope.mixing.mixup import Mixup
 
 K, HEAD = 3, "6"
 Batches = list[tuple[Tensor, Tensor]]

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mixscope.mixture import Mixture, blend, blend_targets, one_hot, soft_cross_entropy
+from mixscope.mixing.mixture import Mixture, blend, blend_targets, one_hot, soft_cross_entropy
 
 
 def naive_blend(values: Tensor, mixture: Mixture) -> Tensor:

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from mixscope import measuring, theory
     from mixscope.base.simplex import project_to_classifier_plane, simplex_etf
     from mixscope.capturing import Captured, capture, capture_batches
-    from mixscope.loss_floor import loss_floor_gap, mixup_loss_floor, soft_target_entropy
     from mixscope.measuring import (
         measure_calibration,
         measure_channels,
@@ -38,17 +37,18 @@ if TYPE_CHECKING:
     from mixscope.metrics.statistics import ClassStatistics
     from mixscope.metrics.temperature import fit_temperature
     from mixscope.metrics.turn_rules import FloorGapRule, ValidationRule
-    from mixscope.mixing.fixed import FixedWeights
-    from mixscope.mixing.hidden import ManifoldMixup
-    from mixscope.mixing.pixel import Mixup, NoMixing
-    from mixscope.mixing.region import CutMix
-    from mixscope.mixture import Mixture, blend, blend_targets, soft_cross_entropy
+    from mixscope.mixing.cutmix import CutMix
+    from mixscope.mixing.fixed_weights import FixedWeights
+    from mixscope.mixing.loss_floor import loss_floor_gap, mixup_loss_floor, soft_target_entropy
+    from mixscope.mixing.manifold import ManifoldMixup
+    from mixscope.mixing.mixture import Mixture, blend, blend_targets, soft_cross_entropy
+    from mixscope.mixing.mixup import Mixup, NoMixing
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "mixscope.capturing": ("Captured", "capture", "capture_batches"),
-    "mixscope.loss_floor": ("loss_floor_gap", "mixup_loss_floor", "soft_target_entropy"),
+    "mixscope.mixing.loss_floor": ("loss_floor_gap", "mixup_loss_floor", "soft_target_entropy"),
     "mixscope.measuring": (
         "measure_calibration",
         "measure_channels",
@@ -76,11 +76,11 @@ _HOMES = {
     "mixscope.metrics.statistics": ("ClassStatistics",),
     "mixscope.metrics.temperature": ("fit_temperature",),
     "mixscope.metrics.turn_rules": ("FloorGapRule", "ValidationRule"),
-    "mixscope.mixing.fixed": ("FixedWeights",),
-    "mixscope.mixing.hidden": ("ManifoldMixup",),
-    "mixscope.mixing.pixel": ("Mixup", "NoMixing"),
-    "mixscope.mixing.region": ("CutMix",),
-    "mixscope.mixture": ("Mixture", "blend", "blend_targets", "soft_cross_entropy"),
+    "mixscope.mixing.fixed_weights": ("FixedWeights",),
+    "mixscope.mixing.manifold": ("ManifoldMixup",),
+    "mixscope.mixing.mixup": ("Mixup", "NoMixing"),
+    "mixscope.mixing.cutmix": ("CutMix",),
+    "mixscope.mixing.mixture": ("Mixture", "blend", "blend_targets", "soft_cross_entropy"),
     "mixscope.base.simplex": ("project_to_classifier_plane", "simplex_etf"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

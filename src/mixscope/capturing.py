@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from mixscope.base.checks import check_floating, check_labels, naming, pair_of
 from mixscope.base.kinds import checked
-from mixscope.mixing.catalogue import MixingScheme
-from mixscope.mixture import INPUT_SITE, Mixture, blend
+from mixscope.mixing.mixture import INPUT_SITE, Mixture, blend
+from mixscope.mixing.schemes import MixingScheme
 from mixscope.sites import (
     check_pooled,
     check_sites,

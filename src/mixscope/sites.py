@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from mixscope.base.checks import nearest
-from mixscope.mixture import INPUT_SUFFIX
+from mixscope.mixing.mixture import INPUT_SUFFIX
 
 
 @contextmanager

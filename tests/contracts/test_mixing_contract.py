@@ -5,12 +5,12 @@ import torch
 from torch import nn
 
 from mixscope.base.generators import named_generator
-from mixscope.mixing.catalogue import SCHEMES
-from mixscope.mixing.fixed import FixedWeights
-from mixscope.mixing.hidden import ManifoldMixup, blending_at
-from mixscope.mixing.pixel import LabelMixup, Mixup, NoMixing
-from mixscope.mixing.region import CutMix
-from mixscope.mixture import INPUT_SITE, blend, blend_targets
+from mixscope.mixing.cutmix import CutMix
+from mixscope.mixing.fixed_weights import FixedWeights
+from mixscope.mixing.manifold import ManifoldMixup, blending_at
+from mixscope.mixing.mixture import INPUT_SITE, blend, blend_targets
+from mixscope.mixing.mixup import LabelMixup, Mixup, NoMixing
+from mixscope.mixing.schemes import SCHEMES
 
 EXAMPLES = {
     "none": [NoMixing()],

@@ -20,7 +20,7 @@ from mixscope.experiment.options import (
     options_from_dict,
     options_to_dict,
 )
-from mixscope.mixing.catalogue import SCHEMES
+from mixscope.mixing.schemes import SCHEMES
 from mixscope.training.recipe import Recipe
 
 EVERYTHING = TrainOptions(

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mixscope.data.batches import TrainingBatches
 from mixscope.data.catalogue import load_data
-from mixscope.mixing.pixel import Mixup
+from mixscope.mixing.mixup import Mixup
 from mixscope.models.catalogue import build_model
 from mixscope.training.loop import Training
 from mixscope.training.recipe import Recipe

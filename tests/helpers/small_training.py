@@ -10,9 +10,9 @@ from accelerate import Accelerator
 
 from mixscope.data.batches import Augmentation, TrainingBatches
 from mixscope.data.catalogue import load_data
-from mixscope.mixing.hidden import ManifoldMixup
-from mixscope.mixing.pixel import Mixup, NoMixing
-from mixscope.mixing.region import CutMix
+from mixscope.mixing.cutmix import CutMix
+from mixscope.mixing.manifold import ManifoldMixup
+from mixscope.mixing.mixup import Mixup, NoMixing
 from mixscope.models.catalogue import build_model
 from mixscope.training.consistency_term import ConsistencyTerm
 from mixscope.training.loop import Training

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import mixscope
-from mixscope import mixture, theory
+from mixscope import theory
 from mixscope.base import simplex
 from mixscope.base.generators import seeded_globals
 from mixscope.integrations.calibration_metrics import (
@@ -41,7 +41,7 @@ from mixscope.metrics import (
     scores,
     temperature,
 )
-from mixscope.mixing import consistency, fixed, hidden, pixel, region, schedule
+from mixscope.mixing import consistency, cutmix, fixed_weights, manifold, mixture, mixup, schedule
 
 GENERATOR = object()  # stands for a fresh generator
 K, D, N = 3, 4, 12
@@ -142,19 +142,19 @@ MIXING = [
     call(mixture.blend_targets, labels=LABELS, mixture=MIXTURE, num_classes=K),
     call(mixture.one_hot, labels=LABELS, num_classes=K, dtype=torch.float32),
     call(mixture.soft_cross_entropy, logits=LOGITS, targets=TARGETS),
-    call(pixel.Mixup, alpha=0.5, num_points=3, per_example=True),
-    fresh(lambda: pixel.Mixup().draw, **draw_arguments()),
-    fresh(lambda: pixel.NoMixing().draw, **draw_arguments()),
-    call(pixel.LabelMixup, alpha=0.5),
-    fresh(lambda: pixel.LabelMixup().draw, **draw_arguments()),
-    call(region.CutMix, alpha=0.5),
-    fresh(lambda: region.CutMix().draw, **draw_arguments()),
-    call(hidden.ManifoldMixup, alpha=0.5, sites=("input", "1")),
-    fresh(lambda: hidden.ManifoldMixup(sites=("input", "1")).draw, **draw_arguments()),
-    call(fixed.FixedWeights, weights=((0.5, 0.5), (0.75, 0.25))),
-    fresh(lambda: fixed.FixedWeights().draw, **draw_arguments()),
-    call(schedule.scheme_at, scheme=pixel.Mixup(), epoch=3, off_after=5),
-    call(hidden.blending_at, model=MODEL, mixture=MIXTURE),
+    call(mixup.Mixup, alpha=0.5, num_points=3, per_example=True),
+    fresh(lambda: mixup.Mixup().draw, **draw_arguments()),
+    fresh(lambda: mixup.NoMixing().draw, **draw_arguments()),
+    call(mixup.LabelMixup, alpha=0.5),
+    fresh(lambda: mixup.LabelMixup().draw, **draw_arguments()),
+    call(cutmix.CutMix, alpha=0.5),
+    fresh(lambda: cutmix.CutMix().draw, **draw_arguments()),
+    call(manifold.ManifoldMixup, alpha=0.5, sites=("input", "1")),
+    fresh(lambda: manifold.ManifoldMixup(sites=("input", "1")).draw, **draw_arguments()),
+    call(fixed_weights.FixedWeights, weights=((0.5, 0.5), (0.75, 0.25))),
+    fresh(lambda: fixed_weights.FixedWeights().draw, **draw_arguments()),
+    call(schedule.scheme_at, scheme=mixup.Mixup(), epoch=3, off_after=5),
+    call(manifold.blending_at, model=MODEL, mixture=MIXTURE),
     call(
         consistency.Consistency,
         num_points=2,
@@ -359,8 +359,8 @@ OVERTRAINING = [
 
 SITES = {"sites": ("1",), "average_pooled": ()}
 MEASURING = [
-    call(mixscope.capture, model=MODEL, batches=BATCHES, **SITES, mixing=pixel.Mixup(), generator=GENERATOR),
-    call(mixscope.capture_batches, model=MODEL, batches=BATCHES, **SITES, mixing=pixel.Mixup(), generator=GENERATOR),
+    call(mixscope.capture, model=MODEL, batches=BATCHES, **SITES, mixing=mixup.Mixup(), generator=GENERATOR),
+    call(mixscope.capture_batches, model=MODEL, batches=BATCHES, **SITES, mixing=mixup.Mixup(), generator=GENERATOR),
     call(mixscope.measure_calibration, model=MODEL, batches=BATCHES),
     call(mixscope.measure_collapse, model=MODEL, batches=BATCHES, head="3", class_means=MEANS),
     call(collapse.look_at, model=MODEL, batches=BATCHES, head="3", class_means=MEANS),
@@ -369,7 +369,7 @@ MEASURING = [
         model=MODEL,
         batches=BATCHES,
         **SITES,
-        mixing=pixel.Mixup(),
+        mixing=mixup.Mixup(),
         generator=GENERATOR,
         feature_means=LINEAR_MEANS,
     ),
@@ -380,9 +380,9 @@ MEASURING = [
         head="3",
         class_means=MEANS,
         generator=GENERATOR,
-        mixing=pixel.Mixup(),
+        mixing=mixup.Mixup(),
     ),
-    call(blends.capture_blends, model=MODEL, batches=BATCHES, site="1", mixing=pixel.Mixup(), generator=GENERATOR),
+    call(blends.capture_blends, model=MODEL, batches=BATCHES, site="1", mixing=mixup.Mixup(), generator=GENERATOR),
 ]
 MEASURING += [
     call(
@@ -395,8 +395,8 @@ MEASURING += [
         linearity_batches=BATCHES,
         **SITES,
         generator=GENERATOR,
-        pair_mixing=pixel.Mixup(),
-        linearity_mixing=pixel.Mixup(),
+        pair_mixing=mixup.Mixup(),
+        linearity_mixing=mixup.Mixup(),
         class_means=MEANS,
     )
     for function in (mixscope.measure_network, network.examine_network)
@@ -432,7 +432,7 @@ INTEGRATIONS = [
         val_batches=BATCHES,
         seed=1,
     ),
-    call(MixupCallback, scheme=pixel.Mixup(), num_classes=K, off_after=5, seed=1),
+    call(MixupCallback, scheme=mixup.Mixup(), num_classes=K, off_after=5, seed=1),
 ]
 
 POINT = theory.gaussian_start([2, 2, 2], dim=D, generator=torch.Generator().manual_seed(0))

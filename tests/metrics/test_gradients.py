@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from mixscope.metrics.gradients import gradient_norm
-from mixscope.mixing.pixel import Mixup
-from mixscope.mixture import blend, blend_targets, soft_cross_entropy
+from mixscope.mixing.mixture import blend, blend_targets, soft_cross_entropy
+from mixscope.mixing.mixup import Mixup
 
 
 def stream(seed: int = 0) -> torch.Generator:

@@ -6,7 +6,7 @@ from torch import nn
 
 from mixscope.base.generators import named_generator
 from mixscope.mixing.consistency import Consistency
-from mixscope.mixture import Mixture, blend
+from mixscope.mixing.mixture import Mixture, blend
 
 SPACES = ("logits", "softmax", "late-softmax")
 

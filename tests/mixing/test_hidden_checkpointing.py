@@ -6,8 +6,8 @@ from helpers.small_training import make_training
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from mixscope.mixing.hidden import ManifoldMixup, blending_at
-from mixscope.mixture import Mixture
+from mixscope.mixing.manifold import ManifoldMixup, blending_at
+from mixscope.mixing.mixture import Mixture
 
 INPUTS = torch.linspace(-1, 1, 20).view(5, 4).sin()
 PARTNERS = torch.tensor([[0, 1], [1, 2], [2, 3], [3, 4], [4, 0]])

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from mixscope.base.generators import named_generator
-from mixscope.mixing.hidden import ManifoldMixup, blending_at
-from mixscope.mixing.pixel import LabelMixup, Mixup, NoMixing
-from mixscope.mixing.region import CutMix
+from mixscope.mixing.cutmix import CutMix
+from mixscope.mixing.manifold import ManifoldMixup, blending_at
+from mixscope.mixing.mixture import Mixture, blend, blend_targets
+from mixscope.mixing.mixup import LabelMixup, Mixup, NoMixing
 from mixscope.mixing.schedule import scheme_at
-from mixscope.mixture import Mixture, blend, blend_targets
 
 
 def weights_of_first_member(scheme, num_draws, size=1):

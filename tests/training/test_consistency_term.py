@@ -11,7 +11,7 @@ from torch import nn
 from mixscope.base.generators import named_generator
 from mixscope.metrics.degenerate import is_constant_classifier, output_spread
 from mixscope.mixing.consistency import Consistency
-from mixscope.mixture import blend, one_hot, soft_cross_entropy
+from mixscope.mixing.mixture import blend, one_hot, soft_cross_entropy
 from mixscope.training.checkpoint import load_state, save_state
 from mixscope.training.consistency_term import ConsistencyTerm
 

@@ -13,9 +13,9 @@ from helpers.small_training import SCHEMES, make_training
 from torch import nn
 
 from mixscope.base.generators import named_generator
-from mixscope.mixing.hidden import blending_at
+from mixscope.mixing.manifold import blending_at
+from mixscope.mixing.mixture import blend, blend_targets, soft_cross_entropy
 from mixscope.mixing.schedule import scheme_at
-from mixscope.mixture import blend, blend_targets, soft_cross_entropy
 from mixscope.training.checkpoint import load_state, save_state
 from mixscope.training.loop import NonFiniteLossError, Training
 

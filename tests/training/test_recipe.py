@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mixscope.base.errors import UserError
-from mixscope.mixture import one_hot
+from mixscope.mixing.mixture import one_hot
 from mixscope.training.objective import build_optimizer, build_schedule, smooth_targets, soft_squared_error
 from mixscope.training.recipe import Recipe
 

@@ -27,12 +27,12 @@ from mixscope.experiment.processes import (
     failing_together,
 )
 from mixscope.experiment.switching import MonitoredSwitchOff
-from mixscope.mixing.catalogue import MixingScheme
 from mixscope.mixing.consistency import Consistency
-from mixscope.mixing.hidden import ManifoldMixup
-from mixscope.mixing.pixel import LabelMixup, Mixup, NoMixing
-from mixscope.mixing.region import CutMix
-from mixscope.mixture import INPUT_SITE
+from mixscope.mixing.cutmix import CutMix
+from mixscope.mixing.manifold import ManifoldMixup
+from mixscope.mixing.mixture import INPUT_SITE
+from mixscope.mixing.mixup import LabelMixup, Mixup, NoMixing
+from mixscope.mixing.schemes import MixingScheme
 from mixscope.models.catalogue import build_model, find_head, model_sites
 from mixscope.models.fixed_classifier import fix_classifier
 from mixscope.training.consistency_term import ConsistencyTerm

@@ -7,7 +7,7 @@ from torch import nn
 
 from mixscope.capturing import capture_batches
 from mixscope.experiment.probe import Probe
-from mixscope.mixture import INPUT_SUFFIX
+from mixscope.mixing.mixture import INPUT_SUFFIX
 from mixscope.training.loop import NonFiniteLossError
 
 LARGEST = 1e15  # outputs beyond it are nobody's: sums of their squares leave float32

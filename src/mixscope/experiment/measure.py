@@ -14,8 +14,8 @@ from mixscope.experiment.probe import Probe
 from mixscope.measuring import BlendedFeatures, NetworkMeasurement, examine_network, linearity_values, measure_linearity
 from mixscope.metrics.calibration import Reliability
 from mixscope.metrics.channels import classifier_coordinates
-from mixscope.mixing.pixel import Mixup
-from mixscope.mixture import INPUT_SUFFIX
+from mixscope.mixing.mixture import INPUT_SUFFIX
+from mixscope.mixing.mixup import Mixup
 from mixscope.sites import measurable
 
 PICTURED_PAIRS = 400  # points of a scatter plot: enough to see the shape, few enough for a phone

@@ -17,8 +17,8 @@ from mixscope.base.generators import seeded_globals
 from mixscope.capturing import evaluation_mode, record_sites
 from mixscope.data.batches import TrainingBatches
 from mixscope.data.images import ImageData
-from mixscope.mixing.hidden import blending_at
-from mixscope.mixture import INPUT_SITE, INPUT_SUFFIX, Mixture
+from mixscope.mixing.manifold import blending_at
+from mixscope.mixing.mixture import INPUT_SITE, INPUT_SUFFIX, Mixture
 from mixscope.training.objective import LOSSES, build_optimizer
 from mixscope.training.recipe import Recipe
 

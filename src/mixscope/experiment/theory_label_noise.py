@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mixscope.experiment.theory_options import LabelNoiseOptions
 from mixscope.experiment.theory_page import TheoryPage, number
-from mixscope.loss_floor import mixup_loss_floor
+from mixscope.mixing.loss_floor import mixup_loss_floor
 from mixscope.report.document import Chapter, Exhibit, Listing, Series
 from mixscope.theory.drawn_labels import coupled_labels, independent_labels
 from mixscope.theory.gaussian_classes import class_triangle

@@ -13,9 +13,9 @@ from mixscope.measuring.collapse import linear_head
 from mixscope.metrics.blend_sums import column_sums
 from mixscope.metrics.channels import ChannelReport, mixed_feature_geometry
 from mixscope.metrics.linearity import NonlinearityMeter, NonlinearityReport
-from mixscope.mixing.catalogue import MixingScheme
-from mixscope.mixing.pixel import Mixup
-from mixscope.mixture import INPUT_SUFFIX, Mixture, blend
+from mixscope.mixing.mixture import INPUT_SUFFIX, Mixture, blend
+from mixscope.mixing.mixup import Mixup
+from mixscope.mixing.schemes import MixingScheme
 from mixscope.sites import check_pooled, check_sites, flat_rows, forward_watched, measurable, pooled_rows
 
 CHANNEL_MIXING = Mixup(alpha=1.0, per_example=True)  # every weight equally often, as Fisher et al. 2024 draw blends

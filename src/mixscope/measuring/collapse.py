@@ -16,7 +16,7 @@ from mixscope.metrics.calibration_report import CalibrationReport
 from mixscope.metrics.collapse import CollapseReport, neural_collapse
 from mixscope.metrics.nearest_mean import NearestMeanCounts
 from mixscope.metrics.statistics import ClassStatistics
-from mixscope.mixture import INPUT_SUFFIX
+from mixscope.mixing.mixture import INPUT_SUFFIX
 from mixscope.sites import measurable
 
 MOST_NAMED = 5  # linear layers in a message, the last ones

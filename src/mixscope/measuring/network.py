@@ -14,9 +14,9 @@ from mixscope.metrics.calibration import Reliability
 from mixscope.metrics.calibration_report import CalibrationReport
 from mixscope.metrics.held_out import collapse_on_test
 from mixscope.metrics.linearity import NonlinearityReport
-from mixscope.mixing.catalogue import MixingScheme
-from mixscope.mixing.pixel import Mixup
-from mixscope.mixture import INPUT_SUFFIX
+from mixscope.mixing.mixture import INPUT_SUFFIX
+from mixscope.mixing.mixup import Mixup
+from mixscope.mixing.schemes import MixingScheme
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 

@@ -15,8 +15,8 @@ from mixscope.base.checks import (
     naming,
 )
 from mixscope.base.kinds import checked
-from mixscope.loss_floor import check_targets
 from mixscope.metrics.neighbours import nearest_examples
+from mixscope.mixing.loss_floor import check_targets
 
 NUM_BINS = 5  # Ours: of the largest weight; 0.5-0.6, ..., 0.9-1.0 for two members.
 WEIGHT_TOLERANCE = 1e-4

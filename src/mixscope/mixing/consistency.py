@@ -8,8 +8,8 @@ from torch import Tensor
 
 from mixscope.base.checks import check_at_least, check_floating, check_ndim, check_numbers, check_positive, check_size
 from mixscope.base.kinds import checked
-from mixscope.mixing.pixel import Mixup, draw_mixture
-from mixscope.mixture import Mixture, blend
+from mixscope.mixing.mixture import Mixture, blend
+from mixscope.mixing.mixup import Mixup, draw_mixture
 
 Teacher = Literal["same", "same-detached", "ema"]
 Space = Literal["logits", "softmax", "late-softmax"]

@@ -2,8 +2,8 @@
 
 from mixscope.base.checks import check_at_least
 from mixscope.base.kinds import checked
-from mixscope.mixing.catalogue import MixingScheme
-from mixscope.mixing.pixel import NoMixing
+from mixscope.mixing.mixup import NoMixing
+from mixscope.mixing.schemes import MixingScheme
 
 
 @checked
@@ -20,7 +20,7 @@ def scheme_at(scheme: MixingScheme, epoch: int, *, off_after: int | None) -> Mix
         ValueError: If epoch is below 1 or off_after negative.
 
     Example:
-        >>> from mixscope.mixing.pixel import Mixup
+        >>> from mixscope.mixing.mixup import Mixup
         >>> scheme_at(Mixup(), 200, off_after=200), scheme_at(Mixup(), 201, off_after=200)
         (Mixup(alpha=1.0, num_points=2, per_example=False), NoMixing())
     """

@@ -9,7 +9,7 @@ from torch import nn
 from mixscope.base.checks import check_at_least, nearest
 from mixscope.base.errors import UserError, users_code
 from mixscope.base.generators import seeded_globals
-from mixscope.mixture import INPUT_SUFFIX
+from mixscope.mixing.mixture import INPUT_SUFFIX
 from mixscope.models.convnet import ConvNet
 from mixscope.models.external import build_from_file, build_from_timm
 from mixscope.models.mlp import MLP

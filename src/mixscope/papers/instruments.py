@@ -16,9 +16,9 @@ from mixscope.measuring import capture_blends, measure_linearity
 from mixscope.metrics.channels import classifier_coordinates
 from mixscope.metrics.gradients import gradient_norm
 from mixscope.metrics.sharpness import sharpness
-from mixscope.mixing.catalogue import MixingScheme
-from mixscope.mixing.pixel import Mixup, NoMixing
-from mixscope.mixture import INPUT_SUFFIX, blend, blend_targets
+from mixscope.mixing.mixture import INPUT_SUFFIX, blend, blend_targets
+from mixscope.mixing.mixup import Mixup, NoMixing
+from mixscope.mixing.schemes import MixingScheme
 from mixscope.sites import measurable, record_sites
 from mixscope.training.objective import LOSSES
 

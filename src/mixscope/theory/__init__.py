@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mixscope.loss_floor import loss_floor_gap, mixup_loss_floor, soft_target_entropy
+    from mixscope.mixing.loss_floor import loss_floor_gap, mixup_loss_floor, soft_target_entropy
     from mixscope.theory.blended_regression import convex_noise_floor, mixup_noise
     from mixscope.theory.channel_curves import line_curve, mixup_curve
     from mixscope.theory.channel_fit import ChannelFit, fit_mixup_channel, fit_mixup_shape
@@ -96,7 +96,7 @@ if TYPE_CHECKING:
     from mixscope.theory.weight_law import BetaLaw, FiniteLaw, WeightLaw
 
 _HOMES = {
-    "mixscope.loss_floor": ("loss_floor_gap", "mixup_loss_floor", "soft_target_entropy"),
+    "mixscope.mixing.loss_floor": ("loss_floor_gap", "mixup_loss_floor", "soft_target_entropy"),
     "mixscope.theory.blended_regression": ("convex_noise_floor", "mixup_noise"),
     "mixscope.theory.channel_curves": ("line_curve", "mixup_curve"),
     "mixscope.theory.channel_fit": ("ChannelFit", "fit_mixup_channel", "fit_mixup_shape"),

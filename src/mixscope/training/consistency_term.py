@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mixscope.base.generators import named_generator
 from mixscope.mixing.consistency import Consistency
-from mixscope.mixture import blend
+from mixscope.mixing.mixture import blend
 
 
 class AuxiliaryTerm(Protocol):

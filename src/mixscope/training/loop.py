@@ -10,11 +10,11 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from mixscope.base.generators import named_generator, seeded_globals
-from mixscope.mixing.catalogue import MixingScheme
-from mixscope.mixing.hidden import blending_at
-from mixscope.mixing.pixel import NoMixing
+from mixscope.mixing.manifold import blending_at
+from mixscope.mixing.mixture import INPUT_SITE, Mixture, blend, blend_targets
+from mixscope.mixing.mixup import NoMixing
 from mixscope.mixing.schedule import scheme_at
-from mixscope.mixture import INPUT_SITE, Mixture, blend, blend_targets
+from mixscope.mixing.schemes import MixingScheme
 from mixscope.training.consistency_term import AuxiliaryTerm
 from mixscope.training.objective import (
     LOSS_FLOORS,

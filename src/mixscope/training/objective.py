@@ -8,7 +8,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
 
 from mixscope.base.checks import check_ndim
-from mixscope.mixture import soft_cross_entropy
+from mixscope.mixing.mixture import soft_cross_entropy
 from mixscope.training.recipe import Recipe
 
 

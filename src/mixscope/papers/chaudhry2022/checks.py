@@ -13,8 +13,8 @@ from mixscope.experiment.observer import SILENT
 from mixscope.experiment.options import DataOptions
 from mixscope.metrics.linearity import nonlinearity
 from mixscope.mixing.consistency import Consistency
-from mixscope.mixing.pixel import Mixup, draw_mixture
-from mixscope.mixture import blend
+from mixscope.mixing.mixture import blend
+from mixscope.mixing.mixup import Mixup, draw_mixture
 from mixscope.papers.trial import Measured
 
 ALPHAS = (0.1, 0.5, 1.0)  # 0.1 and 0.5 are the paper's

@@ -12,7 +12,7 @@ from mixscope.experiment.images import prepare_images
 from mixscope.experiment.observer import SILENT
 from mixscope.experiment.options import ConsistencyOptions, DataOptions, MixingOptions, TrainOptions
 from mixscope.mixing.consistency import Consistency, Space
-from mixscope.mixture import blend
+from mixscope.mixing.mixture import blend
 from mixscope.papers.chaudhry2022.checks import centred_digits
 from mixscope.papers.chaudhry2022.runs import DIGITS_TEST
 from mixscope.papers.trial import Measured

@@ -6,10 +6,10 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from mixscope.mixing.hidden import ManifoldMixup
-from mixscope.mixing.pixel import LabelMixup, Mixup, NoMixing
-from mixscope.mixing.region import CutMix
-from mixscope.mixture import Mixture
+from mixscope.mixing.cutmix import CutMix
+from mixscope.mixing.manifold import ManifoldMixup
+from mixscope.mixing.mixture import Mixture
+from mixscope.mixing.mixup import LabelMixup, Mixup, NoMixing
 
 
 @runtime_checkable

@@ -13,8 +13,8 @@ from torch.utils import checkpoint
 
 from mixscope.base.checks import nearest
 from mixscope.base.kinds import checked
-from mixscope.mixing.pixel import Mixup, check_batch, draw_mixture
-from mixscope.mixture import INPUT_SITE, INPUT_SUFFIX, Mixture, blend
+from mixscope.mixing.mixture import INPUT_SITE, INPUT_SUFFIX, Mixture, blend
+from mixscope.mixing.mixup import Mixup, check_batch, draw_mixture
 
 
 @checked

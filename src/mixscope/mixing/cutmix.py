@@ -8,8 +8,8 @@ from torch import Tensor
 from mixscope.base.checks import check_ndim, check_positive
 from mixscope.base.generators import sample_beta
 from mixscope.base.kinds import checked
-from mixscope.mixing.pixel import check_batch, draw_members
-from mixscope.mixture import Mixture
+from mixscope.mixing.mixture import Mixture
+from mixscope.mixing.mixup import check_batch, draw_members
 
 
 @checked

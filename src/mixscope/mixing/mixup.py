@@ -8,7 +8,7 @@ from torch import Tensor
 from mixscope.base.checks import check_labels, check_numbers, check_positive, check_same_length, check_size
 from mixscope.base.generators import sample_dirichlet
 from mixscope.base.kinds import checked
-from mixscope.mixture import INPUT_SITE, Mixture
+from mixscope.mixing.mixture import INPUT_SITE, Mixture
 
 
 def check_batch(inputs: Tensor, labels: Tensor) -> None:

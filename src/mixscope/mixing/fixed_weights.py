@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from mixscope.base.kinds import checked
-from mixscope.mixing.pixel import check_batch, draw_members
-from mixscope.mixture import Mixture
+from mixscope.mixing.mixture import Mixture
+from mixscope.mixing.mixup import check_batch, draw_members
 
 ROW_TOLERANCE = 1e-6  # How far a row of the grid may be from summing to 1: thirds written with seven digits pass.
 
