@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mixscope.capturing import capture, capture_batches, evaluation_mode, record_sites
+from mixscope.capturing.capture import capture, capture_batches, evaluation_mode, record_sites
+from mixscope.capturing.sites import forward_watched
 from mixscope.mixing.mixture import Mixture, blend
-from mixscope.sites import forward_watched
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mixscope.capturing import capture
+from mixscope.capturing.capture import capture
 from mixscope.measuring import (
     PredictionMeter,
     capture_blends,

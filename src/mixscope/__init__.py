@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mixscope import measuring, theory
     from mixscope.base.simplex import project_to_classifier_plane, simplex_etf
-    from mixscope.capturing import Captured, capture, capture_batches
+    from mixscope.capturing.capture import Captured, capture, capture_batches
     from mixscope.measuring import (
         measure_calibration,
         measure_channels,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "mixscope.capturing": ("Captured", "capture", "capture_batches"),
+    "mixscope.capturing.capture": ("Captured", "capture", "capture_batches"),
     "mixscope.mixing.loss_floor": ("loss_floor_gap", "mixup_loss_floor", "soft_target_entropy"),
     "mixscope.measuring": (
         "measure_calibration",

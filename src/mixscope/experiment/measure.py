@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from mixscope.base.errors import UserError
 from mixscope.base.generators import named_generator
 from mixscope.base.simplex import project_to_classifier_plane, spans_plane
-from mixscope.capturing import capture
+from mixscope.capturing.capture import capture
+from mixscope.capturing.sites import measurable
 from mixscope.experiment.overlay import MIXUP, Expectation, draw_expectation
 from mixscope.experiment.probe import Probe
 from mixscope.measuring import BlendedFeatures, NetworkMeasurement, examine_network, linearity_values, measure_linearity
@@ -16,7 +17,6 @@ from mixscope.metrics.calibration import Reliability
 from mixscope.metrics.channels import classifier_coordinates
 from mixscope.mixing.mixture import INPUT_SUFFIX
 from mixscope.mixing.mixup import Mixup
-from mixscope.sites import measurable
 
 PICTURED_PAIRS = 400  # points of a scatter plot: enough to see the shape, few enough for a phone
 

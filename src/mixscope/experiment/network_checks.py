@@ -14,7 +14,7 @@ from torch.nn.parameter import is_lazy
 from mixscope.base.checks import nearest
 from mixscope.base.errors import UserError, users_code
 from mixscope.base.generators import seeded_globals
-from mixscope.capturing import evaluation_mode, record_sites
+from mixscope.capturing.capture import evaluation_mode, record_sites
 from mixscope.data.batches import TrainingBatches
 from mixscope.data.images import ImageData
 from mixscope.mixing.manifold import blending_at

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from mixscope.base.checks import check_finite, check_shape, naming, pair_of
 from mixscope.base.kinds import checked
-from mixscope.capturing import check_not_empty, draw_for_inputs, on_device_of
+from mixscope.capturing.capture import check_not_empty, draw_for_inputs, on_device_of
+from mixscope.capturing.sites import check_pooled, check_sites, flat_rows, forward_watched, measurable, pooled_rows
 from mixscope.measuring.collapse import linear_head
 from mixscope.metrics.blend_sums import column_sums
 from mixscope.metrics.channels import ChannelReport, mixed_feature_geometry
@@ -16,7 +17,6 @@ from mixscope.metrics.linearity import NonlinearityMeter, NonlinearityReport
 from mixscope.mixing.mixture import INPUT_SUFFIX, Mixture, blend
 from mixscope.mixing.mixup import Mixup
 from mixscope.mixing.schemes import MixingScheme
-from mixscope.sites import check_pooled, check_sites, flat_rows, forward_watched, measurable, pooled_rows
 
 CHANNEL_MIXING = Mixup(alpha=1.0, per_example=True)  # every weight equally often, as Fisher et al. 2024 draw blends
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from mixscope.base.checks import check_shape, naming, nearest
 from mixscope.base.kinds import checked
-from mixscope.capturing import capture_batches
+from mixscope.capturing.capture import capture_batches
+from mixscope.capturing.sites import measurable
 from mixscope.measuring.predictions import PredictionMeter
 from mixscope.metrics.calibration import Reliability
 from mixscope.metrics.calibration_report import CalibrationReport
@@ -17,7 +18,6 @@ from mixscope.metrics.collapse import CollapseReport, neural_collapse
 from mixscope.metrics.nearest_mean import NearestMeanCounts
 from mixscope.metrics.statistics import ClassStatistics
 from mixscope.mixing.mixture import INPUT_SUFFIX
-from mixscope.sites import measurable
 
 MOST_NAMED = 5  # linear layers in a message, the last ones
 LOGIT_TOLERANCE = 0.05  # of the largest logit: what bfloat16 may round away, and no softmax or temperature may hide in

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mixscope.base.checks import naming
 from mixscope.base.kinds import checked
-from mixscope.capturing import capture_batches
+from mixscope.capturing.capture import capture_batches
 from mixscope.metrics.calibration import CalibrationBins, Reliability
 from mixscope.metrics.calibration_report import CalibrationReport
 from mixscope.metrics.classwise_calibration import ClasswiseCalibration

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mixscope.base.checks import naming, pair_of
 from mixscope.base.kinds import checked, describe
-from mixscope.sites import evaluation_mode
+from mixscope.capturing.sites import evaluation_mode
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from mixscope.base.kinds import checked, describe
+from mixscope.capturing.sites import evaluation_mode
 from mixscope.metrics.restoring import restored_tensors
-from mixscope.sites import evaluation_mode
 
 LARGEST_STEP = 1e30  # times a weight it must stay a number of single precision
 NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from mixscope.base.generators import named_generator
 from mixscope.base.simplex import project_to_classifier_plane, spans_plane
-from mixscope.capturing import capture_batches
+from mixscope.capturing.capture import capture_batches
+from mixscope.capturing.sites import measurable, record_sites
 from mixscope.experiment.bench import Bench
 from mixscope.experiment.measure import rounded
 from mixscope.measuring import capture_blends, measure_linearity
@@ -19,7 +20,6 @@ from mixscope.metrics.sharpness import sharpness
 from mixscope.mixing.mixture import INPUT_SUFFIX, blend, blend_targets
 from mixscope.mixing.mixup import Mixup, NoMixing
 from mixscope.mixing.schemes import MixingScheme
-from mixscope.sites import measurable, record_sites
 from mixscope.training.objective import LOSSES
 
 PLANE_POINTS = 150  # blends of a picture

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from mixscope.capturing import capture_batches
+from mixscope.capturing.capture import capture_batches
 from mixscope.experiment.bench import Bench, build_bench
 from mixscope.experiment.describe import describe_images
 from mixscope.experiment.divergence import divergence_told

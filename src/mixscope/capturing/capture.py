@@ -9,9 +9,7 @@ from torch import Tensor, nn
 
 from mixscope.base.checks import check_floating, check_labels, naming, pair_of
 from mixscope.base.kinds import checked
-from mixscope.mixing.mixture import INPUT_SITE, Mixture, blend
-from mixscope.mixing.schemes import MixingScheme
-from mixscope.sites import (
+from mixscope.capturing.sites import (
     check_pooled,
     check_sites,
     evaluation_mode,
@@ -21,6 +19,8 @@ from mixscope.sites import (
     pooled_rows,
     record_sites,
 )
+from mixscope.mixing.mixture import INPUT_SITE, Mixture, blend
+from mixscope.mixing.schemes import MixingScheme
 
 __all__ = ["Captured", "capture", "capture_batches", "evaluation_mode", "record_sites"]
 
