@@ -11,8 +11,8 @@ import pytest
 from scipy import stats
 
 from mixscope.records.claims import Claim, check_keys, judge, judgement_to_dict
-from mixscope.records.intervals import share_interval, student_interval
 from mixscope.records.samples import Sample, paired, paired_ratio
+from mixscope.stats.intervals import share_interval, student_interval
 
 ABOVE = Claim("demo.1", "paper", "It grows.", "demo", "growth", "less", low=1.0)
 WITHIN = replace(ABOVE, key="demo.2", high=2.0)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from mixscope.records.numbers import exact_text, interval_text, number_text
+from mixscope.stats.numbers import exact_text, interval_text, number_text
 
 
 @pytest.mark.parametrize(

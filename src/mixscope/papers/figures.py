@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from mixscope.papers.results import Number, Results
-from mixscope.records.intervals import student_interval
-from mixscope.records.numbers import interval_text, number_text
 from mixscope.records.samples import Sample
 from mixscope.report.document import Exhibit, Series
+from mixscope.stats.intervals import student_interval
+from mixscope.stats.numbers import interval_text, number_text
 
 
 def mean_and_interval(values: Iterable[float]) -> tuple[float, float, float]:

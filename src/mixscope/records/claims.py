@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from mixscope.records.intervals import share_interval, student_interval
-from mixscope.records.numbers import exact_text, number_text
 from mixscope.records.samples import Sample
 from mixscope.records.whole import to_json
+from mixscope.stats.intervals import share_interval, student_interval
+from mixscope.stats.numbers import exact_text, number_text
 
 Verdict = Literal["held", "not held", "undecided"]
 Group = Literal["paper", "recalled", "derived", "control"]

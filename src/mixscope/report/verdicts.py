@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from mixscope.records.claims import Claim, Group, Judgement, Verdict
-from mixscope.records.numbers import exact_text, interval_text, number_text
 from mixscope.report.document import Cell, Chapter, Listing
 from mixscope.report.options import MISSING
+from mixscope.stats.numbers import exact_text, interval_text, number_text
 
 HEADINGS: Mapping[Group, str] = {
     "paper": "The paper's own claims",

@@ -9,8 +9,8 @@ from mixscope.papers.fisher2024.figures import COLOURS, NAMES, clean_settings
 from mixscope.papers.fisher2024.runs import ALL, ERM, FIXED, LABELS, MANIFOLD, MIXUP, SQUARED
 from mixscope.papers.results import Number, Results, picture
 from mixscope.papers.trial import Outcome
-from mixscope.records.numbers import number_text
 from mixscope.report.document import Cell, Chapter, Exhibit, Listing, Series
+from mixscope.stats.numbers import number_text
 
 SMALLER_WEIGHTS = [0.05, 0.15, 0.25, 0.35, 0.45]  # middles of the bins
 LOG_ODDS = [-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0]

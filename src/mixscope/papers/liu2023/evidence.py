@@ -10,8 +10,8 @@ from mixscope.metrics.curves import running_mean
 from mixscope.papers.evidence import PERCENT, Evidence, percent
 from mixscope.papers.results import Number, Results, column
 from mixscope.papers.trial import Outcome
-from mixscope.records.intervals import student_interval
 from mixscope.records.samples import Sample, paired
+from mixscope.stats.intervals import student_interval
 
 ABSTRACT = "Liu et al. 2023, abstract; the limit is ours"
 SUMMARY = "Liu et al. 2023, as a summary by others has it; the limit is ours"

@@ -19,8 +19,8 @@ from mixscope.papers.liu2023.names import (
     switched,
 )
 from mixscope.papers.results import Results
-from mixscope.records.numbers import interval_text, number_text
 from mixscope.report.document import Chapter, Exhibit, Listing, Series
+from mixscope.stats.numbers import interval_text, number_text
 
 NAMES = {ERM: "ERM", MIXUP: "mixup", AUTO: "mixup, automatic switch-off"}
 SIDES = {

@@ -5,8 +5,8 @@ from torch import Tensor
 
 from mixscope.papers.liu2023.names import FEATURES, OUTSIDE
 from mixscope.papers.results import Columns, Results
-from mixscope.records.numbers import number_text
 from mixscope.report.document import Chapter, Exhibit, Listing, Series
+from mixscope.stats.numbers import number_text
 
 PATHS = {
     "mixup": "mixup",

@@ -1,0 +1,1 @@
+"""Statistics without torch: intervals, and numbers in words."""
