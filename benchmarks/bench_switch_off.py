@@ -15,7 +15,7 @@ from accelerate import Accelerator
 
 from mixscope.base.generators import named_generator
 from mixscope.data.batches import EvaluationBatches, TrainingBatches
-from mixscope.data.catalogue import load_data
+from mixscope.data.loading import load_data
 from mixscope.experiment.demo import NUM_DIGITS, demo_runs
 from mixscope.metrics.bootstrap import student_interval
 from mixscope.metrics.gradients import gradient_norm

@@ -12,8 +12,8 @@ from data_files import IDX_NAMES, cifar10_files, png, tree_files, write_folder, 
 
 from mixscope.base.errors import UserError
 from mixscope.data import named_sets
-from mixscope.data.catalogue import SET_NAMES, data_status, fetch_data, load_data
 from mixscope.data.download import RemoteFile
+from mixscope.data.loading import SET_NAMES, data_status, fetch_data, load_data
 
 DATA = os.environ.get("MIXSCOPE_DATA")  # read before the fixture below hides it
 needs_data = pytest.mark.skipif(DATA is None, reason="MIXSCOPE_DATA names no folder with the sets")

@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 
 from mixscope.base.errors import UserError
 from mixscope.data.cache import cache_folder, decoded_once, read_decoded
-from mixscope.data.catalogue import load_data
-from mixscope.data.images import DecodedSet, LabelledImages
+from mixscope.data.image_data import DecodedSet, LabelledImages
+from mixscope.data.loading import load_data
 
 
 @pytest.fixture(autouse=True)

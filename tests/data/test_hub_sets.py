@@ -4,8 +4,8 @@ import pytest
 from PIL import Image
 
 from mixscope.base.errors import UserError
-from mixscope.data.catalogue import load_data
 from mixscope.data.hub import convert_examples
+from mixscope.data.loading import load_data
 
 GREY = [Image.new("L", (3, 2), value) for value in (10, 20)]
 COLOUR = [Image.new("RGB", (3, 2), (1, 2, 3))]

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mixscope.base.errors import UserError
-from mixscope.data.images import ImageData, channel_moments
+from mixscope.data.image_data import ImageData, channel_moments
 
 
 def small_data(num_per_class: int = 4, num_classes: int = 3) -> ImageData:
@@ -24,7 +24,7 @@ def test_channel_moments_are_those_of_a_float64_copy_in_any_number_of_chunks(mon
     images = small_data().train_images
     scaled = images.double() / 255
     for chunk_values in (1, 100, 1 << 20):
-        monkeypatch.setattr("mixscope.data.images.CHUNK_VALUES", chunk_values)
+        monkeypatch.setattr("mixscope.data.image_data.CHUNK_VALUES", chunk_values)
         means, stds = channel_moments(images)
         assert means == pytest.approx(scaled.mean(dim=(0, 2, 3)).tolist(), rel=1e-13)
         assert stds == pytest.approx(scaled.std(dim=(0, 2, 3), correction=0).tolist(), rel=1e-13)

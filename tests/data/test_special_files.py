@@ -10,9 +10,9 @@ from helpers.hostile_files import SPECIAL, in_seconds, make_folder, make_pipe
 from mixscope.base.errors import UserError
 from mixscope.base.reading import read_regular
 from mixscope.data.cache import read_decoded
-from mixscope.data.catalogue import data_status
 from mixscope.data.cifar import read_cifar10_folder
 from mixscope.data.image_tree import read_image_tree
+from mixscope.data.loading import data_status
 from mixscope.data.npz import read_npz
 from mixscope.data.sources import IDX_IMAGES, read_idx
 from mixscope.data.svhn import read_svhn_folder

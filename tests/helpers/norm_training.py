@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from mixscope.data.batches import TrainingBatches
-from mixscope.data.catalogue import load_data
+from mixscope.data.loading import load_data
 from mixscope.mixing.mixup import Mixup
 from mixscope.models.catalogue import build_model
 from mixscope.training.loop import Training

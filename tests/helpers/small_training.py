@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 
 from mixscope.data.batches import Augmentation, TrainingBatches
-from mixscope.data.catalogue import load_data
+from mixscope.data.loading import load_data
 from mixscope.mixing.cutmix import CutMix
 from mixscope.mixing.manifold import ManifoldMixup
 from mixscope.mixing.mixup import Mixup, NoMixing

@@ -53,7 +53,7 @@ class Data:
 
     def run(self) -> None:
         """List, or fetch."""
-        from mixscope.data.catalogue import data_status, fetch_data
+        from mixscope.data.loading import data_status, fetch_data
 
         console = make_console()
         if self.fetch is not None:

@@ -15,7 +15,7 @@ from mixscope.base.errors import UserError
 from mixscope.base.files import atomic_file
 from mixscope.base.reading import open_regular
 from mixscope.base.text import printable
-from mixscope.data.images import DecodedSet, LabelledImages
+from mixscope.data.image_data import DecodedSet, LabelledImages
 from mixscope.data.members import folder_files
 
 FORMAT_VERSION = 1  # Raise it when decoding changes: files of other versions are then never looked at.

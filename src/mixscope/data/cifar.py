@@ -10,7 +10,7 @@ import torch
 
 from mixscope.base.errors import UserError
 from mixscope.base.reading import kind_and_reason, read_regular
-from mixscope.data.images import DecodedSet, LabelledImages, check_decoded
+from mixscope.data.image_data import DecodedSet, LabelledImages, check_decoded
 from mixscope.data.members import read_members
 
 CIFAR10_FILES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")

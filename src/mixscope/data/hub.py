@@ -7,8 +7,8 @@ import torch
 
 from mixscope.base.errors import UserError
 from mixscope.base.reading import kind_and_reason
+from mixscope.data.image_data import DecodedSet, LabelledImages, check_decoded
 from mixscope.data.image_tree import check_same_size, image_pixels, stack_pixels
-from mixscope.data.images import DecodedSet, LabelledImages, check_decoded
 from mixscope.data.progress import Progress
 
 PREFIX = "hf:"

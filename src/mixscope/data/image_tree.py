@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mixscope.base.errors import UserError
 from mixscope.base.reading import check_size, memory_bytes, reason_of
-from mixscope.data.images import DecodedSet, LabelledImages, check_decoded
+from mixscope.data.image_data import DecodedSet, LabelledImages, check_decoded
 from mixscope.data.members import count_members, read_members
 from mixscope.data.progress import Progress
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mixscope.data.cifar import CIFAR10_FILES, CIFAR100_FILES, read_cifar10_folder, read_cifar100_folder
 from mixscope.data.download import RemoteFile
-from mixscope.data.images import DecodedSet
+from mixscope.data.image_data import DecodedSet
 from mixscope.data.sources import existing_idx, read_idx_folder
 from mixscope.data.svhn import read_svhn_folder
 

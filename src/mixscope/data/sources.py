@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mixscope.base.errors import UserError
 from mixscope.base.reading import CHUNK_BYTES, check_size, open_regular, reason_of
-from mixscope.data.images import DecodedSet, LabelledImages, check_decoded
+from mixscope.data.image_data import DecodedSet, LabelledImages, check_decoded
 
 IDX_IMAGES = 0x00000803  # unsigned bytes, three dimensions (format: http://yann.lecun.com/exdb/mnist)
 IDX_LABELS = 0x00000801  # unsigned bytes, one dimension

@@ -9,7 +9,7 @@ import torch
 
 from mixscope.base.errors import UserError
 from mixscope.base.reading import CHUNK_BYTES, check_size, kind_and_reason, open_regular
-from mixscope.data.images import DecodedSet, LabelledImages, check_decoded
+from mixscope.data.image_data import DecodedSet, LabelledImages, check_decoded
 
 SVHN_FILES = ("train_32x32.mat", "test_32x32.mat")
 MATLAB_BYTES = 1 << 30  # 1 GiB unpacked; the training part has 73,257 images of 3,072 bytes

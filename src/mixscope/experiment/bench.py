@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from mixscope.base.errors import UserError, users_code
 from mixscope.base.generators import derive_seed, named_generator
 from mixscope.data.batches import Augmentation, TrainingBatches
-from mixscope.data.catalogue import is_path
-from mixscope.data.images import ImageData
+from mixscope.data.image_data import ImageData
+from mixscope.data.loading import is_path
 from mixscope.experiment.devices import build_accelerator
 from mixscope.experiment.images import choose_labelled, choose_unlabelled, prepare_whole_images
 from mixscope.experiment.network_checks import check_forward, check_sites, check_training, has_batch_norm

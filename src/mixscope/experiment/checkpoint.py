@@ -7,7 +7,7 @@ from typing import Any
 from mixscope.base.errors import UserError
 from mixscope.base.files import check_out
 from mixscope.base.folder_lock import hold_folder
-from mixscope.data.images import ImageData
+from mixscope.data.image_data import ImageData
 from mixscope.experiment.bench import (
     anchored_data,
     anchored_model,

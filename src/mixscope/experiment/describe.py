@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mixscope.base.reading import open_regular
 from mixscope.base.text import utf8_text
-from mixscope.data.images import ImageData
+from mixscope.data.image_data import ImageData
 from mixscope.records.record import SCHEMA, describe_environment
 
 

@@ -16,7 +16,7 @@ from mixscope.base.errors import UserError, users_code
 from mixscope.base.generators import seeded_globals
 from mixscope.capturing.capture import evaluation_mode, record_sites
 from mixscope.data.batches import TrainingBatches
-from mixscope.data.images import ImageData
+from mixscope.data.image_data import ImageData
 from mixscope.mixing.manifold import blending_at
 from mixscope.mixing.mixture import INPUT_SITE, INPUT_SUFFIX, Mixture
 from mixscope.training.objective import LOSSES, build_optimizer

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mixscope.base.generators import named_generator
 from mixscope.data.batches import EvaluationBatches
-from mixscope.data.images import ImageData
+from mixscope.data.image_data import ImageData
 from mixscope.experiment.options import MeasureOptions
 
 BATCH_SIZE = 500

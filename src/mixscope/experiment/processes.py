@@ -15,7 +15,7 @@ from torch.nn.parameter import is_lazy
 
 from mixscope import __version__
 from mixscope.base.errors import UserError
-from mixscope.data.images import ImageData
+from mixscope.data.image_data import ImageData
 from mixscope.experiment.describe import images_fingerprint, model_fingerprint
 from mixscope.experiment.options import TrainOptions, options_to_dict
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mixscope.base.generators import named_generator
-from mixscope.data.catalogue import load_data
+from mixscope.data.loading import load_data
 from mixscope.models.catalogue import build_model, find_head
 from mixscope.papers.setups import NUM_DIGITS
 from mixscope.papers.trial import Measured, Table

@@ -12,8 +12,8 @@ from mixscope.base.generators import named_generator
 from mixscope.data.cache import cache_folder, decoded_once
 from mixscope.data.download import fetch_files
 from mixscope.data.hub import PREFIX, read_hub
+from mixscope.data.image_data import DecodedSet, ImageData
 from mixscope.data.image_tree import read_image_tree
-from mixscope.data.images import DecodedSet, ImageData
 from mixscope.data.locate import data_roots, existing_folder, locate, locate_copy
 from mixscope.data.members import ARCHIVE_SUFFIXES, is_archive
 from mixscope.data.named_sets import DIGIT_NAMES, NAMED_SETS, NamedSet
