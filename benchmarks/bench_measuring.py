@@ -9,7 +9,7 @@ from _bench import parse_arguments, summarise, write_result
 from mixscope.measuring import look_at, measure_calibration, measure_collapse, measure_linearity
 from mixscope.mixing.mixture import blend
 from mixscope.mixing.mixup import Mixup
-from mixscope.models.catalogue import build_model
+from mixscope.models.networks import build_model
 
 HEAD, SITES = "head", ("layer1", "layer2", "layer3", "layer4", "pool", "head")
 BATCH, PAIR_BATCH, NUM_MANY = 500, 64, 2000

@@ -23,7 +23,7 @@ from mixscope.metrics.monitor import OvertrainingMonitor
 from mixscope.metrics.turn_rules import BLEND_ENTROPY, FLOOR_GAP, FloorGapRule, Judgement, ValidationRule
 from mixscope.mixing.mixture import blend, blend_targets, soft_cross_entropy
 from mixscope.mixing.mixup import Mixup, draw_mixture
-from mixscope.models.catalogue import build_model
+from mixscope.models.networks import build_model
 from mixscope.training.loop import Training
 
 FIXED = (0, 10, 20, 50, 100, 150, 200, 300, 500, 700)

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from mixscope.data.batches import Augmentation, TrainingBatches
 from mixscope.mixing.mixture import soft_cross_entropy
 from mixscope.mixing.mixup import Mixup
-from mixscope.models.catalogue import build_model
+from mixscope.models.networks import build_model
 from mixscope.training.loop import Training
 from mixscope.training.recipe import Recipe
 

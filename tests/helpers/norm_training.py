@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from mixscope.data.batches import TrainingBatches
 from mixscope.data.loading import load_data
 from mixscope.mixing.mixup import Mixup
-from mixscope.models.catalogue import build_model
+from mixscope.models.networks import build_model
 from mixscope.training.loop import Training
 from mixscope.training.recipe import Recipe
 

@@ -13,7 +13,7 @@ from mixscope.data.loading import load_data
 from mixscope.mixing.cutmix import CutMix
 from mixscope.mixing.manifold import ManifoldMixup
 from mixscope.mixing.mixup import Mixup, NoMixing
-from mixscope.models.catalogue import build_model
+from mixscope.models.networks import build_model
 from mixscope.training.consistency_term import ConsistencyTerm
 from mixscope.training.loop import Training
 from mixscope.training.recipe import Recipe

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from mixscope.base.errors import UserError
-from mixscope.models.catalogue import build_model
 from mixscope.models.convnet import ConvNet
 from mixscope.models.mlp import MLP
+from mixscope.models.networks import build_model
 from mixscope.models.residual_mlp import ResidualBlock, ResidualMLP
 from mixscope.models.resnet import BasicBlock
 from mixscope.models.vit import VIT_SMALL, EncoderBlock, VisionTransformer, ViTSize

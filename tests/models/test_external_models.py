@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from mixscope.base.errors import UserError
-from mixscope.models.catalogue import build_model, find_head, model_sites
 from mixscope.models.external import build_from_file
+from mixscope.models.networks import build_model, find_head, model_sites
 
 NET = """
 import torch

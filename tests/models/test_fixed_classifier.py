@@ -6,8 +6,8 @@ from torch import nn
 
 from mixscope.base.errors import UserError
 from mixscope.base.generators import named_generator
-from mixscope.models.catalogue import build_model
 from mixscope.models.fixed_classifier import fix_classifier
+from mixscope.models.networks import build_model
 
 
 def fixed(seed=0):

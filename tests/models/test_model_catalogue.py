@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from mixscope.base.errors import UserError
-from mixscope.models.catalogue import MODEL_FORMS, MODEL_NAMES, build_model, find_head, model_sites
+from mixscope.models.networks import MODEL_FORMS, MODEL_NAMES, build_model, find_head, model_sites
 
 
 def build(name: str, **changes) -> nn.Module:

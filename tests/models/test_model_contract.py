@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mixscope.models.catalogue import MODEL_NAMES, build_model, find_head, model_sites
+from mixscope.models.networks import MODEL_NAMES, build_model, find_head, model_sites
 
 RUN = ["mlp", "mlp-16x3", "residual-mlp", "convnet", "resnet18", "wide-resnet-10-1", "wide-resnet-16-2", "vit-small"]
 SHAPES = [(1, 8, 8), (3, 12, 8)]

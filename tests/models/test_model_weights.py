@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mixscope.base.errors import UserError
-from mixscope.models.catalogue import build_model, load_weights
+from mixscope.models.networks import build_model, load_weights
 
 
 def make(seed: int, *, num_classes: int = 3) -> nn.Module:

@@ -8,7 +8,7 @@ import torch
 
 from mixscope.experiment.images import prepare_images
 from mixscope.experiment.observer import SILENT
-from mixscope.models.catalogue import build_model, find_head, model_sites
+from mixscope.models.networks import build_model, find_head, model_sites
 from mixscope.papers.chaudhry2022.checks import expected_power, floor_at
 from mixscope.papers.chaudhry2022.evidence import (
     ACCURACY,

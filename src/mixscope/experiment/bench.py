@@ -33,8 +33,8 @@ from mixscope.mixing.manifold import ManifoldMixup
 from mixscope.mixing.mixture import INPUT_SITE
 from mixscope.mixing.mixup import LabelMixup, Mixup, NoMixing
 from mixscope.mixing.schemes import MixingScheme
-from mixscope.models.catalogue import build_model, find_head, model_sites
 from mixscope.models.fixed_classifier import fix_classifier
+from mixscope.models.networks import build_model, find_head, model_sites
 from mixscope.training.consistency_term import ConsistencyTerm
 from mixscope.training.loop import Training
 from mixscope.training.objective import has_convolutions

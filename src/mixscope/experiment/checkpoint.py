@@ -21,7 +21,7 @@ from mixscope.experiment.network_checks import check_forward, check_sites
 from mixscope.experiment.observer import Observer
 from mixscope.experiment.options import DataOptions, Device, MeasureOptions, options_to_dict
 from mixscope.experiment.probe import build_probe
-from mixscope.models.catalogue import build_model, find_head, load_weights, model_sites
+from mixscope.models.networks import build_model, find_head, load_weights, model_sites
 from mixscope.records.store import (
     PICTURES_FILE,
     RECORD_FILE,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mixscope.base.generators import named_generator
 from mixscope.data.loading import load_data
-from mixscope.models.catalogue import build_model, find_head
+from mixscope.models.networks import build_model, find_head
 from mixscope.papers.setups import NUM_DIGITS
 from mixscope.papers.trial import Measured, Table
 from mixscope.theory import (
