@@ -14,16 +14,16 @@ from _bench import parse_arguments, summarise, write_result
 from torchmetrics.classification import MulticlassCalibrationError
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from mixscope.metrics.calibration import (
+from mixscope.metrics.calibration.calibration_intervals import calibration_intervals
+from mixscope.metrics.calibration.calibration_report import calibration_report
+from mixscope.metrics.calibration.classwise import classwise_calibration_error
+from mixscope.metrics.calibration.equal_mass import equal_mass_calibration_error
+from mixscope.metrics.calibration.temperature import fit_temperature
+from mixscope.metrics.calibration.top_label import (
     CalibrationBins,
     expected_calibration_error,
     expected_calibration_error_from_logits,
 )
-from mixscope.metrics.calibration_intervals import calibration_intervals
-from mixscope.metrics.calibration_report import calibration_report
-from mixscope.metrics.classwise_calibration import classwise_calibration_error
-from mixscope.metrics.equal_mass import equal_mass_calibration_error
-from mixscope.metrics.temperature import fit_temperature
 
 NUM_CLASSES, NUM_BINS, BATCH = 10, 15, 1000
 

@@ -18,16 +18,16 @@ from mixscope.measuring import (
     measure_linearity,
     measure_network,
 )
-from mixscope.metrics.calibration import CalibrationBins
+from mixscope.metrics.blends.channels import mixed_feature_geometry
+from mixscope.metrics.blends.linearity import nonlinearity
+from mixscope.metrics.calibration.classwise import classwise_calibration_error
+from mixscope.metrics.calibration.equal_mass import equal_mass_calibration_error
+from mixscope.metrics.calibration.scores import brier_score, negative_log_likelihood_from_logits
+from mixscope.metrics.calibration.top_label import CalibrationBins
 from mixscope.metrics.catalogue import find_metric
-from mixscope.metrics.channels import mixed_feature_geometry
-from mixscope.metrics.classwise_calibration import classwise_calibration_error
-from mixscope.metrics.collapse import neural_collapse
-from mixscope.metrics.equal_mass import equal_mass_calibration_error
-from mixscope.metrics.linearity import nonlinearity
-from mixscope.metrics.nearest_mean import nearest_class_mean_mismatch
-from mixscope.metrics.scores import brier_score, negative_log_likelihood_from_logits
-from mixscope.metrics.statistics import ClassStatistics
+from mixscope.metrics.class_statistics.statistics import ClassStatistics
+from mixscope.metrics.collapse.nearest_mean import nearest_class_mean_mismatch
+from mixscope.metrics.collapse.neural_collapse import neural_collapse
 from mixscope.mixing.cutmix import CutMix
 from mixscope.mixing.fixed_weights import FixedWeights
 from mixscope.mixing.manifold import ManifoldMixup

@@ -17,26 +17,30 @@ if TYPE_CHECKING:
         measure_linearity,
         measure_network,
     )
-    from mixscope.metrics.calibration import CalibrationBins, expected_calibration_error
-    from mixscope.metrics.calibration_intervals import calibration_intervals
-    from mixscope.metrics.calibration_report import CalibrationReport, calibration_after_temperature, calibration_report
-    from mixscope.metrics.channels import ChannelReport, mixed_feature_geometry
-    from mixscope.metrics.classwise_calibration import ClasswiseCalibration
-    from mixscope.metrics.collapse import CollapseReport, neural_collapse
-    from mixscope.metrics.curves import end_minus_best, turning_epoch
-    from mixscope.metrics.gradients import gradient_norm
-    from mixscope.metrics.held_out import CollapseOnTest, collapse_on_test
-    from mixscope.metrics.intrusion import intrusion_rate
-    from mixscope.metrics.landscape import loss_plane, loss_slice
-    from mixscope.metrics.linearity import NonlinearityMeter, NonlinearityReport, nonlinearity
-    from mixscope.metrics.moments import ClassMoments
-    from mixscope.metrics.monitor import OvertrainingMonitor
-    from mixscope.metrics.nearest_mean import NearestMeanCounts
-    from mixscope.metrics.overlay import CurveFamily, theory_residual
-    from mixscope.metrics.sharpness import sharpness
-    from mixscope.metrics.statistics import ClassStatistics
-    from mixscope.metrics.temperature import fit_temperature
-    from mixscope.metrics.turn_rules import FloorGapRule, ValidationRule
+    from mixscope.metrics.blends.channels import ChannelReport, mixed_feature_geometry
+    from mixscope.metrics.blends.curve_overlay import CurveFamily, theory_residual
+    from mixscope.metrics.blends.intrusion import intrusion_rate
+    from mixscope.metrics.blends.linearity import NonlinearityMeter, NonlinearityReport, nonlinearity
+    from mixscope.metrics.calibration.calibration_intervals import calibration_intervals
+    from mixscope.metrics.calibration.calibration_report import (
+        CalibrationReport,
+        calibration_after_temperature,
+        calibration_report,
+    )
+    from mixscope.metrics.calibration.classwise import ClasswiseCalibration
+    from mixscope.metrics.calibration.temperature import fit_temperature
+    from mixscope.metrics.calibration.top_label import CalibrationBins, expected_calibration_error
+    from mixscope.metrics.class_statistics.moments import ClassMoments
+    from mixscope.metrics.class_statistics.statistics import ClassStatistics
+    from mixscope.metrics.collapse.held_out import CollapseOnTest, collapse_on_test
+    from mixscope.metrics.collapse.nearest_mean import NearestMeanCounts
+    from mixscope.metrics.collapse.neural_collapse import CollapseReport, neural_collapse
+    from mixscope.metrics.overtraining.curves import end_minus_best, turning_epoch
+    from mixscope.metrics.overtraining.gradients import gradient_norm
+    from mixscope.metrics.overtraining.loss_slices import loss_plane, loss_slice
+    from mixscope.metrics.overtraining.monitor import OvertrainingMonitor
+    from mixscope.metrics.overtraining.sharpness import sharpness
+    from mixscope.metrics.overtraining.turn_rules import FloorGapRule, ValidationRule
     from mixscope.mixing.cutmix import CutMix
     from mixscope.mixing.fixed_weights import FixedWeights
     from mixscope.mixing.loss_floor import loss_floor_gap, mixup_loss_floor, soft_target_entropy
@@ -56,26 +60,30 @@ _HOMES = {
         "measure_linearity",
         "measure_network",
     ),
-    "mixscope.metrics.calibration": ("CalibrationBins", "expected_calibration_error"),
-    "mixscope.metrics.calibration_intervals": ("calibration_intervals",),
-    "mixscope.metrics.calibration_report": ("CalibrationReport", "calibration_after_temperature", "calibration_report"),
-    "mixscope.metrics.channels": ("ChannelReport", "mixed_feature_geometry"),
-    "mixscope.metrics.classwise_calibration": ("ClasswiseCalibration",),
-    "mixscope.metrics.collapse": ("CollapseReport", "neural_collapse"),
-    "mixscope.metrics.curves": ("end_minus_best", "turning_epoch"),
-    "mixscope.metrics.gradients": ("gradient_norm",),
-    "mixscope.metrics.held_out": ("CollapseOnTest", "collapse_on_test"),
-    "mixscope.metrics.intrusion": ("intrusion_rate",),
-    "mixscope.metrics.landscape": ("loss_plane", "loss_slice"),
-    "mixscope.metrics.linearity": ("NonlinearityMeter", "NonlinearityReport", "nonlinearity"),
-    "mixscope.metrics.moments": ("ClassMoments",),
-    "mixscope.metrics.monitor": ("OvertrainingMonitor",),
-    "mixscope.metrics.nearest_mean": ("NearestMeanCounts",),
-    "mixscope.metrics.overlay": ("CurveFamily", "theory_residual"),
-    "mixscope.metrics.sharpness": ("sharpness",),
-    "mixscope.metrics.statistics": ("ClassStatistics",),
-    "mixscope.metrics.temperature": ("fit_temperature",),
-    "mixscope.metrics.turn_rules": ("FloorGapRule", "ValidationRule"),
+    "mixscope.metrics.calibration.top_label": ("CalibrationBins", "expected_calibration_error"),
+    "mixscope.metrics.calibration.calibration_intervals": ("calibration_intervals",),
+    "mixscope.metrics.calibration.calibration_report": (
+        "CalibrationReport",
+        "calibration_after_temperature",
+        "calibration_report",
+    ),
+    "mixscope.metrics.blends.channels": ("ChannelReport", "mixed_feature_geometry"),
+    "mixscope.metrics.calibration.classwise": ("ClasswiseCalibration",),
+    "mixscope.metrics.collapse.neural_collapse": ("CollapseReport", "neural_collapse"),
+    "mixscope.metrics.overtraining.curves": ("end_minus_best", "turning_epoch"),
+    "mixscope.metrics.overtraining.gradients": ("gradient_norm",),
+    "mixscope.metrics.collapse.held_out": ("CollapseOnTest", "collapse_on_test"),
+    "mixscope.metrics.blends.intrusion": ("intrusion_rate",),
+    "mixscope.metrics.overtraining.loss_slices": ("loss_plane", "loss_slice"),
+    "mixscope.metrics.blends.linearity": ("NonlinearityMeter", "NonlinearityReport", "nonlinearity"),
+    "mixscope.metrics.class_statistics.moments": ("ClassMoments",),
+    "mixscope.metrics.overtraining.monitor": ("OvertrainingMonitor",),
+    "mixscope.metrics.collapse.nearest_mean": ("NearestMeanCounts",),
+    "mixscope.metrics.blends.curve_overlay": ("CurveFamily", "theory_residual"),
+    "mixscope.metrics.overtraining.sharpness": ("sharpness",),
+    "mixscope.metrics.class_statistics.statistics": ("ClassStatistics",),
+    "mixscope.metrics.calibration.temperature": ("fit_temperature",),
+    "mixscope.metrics.overtraining.turn_rules": ("FloorGapRule", "ValidationRule"),
     "mixscope.mixing.fixed_weights": ("FixedWeights",),
     "mixscope.mixing.manifold": ("ManifoldMixup",),
     "mixscope.mixing.mixup": ("Mixup", "NoMixing"),

@@ -20,27 +20,19 @@ from mixscope.integrations.collapse_metrics import NearestClassMean, NeuralColla
 from mixscope.integrations.measuring_callback import MixscopeCallback
 from mixscope.integrations.mixup_callback import MixupCallback
 from mixscope.measuring import blends, collapse, network, predictions
-from mixscope.metrics import (
-    bootstrap,
-    calibration,
+from mixscope.metrics import bootstrap, catalogue
+from mixscope.metrics.blends import channels, intrusion, neighbours
+from mixscope.metrics.calibration.top_label import (
     calibration_intervals,
     calibration_report,
-    catalogue,
-    channels,
-    classwise_calibration,
-    curves,
-    degenerate,
+    classwise,
     equal_mass,
-    geometry,
-    gradients,
-    intrusion,
-    landscape,
-    nearest_mean,
-    neighbours,
-    presets,
     scores,
     temperature,
+    top_label,
 )
+from mixscope.metrics.collapse.neural_collapse import class_geometry, nearest_mean, other_tools
+from mixscope.metrics.overtraining import curves, degenerate, gradients, loss_slices
 from mixscope.mixing import consistency, cutmix, fixed_weights, manifold, mixture, mixup, schedule
 
 GENERATOR = object()  # stands for a fresh generator
@@ -196,30 +188,30 @@ INTERVALS = [
 ]
 
 CALIBRATION = [
-    call(calibration.CalibrationBins, num_bins=5),
-    fresh(lambda: calibration.CalibrationBins(5).update, **SOFT_ROWS),
-    fresh(lambda: calibration.CalibrationBins(5).update_logits, **ROWS),
-    fresh(lambda: calibration.CalibrationBins(5).merge, other=fed(calibration.CalibrationBins(5))),
-    call(calibration.CalibrationBins.from_state, state=fed(calibration.CalibrationBins(5)).state()),
-    call(calibration.expected_calibration_error, **SOFT_ROWS, num_bins=5),
-    call(calibration.expected_calibration_error_from_logits, **ROWS, num_bins=5),
+    call(top_label.CalibrationBins, num_bins=5),
+    fresh(lambda: top_label.CalibrationBins(5).update, **SOFT_ROWS),
+    fresh(lambda: top_label.CalibrationBins(5).update_logits, **ROWS),
+    fresh(lambda: top_label.CalibrationBins(5).merge, other=fed(top_label.CalibrationBins(5))),
+    call(top_label.CalibrationBins.from_state, state=fed(top_label.CalibrationBins(5)).state()),
+    call(top_label.expected_calibration_error, **SOFT_ROWS, num_bins=5),
+    call(top_label.expected_calibration_error_from_logits, **ROWS, num_bins=5),
     call(calibration_intervals.calibration_intervals, **ROWS, num_bins=5, **RESAMPLED),
     call(calibration_intervals.calibration_intervals_from_probabilities, **SOFT_ROWS, num_bins=5, **RESAMPLED),
     call(calibration_report.calibration_report, **ROWS, num_bins=5),
     call(calibration_report.calibration_after_temperature, fit_logits=LOGITS, fit_labels=LABELS, **ROWS, num_bins=5),
-    call(classwise_calibration.ClasswiseCalibration, num_classes=K, num_bins=5),
-    fresh(lambda: classwise_calibration.ClasswiseCalibration(K, 5).update, **SOFT_ROWS),
-    fresh(lambda: classwise_calibration.ClasswiseCalibration(K, 5).update_logits, **ROWS),
+    call(classwise.ClasswiseCalibration, num_classes=K, num_bins=5),
+    fresh(lambda: classwise.ClasswiseCalibration(K, 5).update, **SOFT_ROWS),
+    fresh(lambda: classwise.ClasswiseCalibration(K, 5).update_logits, **ROWS),
     fresh(
-        lambda: classwise_calibration.ClasswiseCalibration(K, 5).merge,
-        other=fed(classwise_calibration.ClasswiseCalibration(K, 5)),
+        lambda: classwise.ClasswiseCalibration(K, 5).merge,
+        other=fed(classwise.ClasswiseCalibration(K, 5)),
     ),
     call(
-        classwise_calibration.ClasswiseCalibration.from_state,
-        state=fed(classwise_calibration.ClasswiseCalibration(K, 5)).state(),
+        classwise.ClasswiseCalibration.from_state,
+        state=fed(classwise.ClasswiseCalibration(K, 5)).state(),
     ),
-    fresh(lambda: fed(classwise_calibration.ClasswiseCalibration(K, 5)).reliability, label=1),
-    call(classwise_calibration.classwise_calibration_error, **SOFT_ROWS, num_bins=5),
+    fresh(lambda: fed(classwise.ClasswiseCalibration(K, 5)).reliability, label=1),
+    call(classwise.classwise_calibration_error, **SOFT_ROWS, num_bins=5),
     call(equal_mass.equal_mass_calibration_error, **SOFT_ROWS, num_bins=5),
     call(equal_mass.equal_mass_calibration_error_from_logits, **ROWS, num_bins=5),
     call(equal_mass.equal_mass_reliability, confidence=WEIGHTS, is_correct=WEIGHTS > 0.5, num_bins=5),
@@ -247,8 +239,8 @@ COLLAPSE = [
     call(mixscope.ClassStatistics.from_state, state=STATISTICS.state(), device="cpu", product_dtype=torch.float64),
     call(mixscope.neural_collapse, **HEAD),
     call(mixscope.collapse_on_test, train=STATISTICS, test=STATISTICS),
-    call(geometry.class_geometry, statistics=STATISTICS, center=MEANS[0]),
-    call(geometry.head_geometry, **HEAD),
+    call(class_geometry.class_geometry, statistics=STATISTICS, center=MEANS[0]),
+    call(class_geometry.head_geometry, **HEAD),
     call(nearest_mean.NearestMeanCounts, class_means=MEANS, head_weight=WEIGHT, head_bias=BIAS),
     fresh(lambda: nearest_counts().update, features=FEATURES, labels=LABELS, logits=LOGITS),
     fresh(lambda: nearest_counts().decide, features=FEATURES, logits=LOGITS),
@@ -267,11 +259,11 @@ COLLAPSE = [
         head_weight=WEIGHT,
         head_bias=BIAS,
     ),
-    call(presets.as_papyan2020, statistics=STATISTICS, head_weight=WEIGHT),
-    call(presets.as_zhu2021, statistics=STATISTICS, head_weight=WEIGHT),
-    call(presets.as_tirer, statistics=STATISTICS),
-    call(presets.as_rangamani, statistics=STATISTICS),
-    call(presets.as_galanti2021, statistics=STATISTICS),
+    call(other_tools.as_papyan2020, statistics=STATISTICS, head_weight=WEIGHT),
+    call(other_tools.as_zhu2021, statistics=STATISTICS, head_weight=WEIGHT),
+    call(other_tools.as_tirer, statistics=STATISTICS),
+    call(other_tools.as_rangamani, statistics=STATISTICS),
+    call(other_tools.as_galanti2021, statistics=STATISTICS),
 ]
 
 FAMILY = mixscope.CurveFamily(
@@ -307,9 +299,9 @@ OVERTRAINING = [
     call(neighbours.nearest_examples, queries=BLENDS, examples=FEATURES, excluded=MEMBERS),
     call(intrusion.label_noise_bound, targets=TARGETS, posteriors=PROBABILITIES),
     call(gradients.gradient_norm, model=MODEL, batches=SOFT_BATCHES, loss=mixture.soft_cross_entropy),
-    call(landscape.filter_normalised_direction, model=MODEL, generator=GENERATOR, include_vectors=True),
+    call(loss_slices.filter_normalised_direction, model=MODEL, generator=GENERATOR, include_vectors=True),
     call(
-        landscape.loss_slice,
+        loss_slices.loss_slice,
         model=MODEL,
         evaluate=square_loss,
         direction=DIRECTION,
@@ -317,7 +309,7 @@ OVERTRAINING = [
         statistics_batches=[IMAGES],
     ),
     call(
-        landscape.loss_plane,
+        loss_slices.loss_plane,
         model=MODEL,
         evaluate=square_loss,
         directions=(DIRECTION, DIRECTION),

@@ -18,7 +18,7 @@ from mixscope.integrations.torchmetrics import (
     NeuralCollapse,
     SignedCalibrationGap,
 )
-from mixscope.metrics.nearest_mean import nearest_class_mean_mismatch
+from mixscope.metrics.collapse.nearest_mean import nearest_class_mean_mismatch
 
 K, D, N = 4, 6, 120
 EXACT = {"rtol": 1e-10, "atol": 1e-12}  # float64 sums in another order: seen 1e-15.

@@ -5,14 +5,19 @@ import torch
 from calibration_cases import BAD_LOGITS, BAD_PROBABILITIES, random_logits, two_class
 from torch import Tensor
 
-from mixscope.metrics import bootstrap, calibration_intervals, predictions
-from mixscope.metrics.calibration import CalibrationBins, expected_calibration_error_from_logits
-from mixscope.metrics.calibration_intervals import (
+from mixscope.metrics import bootstrap
+from mixscope.metrics.calibration.calibration_intervals import (
     CalibrationIntervals,
     calibration_intervals_from_probabilities,
 )
-from mixscope.metrics.calibration_intervals import calibration_intervals as intervals_of
-from mixscope.metrics.scores import brier_score_from_logits, negative_log_likelihood_from_logits
+from mixscope.metrics.calibration.calibration_intervals import calibration_intervals as intervals_of
+from mixscope.metrics.calibration.scores import brier_score_from_logits, negative_log_likelihood_from_logits
+from mixscope.metrics.calibration.top_label import (
+    CalibrationBins,
+    calibration_intervals,
+    expected_calibration_error_from_logits,
+    predictions,
+)
 
 
 def stream(seed: int = 0) -> torch.Generator:

@@ -5,9 +5,9 @@ import torch
 from calibration_cases import random_logits
 from torch import Tensor, distributed, multiprocessing
 
-from mixscope.metrics.calibration import CalibrationBins
-from mixscope.metrics.classwise_calibration import ClasswiseCalibration
-from mixscope.metrics.scores import ProperScores
+from mixscope.metrics.calibration.classwise import ClasswiseCalibration
+from mixscope.metrics.calibration.scores import ProperScores
+from mixscope.metrics.calibration.top_label import CalibrationBins
 
 
 def instruments() -> dict[str, CalibrationBins | ClasswiseCalibration | ProperScores]:

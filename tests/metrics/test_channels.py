@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mixscope.base.simplex import simplex_etf
-from mixscope.metrics.channels import ChannelReport, classifier_coordinates, mixed_feature_geometry
+from mixscope.metrics.blends.channels import ChannelReport, classifier_coordinates, mixed_feature_geometry
 
 NAN = math.nan
 

@@ -3,8 +3,8 @@ import torch
 from calibration_cases import BAD_PROBABILITIES, random_case, random_logits, two_class
 from torch import Tensor
 
-from mixscope.metrics.calibration import CalibrationBins
-from mixscope.metrics.classwise_calibration import ClasswiseCalibration, classwise_calibration_error
+from mixscope.metrics.calibration.classwise import ClasswiseCalibration, classwise_calibration_error
+from mixscope.metrics.calibration.top_label import CalibrationBins
 
 
 def naive_classwise(probabilities: Tensor, labels: Tensor, num_bins: int) -> list[float]:

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from mixscope.base.simplex import simplex_etf
-from mixscope.metrics.collapse import CollapseReport, neural_collapse
-from mixscope.metrics.geometry import ClassGeometry, HeadGeometry, class_geometry, head_geometry
-from mixscope.metrics.moments import ClassMoments
-from mixscope.metrics.statistics import ClassStatistics
+from mixscope.metrics.class_statistics.moments import ClassMoments
+from mixscope.metrics.class_statistics.statistics import ClassStatistics
+from mixscope.metrics.collapse.class_geometry import ClassGeometry, HeadGeometry, class_geometry, head_geometry
+from mixscope.metrics.collapse.neural_collapse import CollapseReport, neural_collapse
 
 NOT_MEASURED = ("nc4_mismatch", "nearest_mean_accuracy")
 
@@ -457,7 +457,7 @@ def test_a_classifier_with_a_large_common_part_keeps_its_uncentred_angles() -> N
 
 
 def test_statistics_without_the_scatter_matrix_are_refused_with_what_takes_them() -> None:
-    from mixscope.metrics.moments import ClassMoments
+    from mixscope.metrics.class_statistics.moments import ClassMoments
 
     with pytest.raises(ValueError, match=r"statistics must be a ClassStatistics, got a ClassMoments: .*class_geometry"):
         neural_collapse(ClassMoments(2, 2), torch.eye(2))  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mixscope.metrics.curves import end_minus_best, running_mean, turning_epoch
+from mixscope.metrics.overtraining.curves import end_minus_best, running_mean, turning_epoch
 
 
 def stream(seed: int = 0) -> torch.Generator:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mixscope.metrics.degenerate import chance_accuracy, is_constant_classifier, output_spread
+from mixscope.metrics.overtraining.degenerate import chance_accuracy, is_constant_classifier, output_spread
 
 
 def draw(*shape, seed=0):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from calibration_cases import BAD_PROBABILITIES, random_case, random_logits, two_class
 
-from mixscope.metrics.equal_mass import (
+from mixscope.metrics.calibration.equal_mass import (
     equal_mass_calibration_error,
     equal_mass_calibration_error_from_logits,
     equal_mass_reliability,

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from mixscope.metrics.collapse import neural_collapse
-from mixscope.metrics.held_out import CollapseOnTest, collapse_on_test
-from mixscope.metrics.statistics import ClassStatistics
+from mixscope.metrics.class_statistics.statistics import ClassStatistics
+from mixscope.metrics.collapse.held_out import CollapseOnTest, collapse_on_test
+from mixscope.metrics.collapse.neural_collapse import neural_collapse
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from mixscope.base.generators import sample_dirichlet
-from mixscope.metrics import neighbours
-from mixscope.metrics.intrusion import IntrusionReport, intrusion_rate, label_noise_bound
-from mixscope.metrics.neighbours import nearest_examples
+from mixscope.metrics.blends import neighbours
+from mixscope.metrics.blends.intrusion import IntrusionReport, intrusion_rate, label_noise_bound
+from mixscope.metrics.blends.neighbours import nearest_examples
 
 
 def stream(seed: int = 0) -> torch.Generator:

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mixscope.metrics.landscape import filter_normalised_direction, loss_plane, loss_slice
-from mixscope.metrics.sharpness import sharpness
+from mixscope.metrics.overtraining.loss_slices import filter_normalised_direction, loss_plane, loss_slice
+from mixscope.metrics.overtraining.sharpness import sharpness
 
 CURVATURE = torch.tensor([1.0, 2.0, 5.0, 0.5, 3.0, 4.0], dtype=torch.float64)
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from mixscope.base import generators
-from mixscope.metrics import blend_sums
-from mixscope.metrics.blend_sums import column_sums
-from mixscope.metrics.linearity import NonlinearityMeter, NonlinearityReport, nonlinearity
+from mixscope.metrics.blends import blend_sums
+from mixscope.metrics.blends.blend_sums import column_sums
+from mixscope.metrics.blends.linearity import NonlinearityMeter, NonlinearityReport, nonlinearity
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

@@ -4,11 +4,11 @@ from dataclasses import fields
 
 import pytest
 
+from mixscope.metrics.blends.channels import ChannelReport
+from mixscope.metrics.blends.linearity import NonlinearityReport
 from mixscope.metrics.catalogue import CATALOGUE, find_metric
-from mixscope.metrics.channels import ChannelReport
-from mixscope.metrics.collapse import CollapseReport
-from mixscope.metrics.held_out import CollapseOnTest
-from mixscope.metrics.linearity import NonlinearityReport
+from mixscope.metrics.collapse.held_out import CollapseOnTest
+from mixscope.metrics.collapse.neural_collapse import CollapseReport
 
 
 @pytest.mark.parametrize(

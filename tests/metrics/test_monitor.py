@@ -6,8 +6,8 @@ import pytest
 import torch
 from scipy.stats import t as student
 
-from mixscope.metrics.monitor import OvertrainingMonitor, Verdict
-from mixscope.metrics.turn_rules import FloorGapRule, ValidationRule
+from mixscope.metrics.overtraining.monitor import OvertrainingMonitor, Verdict
+from mixscope.metrics.overtraining.turn_rules import FloorGapRule, ValidationRule
 
 GAP, ENTROPY, LOSS = "train/loss_floor_gap", "train/blend_entropy", "validation/loss"
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mixscope.metrics.nearest_mean import (
+from mixscope.metrics.collapse.nearest_mean import (
     NearestMeanCounts,
     count_nearest_mean_mismatches,
     nearest_class_mean_mismatch,

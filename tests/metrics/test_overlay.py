@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mixscope.metrics.overlay import CurveFamily, OverlayFit, theory_residual
+from mixscope.metrics.blends.curve_overlay import CurveFamily, OverlayFit, theory_residual
 
 SCALE, LEVEL, SLOPE = 3.0, 1.5, 0.8
 
@@ -200,9 +200,9 @@ def test_minima_of_any_size_and_noise_are_no_plateaus(size: float, noise: float)
 
 
 def test_a_fit_that_runs_out_of_evaluations_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mixscope.metrics import overlay
+    from mixscope.metrics.blends import curve_overlay
 
-    monkeypatch.setattr(overlay, "MAX_EVALUATIONS", 1)
+    monkeypatch.setattr(curve_overlay, "MAX_EVALUATIONS", 1)
     fit = theory_residual(*measured(0.1), FAMILY)
     assert not fit.is_converged
     assert "maximum number of function evaluations is exceeded" in fit.message

@@ -4,14 +4,14 @@ import pytest
 import torch
 from calibration_cases import BAD_LOGITS, BAD_PROBABILITIES, random_case, random_logits, two_class
 
-from mixscope.metrics import predictions
-from mixscope.metrics.scores import (
+from mixscope.metrics.calibration.scores import (
     ProperScores,
     brier_score,
     brier_score_from_logits,
     negative_log_likelihood,
     negative_log_likelihood_from_logits,
 )
+from mixscope.metrics.calibration.top_label import predictions
 
 
 def test_brier_score_by_hand_and_by_definition() -> None:

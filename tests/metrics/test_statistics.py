@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from mixscope.metrics import products
-from mixscope.metrics.moments import ClassMoments
-from mixscope.metrics.statistics import ClassStatistics
-from mixscope.metrics.symmetric import UpperHalf
+from mixscope.metrics.class_statistics import products
+from mixscope.metrics.class_statistics.moments import ClassMoments
+from mixscope.metrics.class_statistics.statistics import ClassStatistics
+from mixscope.metrics.class_statistics.symmetric import UpperHalf
 
 NUM_CLASSES, DIM = 5, 7
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, distributed, multiprocessing
 
-from mixscope.metrics.class_sums import ClassSums
-from mixscope.metrics.moments import ClassMoments
-from mixscope.metrics.statistics import ClassStatistics
+from mixscope.metrics.class_statistics.class_sums import ClassSums
+from mixscope.metrics.class_statistics.moments import ClassMoments
+from mixscope.metrics.class_statistics.statistics import ClassStatistics
 
 NUM_CLASSES, DIM = 4, 70
 

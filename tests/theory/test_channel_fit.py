@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
-from mixscope.metrics.overlay import CurveFamily, theory_residual
+from mixscope.metrics.blends.curve_overlay import CurveFamily, theory_residual
 from mixscope.theory.channel_curves import LOG_GAIN_RANGE, line_curve, mixup_curve, mixup_points
 from mixscope.theory.channel_fit import fit_mixup_channel, fit_mixup_shape
 from mixscope.theory.channel_lengths import fit_scale_and_penalty

@@ -9,7 +9,7 @@ from helpers.small_training import make_training
 from torch import nn
 
 from mixscope.base.generators import named_generator
-from mixscope.metrics.degenerate import is_constant_classifier, output_spread
+from mixscope.metrics.overtraining.degenerate import is_constant_classifier, output_spread
 from mixscope.mixing.consistency import Consistency
 from mixscope.mixing.mixture import blend, one_hot, soft_cross_entropy
 from mixscope.training.checkpoint import load_state, save_state

@@ -13,8 +13,8 @@ from mixscope.capturing.sites import measurable
 from mixscope.experiment.overlay import MIXUP, Expectation, draw_expectation
 from mixscope.experiment.probe import Probe
 from mixscope.measuring import BlendedFeatures, NetworkMeasurement, examine_network, linearity_values, measure_linearity
-from mixscope.metrics.calibration import Reliability
-from mixscope.metrics.channels import classifier_coordinates
+from mixscope.metrics.blends.channels import classifier_coordinates
+from mixscope.metrics.calibration.top_label import Reliability
 from mixscope.mixing.mixture import INPUT_SUFFIX
 from mixscope.mixing.mixup import Mixup
 

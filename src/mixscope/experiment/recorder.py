@@ -14,7 +14,7 @@ from mixscope.experiment.measure import Measurement, measure
 from mixscope.experiment.observer import Observer
 from mixscope.experiment.overlay import expectation_of
 from mixscope.experiment.tracking import Tracking
-from mixscope.metrics.monitor import BLEND_ENTROPY, FLOOR_GAP
+from mixscope.metrics.overtraining.monitor import BLEND_ENTROPY, FLOOR_GAP
 from mixscope.records.store import (
     METRICS_FILE,
     PICTURES_FILE,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mixscope.metrics.monitor import BLEND_ENTROPY, FLOOR_GAP, OvertrainingMonitor
+from mixscope.metrics.overtraining.monitor import BLEND_ENTROPY, FLOOR_GAP, OvertrainingMonitor
 from mixscope.training.summary import EpochSummary
 
 

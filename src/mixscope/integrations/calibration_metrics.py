@@ -5,7 +5,7 @@ from torch import Tensor
 
 from mixscope.base.kinds import checked
 from mixscope.integrations.streaming_metric import InstrumentMetric, ordinary_tensors
-from mixscope.metrics.calibration import NUM_BINS, CalibrationBins
+from mixscope.metrics.calibration.top_label import NUM_BINS, CalibrationBins
 
 _SUMS = ("counts", "confidence_sums", "correct_sums")
 

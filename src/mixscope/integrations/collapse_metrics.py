@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from mixscope.base.kinds import checked
 from mixscope.integrations.streaming_metric import ExactMetric, Head, InstrumentMetric, ordinary_tensors
-from mixscope.metrics.collapse import CollapseReport, neural_collapse
-from mixscope.metrics.nearest_mean import NearestMeanCounts
-from mixscope.metrics.statistics import ClassStatistics
+from mixscope.metrics.class_statistics.statistics import ClassStatistics
+from mixscope.metrics.collapse.nearest_mean import NearestMeanCounts
+from mixscope.metrics.collapse.neural_collapse import CollapseReport, neural_collapse
 
 _NAMES = tuple(field.name for field in fields(CollapseReport) if field.default is MISSING)
 _STATE = ("counts", "means", "within", "scatter")
@@ -90,7 +90,7 @@ class NeuralCollapse(InstrumentMetric[ClassStatistics]):
             self._is_one_batch = False
 
     def compute(self) -> dict[str, Tensor]:
-        """Return every number as a float64 scalar; definitions at `mixscope.metrics.collapse.CollapseReport`.
+        """Return every number as a float64 scalar; definitions at `mixscope.metrics.collapse.neural_collapse.CollapseReport`.
 
         Raises:
             ValueError: If a class has no example: the message names it.

@@ -12,11 +12,11 @@ from mixscope.base.kinds import checked
 from mixscope.capturing.capture import capture_batches
 from mixscope.capturing.sites import measurable
 from mixscope.measuring.predictions import PredictionMeter
-from mixscope.metrics.calibration import Reliability
-from mixscope.metrics.calibration_report import CalibrationReport
-from mixscope.metrics.collapse import CollapseReport, neural_collapse
-from mixscope.metrics.nearest_mean import NearestMeanCounts
-from mixscope.metrics.statistics import ClassStatistics
+from mixscope.metrics.calibration.calibration_report import CalibrationReport
+from mixscope.metrics.calibration.top_label import Reliability
+from mixscope.metrics.class_statistics.statistics import ClassStatistics
+from mixscope.metrics.collapse.nearest_mean import NearestMeanCounts
+from mixscope.metrics.collapse.neural_collapse import CollapseReport, neural_collapse
 from mixscope.mixing.mixture import INPUT_SUFFIX
 
 MOST_NAMED = 5  # linear layers in a message, the last ones

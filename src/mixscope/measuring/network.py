@@ -10,10 +10,10 @@ from mixscope.base.checks import naming
 from mixscope.base.kinds import checked
 from mixscope.measuring.blends import CHANNEL_MIXING, BlendedFeatures, capture_blends, channels_of, measure_linearity
 from mixscope.measuring.collapse import collapse_of, linear_head, look_at
-from mixscope.metrics.calibration import Reliability
-from mixscope.metrics.calibration_report import CalibrationReport
-from mixscope.metrics.held_out import collapse_on_test
-from mixscope.metrics.linearity import NonlinearityReport
+from mixscope.metrics.blends.linearity import NonlinearityReport
+from mixscope.metrics.calibration.calibration_report import CalibrationReport
+from mixscope.metrics.calibration.top_label import Reliability
+from mixscope.metrics.collapse.held_out import collapse_on_test
 from mixscope.mixing.mixture import INPUT_SUFFIX
 from mixscope.mixing.mixup import Mixup
 from mixscope.mixing.schemes import MixingScheme

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from mixscope.base.checks import naming
 from mixscope.base.kinds import checked
 from mixscope.capturing.capture import capture_batches
-from mixscope.metrics.calibration import CalibrationBins, Reliability
-from mixscope.metrics.calibration_report import CalibrationReport
-from mixscope.metrics.classwise_calibration import ClasswiseCalibration
-from mixscope.metrics.equal_mass import equal_mass_reliability, error_of_reliability
-from mixscope.metrics.predictions import check_shapes, top_label
-from mixscope.metrics.scores import ProperScores
+from mixscope.metrics.calibration.calibration_report import CalibrationReport
+from mixscope.metrics.calibration.classwise import ClasswiseCalibration
+from mixscope.metrics.calibration.equal_mass import equal_mass_reliability, error_of_reliability
+from mixscope.metrics.calibration.predictions import check_shapes, top_label
+from mixscope.metrics.calibration.scores import ProperScores
+from mixscope.metrics.calibration.top_label import CalibrationBins, Reliability
 
 
 class PredictionMeter:

@@ -2,7 +2,7 @@
 
 from difflib import get_close_matches
 
-from mixscope.metrics.entry import MetricEntry
+from mixscope.metrics.cards import MetricEntry
 from mixscope.metrics.feature_entries import CHANNELS, COLLAPSE, COLLAPSE_ON_TEST, LINEARITY
 from mixscope.metrics.training_entries import CALIBRATION, LEARNING, OVERTRAINING
 

@@ -1,6 +1,6 @@
 """The catalogue's entries on features: neural collapse, channels, linearity of layers. No torch."""
 
-from mixscope.metrics.entry import ROTATION, SCALE, SHIFT, MetricEntry
+from mixscope.metrics.cards import ROTATION, SCALE, SHIFT, MetricEntry
 
 _PAPYAN = "Papyan et al. 2020"
 _FISHER = "after Fisher et al. 2024"

@@ -1,6 +1,6 @@
 """The catalogue's entries on predictions and on training: learning, calibration, over-training. No torch."""
 
-from mixscope.metrics.entry import MetricEntry
+from mixscope.metrics.cards import MetricEntry
 
 _GUO = "Guo et al. 2017"
 _NGUYEN = "Nguyen and O'Connor 2015"

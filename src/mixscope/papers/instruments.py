@@ -14,9 +14,9 @@ from mixscope.capturing.sites import measurable, record_sites
 from mixscope.experiment.bench import Bench
 from mixscope.experiment.measure import rounded
 from mixscope.measuring import capture_blends, measure_linearity
-from mixscope.metrics.channels import classifier_coordinates
-from mixscope.metrics.gradients import gradient_norm
-from mixscope.metrics.sharpness import sharpness
+from mixscope.metrics.blends.channels import classifier_coordinates
+from mixscope.metrics.overtraining.gradients import gradient_norm
+from mixscope.metrics.overtraining.sharpness import sharpness
 from mixscope.mixing.mixture import INPUT_SUFFIX, blend, blend_targets
 from mixscope.mixing.mixup import Mixup, NoMixing
 from mixscope.mixing.schemes import MixingScheme

@@ -16,7 +16,7 @@ from mixscope.experiment.observer import SILENT
 from mixscope.experiment.options import TrainOptions, options_to_dict
 from mixscope.experiment.overlay import expectation_of
 from mixscope.measuring import calibration_values, measure_calibration
-from mixscope.metrics.degenerate import is_constant_classifier, output_spread
+from mixscope.metrics.overtraining.degenerate import is_constant_classifier, output_spread
 from mixscope.papers.instruments import INSTRUMENTS, Reading
 from mixscope.papers.trial import Measured, table_of
 from mixscope.training.loop import NonFiniteLossError

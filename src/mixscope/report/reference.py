@@ -1,7 +1,7 @@
 """The reference of all numbers, docs/metrics.md, written from the metrics' catalogue."""
 
+from mixscope.metrics.cards import MetricEntry
 from mixscope.metrics.catalogue import GROUPS
-from mixscope.metrics.entry import MetricEntry
 
 HEAD = """# Every number mixscope measures
 

@@ -11,7 +11,7 @@ from mixscope.base.generators import named_generator, sample_dirichlet
 from mixscope.experiment.images import prepare_images
 from mixscope.experiment.observer import SILENT
 from mixscope.experiment.options import DataOptions
-from mixscope.metrics.linearity import nonlinearity
+from mixscope.metrics.blends.linearity import nonlinearity
 from mixscope.mixing.consistency import Consistency
 from mixscope.mixing.mixture import blend
 from mixscope.mixing.mixup import Mixup, draw_mixture

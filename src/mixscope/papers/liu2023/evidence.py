@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from mixscope.metrics.curves import running_mean
+from mixscope.metrics.overtraining.curves import running_mean
 from mixscope.papers.evidence import PERCENT, Evidence, percent
 from mixscope.papers.results import Number, Results, column
 from mixscope.papers.trial import Outcome

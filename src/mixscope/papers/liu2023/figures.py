@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from mixscope.metrics.curves import end_minus_best, turning_epoch
+from mixscope.metrics.overtraining.curves import end_minus_best, turning_epoch
 from mixscope.papers.evidence import PERCENT
 from mixscope.papers.figures import after_start, curves_exhibit, exhibit_name, line_through, points_series
 from mixscope.papers.liu2023.evidence import ERROR, LOSS, WINDOW, decay, last_error, looks

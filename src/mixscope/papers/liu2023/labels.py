@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits, load_iris
 from torch import Tensor
 
 from mixscope.base.generators import named_generator, sample_beta
-from mixscope.metrics.intrusion import intrusion_rate
+from mixscope.metrics.blends.intrusion import intrusion_rate
 from mixscope.mixing.loss_floor import mixup_loss_floor, soft_target_entropy
 from mixscope.papers.trial import Measured
 from mixscope.theory import (

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from mixscope.base.checks import check_not_empty
 from mixscope.base.kinds import checked
-from mixscope.metrics.predictions import check_logits, check_probabilities
-from mixscope.metrics.running_sums import RunningSums
+from mixscope.metrics.calibration.predictions import check_logits, check_probabilities
+from mixscope.metrics.calibration.running_sums import RunningSums
 
 _NAMES = ("counts", "nll_sums", "brier_sums")
 

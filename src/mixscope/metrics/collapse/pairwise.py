@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope.metrics.symmetric import symmetric_product
+from mixscope.metrics.class_statistics.symmetric import symmetric_product
 
 TILE_ROWS = 128
 TILE_COLUMNS = 1024

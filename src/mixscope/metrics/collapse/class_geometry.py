@@ -10,8 +10,9 @@ from torch import Tensor
 
 from mixscope.base.checks import check_at_least, check_finite, check_shape
 from mixscope.base.kinds import checked
-from mixscope.metrics.class_sums import ClassSums
-from mixscope.metrics.pairwise import (
+from mixscope.metrics.class_statistics.class_sums import ClassSums
+from mixscope.metrics.class_statistics.statistics import ClassStatistics
+from mixscope.metrics.collapse.pairwise import (
     angle_deviations,
     compare_means,
     distance_to_simplex,
@@ -21,8 +22,7 @@ from mixscope.metrics.pairwise import (
     squared_product_norm,
     squared_row_distance,
 )
-from mixscope.metrics.spectrum import Spectrum, spectrum
-from mixscope.metrics.statistics import ClassStatistics
+from mixscope.metrics.collapse.spectrum import Spectrum, spectrum
 
 MOST_CLASSES_NAMED = 10
 WithScatter = Annotated[ClassStatistics, "class_geometry and head_geometry give what there is without D x D scatter"]
@@ -136,7 +136,7 @@ def class_geometry(statistics: ClassSums, *, center: Tensor | None = None) -> Cl
         ValueError: If a class has no example, there are fewer than two classes, or center does not fit.
 
     Example:
-        >>> from mixscope.metrics.moments import ClassMoments
+        >>> from mixscope.metrics.class_statistics.moments import ClassMoments
         >>> moments = ClassMoments(num_classes=2, dim=2)
         >>> moments.update(torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 0, 1, 1]))
         >>> round(class_geometry(moments).nc1_trace, 6)
@@ -162,7 +162,7 @@ def head_geometry(
         ValueError: If a class has no example, there are fewer than two classes, or shapes do not fit.
 
     Example:
-        >>> from mixscope.metrics.moments import ClassMoments
+        >>> from mixscope.metrics.class_statistics.moments import ClassMoments
         >>> moments = ClassMoments(num_classes=2, dim=1)
         >>> moments.update(torch.tensor([[1.0], [2.0]]), torch.tensor([0, 1]))
         >>> round(head_geometry(moments, torch.tensor([[-4.0], [4.0]])).nc3_duality, 6)

@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from torch import Tensor
 
 from mixscope.base.kinds import checked
-from mixscope.metrics.geometry import (
+from mixscope.metrics.class_statistics.statistics import ClassStatistics
+from mixscope.metrics.collapse.class_geometry import (
     CenteredMeans,
     WithScatter,
     check_every_class,
@@ -13,8 +14,7 @@ from mixscope.metrics.geometry import (
     geometry_of_head,
     geometry_of_means,
 )
-from mixscope.metrics.spectrum import spectrum
-from mixscope.metrics.statistics import ClassStatistics
+from mixscope.metrics.collapse.spectrum import spectrum
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from mixscope.metrics.processes import total_over_processes
-from mixscope.metrics.symmetric import UpperHalf
+from mixscope.metrics.class_statistics.symmetric import UpperHalf
+from mixscope.metrics.process_sums import total_over_processes
 
 # A float32 sum of n squares, added row by row, is off by about 2e-8 sqrt(n): 3e-7 for so many rows. Longer sums are
 # made of such parts, whose errors average out.

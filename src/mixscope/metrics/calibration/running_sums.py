@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from mixscope.metrics.predictions import (
+from mixscope.metrics.calibration.predictions import (
     are_logits,
     are_probabilities,
     check_logits,
@@ -13,7 +13,7 @@ from mixscope.metrics.predictions import (
     check_shapes,
     row_blocks,
 )
-from mixscope.metrics.processes import is_distributed, total_over_processes
+from mixscope.metrics.process_sums import is_distributed, total_over_processes
 
 SumBlock = Callable[[Tensor, Tensor], Tensor]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mixscope.base.checks import check_at_least, check_floating, check_not_empty, check_numbers, check_positive
 from mixscope.base.kinds import checked
-from mixscope.metrics.predictions import check_logits, row_blocks
+from mixscope.metrics.calibration.predictions import check_logits, row_blocks
 
 REACH = 1e6  # The temperature is sought within this factor of the logits' own scale.
 STEP_TOLERANCE = 1e-10  # Of log T. The NLL is flat at its minimum, so it is exact far sooner.

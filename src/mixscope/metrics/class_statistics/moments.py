@@ -1,6 +1,6 @@
 """Class means and the scatter of each class in one pass, for layers too wide for a D x D matrix."""
 
-from mixscope.metrics.class_sums import ClassSums
+from mixscope.metrics.class_statistics.class_sums import ClassSums
 
 
 class ClassMoments(ClassSums):

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 import torch
 
 from mixscope.base.kinds import checked
-from mixscope.metrics.geometry import CenteredMeans, WithScatter, check_every_class
-from mixscope.metrics.pairwise import compare_means
-from mixscope.metrics.spectrum import spectrum
-from mixscope.metrics.symmetric import symmetric_product
+from mixscope.metrics.class_statistics.symmetric import symmetric_product
+from mixscope.metrics.collapse.class_geometry import CenteredMeans, WithScatter, check_every_class
+from mixscope.metrics.collapse.pairwise import compare_means
+from mixscope.metrics.collapse.spectrum import spectrum
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def collapse_on_test(train: WithScatter, test: WithScatter) -> CollapseOnTest:
 
     Example:
         >>> import torch
-        >>> from mixscope.metrics.statistics import ClassStatistics
+        >>> from mixscope.metrics.class_statistics.statistics import ClassStatistics
         >>> train, test = ClassStatistics(2, 1), ClassStatistics(2, 1)
         >>> train.update(torch.tensor([[0.0], [4.0]]), torch.tensor([0, 1]))
         >>> test.update(torch.tensor([[1.0], [4.0]]), torch.tensor([0, 1]))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mixscope.base.kinds import checked, describe
-from mixscope.metrics.turn_rules import (
+from mixscope.metrics.overtraining.turn_rules import (
     BLEND_ENTROPY,
     FLOOR_GAP,
     VALIDATION_LOSS,

@@ -15,7 +15,7 @@ from mixscope.base.checks import (
     check_shape,
 )
 from mixscope.base.kinds import checked
-from mixscope.metrics.geometry import check_head
+from mixscope.metrics.collapse.class_geometry import check_head
 from mixscope.metrics.precision import full_precision
 
 SCORES_AT_ONCE = 2**20  # numbers of a (rows, K) table of scores

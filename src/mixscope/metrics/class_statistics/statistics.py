@@ -2,9 +2,9 @@
 
 from torch import Tensor
 
-from mixscope.metrics.class_sums import ClassSums
-from mixscope.metrics.products import NoProducts, ScatterMatrix
-from mixscope.metrics.symmetric import symmetric_product
+from mixscope.metrics.class_statistics.class_sums import ClassSums
+from mixscope.metrics.class_statistics.products import NoProducts, ScatterMatrix
+from mixscope.metrics.class_statistics.symmetric import symmetric_product
 
 
 class ClassStatistics(ClassSums):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mixscope.base.checks import check_at_most, check_positive, check_size
 from mixscope.base.kinds import checked
 from mixscope.metrics.bootstrap import Interval, student_interval
-from mixscope.metrics.landscape import LARGEST_STEP, Evaluate, filter_normalised_direction, loss_slice
+from mixscope.metrics.overtraining.loss_slices import LARGEST_STEP, Evaluate, filter_normalised_direction, loss_slice
 
 RADIUS, NUM_DIRECTIONS = 0.3, 10  # Ours: every filter moves by 0.3 of its length, far enough to leave the flat bottom.
 

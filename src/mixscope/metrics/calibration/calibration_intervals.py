@@ -16,8 +16,14 @@ from mixscope.metrics.bootstrap import (
     reflected_interval,
     resampled_means,
 )
-from mixscope.metrics.calibration import NUM_BINS
-from mixscope.metrics.predictions import bin_positions, check_logits, check_probabilities, row_blocks, top_label
+from mixscope.metrics.calibration.predictions import (
+    bin_positions,
+    check_logits,
+    check_probabilities,
+    row_blocks,
+    top_label,
+)
+from mixscope.metrics.calibration.top_label import NUM_BINS
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from mixscope.base.checks import check_ndim, check_numbers, check_size
 from mixscope.base.kinds import checked
-from mixscope.metrics.calibration import NUM_BINS, Reliability
-from mixscope.metrics.predictions import bin_positions, check_probabilities
-from mixscope.metrics.running_sums import RunningSums
+from mixscope.metrics.calibration.predictions import bin_positions, check_probabilities
+from mixscope.metrics.calibration.running_sums import RunningSums
+from mixscope.metrics.calibration.top_label import NUM_BINS, Reliability
 
 _NAMES = ("counts", "probability_sums", "label_sums")
 

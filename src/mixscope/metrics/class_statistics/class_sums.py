@@ -19,11 +19,11 @@ from mixscope.base.checks import (
     naming,
 )
 from mixscope.base.kinds import checked
+from mixscope.metrics.class_statistics.products import NoProducts
+from mixscope.metrics.class_statistics.row_blocks import RowBlocks
+from mixscope.metrics.class_statistics.shifted_sums import CLASSES_AT_ONCE, ShiftedSums
 from mixscope.metrics.precision import full_precision
-from mixscope.metrics.processes import is_distributed, total_over_processes
-from mixscope.metrics.products import NoProducts
-from mixscope.metrics.row_blocks import RowBlocks
-from mixscope.metrics.shifted_sums import CLASSES_AT_ONCE, ShiftedSums
+from mixscope.metrics.process_sums import is_distributed, total_over_processes
 
 # Fewer columns than this cost no more in float64 than in float32.
 NARROW = 96

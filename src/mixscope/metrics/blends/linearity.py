@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mixscope.base.checks import check_finite, check_floating, check_ndim, check_same_length
 from mixscope.base.kinds import checked
-from mixscope.metrics.blend_sums import MIN_COLUMNS, NUM_SUMS, block_size, column_sums, sum_over_blends
+from mixscope.metrics.blends.blend_sums import MIN_COLUMNS, NUM_SUMS, block_size, column_sums, sum_over_blends
 
 WEIGHT_TOLERANCE = 1e-4  # How far a row of weights may be from summing to 1: float32 rounding with room.
 

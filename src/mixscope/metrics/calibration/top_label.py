@@ -8,8 +8,8 @@ from torch import Tensor
 
 from mixscope.base.checks import check_size
 from mixscope.base.kinds import checked
-from mixscope.metrics.predictions import bin_positions, check_logits, check_probabilities, top_label
-from mixscope.metrics.running_sums import RunningSums
+from mixscope.metrics.calibration.predictions import bin_positions, check_logits, check_probabilities, top_label
+from mixscope.metrics.calibration.running_sums import RunningSums
 
 NUM_BINS = 15  # Guo et al. 2017; bins are (low, high], so confidence 1.0 is in the last. 0.0 goes to the first.
 _NAMES = ("counts", "confidence_sums", "correct_sums")

@@ -5,8 +5,8 @@ from torch import Tensor
 
 from mixscope.base.checks import check_not_empty, check_size, check_within
 from mixscope.base.kinds import checked
-from mixscope.metrics.calibration import NUM_BINS, Reliability
-from mixscope.metrics.predictions import check_logits, check_probabilities, row_blocks, top_label
+from mixscope.metrics.calibration.predictions import check_logits, check_probabilities, row_blocks, top_label
+from mixscope.metrics.calibration.top_label import NUM_BINS, Reliability
 
 
 @checked

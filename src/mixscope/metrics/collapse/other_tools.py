@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from mixscope.base.kinds import checked
-from mixscope.metrics.class_sums import ClassSums
-from mixscope.metrics.geometry import CenteredMeans, WithScatter, check_head, class_geometry
-from mixscope.metrics.pairwise import (
+from mixscope.metrics.class_statistics.class_sums import ClassSums
+from mixscope.metrics.collapse.class_geometry import CenteredMeans, WithScatter, check_head, class_geometry
+from mixscope.metrics.collapse.pairwise import (
     angle_deviation,
     compare_means,
     distance_to_simplex,
@@ -21,7 +21,7 @@ from mixscope.metrics.pairwise import (
     squared_distance,
     squared_product_norm,
 )
-from mixscope.metrics.spectrum import spectrum
+from mixscope.metrics.collapse.spectrum import spectrum
 
 
 @checked
@@ -35,7 +35,7 @@ def as_papyan2020(statistics: WithScatter, head_weight: Tensor) -> dict[str, flo
         W_M_dist = |W/|W|_F - M/|M|_F|_F^2: squared.
 
     Example:
-        >>> from mixscope.metrics.statistics import ClassStatistics
+        >>> from mixscope.metrics.class_statistics.statistics import ClassStatistics
         >>> statistics = ClassStatistics(num_classes=2, dim=2)
         >>> features = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 1.0], [0.0, 3.0]])
         >>> statistics.update(features, torch.tensor([0, 0, 1, 1]))
@@ -68,7 +68,7 @@ def as_zhu2021(statistics: WithScatter, head_weight: Tensor) -> dict[str, float]
         WH_relation_metric = |P/|P|_F - E/|E|_F|_F with P = W M^T and W not centred.
 
     Example:
-        >>> from mixscope.metrics.statistics import ClassStatistics
+        >>> from mixscope.metrics.class_statistics.statistics import ClassStatistics
         >>> statistics = ClassStatistics(num_classes=2, dim=2)
         >>> features = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 1.0], [0.0, 3.0]])
         >>> statistics.update(features, torch.tensor([0, 0, 1, 1]))

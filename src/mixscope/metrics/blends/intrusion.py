@@ -15,7 +15,7 @@ from mixscope.base.checks import (
     naming,
 )
 from mixscope.base.kinds import checked
-from mixscope.metrics.neighbours import nearest_examples
+from mixscope.metrics.blends.neighbours import nearest_examples
 from mixscope.mixing.loss_floor import check_targets
 
 NUM_BINS = 5  # Ours: of the largest weight; 0.5-0.6, ..., 0.9-1.0 for two members.

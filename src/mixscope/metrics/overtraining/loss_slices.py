@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mixscope.base.kinds import checked, describe
 from mixscope.capturing.sites import evaluation_mode
-from mixscope.metrics.restoring import restored_tensors
+from mixscope.metrics.overtraining.restoring import restored_tensors
 
 LARGEST_STEP = 1e30  # times a weight it must stay a number of single precision
 NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)

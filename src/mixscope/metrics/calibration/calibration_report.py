@@ -7,12 +7,12 @@ from torch import Tensor
 
 from mixscope.base.checks import check_not_empty, naming
 from mixscope.base.kinds import checked
-from mixscope.metrics.calibration import NUM_BINS, CalibrationBins
-from mixscope.metrics.classwise_calibration import ClasswiseCalibration
-from mixscope.metrics.equal_mass import equal_mass_reliability, error_of_reliability
-from mixscope.metrics.predictions import check_logits, row_blocks
-from mixscope.metrics.scores import ProperScores
-from mixscope.metrics.temperature import TemperatureFit, fit_temperature, temperature_scaled
+from mixscope.metrics.calibration.classwise import ClasswiseCalibration
+from mixscope.metrics.calibration.equal_mass import equal_mass_reliability, error_of_reliability
+from mixscope.metrics.calibration.predictions import check_logits, row_blocks
+from mixscope.metrics.calibration.scores import ProperScores
+from mixscope.metrics.calibration.temperature import TemperatureFit, fit_temperature, temperature_scaled
+from mixscope.metrics.calibration.top_label import NUM_BINS, CalibrationBins
 
 
 @dataclass(frozen=True)

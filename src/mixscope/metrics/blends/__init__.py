@@ -1,0 +1,1 @@
+"""Features of blended examples: channels, linearity of layers, intrusion of third classes."""

@@ -1,0 +1,1 @@
+"""Calibration of predicted probabilities, proper scores and temperature."""

@@ -1,0 +1,1 @@
+"""Class statistics in one pass: counts, means and scatter."""

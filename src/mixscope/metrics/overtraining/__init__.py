@@ -1,0 +1,1 @@
+"""Over-training: the monitor and its rules, curves, gradients, sharpness."""
