@@ -6,12 +6,12 @@ import time
 import torch
 from _bench import parse_arguments, summarise, write_result
 
-from mixscope.theory.layer_peeled import layer_peeled_flow
-from mixscope.theory.peeled_descent import layer_peeled_descent
-from mixscope.theory.peeled_loss import stack, stacked_loss
-from mixscope.theory.peeled_point import gaussian_start
-from mixscope.theory.separation import separation_optimum
-from mixscope.theory.separation_conditions import solve_separation
+from mixscope.theory.peeled.descent import layer_peeled_descent
+from mixscope.theory.peeled.flow import layer_peeled_flow
+from mixscope.theory.peeled.loss import stack, stacked_loss
+from mixscope.theory.peeled.point import gaussian_start
+from mixscope.theory.peeled.separation import separation_optimum
+from mixscope.theory.peeled.separation_conditions import solve_separation
 
 
 def seeded():

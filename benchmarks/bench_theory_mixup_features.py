@@ -11,11 +11,11 @@ from scipy.optimize import brentq, minimize, minimize_scalar, root
 from scipy.stats import beta
 
 from mixscope.base.simplex import simplex_etf
-from mixscope.theory.channel_curves import mixup_curve
-from mixscope.theory.channel_fit import fit_mixup_channel
-from mixscope.theory.joint_scale import classifier_scale
-from mixscope.theory.mixed_features import mixup_features
-from mixscope.theory.soft_labels import soft_label_logits
+from mixscope.theory.channel.curve_families import mixup_curve
+from mixscope.theory.channel.curve_fit import fit_mixup_channel
+from mixscope.theory.channel.joint_scale import classifier_scale
+from mixscope.theory.channel.mixed_features import mixup_features
+from mixscope.theory.channel.soft_labels import soft_label_logits
 from mixscope.theory.weight_law import BetaLaw
 
 NUM_CLASSES, PENALTY, SCALE = 10, 5e-4, 1.67

@@ -8,11 +8,11 @@ import torch
 from scipy.optimize import minimize_scalar
 
 from mixscope.metrics.blends.curve_overlay import CurveFamily, theory_residual
-from mixscope.theory.channel_curves import LOG_GAIN_RANGE, line_curve, mixup_curve, mixup_points
-from mixscope.theory.channel_fit import fit_mixup_channel, fit_mixup_shape
-from mixscope.theory.channel_lengths import fit_scale_and_penalty
-from mixscope.theory.channel_lines import fit_squared_loss_line, fit_unmixed_line
-from mixscope.theory.mixed_features import mixup_features, same_class_rise, squared_loss_features
+from mixscope.theory.channel.curve_families import LOG_GAIN_RANGE, line_curve, mixup_curve, mixup_points
+from mixscope.theory.channel.curve_fit import fit_mixup_channel, fit_mixup_shape
+from mixscope.theory.channel.lengths import fit_scale_and_penalty
+from mixscope.theory.channel.lines import fit_squared_loss_line, fit_unmixed_line
+from mixscope.theory.channel.mixed_features import mixup_features, same_class_rise, squared_loss_features
 from mixscope.theory.solution import NotConvergedWarning
 
 

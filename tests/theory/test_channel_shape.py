@@ -7,7 +7,8 @@ import torch
 from scipy.integrate import quad
 
 from mixscope.base.simplex import simplex_etf
-from mixscope.theory.channel_shape import (
+from mixscope.theory.channel.mixed_features import mixup_features
+from mixscope.theory.channel.shape import (
     amplification,
     channel_angle,
     norm_ratio,
@@ -16,7 +17,6 @@ from mixscope.theory.channel_shape import (
     transverse_density,
     weight_at_offset,
 )
-from mixscope.theory.mixed_features import mixup_features
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from mixscope.theory.feature_experiment import (
+from mixscope.theory.random_features.feature_experiment import (
     FeatureExperiment,
     FeatureSetting,
     RiskCurves,
     default_times,
     random_feature_experiment,
 )
-from mixscope.theory.random_features import (
+from mixscope.theory.random_features.teachers import (
     SpanTeacher,
     all_pairs,
     close_label_pairs,

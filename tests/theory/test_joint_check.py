@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from mixscope.base.simplex import simplex_etf
-from mixscope.theory.joint_check import all_blends, gram_deviation, joint_objective, joint_optimum_check
-from mixscope.theory.joint_scale import classifier_scale, etf_threshold
-from mixscope.theory.mixed_features import mixup_features
+from mixscope.theory.channel.joint_scale import classifier_scale, etf_threshold
+from mixscope.theory.channel.joint_search import all_blends, gram_deviation, joint_objective, joint_optimum_check
+from mixscope.theory.channel.mixed_features import mixup_features
 from mixscope.theory.weight_law import FiniteLaw
 
 LOPSIDED = FiniteLaw((0.1, 0.35, 0.5, 0.8), (0.1, 0.3, 0.4, 0.2))

@@ -9,8 +9,8 @@ from scipy.integrate import quad
 from scipy.optimize import brentq
 from scipy.stats import beta
 
-from mixscope.theory.joint_scale import classifier_scale, etf_threshold, mean_blend
-from mixscope.theory.mixed_features import mixup_features
+from mixscope.theory.channel.joint_scale import classifier_scale, etf_threshold, mean_blend
+from mixscope.theory.channel.mixed_features import mixup_features
 from mixscope.theory.weight_law import BetaLaw, FiniteLaw, log_odds_density
 
 UNMIXED = FiniteLaw((1.0,), (1.0,))

@@ -7,10 +7,10 @@ from sklearn.datasets import load_digits, load_iris
 from torch import Tensor
 
 from mixscope.base.generators import sample_dirichlet
-from mixscope.theory.blended_regression import convex_noise_floor, mixup_noise
-from mixscope.theory.drawn_labels import coupled_labels, independent_labels
-from mixscope.theory.gaussian_classes import GaussianClasses, class_triangle, round_classes
-from mixscope.theory.noisy_labels import (
+from mixscope.theory.labels.blended_regression import convex_noise_floor, mixup_noise
+from mixscope.theory.labels.drawn_labels import coupled_labels, independent_labels
+from mixscope.theory.labels.gaussian_classes import GaussianClasses, class_triangle, round_classes
+from mixscope.theory.labels.noisy_labels import (
     LabelNoise,
     gaussian_label_noise,
     label_noise,

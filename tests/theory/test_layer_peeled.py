@@ -6,13 +6,13 @@ import torch
 from scipy.integrate import solve_ivp
 from torch.nn.functional import cross_entropy
 
-from mixscope.theory.layer_peeled import layer_peeled_flow
-from mixscope.theory.peeled_loss import best_normalized_margin, log_peeled_loss, normalized_margin
-from mixscope.theory.peeled_point import PeeledPoint, gaussian_start, scaled, symmetric_start
-from mixscope.theory.peeled_sphere import sphere_report
-from mixscope.theory.rates import HALF_POWER_SERIES, PREDICTED_RATES, collapse_rates, power_law_rate
-from mixscope.theory.separation import separation_point, square_point
-from mixscope.theory.separation_conditions import separation_kkt
+from mixscope.theory.peeled.flow import layer_peeled_flow
+from mixscope.theory.peeled.loss import best_normalized_margin, log_peeled_loss, normalized_margin
+from mixscope.theory.peeled.point import PeeledPoint, gaussian_start, scaled, symmetric_start
+from mixscope.theory.peeled.rates import HALF_POWER_SERIES, PREDICTED_RATES, collapse_rates, power_law_rate
+from mixscope.theory.peeled.separation import separation_point, square_point
+from mixscope.theory.peeled.separation_conditions import separation_kkt
+from mixscope.theory.peeled.sphere import sphere_report
 from mixscope.theory.solution import NotConvergedWarning
 
 CENTERED = [name for name, rate in PREDICTED_RATES.items() if rate == -1]

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from mixscope.base.simplex import simplex_etf
-from mixscope.theory.mixed_features import (
+from mixscope.theory.channel.mixed_features import (
     mixup_features,
     pair_probabilities,
     same_class_rise,
     squared_loss_features,
 )
-from mixscope.theory.soft_labels import logit_gain
+from mixscope.theory.channel.soft_labels import logit_gain
 from mixscope.theory.solution import NotConvergedWarning
 
 # K, scale, feature penalty, weight, x1, x2, |h|: found by a damped Newton minimiser, independent of the closed form.

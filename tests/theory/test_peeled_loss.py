@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from mixscope.theory.peeled_loss import (
+from mixscope.theory.peeled.loss import (
     best_normalized_margin,
     is_separated,
     log_loss_bound,
@@ -14,8 +14,8 @@ from mixscope.theory.peeled_loss import (
     stack,
     stacked_loss,
 )
-from mixscope.theory.peeled_point import PeeledPoint, gaussian_start, scaled, symmetric_start
-from mixscope.theory.separation import separation_point
+from mixscope.theory.peeled.point import PeeledPoint, gaussian_start, scaled, symmetric_start
+from mixscope.theory.peeled.separation import separation_point
 
 SHAPES = [(2, 2, 1), (3, 4, 2), (4, 6, 3), (10, 12, 2)]  # K, D, n
 

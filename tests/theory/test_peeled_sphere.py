@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from mixscope.theory.peeled_loss import best_normalized_margin, log_loss_bound
-from mixscope.theory.peeled_point import PeeledPoint, gaussian_start, scaled
-from mixscope.theory.peeled_sphere import minimize_on_sphere, sphere_curvature, sphere_report
-from mixscope.theory.separation import separation_point, square_point
+from mixscope.theory.peeled.loss import best_normalized_margin, log_loss_bound
+from mixscope.theory.peeled.point import PeeledPoint, gaussian_start, scaled
+from mixscope.theory.peeled.separation import separation_point, square_point
+from mixscope.theory.peeled.sphere import minimize_on_sphere, sphere_curvature, sphere_report
 
 
 def seeded(seed=0):

@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 
-from mixscope.theory.layer_peeled import layer_peeled_flow
-from mixscope.theory.peeled_point import gaussian_start
-from mixscope.theory.rates import PREDICTED_RATES, collapse_rates, limiting_rate, power_law_rate
+from mixscope.theory.peeled.flow import layer_peeled_flow
+from mixscope.theory.peeled.point import gaussian_start
+from mixscope.theory.peeled.rates import PREDICTED_RATES, collapse_rates, limiting_rate, power_law_rate
 
 POSITIONS = torch.linspace(10, 1000, 40, dtype=torch.float64)
 

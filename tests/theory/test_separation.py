@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from mixscope.base.simplex import cosine_similarity_matrix, upper_pairs
-from mixscope.theory.peeled_loss import best_normalized_margin, normalized_margin, peeled_margins
-from mixscope.theory.peeled_point import PeeledPoint, gaussian_start, scaled
-from mixscope.theory.separation import (
+from mixscope.theory.peeled.loss import best_normalized_margin, normalized_margin, peeled_margins
+from mixscope.theory.peeled.point import PeeledPoint, gaussian_start, scaled
+from mixscope.theory.peeled.separation import (
     imbalanced_separation_optimum,
     separation_optimum,
     separation_point,
     square_point,
 )
-from mixscope.theory.separation_conditions import separation_kkt, solve_separation
+from mixscope.theory.peeled.separation_conditions import separation_kkt, solve_separation
 
 
 def seeded(seed=0):

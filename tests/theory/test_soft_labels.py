@@ -8,7 +8,7 @@ import torch
 from scipy.special import wrightomega
 
 from mixscope.base.simplex import simplex_etf
-from mixscope.theory.soft_labels import logit_gain, rise_slopes, soft_label_logits, solve_rises
+from mixscope.theory.channel.soft_labels import logit_gain, rise_slopes, soft_label_logits, solve_rises
 
 GAINS = [1e-200, 1e-6, 1e-2, 1.0, 30.0, 1e4, 1e8, 1e12, 1e200]
 

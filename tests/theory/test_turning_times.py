@@ -7,10 +7,10 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from mixscope.base.generators import sample_beta
-from mixscope.theory.feature_flow import FeatureFlow, random_feature_flow
-from mixscope.theory.population_risk import SquaredRisk, squared_risk
-from mixscope.theory.random_features import all_pairs, span_teacher, tanh_features, two_layer_teacher
-from mixscope.theory.turning import risk_bound, turning_times
+from mixscope.theory.random_features.feature_flow import FeatureFlow, random_feature_flow
+from mixscope.theory.random_features.population_risk import SquaredRisk, squared_risk
+from mixscope.theory.random_features.teachers import all_pairs, span_teacher, tanh_features, two_layer_teacher
+from mixscope.theory.random_features.turning import risk_bound, turning_times
 
 TIMES = torch.cat([torch.zeros(1, dtype=torch.float64), torch.logspace(-3, 9, 241, dtype=torch.float64)])
 

@@ -7,10 +7,10 @@ import torch
 from mixscope.experiment.theory_options import LayerPeeledOptions
 from mixscope.experiment.theory_page import number, shortcomings
 from mixscope.report.document import Chapter, Exhibit, Series
-from mixscope.theory.layer_peeled import layer_peeled_flow
-from mixscope.theory.peeled_decay import regularized_flow, regularized_optimum
-from mixscope.theory.peeled_descent import layer_peeled_descent
-from mixscope.theory.peeled_point import PeeledPoint
+from mixscope.theory.peeled.decay import regularized_flow, regularized_optimum
+from mixscope.theory.peeled.descent import layer_peeled_descent
+from mixscope.theory.peeled.flow import layer_peeled_flow
+from mixscope.theory.peeled.point import PeeledPoint
 
 LEARNING_RATE = 0.02  # ours, for up to 20 examples, and less in proportion for more
 ROUNDING = 1e-16  # what is below it is drawn there

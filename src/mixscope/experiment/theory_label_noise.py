@@ -9,9 +9,9 @@ from mixscope.experiment.theory_options import LabelNoiseOptions
 from mixscope.experiment.theory_page import TheoryPage, number
 from mixscope.mixing.loss_floor import mixup_loss_floor
 from mixscope.report.document import Chapter, Exhibit, Listing, Series
-from mixscope.theory.drawn_labels import coupled_labels, independent_labels
-from mixscope.theory.gaussian_classes import class_triangle
-from mixscope.theory.noisy_labels import (
+from mixscope.theory.labels.drawn_labels import coupled_labels, independent_labels
+from mixscope.theory.labels.gaussian_classes import class_triangle
+from mixscope.theory.labels.noisy_labels import (
     LabelNoiseCurve,
     gaussian_label_noise,
     label_noise_curve,

@@ -11,10 +11,10 @@ from mixscope.experiment.theory_options import LayerPeeledOptions
 from mixscope.experiment.theory_page import TheoryPage, number, shortcomings, told_on_the_page
 from mixscope.experiment.theory_separation import optimum_chapter, square_chapter
 from mixscope.report.document import Chapter, Exhibit, Listing, Series
-from mixscope.theory.layer_peeled import layer_peeled_flow
-from mixscope.theory.peeled_point import gaussian_start
-from mixscope.theory.peeled_record import FlowRecord
-from mixscope.theory.rates import PREDICTED_RATES, collapse_rates
+from mixscope.theory.peeled.flow import layer_peeled_flow
+from mixscope.theory.peeled.path_record import FlowRecord
+from mixscope.theory.peeled.point import gaussian_start
+from mixscope.theory.peeled.rates import PREDICTED_RATES, collapse_rates
 from mixscope.theory.solution import Solution
 
 SOURCE = "Source: Ji et al. 2022 (the model, its flow, and the rate −1); the constants and the other rates are derived."

@@ -17,10 +17,10 @@ from mixscope.experiment.theory_channel import (
 from mixscope.experiment.theory_options import MixupFeaturesOptions
 from mixscope.experiment.theory_page import TheoryPage, number, shortcomings, told_on_the_page
 from mixscope.report.document import Chapter, Exhibit, Listing, Series
-from mixscope.theory.channel_shape import transverse_density
-from mixscope.theory.joint_check import joint_optimum_check
-from mixscope.theory.joint_scale import JointScale, classifier_scale, etf_threshold
-from mixscope.theory.mixed_features import mixup_features
+from mixscope.theory.channel.joint_scale import JointScale, classifier_scale, etf_threshold
+from mixscope.theory.channel.joint_search import joint_optimum_check
+from mixscope.theory.channel.mixed_features import mixup_features
+from mixscope.theory.channel.shape import transverse_density
 from mixscope.theory.solution import Solution
 from mixscope.theory.weight_law import BetaLaw, FiniteLaw, WeightLaw, log_odds_density
 

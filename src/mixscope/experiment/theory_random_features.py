@@ -7,13 +7,13 @@ from mixscope.experiment.theory_options import RandomFeaturesOptions
 from mixscope.experiment.theory_page import TheoryPage, number, told_on_the_page
 from mixscope.experiment.theory_turning import bound_chapter, modes_chapter
 from mixscope.report.document import Chapter, Exhibit, Listing, Series
-from mixscope.theory.feature_experiment import (
+from mixscope.theory.random_features.feature_experiment import (
     FeatureExperiment,
     FeatureSetting,
     RiskCurves,
     random_feature_experiment,
 )
-from mixscope.theory.random_features import two_layer_teacher
+from mixscope.theory.random_features.teachers import two_layer_teacher
 
 SOURCE = "Source: after Liu et al. 2023 (teacher, student and switch); sizes, clean twin and feature blends are ours."
 TIMES = torch.cat([torch.logspace(-1, 8, 181, dtype=torch.float64), torch.tensor([torch.inf], dtype=torch.float64)])

@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mixscope.mixing.loss_floor import loss_floor_gap, mixup_loss_floor, soft_target_entropy
-    from mixscope.theory.blended_regression import convex_noise_floor, mixup_noise
-    from mixscope.theory.channel_curves import line_curve, mixup_curve
-    from mixscope.theory.channel_fit import ChannelFit, fit_mixup_channel, fit_mixup_shape
-    from mixscope.theory.channel_lengths import ScaleAndPenalty, fit_scale_and_penalty
-    from mixscope.theory.channel_lines import fit_squared_loss_line, fit_unmixed_line
-    from mixscope.theory.channel_shape import (
+    from mixscope.theory.channel.curve_families import line_curve, mixup_curve
+    from mixscope.theory.channel.curve_fit import ChannelFit, fit_mixup_channel, fit_mixup_shape
+    from mixscope.theory.channel.joint_scale import JointScale, classifier_scale, etf_threshold
+    from mixscope.theory.channel.joint_search import JointCheck, joint_optimum_check
+    from mixscope.theory.channel.lengths import ScaleAndPenalty, fit_scale_and_penalty
+    from mixscope.theory.channel.lines import fit_squared_loss_line, fit_unmixed_line
+    from mixscope.theory.channel.mixed_features import (
+        MixedFeatures,
+        mixup_features,
+        pair_probabilities,
+        same_class_rise,
+        squared_loss_features,
+    )
+    from mixscope.theory.channel.shape import (
         amplification,
         channel_angle,
         norm_ratio,
@@ -23,27 +31,11 @@ if TYPE_CHECKING:
         transverse_density,
         weight_at_offset,
     )
-    from mixscope.theory.drawn_labels import coupled_labels, independent_labels
-    from mixscope.theory.feature_experiment import (
-        FeatureExperiment,
-        FeatureSetting,
-        RiskCurves,
-        default_times,
-        random_feature_experiment,
-    )
-    from mixscope.theory.feature_flow import FeatureFlow, random_feature_flow, switched_parameters
-    from mixscope.theory.gaussian_classes import GaussianClasses, class_triangle, round_classes
-    from mixscope.theory.joint_check import JointCheck, joint_optimum_check
-    from mixscope.theory.joint_scale import JointScale, classifier_scale, etf_threshold
-    from mixscope.theory.layer_peeled import layer_peeled_flow
-    from mixscope.theory.mixed_features import (
-        MixedFeatures,
-        mixup_features,
-        pair_probabilities,
-        same_class_rise,
-        squared_loss_features,
-    )
-    from mixscope.theory.noisy_labels import (
+    from mixscope.theory.channel.soft_labels import SoftLabelLogits, logit_gain, soft_label_logits
+    from mixscope.theory.labels.blended_regression import convex_noise_floor, mixup_noise
+    from mixscope.theory.labels.drawn_labels import coupled_labels, independent_labels
+    from mixscope.theory.labels.gaussian_classes import GaussianClasses, class_triangle, round_classes
+    from mixscope.theory.labels.noisy_labels import (
         LabelNoise,
         LabelNoiseCurve,
         gaussian_label_noise,
@@ -51,9 +43,10 @@ if TYPE_CHECKING:
         label_noise_curve,
         one_hot_variation,
     )
-    from mixscope.theory.peeled_decay import RegularizedOptimum, regularized_flow, regularized_optimum
-    from mixscope.theory.peeled_descent import layer_peeled_descent
-    from mixscope.theory.peeled_loss import (
+    from mixscope.theory.peeled.decay import RegularizedOptimum, regularized_flow, regularized_optimum
+    from mixscope.theory.peeled.descent import layer_peeled_descent
+    from mixscope.theory.peeled.flow import layer_peeled_flow
+    from mixscope.theory.peeled.loss import (
         best_normalized_margin,
         is_separated,
         log_loss_bound,
@@ -61,17 +54,40 @@ if TYPE_CHECKING:
         normalized_margin,
         peeled_margins,
     )
-    from mixscope.theory.peeled_point import PeeledPoint, gaussian_start, scaled, symmetric_start
-    from mixscope.theory.peeled_record import FlowRecord
-    from mixscope.theory.peeled_sphere import (
+    from mixscope.theory.peeled.path_record import FlowRecord
+    from mixscope.theory.peeled.point import PeeledPoint, gaussian_start, scaled, symmetric_start
+    from mixscope.theory.peeled.rates import (
+        PREDICTED_RATES,
+        RateEstimate,
+        collapse_rates,
+        limiting_rate,
+        power_law_rate,
+    )
+    from mixscope.theory.peeled.separation import (
+        SeparationOptimum,
+        imbalanced_separation_optimum,
+        separation_optimum,
+        separation_point,
+        square_point,
+    )
+    from mixscope.theory.peeled.separation_conditions import KktReport, separation_kkt, solve_separation
+    from mixscope.theory.peeled.sphere import (
         SphereMinima,
         SphereReport,
         minimize_on_sphere,
         sphere_curvature,
         sphere_report,
     )
-    from mixscope.theory.population_risk import SquaredRisk, squared_risk
-    from mixscope.theory.random_features import (
+    from mixscope.theory.random_features.feature_experiment import (
+        FeatureExperiment,
+        FeatureSetting,
+        RiskCurves,
+        default_times,
+        random_feature_experiment,
+    )
+    from mixscope.theory.random_features.feature_flow import FeatureFlow, random_feature_flow, switched_parameters
+    from mixscope.theory.random_features.population_risk import SquaredRisk, squared_risk
+    from mixscope.theory.random_features.teachers import (
         Pairs,
         SpanTeacher,
         TanhFeatures,
@@ -81,28 +97,18 @@ if TYPE_CHECKING:
         tanh_features,
         two_layer_teacher,
     )
-    from mixscope.theory.rates import PREDICTED_RATES, RateEstimate, collapse_rates, limiting_rate, power_law_rate
-    from mixscope.theory.separation import (
-        SeparationOptimum,
-        imbalanced_separation_optimum,
-        separation_optimum,
-        separation_point,
-        square_point,
-    )
-    from mixscope.theory.separation_conditions import KktReport, separation_kkt, solve_separation
-    from mixscope.theory.soft_labels import SoftLabelLogits, logit_gain, soft_label_logits
+    from mixscope.theory.random_features.turning import RiskBound, TurningTimes, risk_bound, turning_times
     from mixscope.theory.solution import NotConvergedWarning, Solution
-    from mixscope.theory.turning import RiskBound, TurningTimes, risk_bound, turning_times
     from mixscope.theory.weight_law import BetaLaw, FiniteLaw, WeightLaw
 
 _HOMES = {
     "mixscope.mixing.loss_floor": ("loss_floor_gap", "mixup_loss_floor", "soft_target_entropy"),
-    "mixscope.theory.blended_regression": ("convex_noise_floor", "mixup_noise"),
-    "mixscope.theory.channel_curves": ("line_curve", "mixup_curve"),
-    "mixscope.theory.channel_fit": ("ChannelFit", "fit_mixup_channel", "fit_mixup_shape"),
-    "mixscope.theory.channel_lengths": ("ScaleAndPenalty", "fit_scale_and_penalty"),
-    "mixscope.theory.channel_lines": ("fit_squared_loss_line", "fit_unmixed_line"),
-    "mixscope.theory.channel_shape": (
+    "mixscope.theory.labels.blended_regression": ("convex_noise_floor", "mixup_noise"),
+    "mixscope.theory.channel.curve_families": ("line_curve", "mixup_curve"),
+    "mixscope.theory.channel.curve_fit": ("ChannelFit", "fit_mixup_channel", "fit_mixup_shape"),
+    "mixscope.theory.channel.lengths": ("ScaleAndPenalty", "fit_scale_and_penalty"),
+    "mixscope.theory.channel.lines": ("fit_squared_loss_line", "fit_unmixed_line"),
+    "mixscope.theory.channel.shape": (
         "amplification",
         "channel_angle",
         "norm_ratio",
@@ -111,19 +117,19 @@ _HOMES = {
         "transverse_density",
         "weight_at_offset",
     ),
-    "mixscope.theory.drawn_labels": ("coupled_labels", "independent_labels"),
-    "mixscope.theory.feature_experiment": (
+    "mixscope.theory.labels.drawn_labels": ("coupled_labels", "independent_labels"),
+    "mixscope.theory.random_features.feature_experiment": (
         "FeatureExperiment",
         "FeatureSetting",
         "RiskCurves",
         "default_times",
         "random_feature_experiment",
     ),
-    "mixscope.theory.feature_flow": ("FeatureFlow", "random_feature_flow", "switched_parameters"),
-    "mixscope.theory.gaussian_classes": ("GaussianClasses", "class_triangle", "round_classes"),
-    "mixscope.theory.joint_check": ("JointCheck", "joint_optimum_check"),
-    "mixscope.theory.joint_scale": ("JointScale", "classifier_scale", "etf_threshold"),
-    "mixscope.theory.noisy_labels": (
+    "mixscope.theory.random_features.feature_flow": ("FeatureFlow", "random_feature_flow", "switched_parameters"),
+    "mixscope.theory.labels.gaussian_classes": ("GaussianClasses", "class_triangle", "round_classes"),
+    "mixscope.theory.channel.joint_search": ("JointCheck", "joint_optimum_check"),
+    "mixscope.theory.channel.joint_scale": ("JointScale", "classifier_scale", "etf_threshold"),
+    "mixscope.theory.labels.noisy_labels": (
         "LabelNoise",
         "LabelNoiseCurve",
         "gaussian_label_noise",
@@ -131,17 +137,17 @@ _HOMES = {
         "label_noise_curve",
         "one_hot_variation",
     ),
-    "mixscope.theory.layer_peeled": ("layer_peeled_flow",),
-    "mixscope.theory.mixed_features": (
+    "mixscope.theory.peeled.flow": ("layer_peeled_flow",),
+    "mixscope.theory.channel.mixed_features": (
         "MixedFeatures",
         "mixup_features",
         "pair_probabilities",
         "same_class_rise",
         "squared_loss_features",
     ),
-    "mixscope.theory.peeled_decay": ("RegularizedOptimum", "regularized_flow", "regularized_optimum"),
-    "mixscope.theory.peeled_descent": ("layer_peeled_descent",),
-    "mixscope.theory.peeled_loss": (
+    "mixscope.theory.peeled.decay": ("RegularizedOptimum", "regularized_flow", "regularized_optimum"),
+    "mixscope.theory.peeled.descent": ("layer_peeled_descent",),
+    "mixscope.theory.peeled.loss": (
         "best_normalized_margin",
         "is_separated",
         "log_loss_bound",
@@ -149,16 +155,16 @@ _HOMES = {
         "normalized_margin",
         "peeled_margins",
     ),
-    "mixscope.theory.peeled_point": ("PeeledPoint", "gaussian_start", "scaled", "symmetric_start"),
-    "mixscope.theory.peeled_record": ("FlowRecord",),
-    "mixscope.theory.peeled_sphere": (
+    "mixscope.theory.peeled.point": ("PeeledPoint", "gaussian_start", "scaled", "symmetric_start"),
+    "mixscope.theory.peeled.path_record": ("FlowRecord",),
+    "mixscope.theory.peeled.sphere": (
         "SphereMinima",
         "SphereReport",
         "minimize_on_sphere",
         "sphere_curvature",
         "sphere_report",
     ),
-    "mixscope.theory.random_features": (
+    "mixscope.theory.random_features.teachers": (
         "Pairs",
         "SpanTeacher",
         "TanhFeatures",
@@ -168,19 +174,25 @@ _HOMES = {
         "tanh_features",
         "two_layer_teacher",
     ),
-    "mixscope.theory.rates": ("PREDICTED_RATES", "RateEstimate", "collapse_rates", "limiting_rate", "power_law_rate"),
-    "mixscope.theory.separation": (
+    "mixscope.theory.peeled.rates": (
+        "PREDICTED_RATES",
+        "RateEstimate",
+        "collapse_rates",
+        "limiting_rate",
+        "power_law_rate",
+    ),
+    "mixscope.theory.peeled.separation": (
         "SeparationOptimum",
         "imbalanced_separation_optimum",
         "separation_optimum",
         "separation_point",
         "square_point",
     ),
-    "mixscope.theory.separation_conditions": ("KktReport", "separation_kkt", "solve_separation"),
-    "mixscope.theory.soft_labels": ("SoftLabelLogits", "logit_gain", "soft_label_logits"),
+    "mixscope.theory.peeled.separation_conditions": ("KktReport", "separation_kkt", "solve_separation"),
+    "mixscope.theory.channel.soft_labels": ("SoftLabelLogits", "logit_gain", "soft_label_logits"),
     "mixscope.theory.solution": ("NotConvergedWarning", "Solution"),
-    "mixscope.theory.population_risk": ("SquaredRisk", "squared_risk"),
-    "mixscope.theory.turning": ("RiskBound", "TurningTimes", "risk_bound", "turning_times"),
+    "mixscope.theory.random_features.population_risk": ("SquaredRisk", "squared_risk"),
+    "mixscope.theory.random_features.turning": ("RiskBound", "TurningTimes", "risk_bound", "turning_times"),
     "mixscope.theory.weight_law": ("BetaLaw", "FiniteLaw", "WeightLaw"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -14,7 +14,7 @@ from torch import Tensor
 from mixscope.base.checks import check_at_least, check_numbers, check_size
 from mixscope.base.kinds import checked
 from mixscope.base.simplex import center_rows
-from mixscope.theory.peeled_point import PeeledPoint, check_class_counts, labels_of_counts
+from mixscope.theory.peeled.point import PeeledPoint, check_class_counts, labels_of_counts
 from mixscope.theory.solution import Solution, solved
 
 TOLERANCE = 1e-10  # relative; rounding alone leaves about 1e-14

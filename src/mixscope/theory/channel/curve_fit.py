@@ -16,8 +16,8 @@ from torch import Tensor
 
 from mixscope.base.checks import check_at_least, check_finite, check_ndim, check_positive, check_same_length
 from mixscope.base.kinds import checked
-from mixscope.theory.channel_curves import LOG_GAIN_RANGE, curve_grid, mixup_points
-from mixscope.theory.mixed_features import checked_weights, same_class_rise
+from mixscope.theory.channel.curve_families import LOG_GAIN_RANGE, curve_grid, mixup_points
+from mixscope.theory.channel.mixed_features import checked_weights, same_class_rise
 from mixscope.theory.solution import NotConvergedWarning, Solution, solved
 
 NUM_TRIALS = 64  # gains looked at first, a factor 2.2 apart: the distance to a curve may have several minima
@@ -88,7 +88,7 @@ def fit_mixup_channel(x1: Tensor, x2: Tensor, weights: Tensor, *, num_classes: i
             coordinates are 0, or num_classes is below 2.
 
     Example:
-        >>> from mixscope.theory.channel_curves import mixup_curve
+        >>> from mixscope.theory.channel.curve_families import mixup_curve
         >>> weights = torch.tensor([0.1, 0.5, 0.8])
         >>> fit = fit_mixup_channel(*mixup_curve(10)(weights, math.log(500.0)), weights, num_classes=10).value
         >>> round(fit.gain, 6), round(fit.relative_residual, 9)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mixscope.base.checks import check_finite, check_size, check_within
 from mixscope.base.kinds import checked
-from mixscope.theory.soft_labels import logit_gain, soft_label_logits
+from mixscope.theory.channel.soft_labels import logit_gain, soft_label_logits
 from mixscope.theory.solution import Solution
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mixscope.base.checks import check_at_least
 from mixscope.base.kinds import checked
-from mixscope.theory.peeled_point import PeeledPoint
+from mixscope.theory.peeled.point import PeeledPoint
 
 Array = NDArray[np.float64]
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from mixscope.base.checks import check_at_most, check_positive
 from mixscope.base.kinds import checked
-from mixscope.theory.peeled_loss import stack, stacked_loss
-from mixscope.theory.peeled_point import PeeledPoint
-from mixscope.theory.peeled_record import FlowRecord, record_path
+from mixscope.theory.peeled.loss import stack, stacked_loss
+from mixscope.theory.peeled.path_record import FlowRecord, record_path
+from mixscope.theory.peeled.point import PeeledPoint
 from mixscope.theory.solution import Solution, solved
 
 MOST_STEPS = 10**9  # hours
@@ -40,7 +40,7 @@ def layer_peeled_descent(
 
     Example:
         >>> import torch
-        >>> from mixscope.theory.peeled_point import gaussian_start
+        >>> from mixscope.theory.peeled.point import gaussian_start
         >>> start = gaussian_start([2, 2, 2], dim=4, generator=torch.Generator().manual_seed(0))
         >>> record = layer_peeled_descent(start, learning_rate=0.1, record_steps=[10, 1000]).value
         >>> bool(record.nc3_duality[1] < record.nc3_duality[0])

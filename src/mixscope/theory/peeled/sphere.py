@@ -16,8 +16,8 @@ from torch import Tensor
 
 from mixscope.base.checks import check_finite, check_positive, check_size
 from mixscope.base.kinds import checked
-from mixscope.theory.peeled_loss import Array, stack, stacked_loss, unstack
-from mixscope.theory.peeled_point import PeeledPoint, check_class_counts, gaussian_start, scaled
+from mixscope.theory.peeled.loss import Array, stack, stacked_loss, unstack
+from mixscope.theory.peeled.point import PeeledPoint, check_class_counts, gaussian_start, scaled
 from mixscope.theory.solution import Solution, solved
 
 STATIONARY = 1e-6  # relative tangential gradient; the minimiser ends between 1e-9 and 1e-7
@@ -86,7 +86,7 @@ def sphere_report(point: PeeledPoint) -> SphereReport:
         ValueError: If the point is zero.
 
     Example:
-        >>> from mixscope.theory.separation import square_point
+        >>> from mixscope.theory.peeled.separation import square_point
         >>> report = sphere_report(square_point(1, dim=3))
         >>> report.residual < 1e-12, report.is_optimal, report.curvature < 0
         (True, False, True)
@@ -175,7 +175,7 @@ def minimize_on_sphere(
         ValueError: If an argument is out of its range.
 
     Example:
-        >>> from mixscope.theory.peeled_loss import log_loss_bound
+        >>> from mixscope.theory.peeled.loss import log_loss_bound
         >>> bound = log_loss_bound(30.0, num_classes=3, num_per_class=2)
         >>> generator = torch.Generator().manual_seed(0)
         >>> found = minimize_on_sphere([2, 2, 2], dim=3, squared_norm=30.0, num_starts=3, generator=generator)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from mixscope.base.simplex import unit_rows
-from mixscope.theory.peeled_loss import Array
-from mixscope.theory.peeled_point import PeeledPoint
-from mixscope.theory.separation import imbalanced_separation_optimum
+from mixscope.theory.peeled.loss import Array
+from mixscope.theory.peeled.point import PeeledPoint
+from mixscope.theory.peeled.separation import imbalanced_separation_optimum
 
 # Relative to the largest singular value of the centred class means; rounding leaves about 1e-15 of the null direction.
 RANK_TOLERANCE = 1e-13

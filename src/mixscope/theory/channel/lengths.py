@@ -8,9 +8,9 @@ from torch import Tensor
 
 from mixscope.base.checks import check_finite, check_ndim, check_same_length
 from mixscope.base.kinds import checked
-from mixscope.theory.channel_curves import mixup_curve
-from mixscope.theory.channel_fit import ChannelFit, fit_mixup_channel
-from mixscope.theory.mixed_features import checked_weights
+from mixscope.theory.channel.curve_families import mixup_curve
+from mixscope.theory.channel.curve_fit import ChannelFit, fit_mixup_channel
+from mixscope.theory.channel.mixed_features import checked_weights
 from mixscope.theory.solution import Solution
 
 

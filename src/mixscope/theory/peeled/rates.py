@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mixscope.base.checks import check_finite, check_ndim, check_positive, check_same_length
 from mixscope.base.kinds import checked
-from mixscope.theory.peeled_record import FlowRecord
+from mixscope.theory.peeled.path_record import FlowRecord
 
 NUM_BLOCKS = 5
 CONFIDENCE = 0.95

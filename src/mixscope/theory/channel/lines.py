@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from mixscope.base.kinds import checked
-from mixscope.theory.channel_curves import curve_grid, unit_line
-from mixscope.theory.channel_fit import ChannelFit, checked_points
+from mixscope.theory.channel.curve_families import curve_grid, unit_line
+from mixscope.theory.channel.curve_fit import ChannelFit, checked_points
 from mixscope.theory.solution import Solution
 
 

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from mixscope.base.checks import check_at_least, check_finite, check_ndim
 from mixscope.base.kinds import checked
-from mixscope.theory.peeled_loss import Array, StackedLoss, stack, stacked_loss
-from mixscope.theory.peeled_point import PeeledPoint
-from mixscope.theory.peeled_record import FlowRecord, record_path
-from mixscope.theory.runge_kutta import next_step, runge_kutta_step
+from mixscope.theory.peeled.loss import Array, StackedLoss, stack, stacked_loss
+from mixscope.theory.peeled.path_record import FlowRecord, record_path
+from mixscope.theory.peeled.point import PeeledPoint
+from mixscope.theory.peeled.runge_kutta import next_step, runge_kutta_step
 from mixscope.theory.solution import NotConvergedWarning, Solution, solved
 
 TOLERANCE = 1e-10  # error of one step relative to |(W, H)|; all records agree with those of 1e-11 to 1e-8
@@ -110,7 +110,7 @@ def layer_peeled_flow(start: PeeledPoint, *, log_times: Tensor, max_steps: int =
             max_steps is below 1; or if the steps run out before the first record.
 
     Example:
-        >>> from mixscope.theory.peeled_point import gaussian_start
+        >>> from mixscope.theory.peeled.point import gaussian_start
         >>> start = gaussian_start([2, 2, 2], dim=4, generator=torch.Generator().manual_seed(0))
         >>> solution = layer_peeled_flow(start, log_times=torch.tensor([10.0, 100.0, 1000.0]))
         >>> [round(value, 2) for value in solution.value.norm_law.tolist()], solution.is_converged

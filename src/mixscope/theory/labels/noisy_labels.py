@@ -14,9 +14,9 @@ from torch import Tensor
 
 from mixscope.base.checks import check_at_least, check_finite, check_labels, check_ndim, check_numbers, naming
 from mixscope.base.kinds import checked
-from mixscope.theory.blended_regression import row_weights
-from mixscope.theory.gaussian_classes import GaussianClasses
-from mixscope.theory.mixed_features import checked_weights
+from mixscope.theory.channel.mixed_features import checked_weights
+from mixscope.theory.labels.blended_regression import row_weights
+from mixscope.theory.labels.gaussian_classes import GaussianClasses
 
 ROUNDING = 1e-12  # of a distance between two distributions that are equal
 SUM_TOLERANCE = 1e-4  # of a row of probabilities: float32 rounding with room
@@ -126,7 +126,7 @@ def gaussian_label_noise(
         ValueError: If shapes do not fit, a value is not finite, or a weight is outside [0, 1].
 
     Example:
-        >>> from mixscope.theory.gaussian_classes import round_classes
+        >>> from mixscope.theory.labels.gaussian_classes import round_classes
         >>> classes = round_classes(torch.tensor([[-1.0], [1.0]]), spread=1.0)
         >>> noise = gaussian_label_noise(classes, torch.tensor([[-1.0]]), torch.tensor([[1.0]]), mixing_weight=0.75)
         >>> [round(float(row[0, 0]), 4) for row in (noise.given, noise.true)]  # 1 / (1 + e^-1) is the steeper way
@@ -162,7 +162,7 @@ def label_noise_curve(
         ValueError: If there is no pair or a weight is outside [0, 1].
 
     Example:
-        >>> from mixscope.theory.gaussian_classes import class_triangle
+        >>> from mixscope.theory.labels.gaussian_classes import class_triangle
         >>> weights, generator = torch.tensor([0.1, 0.5]), torch.Generator().manual_seed(0)
         >>> curve = label_noise_curve(
         ...     class_triangle(2.0), mixing_weights=weights, num_pairs=1000, generator=generator

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from mixscope.base.checks import check_at_least, check_finite, check_positive, check_shape
 from mixscope.base.kinds import checked
-from mixscope.theory.mixed_features import checked_weights, mixup_features, same_class_rise
+from mixscope.theory.channel.mixed_features import checked_weights, mixup_features, same_class_rise
+from mixscope.theory.channel.soft_labels import logit_gain
 from mixscope.theory.roots import increasing_root, lambert_w_of_exp
-from mixscope.theory.soft_labels import logit_gain
 from mixscope.theory.weight_law import log_beta_peak
 
 

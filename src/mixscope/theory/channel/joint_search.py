@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mixscope.base.checks import check_numbers, check_positive, check_size
 from mixscope.base.kinds import checked
-from mixscope.theory.joint_scale import classifier_scale
+from mixscope.theory.channel.joint_scale import classifier_scale
 from mixscope.theory.solution import Solution, solved
 from mixscope.theory.weight_law import FiniteLaw
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from mixscope.base.checks import check_numbers, check_size
 from mixscope.base.kinds import checked
-from mixscope.theory.peeled_loss import Array, peeled_margins
-from mixscope.theory.peeled_point import PeeledPoint, check_class_counts, gaussian_start, scaled
+from mixscope.theory.peeled.loss import Array, peeled_margins
+from mixscope.theory.peeled.point import PeeledPoint, check_class_counts, gaussian_start, scaled
 from mixscope.theory.solution import Solution, solved
 
 SOLVER_TOLERANCE = 1e-6  # relative; the quadratic programs of the solver end near 1e-8
@@ -57,7 +57,7 @@ def separation_kkt(point: PeeledPoint) -> KktReport:
         ValueError: If the smallest margin is not positive.
 
     Example:
-        >>> from mixscope.theory.separation import square_point
+        >>> from mixscope.theory.peeled.separation import square_point
         >>> report = separation_kkt(square_point(1, dim=3))
         >>> round(report.value, 6), report.residual < 1e-12, round(report.curvature, 6)
         (4.0, True, -2.0)

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from mixscope.base.checks import check_at_least, check_at_most, check_finite, check_ndim, check_positive
 from mixscope.base.kinds import checked
-from mixscope.theory.peeled_loss import Array, StackedLoss, stack, stacked_loss
-from mixscope.theory.peeled_point import PeeledPoint
-from mixscope.theory.peeled_record import FlowRecord, record_path
-from mixscope.theory.runge_kutta import next_step, runge_kutta_step
+from mixscope.theory.peeled.loss import Array, StackedLoss, stack, stacked_loss
+from mixscope.theory.peeled.path_record import FlowRecord, record_path
+from mixscope.theory.peeled.point import PeeledPoint
+from mixscope.theory.peeled.runge_kutta import next_step, runge_kutta_step
 from mixscope.theory.solution import NotConvergedWarning, Solution, solved
 
 TOLERANCE = 1e-9  # error of one step relative to |(W, H)|
@@ -68,7 +68,7 @@ def regularized_flow(
         ValueError: If an argument is out of its range, start is zero, or the steps run out before the first record.
 
     Example:
-        >>> from mixscope.theory.peeled_point import gaussian_start
+        >>> from mixscope.theory.peeled.point import gaussian_start
         >>> start = gaussian_start([2, 2, 2], dim=4, generator=torch.Generator().manual_seed(0))
         >>> solution = regularized_flow(start, times=torch.tensor([3000.0]), weight_decay=0.01, feature_decay=0.01)
         >>> bool(solution.value.nc3_duality_uncentered < 1e-6)

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from mixscope.base.checks import check_positive, check_size
 from mixscope.base.kinds import checked
-from mixscope.theory.mixed_features import same_class_rise
-from mixscope.theory.soft_labels import solve_rises
+from mixscope.theory.channel.mixed_features import same_class_rise
+from mixscope.theory.channel.soft_labels import solve_rises
 from mixscope.theory.solution import Solution, solved
 from mixscope.theory.weight_law import WeightLaw
 

@@ -13,9 +13,9 @@ from torch import Tensor
 from mixscope.base.checks import check_at_least, check_at_most, check_numbers, check_positive, check_size
 from mixscope.base.generators import named_generator, sample_beta
 from mixscope.base.kinds import checked, describe
-from mixscope.theory.feature_flow import random_feature_flow, switched_parameters
-from mixscope.theory.population_risk import squared_risk
-from mixscope.theory.random_features import (
+from mixscope.theory.random_features.feature_flow import random_feature_flow, switched_parameters
+from mixscope.theory.random_features.population_risk import squared_risk
+from mixscope.theory.random_features.teachers import (
     GAIN,
     Pairs,
     Teacher,

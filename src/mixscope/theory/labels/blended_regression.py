@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mixscope.base.checks import check_finite, check_not_negative
 from mixscope.base.kinds import checked, describe
-from mixscope.theory.mixed_features import checked_weights
+from mixscope.theory.channel.mixed_features import checked_weights
 
 
 @checked

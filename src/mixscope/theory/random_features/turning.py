@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mixscope.base.checks import check_at_least, check_at_most, check_not_negative, check_positive, naming
 from mixscope.base.kinds import checked
-from mixscope.theory.feature_flow import FeatureFlow
+from mixscope.theory.random_features.feature_flow import FeatureFlow
 
 LARGEST_SPREAD = 1e100  # its square must stay far below the largest number
 
@@ -86,7 +86,7 @@ def turning_times(flow: FeatureFlow, clean_targets: Tensor, *, start_spread: flo
         ValueError: If the length is not M, a value is not finite, or the spread is negative or not finite.
 
     Example:
-        >>> from mixscope.theory.feature_flow import random_feature_flow
+        >>> from mixscope.theory.random_features.feature_flow import random_feature_flow
         >>> flow = random_feature_flow(torch.eye(2), torch.tensor([1.5, 0.5])).value
         >>> times = turning_times(flow, torch.tensor([1.0, 1.0]))
         >>> sorted(times.exact.round(decimals=4).tolist())  # one overshoots: 2 ln 3; one never gets there
@@ -149,7 +149,7 @@ def risk_bound(
         ValueError: If shapes or ranges do not fit or a value is not finite.
 
     Example:
-        >>> from mixscope.theory.feature_flow import random_feature_flow
+        >>> from mixscope.theory.random_features.feature_flow import random_feature_flow
         >>> flow = random_feature_flow(torch.eye(2), torch.tensor([1.5, 0.5])).value
         >>> bound = risk_bound(
         ...     flow, torch.tensor([1.0, 1.0]), times=torch.tensor([0.0, torch.inf]), feature_bound=1.0, clean_risk=0.0

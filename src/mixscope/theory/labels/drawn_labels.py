@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from mixscope.base.kinds import checked
-from mixscope.theory.noisy_labels import LabelNoise
+from mixscope.theory.labels.noisy_labels import LabelNoise
 
 
 @checked
@@ -36,7 +36,7 @@ def coupled_labels(noise: LabelNoise, *, generator: torch.Generator) -> tuple[Te
         Two (M,) int64 tensors.
 
     Example:
-        >>> from mixscope.theory.noisy_labels import label_noise
+        >>> from mixscope.theory.labels.noisy_labels import label_noise
         >>> rows = torch.tensor([[0.5, 0.5]]).expand(1000, -1)
         >>> given, true = coupled_labels(label_noise(rows, rows, rows, mixing_weight=0.5), generator=torch.Generator())
         >>> torch.equal(given, true)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from mixscope.base.checks import check_size
 from mixscope.base.kinds import checked
-from mixscope.theory.mixed_features import checked_weights
-from mixscope.theory.soft_labels import rise_slopes, solve_rises
+from mixscope.theory.channel.mixed_features import checked_weights
+from mixscope.theory.channel.soft_labels import rise_slopes, solve_rises
 
 Curve = Callable[..., tuple[Tensor, Tensor]]  # (weights, *parameters) -> (x1, x2)
 LOG_GAIN_RANGE = (math.log(1e-6), math.log(1e15))  # where a gain is looked for

@@ -1,0 +1,1 @@
+"""The layer-peeled model: its flow, optima and stationary points."""

@@ -1,0 +1,1 @@
+"""Random features: the model that explains over-training with mixup."""
