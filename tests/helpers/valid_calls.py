@@ -19,7 +19,7 @@ from mixscope.integrations.calibration_metrics import (
 from mixscope.integrations.collapse_metrics import NearestClassMean, NeuralCollapse
 from mixscope.integrations.measuring_callback import MixscopeCallback
 from mixscope.integrations.mixup_callback import MixupCallback
-from mixscope.measuring import blends, collapse, network, predictions
+from mixscope.measuring import blends, last_layer, network, prediction_meter
 from mixscope.metrics import bootstrap, catalogue
 from mixscope.metrics.blends import channels, intrusion, neighbours
 from mixscope.metrics.calibration.top_label import (
@@ -355,7 +355,7 @@ MEASURING = [
     call(mixscope.capture_batches, model=MODEL, batches=BATCHES, **SITES, mixing=mixup.Mixup(), generator=GENERATOR),
     call(mixscope.measure_calibration, model=MODEL, batches=BATCHES),
     call(mixscope.measure_collapse, model=MODEL, batches=BATCHES, head="3", class_means=MEANS),
-    call(collapse.look_at, model=MODEL, batches=BATCHES, head="3", class_means=MEANS),
+    call(last_layer.look_at, model=MODEL, batches=BATCHES, head="3", class_means=MEANS),
     call(
         mixscope.measure_linearity,
         model=MODEL,
@@ -395,13 +395,13 @@ MEASURING += [
 ]
 
 MEASURING += [
-    call(collapse.linear_head, model=MODEL, head="3"),
+    call(last_layer.linear_head, model=MODEL, head="3"),
     call(network.calibration_values, report=calibration_report.calibration_report(LOGITS, LABELS)),
     call(
         network.linearity_values,
         reports={"1": mixscope.nonlinearity(BLENDS, FEATURES[MEMBERS], SHARES)},
     ),
-    fresh(lambda: predictions.PredictionMeter().update, **ROWS),
+    fresh(lambda: prediction_meter.PredictionMeter().update, **ROWS),
 ]
 
 with seeded_globals(0, "head"):

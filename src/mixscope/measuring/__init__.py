@@ -5,7 +5,7 @@ each of them and is as it was in between. Nothing is averaged over batches: ever
 """
 
 from mixscope.measuring.blends import BlendedFeatures, capture_blends, measure_channels, measure_linearity
-from mixscope.measuring.collapse import Look, linear_head, look_at, measure_collapse
+from mixscope.measuring.last_layer import Look, linear_head, look_at, measure_collapse
 from mixscope.measuring.network import (
     NetworkMeasurement,
     calibration_values,
@@ -13,7 +13,7 @@ from mixscope.measuring.network import (
     linearity_values,
     measure_network,
 )
-from mixscope.measuring.predictions import PredictionMeter, measure_calibration
+from mixscope.measuring.prediction_meter import PredictionMeter, measure_calibration
 
 __all__ = [
     "BlendedFeatures",

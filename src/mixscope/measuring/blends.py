@@ -10,7 +10,7 @@ from mixscope.base.checks import check_finite, check_shape, naming, pair_of
 from mixscope.base.kinds import checked
 from mixscope.capturing.capture import check_not_empty, draw_for_inputs, on_device_of
 from mixscope.capturing.sites import check_pooled, check_sites, flat_rows, forward_watched, measurable, pooled_rows
-from mixscope.measuring.collapse import linear_head
+from mixscope.measuring.last_layer import linear_head
 from mixscope.metrics.blends.blend_sums import column_sums
 from mixscope.metrics.blends.channels import ChannelReport, mixed_feature_geometry
 from mixscope.metrics.blends.linearity import NonlinearityMeter, NonlinearityReport

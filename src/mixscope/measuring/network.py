@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mixscope.base.checks import naming
 from mixscope.base.kinds import checked
 from mixscope.measuring.blends import CHANNEL_MIXING, BlendedFeatures, capture_blends, channels_of, measure_linearity
-from mixscope.measuring.collapse import collapse_of, linear_head, look_at
+from mixscope.measuring.last_layer import collapse_of, linear_head, look_at
 from mixscope.metrics.blends.linearity import NonlinearityReport
 from mixscope.metrics.calibration.calibration_report import CalibrationReport
 from mixscope.metrics.calibration.top_label import Reliability

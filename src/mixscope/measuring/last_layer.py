@@ -11,7 +11,7 @@ from mixscope.base.checks import check_shape, naming, nearest
 from mixscope.base.kinds import checked
 from mixscope.capturing.capture import capture_batches
 from mixscope.capturing.sites import measurable
-from mixscope.measuring.predictions import PredictionMeter
+from mixscope.measuring.prediction_meter import PredictionMeter
 from mixscope.metrics.calibration.calibration_report import CalibrationReport
 from mixscope.metrics.calibration.top_label import Reliability
 from mixscope.metrics.class_statistics.statistics import ClassStatistics
