@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from mixscope.records.record import describe_environment
+from mixscope.records.environment import describe_environment
 
 RESULTS = Path(__file__).parent / "results"
 

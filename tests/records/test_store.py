@@ -8,7 +8,7 @@ import pytest
 from helpers.hostile_files import SPECIAL, in_seconds
 
 from mixscope.base.errors import UserError
-from mixscope.records.record import SCHEMA, describe_environment, processor_name
+from mixscope.records.environment import SCHEMA, describe_environment, processor_name
 from mixscope.records.store import (
     append_metrics,
     files_of_run,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mixscope.base.reading import open_regular
 from mixscope.base.text import utf8_text
 from mixscope.data.image_data import ImageData
-from mixscope.records.record import SCHEMA, describe_environment
+from mixscope.records.environment import SCHEMA, describe_environment
 
 
 def new_record(kind: str, *, name: str, method: str, **entries: dict[str, Any]) -> dict[str, Any]:

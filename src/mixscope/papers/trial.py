@@ -14,9 +14,9 @@ from typing import Any, Protocol
 import torch
 
 from mixscope.base.errors import UserError
+from mixscope.records.environment import SCHEMA, describe_environment
 from mixscope.records.form import read_record
 from mixscope.records.forms import TRIAL
-from mixscope.records.record import SCHEMA, describe_environment
 from mixscope.records.store import finite_or_none, write_json
 from mixscope.records.whole import from_json, to_json
 

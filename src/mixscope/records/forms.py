@@ -1,5 +1,6 @@
 """What every file of records holds: `run.json`, a line of `metrics.jsonl`, `pictures.json`, the record of a trial."""
 
+from mixscope.records.environment import SCHEMA
 from mixscope.records.form import (
     ANYTHING,
     COUNT,
@@ -15,7 +16,6 @@ from mixscope.records.form import (
     one_of,
     or_null,
 )
-from mixscope.records.record import SCHEMA
 from mixscope.records.whole import NAMED
 
 MAYBE_DRAWN = or_null(DRAWN)
