@@ -11,7 +11,8 @@ from mixscope.base.errors import UserError
 from mixscope.base.ranges import Range, _ranges, check_ranges
 from mixscope.cli.commands import Demo, Measure
 from mixscope.cli.reproduce import Reproduce
-from mixscope.experiment import options, theory_options
+from mixscope.experiment import options
+from mixscope.theory_pages import theory_options
 from mixscope.training.recipe import Recipe
 
 KINDS = [

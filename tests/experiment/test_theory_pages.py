@@ -7,19 +7,19 @@ import pytest
 from mixscope.__main__ import main
 from mixscope.base.errors import UserError
 from mixscope.cli.parsing import parse
-from mixscope.experiment.theory_label_noise import label_noise_page
-from mixscope.experiment.theory_layer_peeled import layer_peeled_page
-from mixscope.experiment.theory_mixup_features import mixup_features_page
-from mixscope.experiment.theory_options import (
+from mixscope.report.document import render_document
+from mixscope.theory.solution import Solution
+from mixscope.theory_pages.label_noise_page import label_noise_page
+from mixscope.theory_pages.layer_peeled_page import layer_peeled_page
+from mixscope.theory_pages.mixup_features_page import mixup_features_page
+from mixscope.theory_pages.page_parts import number, shortcomings
+from mixscope.theory_pages.random_features_page import random_features_page
+from mixscope.theory_pages.theory_options import (
     LabelNoiseOptions,
     LayerPeeledOptions,
     MixupFeaturesOptions,
     RandomFeaturesOptions,
 )
-from mixscope.experiment.theory_page import number, shortcomings
-from mixscope.experiment.theory_random_features import random_features_page
-from mixscope.report.document import render_document
-from mixscope.theory.solution import Solution
 
 MAKERS = {
     "mixup-features": lambda: mixup_features_page(MixupFeaturesOptions(feature_penalty=(1e-2, 1e-4))),

@@ -9,7 +9,7 @@ from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, arg, subcommand
 
 from mixscope.base.files import check_out
 from mixscope.cli.display import make_console, print_table, say, say_page
-from mixscope.experiment.theory_options import (
+from mixscope.theory_pages.theory_options import (
     LabelNoiseOptions,
     LayerPeeledOptions,
     MixupFeaturesOptions,
@@ -17,7 +17,7 @@ from mixscope.experiment.theory_options import (
 )
 
 if TYPE_CHECKING:
-    from mixscope.experiment.theory_page import TheoryPage
+    from mixscope.theory_pages.page_parts import TheoryPage
 
 PAGES = Path("runs") / "theory"
 
@@ -35,7 +35,7 @@ class MixupFeatures:
 
     def page(self) -> "TheoryPage":
         """Return the page."""
-        from mixscope.experiment.theory_mixup_features import mixup_features_page
+        from mixscope.theory_pages.mixup_features_page import mixup_features_page
 
         return mixup_features_page(self.options)
 
@@ -51,7 +51,7 @@ class LayerPeeled:
 
     def page(self) -> "TheoryPage":
         """Return the page."""
-        from mixscope.experiment.theory_layer_peeled import layer_peeled_page
+        from mixscope.theory_pages.layer_peeled_page import layer_peeled_page
 
         return layer_peeled_page(self.options)
 
@@ -69,7 +69,7 @@ class RandomFeatures:
 
     def page(self) -> "TheoryPage":
         """Return the page."""
-        from mixscope.experiment.theory_random_features import random_features_page
+        from mixscope.theory_pages.random_features_page import random_features_page
 
         return random_features_page(self.options)
 
@@ -85,7 +85,7 @@ class LabelNoise:
 
     def page(self) -> "TheoryPage":
         """Return the page."""
-        from mixscope.experiment.theory_label_noise import label_noise_page
+        from mixscope.theory_pages.label_noise_page import label_noise_page
 
         return label_noise_page(self.options)
 
@@ -109,7 +109,7 @@ class Theory:
         check_out(self.model.out, files=[file])
         began = time.perf_counter()
         page = self.model.page()
-        from mixscope.experiment.theory_page import write_theory_page
+        from mixscope.theory_pages.page_parts import write_theory_page
 
         path = self.model.out / file
         write_theory_page(path, page)

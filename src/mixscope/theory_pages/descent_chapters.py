@@ -4,13 +4,13 @@ import math
 
 import torch
 
-from mixscope.experiment.theory_options import LayerPeeledOptions
-from mixscope.experiment.theory_page import number, shortcomings
 from mixscope.report.document import Chapter, Exhibit, Series
 from mixscope.theory.peeled.decay import regularized_flow, regularized_optimum
 from mixscope.theory.peeled.descent import layer_peeled_descent
 from mixscope.theory.peeled.flow import layer_peeled_flow
 from mixscope.theory.peeled.point import PeeledPoint
+from mixscope.theory_pages.page_parts import number, shortcomings
+from mixscope.theory_pages.theory_options import LayerPeeledOptions
 
 LEARNING_RATE = 0.02  # ours, for up to 20 examples, and less in proportion for more
 ROUNDING = 1e-16  # what is below it is drawn there

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from mixscope.base.generators import named_generator, sample_beta
-from mixscope.experiment.theory_page import number
 from mixscope.report.document import Chapter, Exhibit, Listing, Series
 from mixscope.theory.random_features.feature_experiment import FeatureSetting
 from mixscope.theory.random_features.feature_flow import FeatureFlow, random_feature_flow
 from mixscope.theory.random_features.population_risk import SquaredRisk, squared_risk
 from mixscope.theory.random_features.teachers import all_pairs, span_teacher, tanh_features
 from mixscope.theory.random_features.turning import TurningTimes, risk_bound, turning_times
+from mixscope.theory_pages.page_parts import number
 
 BOUND_TIMES = torch.logspace(-1, 8, 181, dtype=torch.float64)
 FEATURE_BOUND = 1.0  # |phi|^2 of tanh features

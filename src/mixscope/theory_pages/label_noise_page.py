@@ -5,8 +5,6 @@ import math
 import torch
 from torch import Tensor
 
-from mixscope.experiment.theory_options import LabelNoiseOptions
-from mixscope.experiment.theory_page import TheoryPage, number
 from mixscope.mixing.loss_floor import mixup_loss_floor
 from mixscope.report.document import Chapter, Exhibit, Listing, Series
 from mixscope.theory.labels.drawn_labels import coupled_labels, independent_labels
@@ -17,6 +15,8 @@ from mixscope.theory.labels.noisy_labels import (
     label_noise_curve,
     one_hot_variation,
 )
+from mixscope.theory_pages.page_parts import TheoryPage, number
+from mixscope.theory_pages.theory_options import LabelNoiseOptions
 
 SOURCE = (
     "After Liu et al. 2023, Theorem 5.1, stated for drawn labels, where it holds; derived here. Posterior "

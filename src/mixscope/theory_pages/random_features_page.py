@@ -3,9 +3,6 @@
 import torch
 from torch import Tensor
 
-from mixscope.experiment.theory_options import RandomFeaturesOptions
-from mixscope.experiment.theory_page import TheoryPage, number, told_on_the_page
-from mixscope.experiment.theory_turning import bound_chapter, modes_chapter
 from mixscope.report.document import Chapter, Exhibit, Listing, Series
 from mixscope.theory.random_features.feature_experiment import (
     FeatureExperiment,
@@ -14,6 +11,9 @@ from mixscope.theory.random_features.feature_experiment import (
     random_feature_experiment,
 )
 from mixscope.theory.random_features.teachers import two_layer_teacher
+from mixscope.theory_pages.page_parts import TheoryPage, number, told_on_the_page
+from mixscope.theory_pages.theory_options import RandomFeaturesOptions
+from mixscope.theory_pages.turning_chapters import bound_chapter, modes_chapter
 
 SOURCE = "Source: after Liu et al. 2023 (teacher, student and switch); sizes, clean twin and feature blends are ours."
 TIMES = torch.cat([torch.logspace(-1, 8, 181, dtype=torch.float64), torch.tensor([torch.inf], dtype=torch.float64)])

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mixscope.experiment.theory_descent import decay_chapter, descent_chapter
-from mixscope.experiment.theory_options import LayerPeeledOptions
-from mixscope.experiment.theory_page import TheoryPage, number, shortcomings, told_on_the_page
-from mixscope.experiment.theory_separation import optimum_chapter, square_chapter
 from mixscope.report.document import Chapter, Exhibit, Listing, Series
 from mixscope.theory.peeled.flow import layer_peeled_flow
 from mixscope.theory.peeled.path_record import FlowRecord
 from mixscope.theory.peeled.point import gaussian_start
 from mixscope.theory.peeled.rates import PREDICTED_RATES, collapse_rates
 from mixscope.theory.solution import Solution
+from mixscope.theory_pages.descent_chapters import decay_chapter, descent_chapter
+from mixscope.theory_pages.page_parts import TheoryPage, number, shortcomings, told_on_the_page
+from mixscope.theory_pages.separation_chapters import optimum_chapter, square_chapter
+from mixscope.theory_pages.theory_options import LayerPeeledOptions
 
 SOURCE = "Source: Ji et al. 2022 (the model, its flow, and the rate −1); the constants and the other rates are derived."
 NUM_RECORDS = 120

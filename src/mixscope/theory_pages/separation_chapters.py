@@ -4,13 +4,13 @@ import math
 
 import torch
 
-from mixscope.experiment.theory_page import number, shortcomings
 from mixscope.report.document import Chapter, Exhibit, Listing, Series
 from mixscope.theory.peeled.flow import layer_peeled_flow
 from mixscope.theory.peeled.loss import best_normalized_margin, normalized_margin
 from mixscope.theory.peeled.point import PeeledPoint, gaussian_start
 from mixscope.theory.peeled.separation import imbalanced_separation_optimum, square_point
 from mixscope.theory.peeled.separation_conditions import separation_kkt, solve_separation
+from mixscope.theory_pages.page_parts import number, shortcomings
 
 SOLVED_COUNTS = ([2, 2, 2], [1, 1, 1, 1], [2, 2, 2, 2], [3, 3, 1], [4, 2, 1])
 SQUARE_SIZE = 5  # examples of each class of the square

@@ -5,7 +5,14 @@ from collections.abc import Sequence
 
 import torch
 
-from mixscope.experiment.theory_channel import (
+from mixscope.report.document import Chapter, Exhibit, Listing, Series
+from mixscope.theory.channel.joint_scale import JointScale, classifier_scale, etf_threshold
+from mixscope.theory.channel.joint_search import joint_optimum_check
+from mixscope.theory.channel.mixed_features import mixup_features
+from mixscope.theory.channel.shape import transverse_density
+from mixscope.theory.solution import Solution
+from mixscope.theory.weight_law import BetaLaw, FiniteLaw, WeightLaw, log_odds_density
+from mixscope.theory_pages.channel_chapters import (
     ChannelShape,
     channel_shape,
     curve_weights,
@@ -14,15 +21,8 @@ from mixscope.experiment.theory_channel import (
     shape_chapter,
     shape_listing,
 )
-from mixscope.experiment.theory_options import MixupFeaturesOptions
-from mixscope.experiment.theory_page import TheoryPage, number, shortcomings, told_on_the_page
-from mixscope.report.document import Chapter, Exhibit, Listing, Series
-from mixscope.theory.channel.joint_scale import JointScale, classifier_scale, etf_threshold
-from mixscope.theory.channel.joint_search import joint_optimum_check
-from mixscope.theory.channel.mixed_features import mixup_features
-from mixscope.theory.channel.shape import transverse_density
-from mixscope.theory.solution import Solution
-from mixscope.theory.weight_law import BetaLaw, FiniteLaw, WeightLaw, log_odds_density
+from mixscope.theory_pages.page_parts import TheoryPage, number, shortcomings, told_on_the_page
+from mixscope.theory_pages.theory_options import MixupFeaturesOptions
 
 SOURCE = (
     "Source: Fisher et al. 2024, the unconstrained model of their section 3; the solutions are derived and tested here."

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope.experiment.theory_options import MixupFeaturesOptions
-from mixscope.experiment.theory_page import number
 from mixscope.report.document import Chapter, Exhibit, Listing, Series
 from mixscope.theory.channel.mixed_features import MixedFeatures, mixup_features
 from mixscope.theory.channel.shape import channel_angle, norm_ratio_limit
+from mixscope.theory_pages.page_parts import number
+from mixscope.theory_pages.theory_options import MixupFeaturesOptions
 
 SAMPLE_PENALTIES = torch.logspace(0, -12, 37, dtype=torch.float64).tolist()
 ANGLE_WEIGHTS = (0.1, 0.3)

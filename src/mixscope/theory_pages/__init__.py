@@ -1,0 +1,1 @@
+"""Pages of theory: chapters, figures and tables of each model."""
