@@ -14,9 +14,9 @@ from _bench import RESULTS, parse_arguments, write_result
 from accelerate import Accelerator
 
 from mixscope.base.generators import named_generator
+from mixscope.bench.demo import NUM_DIGITS, demo_runs
 from mixscope.data.batches import EvaluationBatches, TrainingBatches
 from mixscope.data.loading import load_data
-from mixscope.experiment.demo import NUM_DIGITS, demo_runs
 from mixscope.metrics.bootstrap import student_interval
 from mixscope.metrics.overtraining.gradients import gradient_norm
 from mixscope.metrics.overtraining.monitor import OvertrainingMonitor

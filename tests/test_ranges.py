@@ -9,9 +9,9 @@ from helpers.command_line import run_command
 
 from mixscope.base.errors import UserError
 from mixscope.base.ranges import Range, _ranges, check_ranges
+from mixscope.bench import options
 from mixscope.cli.commands import Demo, Measure
 from mixscope.cli.reproduce import Reproduce
-from mixscope.experiment import options
 from mixscope.theory_pages import theory_options
 from mixscope.training.recipe import Recipe
 

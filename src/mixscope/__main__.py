@@ -40,8 +40,8 @@ def main() -> None:
                 _stop(
                     f"failed: memory ran out; smaller batches or sets need less ({describe_error(error)})", EXIT_FAILED
                 )
-            from mixscope.experiment.failures import RunFailedError
-            from mixscope.experiment.processes import LostProcessError
+            from mixscope.bench.failures import RunFailedError
+            from mixscope.bench.run_processes import LostProcessError
 
             if not isinstance(error, (RunFailedError, LostProcessError)):
                 raise

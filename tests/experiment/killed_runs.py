@@ -13,10 +13,10 @@ import signal
 import sys
 from pathlib import Path
 
-from mixscope.experiment import recorder
-from mixscope.experiment.observer import SILENT
-from mixscope.experiment.options import DataOptions, MeasureOptions, MixingOptions, TrainOptions
-from mixscope.experiment.run import run_training
+from mixscope.bench import recorder
+from mixscope.bench.observer import SILENT
+from mixscope.bench.options import DataOptions, MeasureOptions, MixingOptions, TrainOptions
+from mixscope.bench.run import run_training
 from mixscope.records.store import read_run
 from mixscope.training.recipe import Recipe
 

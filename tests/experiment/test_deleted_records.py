@@ -9,7 +9,7 @@ from killed_runs import OPTIONS, result
 
 from mixscope.base.errors import UserError
 from mixscope.base.folder_lock import LOCK_FILE, hold_folder
-from mixscope.experiment.run import run_training
+from mixscope.bench.run import run_training
 from mixscope.records.store import read_run, write_json
 from mixscope.training.recipe import Recipe
 

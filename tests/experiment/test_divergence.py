@@ -5,10 +5,10 @@ import pytest
 import torch
 from helpers.command_line import run_command
 
-from mixscope.experiment.bench import build_bench
-from mixscope.experiment.divergence import divergence_told
-from mixscope.experiment.observer import SILENT
-from mixscope.experiment.options import DataOptions, MeasureOptions, TrainOptions
+from mixscope.bench.build import build_bench
+from mixscope.bench.divergence import divergence_told
+from mixscope.bench.observer import SILENT
+from mixscope.bench.options import DataOptions, MeasureOptions, TrainOptions
 from mixscope.papers.network import NetworkTraining
 from mixscope.records.store import read_run
 from mixscope.training.loop import NonFiniteLossError

@@ -8,7 +8,7 @@ from helpers.edited_records import edit_file, seeded
 from helpers.hostile_files import in_seconds
 
 from mixscope import __main__
-from mixscope.experiment import run
+from mixscope.bench import run
 
 NUM_EDITS = 150
 FILES = ("run.json", "metrics.jsonl", "pictures.json")

@@ -11,8 +11,8 @@ import torch
 from killed_runs import OPTIONS
 
 from mixscope.base.folder_lock import LOCK_FILE, hold_folder
-from mixscope.experiment.observer import SILENT
-from mixscope.experiment.run import run_training
+from mixscope.bench.observer import SILENT
+from mixscope.bench.run import run_training
 from mixscope.records.store import read_run
 
 LONG = ["train", "--data", "digits", "--epochs", "100000", "--device", "cpu", "--measure-every", "100000"]

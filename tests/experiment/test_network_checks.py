@@ -5,9 +5,9 @@ import pytest
 import torch
 from helpers.command_line import run_command
 
-from mixscope.experiment.bench import build_bench
-from mixscope.experiment.observer import SILENT
-from mixscope.experiment.options import DataOptions, MixingOptions, TrainOptions
+from mixscope.bench.build import build_bench
+from mixscope.bench.observer import SILENT
+from mixscope.bench.options import DataOptions, MixingOptions, TrainOptions
 from mixscope.training.recipe import Recipe
 
 START = """

@@ -7,10 +7,10 @@ from typing import get_args, get_type_hints
 import pytest
 
 from mixscope.base.errors import UserError
-from mixscope.experiment.bench import anchored
-from mixscope.experiment.demo import demo_runs
-from mixscope.experiment.labels import method_label
-from mixscope.experiment.options import (
+from mixscope.bench.build import anchored
+from mixscope.bench.demo import demo_runs
+from mixscope.bench.method_labels import method_label
+from mixscope.bench.options import (
     AugmentationOptions,
     ConsistencyOptions,
     DataOptions,

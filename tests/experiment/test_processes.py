@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from mixscope.base.errors import UserError
-from mixscope.experiment import processes
-from mixscope.experiment.options import AugmentationOptions, DataOptions, TrainOptions
-from mixscope.experiment.processes import (
+from mixscope.bench import run_processes
+from mixscope.bench.options import AugmentationOptions, DataOptions, TrainOptions
+from mixscope.bench.run_processes import (
     LostProcessError,
     check_alike,
     check_shareable,
@@ -34,7 +34,7 @@ CLOSED = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection 
 def others(monkeypatch):
     """Let this process be the first of several; what the others send is put into the list."""
     sent = []
-    monkeypatch.setattr(processes, "gather_object", lambda own: own + sent)
+    monkeypatch.setattr(run_processes, "gather_object", lambda own: own + sent)
     return sent
 
 

@@ -7,10 +7,10 @@ import torch
 from safetensors.torch import load_file
 
 from mixscope.base.errors import UserError
-from mixscope.experiment.describe import describe_images
-from mixscope.experiment.images import choose_labelled, choose_unlabelled, prepare_images, prepare_whole_images
-from mixscope.experiment.options import ConsistencyOptions, DataOptions, MeasureOptions, MixingOptions, TrainOptions
-from mixscope.experiment.run import read_options, run_training
+from mixscope.bench.description import describe_images
+from mixscope.bench.options import ConsistencyOptions, DataOptions, MeasureOptions, MixingOptions, TrainOptions
+from mixscope.bench.run import read_options, run_training
+from mixscope.bench.run_images import choose_labelled, choose_unlabelled, prepare_images, prepare_whole_images
 from mixscope.records.store import read_run
 from mixscope.training.recipe import Recipe
 

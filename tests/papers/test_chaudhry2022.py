@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mixscope.experiment.images import prepare_images
-from mixscope.experiment.observer import SILENT
+from mixscope.bench.observer import SILENT
+from mixscope.bench.run_images import prepare_images
 from mixscope.models.networks import build_model, find_head, model_sites
 from mixscope.papers.chaudhry2022.checks import expected_power, floor_at
 from mixscope.papers.chaudhry2022.evidence import (

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mixscope.experiment.bench import build_bench
-from mixscope.experiment.observer import SILENT
-from mixscope.experiment.options import DataOptions, MixingOptions, TrainOptions
+from mixscope.bench.build import build_bench
+from mixscope.bench.observer import SILENT
+from mixscope.bench.options import DataOptions, MixingOptions, TrainOptions
 from mixscope.papers.instruments import INSTRUMENTS
 from mixscope.papers.network import NetworkTraining
 from mixscope.training.recipe import Recipe

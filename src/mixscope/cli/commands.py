@@ -14,8 +14,8 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from mixscope.base.errors import UserError
 from mixscope.base.files import check_out
 from mixscope.base.ranges import EPOCHS, Range, check_ranges
+from mixscope.bench.options import DataOptions, Device, MeasureOptions, TrainOptions
 from mixscope.cli.display import ProgressDisplay, format_number, make_console, print_table, say, say_page
-from mixscope.experiment.options import DataOptions, Device, MeasureOptions, TrainOptions
 
 RUNS = Path("runs")
 NAME_BYTES = 200  # of a folder's name; file systems take 255
@@ -45,11 +45,11 @@ class Demo:
 
     def run(self) -> None:
         """Run the demonstration."""
-        from mixscope.experiment.demo import NUM_EPOCHS, demo_runs
+        from mixscope.bench.demo import NUM_EPOCHS, demo_runs
 
         runs = demo_runs(num_seeds=self.seeds, epochs=self.epochs or NUM_EPOCHS)
         from mixscope.base.folder_lock import hold_folder
-        from mixscope.experiment.run import run_training
+        from mixscope.bench.run import run_training
         from mixscope.records.store import REPORT_FILE, RUN_FILES, read_run
         from mixscope.report.page import write_report
 
@@ -74,7 +74,7 @@ class Demo:
 
     def _make_room(self, folder: Path, options: TrainOptions) -> None:
         """Forget the run of an earlier demonstration, of whatever version; any other run stands in the way."""
-        from mixscope.experiment.demo import NUM_TRAIN
+        from mixscope.bench.demo import NUM_TRAIN
         from mixscope.records.store import RECORD_FILE, forget_run, read_run
 
         if not (folder / RECORD_FILE).exists():
@@ -102,7 +102,7 @@ class Train:
 
     def run(self) -> None:
         """Train."""
-        from mixscope.experiment.run import read_options, run_training
+        from mixscope.bench.run import read_options, run_training
 
         if self.resume is not None and (self.from_ is not None or self.out is not None):
             raise UserError("resume must stand without --from and --out: the run goes on in its own folder")
@@ -132,7 +132,7 @@ class Train:
             _print_summary(console, folder)
 
     def _default_folder(self) -> Path:
-        from mixscope.experiment.labels import method_label
+        from mixscope.bench.method_labels import method_label
 
         if self.from_ is not None:
             return self.from_.with_name(f"{self.from_.name}-repeat")
@@ -140,7 +140,7 @@ class Train:
         return RUNS / f"{_folder_name(f'{data}-{model}-{method_label(self.options)}')}-seed{self.options.seed}"
 
     def _repeats_images(self) -> bool:
-        from mixscope.experiment.run import read_options
+        from mixscope.bench.run import read_options
 
         assert self.from_ is not None
         return read_options(self.from_).data == self.options.data
@@ -172,7 +172,7 @@ class Measure:
 
     def run(self) -> None:
         """Measure."""
-        from mixscope.experiment.checkpoint import measure_checkpoint
+        from mixscope.bench.checkpoint_measurement import measure_checkpoint
 
         folder = self.out or RUNS / f"measure-{_folder_name(self.model.rsplit(':', 1)[-1])}"
         console = make_console()

@@ -63,7 +63,7 @@ def _parse(arguments: Sequence[str]) -> Command:
         except argparse.ArgumentError:
             earlier = None  # tyro says what is wrong
         if earlier is not None:
-            from mixscope.experiment.run import read_options
+            from mixscope.bench.run import read_options
 
             default = Train(options=read_options(earlier))
             return tyro.cli(Train, prog="mixscope train", args=arguments[1:], default=default)

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from mixscope.base.generators import named_generator
 from mixscope.base.simplex import project_to_classifier_plane, spans_plane
+from mixscope.bench.build import Bench
+from mixscope.bench.measurement import rounded
 from mixscope.capturing.capture import capture_batches
 from mixscope.capturing.sites import measurable, record_sites
-from mixscope.experiment.bench import Bench
-from mixscope.experiment.measure import rounded
 from mixscope.measuring import capture_blends, measure_linearity
 from mixscope.metrics.blends.channels import classifier_coordinates
 from mixscope.metrics.overtraining.gradients import gradient_norm

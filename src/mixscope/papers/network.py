@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
+from mixscope.bench.build import Bench, build_bench
+from mixscope.bench.description import describe_images
+from mixscope.bench.divergence import divergence_told
+from mixscope.bench.measurement import measure
+from mixscope.bench.observer import SILENT
+from mixscope.bench.options import TrainOptions, options_to_dict
+from mixscope.bench.theory_overlay import expectation_of
 from mixscope.capturing.capture import capture_batches
-from mixscope.experiment.bench import Bench, build_bench
-from mixscope.experiment.describe import describe_images
-from mixscope.experiment.divergence import divergence_told
-from mixscope.experiment.measure import measure
-from mixscope.experiment.observer import SILENT
-from mixscope.experiment.options import TrainOptions, options_to_dict
-from mixscope.experiment.overlay import expectation_of
 from mixscope.measuring import calibration_values, measure_calibration
 from mixscope.metrics.overtraining.degenerate import is_constant_classifier, output_spread
 from mixscope.papers.instruments import INSTRUMENTS, Reading

@@ -1,6 +1,6 @@
 """The images and devices that several studies share; every study's seed draws the images as well as the weights."""
 
-from mixscope.experiment.options import DataOptions, Device
+from mixscope.bench.options import DataOptions, Device
 from mixscope.papers.names import Scale
 
 NUM_DIGITS = 1797

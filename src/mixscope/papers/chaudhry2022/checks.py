@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from mixscope.base.generators import named_generator, sample_dirichlet
-from mixscope.experiment.images import prepare_images
-from mixscope.experiment.observer import SILENT
-from mixscope.experiment.options import DataOptions
+from mixscope.bench.observer import SILENT
+from mixscope.bench.options import DataOptions
+from mixscope.bench.run_images import prepare_images
 from mixscope.metrics.blends.linearity import nonlinearity
 from mixscope.mixing.consistency import Consistency
 from mixscope.mixing.mixture import blend

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mixscope.experiment.options import (
+from mixscope.bench.options import (
     AugmentationOptions,
     ConsistencyOptions,
     DataOptions,

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from mixscope.base.generators import named_generator
-from mixscope.experiment.bench import build_bench
-from mixscope.experiment.describe import describe_images
-from mixscope.experiment.images import prepare_images
-from mixscope.experiment.observer import SILENT
-from mixscope.experiment.options import ConsistencyOptions, DataOptions, MixingOptions, TrainOptions
+from mixscope.bench.build import build_bench
+from mixscope.bench.description import describe_images
+from mixscope.bench.observer import SILENT
+from mixscope.bench.options import ConsistencyOptions, DataOptions, MixingOptions, TrainOptions
+from mixscope.bench.run_images import prepare_images
 from mixscope.mixing.consistency import Consistency, Space
 from mixscope.mixing.mixture import blend
 from mixscope.papers.chaudhry2022.checks import centred_digits

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from mixscope.experiment.options import AugmentationOptions, DataOptions, MeasureOptions, MixingOptions, TrainOptions
+from mixscope.bench.options import AugmentationOptions, DataOptions, MeasureOptions, MixingOptions, TrainOptions
 from mixscope.papers.computation import Computation
 from mixscope.papers.names import Scale
 from mixscope.papers.network import NetworkTraining

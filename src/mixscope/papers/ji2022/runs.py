@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mixscope.experiment.options import DataOptions, MeasureOptions, MixingOptions, TrainOptions
+from mixscope.bench.options import DataOptions, MeasureOptions, MixingOptions, TrainOptions
 from mixscope.papers.computation import Computation
 from mixscope.papers.names import Scale
 from mixscope.papers.network import NetworkTraining

@@ -1,6 +1,6 @@
 """Trainings on subsets of Fashion-MNIST, CIFAR and SVHN for the study of Liu et al. 2023."""
 
-from mixscope.experiment.options import AugmentationOptions, DataOptions, MixingOptions, TrainOptions
+from mixscope.bench.options import AugmentationOptions, DataOptions, MixingOptions, TrainOptions
 from mixscope.papers.liu2023.names import (
     ERM,
     IMAGE_SETTINGS,

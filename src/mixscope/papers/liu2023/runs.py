@@ -1,6 +1,6 @@
 """The runs of the study of Liu et al. 2023 at each scale: simulations, digits, and the images of another module."""
 
-from mixscope.experiment.options import MixingOptions, TrainOptions
+from mixscope.bench.options import MixingOptions, TrainOptions
 from mixscope.papers.computation import Computation
 from mixscope.papers.liu2023.images import medium_image_trials, paper_image_trials, small_image_trials
 from mixscope.papers.liu2023.names import (

@@ -11,16 +11,16 @@ from mixscope.base.errors import UserError, describe_error
 from mixscope.base.files import check_out
 from mixscope.base.folder_lock import FolderLock, hold_folder
 from mixscope.base.reading import kind_and_reason
-from mixscope.experiment.bench import Bench, anchored, assemble_bench
-from mixscope.experiment.describe import describe_images, describe_machine, describe_model, new_record
-from mixscope.experiment.devices import build_accelerator
-from mixscope.experiment.failures import RunFailedError, failure_words
-from mixscope.experiment.labels import method_label
-from mixscope.experiment.observer import Observer
-from mixscope.experiment.options import TrainOptions, options_from_dict, options_to_dict
-from mixscope.experiment.processes import check_alike, failing_together, fingerprint_of, losses_told, weights_of
-from mixscope.experiment.recorder import CHECKPOINTS, Recorder, fingerprint_of_run
-from mixscope.experiment.tracking import Tracking
+from mixscope.bench.build import Bench, anchored, assemble_bench
+from mixscope.bench.description import describe_images, describe_machine, describe_model, new_record
+from mixscope.bench.devices import build_accelerator
+from mixscope.bench.failures import RunFailedError, failure_words
+from mixscope.bench.method_labels import method_label
+from mixscope.bench.observer import Observer
+from mixscope.bench.options import TrainOptions, options_from_dict, options_to_dict
+from mixscope.bench.recorder import CHECKPOINTS, Recorder, fingerprint_of_run
+from mixscope.bench.run_processes import check_alike, failing_together, fingerprint_of, losses_told, weights_of
+from mixscope.bench.tracking import Tracking
 from mixscope.records.store import RECORD_FILE, REPORT_FILE, RUN_FILES, files_of_run, read_run
 from mixscope.report.page import write_report
 from mixscope.training.checkpoint import STATE_FILE, load_state

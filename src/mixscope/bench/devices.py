@@ -10,8 +10,8 @@ from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import InitProcessGroupKwargs
 
 from mixscope.base.errors import UserError
-from mixscope.experiment.options import Device
-from mixscope.experiment.tracking import FOLDER, check_tracker
+from mixscope.bench.options import Device
+from mixscope.bench.tracking import FOLDER, check_tracker
 from mixscope.training.recipe import Recipe
 
 PATIENCE = timedelta(minutes=30)  # that processes wait for one another: the first one downloads and measures meanwhile

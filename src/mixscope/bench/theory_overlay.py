@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixscope.experiment.options import TrainOptions
+from mixscope.bench.options import TrainOptions
 from mixscope.theory.channel.curve_fit import ChannelFit, fit_mixup_channel
 from mixscope.theory.channel.lines import fit_squared_loss_line, fit_unmixed_line
 from mixscope.theory.solution import NotConvergedWarning, Solution

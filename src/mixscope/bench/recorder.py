@@ -8,12 +8,12 @@ from typing import Any
 
 from mixscope.base.errors import UserError
 from mixscope.base.folder_lock import FolderLock
-from mixscope.experiment.bench import Bench
-from mixscope.experiment.divergence import divergence_told
-from mixscope.experiment.measure import Measurement, measure
-from mixscope.experiment.observer import Observer
-from mixscope.experiment.overlay import expectation_of
-from mixscope.experiment.tracking import Tracking
+from mixscope.bench.build import Bench
+from mixscope.bench.divergence import divergence_told
+from mixscope.bench.measurement import Measurement, measure
+from mixscope.bench.observer import Observer
+from mixscope.bench.theory_overlay import expectation_of
+from mixscope.bench.tracking import Tracking
 from mixscope.metrics.overtraining.monitor import BLEND_ENTROPY, FLOOR_GAP
 from mixscope.records.store import (
     METRICS_FILE,

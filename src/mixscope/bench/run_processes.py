@@ -15,9 +15,9 @@ from torch.nn.parameter import is_lazy
 
 from mixscope import __version__
 from mixscope.base.errors import UserError
+from mixscope.bench.description import images_fingerprint, model_fingerprint
+from mixscope.bench.options import TrainOptions, options_to_dict
 from mixscope.data.image_data import ImageData
-from mixscope.experiment.describe import images_fingerprint, model_fingerprint
-from mixscope.experiment.options import TrainOptions, options_to_dict
 
 OF_THE_MACHINE = ("data-dir", "threads")  # may differ between processes: what is read is compared, not from where
 PATHS = ("data", "model")

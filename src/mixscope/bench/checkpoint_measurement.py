@@ -7,20 +7,20 @@ from typing import Any
 from mixscope.base.errors import UserError
 from mixscope.base.files import check_out
 from mixscope.base.folder_lock import hold_folder
-from mixscope.data.image_data import ImageData
-from mixscope.experiment.bench import (
+from mixscope.bench.build import (
     anchored_data,
     anchored_model,
 )
-from mixscope.experiment.describe import describe_images, describe_machine, describe_model, new_record
-from mixscope.experiment.devices import build_accelerator
-from mixscope.experiment.divergence import divergence_told
-from mixscope.experiment.images import prepare_images
-from mixscope.experiment.measure import Measurement, measure
-from mixscope.experiment.network_checks import check_forward, check_sites
-from mixscope.experiment.observer import Observer
-from mixscope.experiment.options import DataOptions, Device, MeasureOptions, options_to_dict
-from mixscope.experiment.probe import build_probe
+from mixscope.bench.description import describe_images, describe_machine, describe_model, new_record
+from mixscope.bench.devices import build_accelerator
+from mixscope.bench.divergence import divergence_told
+from mixscope.bench.measurement import Measurement, measure
+from mixscope.bench.network_checks import check_forward, check_sites
+from mixscope.bench.observer import Observer
+from mixscope.bench.options import DataOptions, Device, MeasureOptions, options_to_dict
+from mixscope.bench.probe import build_probe
+from mixscope.bench.run_images import prepare_images
+from mixscope.data.image_data import ImageData
 from mixscope.models.networks import build_model, find_head, load_weights, model_sites
 from mixscope.records.store import (
     PICTURES_FILE,

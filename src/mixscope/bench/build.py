@@ -10,23 +10,23 @@ from torch import Tensor, nn
 
 from mixscope.base.errors import UserError, users_code
 from mixscope.base.generators import derive_seed, named_generator
-from mixscope.data.batches import Augmentation, TrainingBatches
-from mixscope.data.image_data import ImageData
-from mixscope.data.loading import is_path
-from mixscope.experiment.devices import build_accelerator
-from mixscope.experiment.images import choose_labelled, choose_unlabelled, prepare_whole_images
-from mixscope.experiment.network_checks import check_forward, check_sites, check_training, has_batch_norm
-from mixscope.experiment.observer import Observer
-from mixscope.experiment.options import ConsistencyOptions, DataOptions, MixingOptions, TrainOptions
-from mixscope.experiment.probe import Probe, build_probe
-from mixscope.experiment.processes import (
+from mixscope.bench.devices import build_accelerator
+from mixscope.bench.network_checks import check_forward, check_sites, check_training, has_batch_norm
+from mixscope.bench.observer import Observer
+from mixscope.bench.options import ConsistencyOptions, DataOptions, MixingOptions, TrainOptions
+from mixscope.bench.probe import Probe, build_probe
+from mixscope.bench.run_images import choose_labelled, choose_unlabelled, prepare_whole_images
+from mixscope.bench.run_processes import (
     check_alike,
     check_shareable,
     describe_options,
     describe_sources,
     failing_together,
 )
-from mixscope.experiment.switching import MonitoredSwitchOff
+from mixscope.bench.switching import MonitoredSwitchOff
+from mixscope.data.batches import Augmentation, TrainingBatches
+from mixscope.data.image_data import ImageData
+from mixscope.data.loading import is_path
 from mixscope.mixing.consistency import Consistency
 from mixscope.mixing.cutmix import CutMix
 from mixscope.mixing.manifold import ManifoldMixup

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from mixscope.base.errors import UserError
 from mixscope.base.generators import named_generator
 from mixscope.base.simplex import project_to_classifier_plane, spans_plane
+from mixscope.bench.probe import Probe
+from mixscope.bench.theory_overlay import MIXUP, Expectation, draw_expectation
 from mixscope.capturing.capture import capture
 from mixscope.capturing.sites import measurable
-from mixscope.experiment.overlay import MIXUP, Expectation, draw_expectation
-from mixscope.experiment.probe import Probe
 from mixscope.measuring import BlendedFeatures, NetworkMeasurement, examine_network, linearity_values, measure_linearity
 from mixscope.metrics.blends.channels import classifier_coordinates
 from mixscope.metrics.calibration.top_label import Reliability

@@ -1,6 +1,6 @@
 """What a method is called on reports."""
 
-from mixscope.experiment.options import ConsistencyOptions, TrainOptions
+from mixscope.bench.options import ConsistencyOptions, TrainOptions
 
 SCHEMES = {
     "none": "ERM",

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from mixscope.base.generators import named_generator
+from mixscope.bench.options import MeasureOptions
 from mixscope.data.batches import EvaluationBatches
 from mixscope.data.image_data import ImageData
-from mixscope.experiment.options import MeasureOptions
 
 BATCH_SIZE = 500
 LINEARITY_BATCH = 64  # pairs at once: layers as wide as 160 x 32 x 32 fit many times over

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from mixscope.base.generators import named_generator
+from mixscope.bench.observer import Observer
+from mixscope.bench.options import ConsistencyOptions, DataOptions
 from mixscope.data.image_data import ImageData
 from mixscope.data.label_noise import flip_labels
 from mixscope.data.loading import load_data
 from mixscope.data.splits import balanced_subset, unlabelled_rows
-from mixscope.experiment.observer import Observer
-from mixscope.experiment.options import ConsistencyOptions, DataOptions
 
 
 def prepare_images(options: DataOptions, observer: Observer) -> ImageData:

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 
 from mixscope.base.errors import UserError, describe_error, users_code
 from mixscope.base.text import printable
-from mixscope.experiment.observer import Observer
+from mixscope.bench.observer import Observer
 
 NEEDED = {"tensorboard": ("torch.utils.tensorboard", "SummaryWriter"), "wandb": ("wandb", "init")}
 FOLDER = "tracker"  # in the run's folder

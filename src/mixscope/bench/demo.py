@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from mixscope.experiment.options import DataOptions, MixingOptions, TrainOptions
+from mixscope.bench.options import DataOptions, MixingOptions, TrainOptions
 from mixscope.training.recipe import Recipe
 
 NUM_TRAIN, NUM_DIGITS = 200, 1797

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from mixscope.bench.probe import Probe
 from mixscope.capturing.capture import capture_batches
-from mixscope.experiment.probe import Probe
 from mixscope.mixing.mixture import INPUT_SUFFIX
 from mixscope.training.loop import NonFiniteLossError
 
