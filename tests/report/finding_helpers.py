@@ -3,8 +3,8 @@
 from synthetic_runs import synthetic_run
 
 from mixscope.records.store import Run
-from mixscope.report import findings
-from mixscope.report.words import Finding
+from mixscope.report.runs import findings
+from mixscope.report.runs.words import Finding
 
 
 def run_with_errors(errors: list[float | None], *, method: str = "mixup", seed: int = 0, **changes: object) -> Run:

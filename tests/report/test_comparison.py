@@ -4,9 +4,10 @@ import pytest
 from finding_helpers import only, run_with_errors
 from synthetic_runs import synthetic_run, synthetic_runs
 
-from mixscope.report import findings, headline
-from mixscope.report.findings import lead
-from mixscope.report.words import Finding
+from mixscope.report import headline
+from mixscope.report.runs import findings
+from mixscope.report.runs.findings import lead
+from mixscope.report.runs.words import Finding
 
 
 @pytest.mark.parametrize(

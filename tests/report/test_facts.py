@@ -2,8 +2,8 @@
 
 from synthetic_runs import synthetic_run, synthetic_runs
 
-from mixscope.report.facts import describe_runs, find_cautions
-from mixscope.report.groups import group_runs
+from mixscope.report.runs.facts import describe_runs, find_cautions
+from mixscope.report.runs.groups import group_runs
 
 
 def test_what_was_run_is_said_of_all_runs_or_as_a_range():

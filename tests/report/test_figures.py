@@ -10,11 +10,11 @@ import pytest
 from synthetic_runs import CLASS_NAMES, synthetic_run, synthetic_runs
 
 from mixscope.report.axes import log_axis
-from mixscope.report.figures import curve_figure, error_figure, layer_figure
-from mixscope.report.groups import group_runs
-from mixscope.report.pictures import pairs_figure, pool_reliability, reliability_figure
-from mixscope.report.plane import plane_figure
-from mixscope.report.sections import build_sections
+from mixscope.report.runs.curve_figures import curve_figure, error_figure, layer_figure
+from mixscope.report.runs.groups import group_runs
+from mixscope.report.runs.picture_figures import pairs_figure, pool_reliability, reliability_figure
+from mixscope.report.runs.plane import plane_figure
+from mixscope.report.runs.sections import build_sections
 from mixscope.report.style import CLEAR, DARK, METHOD_COLOURS, PAPER, plot_text
 
 

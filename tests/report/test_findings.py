@@ -7,10 +7,11 @@ from finding_helpers import final, only, run_with_errors
 from synthetic_runs import SHAPES, synthetic_run, synthetic_runs
 
 from mixscope.records.store import Run
-from mixscope.report import findings, headline
-from mixscope.report.findings import accuracy_error
-from mixscope.report.groups import group_runs
-from mixscope.report.words import number_words
+from mixscope.report import headline
+from mixscope.report.runs import findings
+from mixscope.report.runs.findings import accuracy_error
+from mixscope.report.runs.groups import group_runs
+from mixscope.report.runs.words import number_words
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 from synthetic_runs import synthetic_run
 
-from mixscope.report.groups import Curve, Spread, group_runs
+from mixscope.report.runs.groups import Curve, Spread, group_runs
 
 
 def test_a_running_mean_is_the_mean_of_its_window_and_stays_inside_at_the_ends():

@@ -14,10 +14,10 @@ from synthetic_runs import CLASS_NAMES, synthetic_run, synthetic_runs
 
 from mixscope.records.store import Run
 from mixscope.report import write_report
-from mixscope.report.groups import group_runs
-from mixscope.report.page import render_report
 from mixscope.report.rendering import embed_json
-from mixscope.report.tables import summary_table
+from mixscope.report.runs.groups import group_runs
+from mixscope.report.runs.runs_page import render_report
+from mixscope.report.runs.tables import summary_table
 
 HOSTILE = "</script><script>alert('x')</script>\u2028<img src=x onerror=alert(1)>"
 VOID = {"meta", "link", "img", "br", "hr", "input"}

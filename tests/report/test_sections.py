@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 from synthetic_runs import synthetic_run
 
-from mixscope.report.groups import group_runs
-from mixscope.report.sections import course_section
+from mixscope.report.runs.groups import group_runs
+from mixscope.report.runs.sections import course_section
 
 
 def ended(seed, epoch):

@@ -2,9 +2,9 @@
 
 from synthetic_runs import synthetic_run, synthetic_runs
 
-from mixscope.report.groups import group_runs
-from mixscope.report.page import render_report
-from mixscope.report.tables import channel_table, number_rows, option_rows, repeat_command
+from mixscope.report.runs.groups import group_runs
+from mixscope.report.runs.runs_page import render_report
+from mixscope.report.runs.tables import channel_table, number_rows, option_rows, repeat_command
 
 
 def test_numbers_are_listed_with_the_catalogue_s_titles_for_every_method():

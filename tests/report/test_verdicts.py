@@ -11,14 +11,7 @@ from markdown_it import MarkdownIt
 from mixscope.records.claims import Claim, judge
 from mixscope.records.samples import Sample, paired
 from mixscope.report.document import Cell, Chapter, Listing, render_document, write_document
-from mixscope.report.verdict_markdown import (
-    escape,
-    overview_counts,
-    overview_table,
-    own_claims_table,
-    study_markdown,
-)
-from mixscope.report.verdicts import (
+from mixscope.report.verdicts.verdict_chapters import (
     StudySummary,
     basis_words,
     by_claim,
@@ -31,6 +24,13 @@ from mixscope.report.verdicts import (
     measured_words,
     overview_chapters,
     verdict_listing,
+)
+from mixscope.report.verdicts.verdict_markdown import (
+    escape,
+    overview_counts,
+    overview_table,
+    own_claims_table,
+    study_markdown,
 )
 
 CLAIM = Claim("demo.1", "paper", "|h| grows <b>fast</b>.", "Demo 2024", "the growth", "no growth", low=1.4)

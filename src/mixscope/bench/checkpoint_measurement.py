@@ -33,7 +33,7 @@ from mixscope.records.store import (
     read_run,
     write_json,
 )
-from mixscope.report.page import write_report
+from mixscope.report.runs.runs_page import write_report
 from mixscope.training.loop import NonFiniteLossError
 from mixscope.training.objective import has_convolutions
 from mixscope.training.recipe import Recipe

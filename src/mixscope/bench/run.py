@@ -22,7 +22,7 @@ from mixscope.bench.recorder import CHECKPOINTS, Recorder, fingerprint_of_run
 from mixscope.bench.run_processes import check_alike, failing_together, fingerprint_of, losses_told, weights_of
 from mixscope.bench.tracking import Tracking
 from mixscope.records.store import RECORD_FILE, REPORT_FILE, RUN_FILES, files_of_run, read_run
-from mixscope.report.page import write_report
+from mixscope.report.runs.runs_page import write_report
 from mixscope.training.checkpoint import STATE_FILE, load_state
 from mixscope.training.loop import NonFiniteLossError
 

@@ -51,7 +51,7 @@ class Demo:
         from mixscope.base.folder_lock import hold_folder
         from mixscope.bench.run import run_training
         from mixscope.records.store import REPORT_FILE, RUN_FILES, read_run
-        from mixscope.report.page import write_report
+        from mixscope.report.runs.runs_page import write_report
 
         check_out(self.out, files=[REPORT_FILE])
         for name in runs:

@@ -24,7 +24,7 @@ class Report:
     def run(self) -> None:
         """Write the page."""
         from mixscope.records.store import RECORD_FILE, REPORT_FILE, read_measured_run
-        from mixscope.report.page import write_report
+        from mixscope.report.runs.runs_page import write_report
 
         folders: list[Path] = []
         for path in self.runs:

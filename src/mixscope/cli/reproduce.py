@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mixscope.papers.runner import Progress
     from mixscope.papers.study import Study
     from mixscope.papers.trial import Trial
-    from mixscope.report.verdicts import StudySummary
+    from mixscope.report.verdicts.verdict_chapters import StudySummary
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def _num_cores() -> int:
 
 
 def _print_verdicts(console: Console, study: "Study", summary: "StudySummary") -> None:
-    from mixscope.report.verdicts import basis_words, count_words, expected_words, measured_words
+    from mixscope.report.verdicts.verdict_chapters import basis_words, count_words, expected_words, measured_words
 
     rows = [
         [

@@ -12,8 +12,7 @@ from mixscope.papers.study import Study, judge_study
 from mixscope.records.claims import judgement_to_dict
 from mixscope.records.store import write_json
 from mixscope.report.document import write_document
-from mixscope.report.verdict_markdown import overview_counts, overview_table, own_claims_table, study_markdown
-from mixscope.report.verdicts import (
+from mixscope.report.verdicts.verdict_chapters import (
     StudySummary,
     claims_chapters,
     count_words,
@@ -21,6 +20,7 @@ from mixscope.report.verdicts import (
     made_words,
     overview_chapters,
 )
+from mixscope.report.verdicts.verdict_markdown import overview_counts, overview_table, own_claims_table, study_markdown
 
 VERDICTS_FILE, OVERVIEW_FILE = "verdicts.json", "overview.html"
 OWN_BEGINS, OWN_ENDS = "<!-- claims: written by `make docs` -->", "<!-- end of claims -->"

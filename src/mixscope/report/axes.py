@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from mixscope.report.groups import Curve
+from mixscope.report.runs.groups import Curve
 
 LOG_RATIO = 3  # a logarithmic axis that spans less may have a single tick, or none
 ROUNDING = 1e-9  # on a linear axis smaller numbers are the rounding of a 0

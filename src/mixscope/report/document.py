@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mixscope.report.axes import log_axis, plot_number, value_ratio
-from mixscope.report.figures import Figure
 from mixscope.report.rendering import render_page, write_page
+from mixscope.report.runs.curve_figures import Figure
 from mixscope.report.style import (
     METHOD_COLOURS,
     MUTED,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mixscope.report.document import Chapter, Listing, write_document
-from mixscope.report.words import number_words
+from mixscope.report.runs.words import number_words
 from mixscope.theory.solution import NotConvergedWarning, Solution
 
 

@@ -6,7 +6,7 @@ from typing import get_args
 
 from mixscope.records.claims import Claim, Judgement, Verdict
 from mixscope.report.document import Chapter, Listing
-from mixscope.report.verdicts import (
+from mixscope.report.verdicts.verdict_chapters import (
     HEADINGS,
     KINDS,
     RULES,

@@ -8,7 +8,7 @@ from typing import Any
 
 from mixscope.records.form import LARGEST
 from mixscope.records.store import Run
-from mixscope.report.options import flatten, split_by_options
+from mixscope.report.runs.method_options import flatten, split_by_options
 
 
 def finite(value: object) -> float | None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from mixscope.metrics.catalogue import CATALOGUE
 from mixscope.records.store import Run
-from mixscope.report.groups import Method, Spread
-from mixscope.report.options import MISSING, flatten, option_words
-from mixscope.report.words import number_words, range_words
+from mixscope.report.runs.groups import Method, Spread
+from mixscope.report.runs.method_options import MISSING, flatten, option_words
+from mixscope.report.runs.words import number_words, range_words
 
 ORDER_KEYS = ("channels/order_low", "channels/order_middle", "channels/order_high")
 ZERO = 1e-12  # numbers below it are the rounding of a 0

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mixscope.report.axes import LOG_RATIO, flat_axis, linear_number, log_axis, plot_number, settled_range, value_ratio
-from mixscope.report.groups import Curve, Method
-from mixscope.report.layers import layer_spread, linearity_sites
+from mixscope.report.runs.groups import Curve, Method
+from mixscope.report.runs.layers import layer_spread, linearity_sites
 from mixscope.report.style import (
     CLEAR,
     INK,

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mixscope.records.store import Run
-from mixscope.report.facts import describe_runs, find_cautions
-from mixscope.report.findings import lead, method_findings
-from mixscope.report.groups import group_runs
 from mixscope.report.rendering import render_page, write_page
-from mixscope.report.sections import build_sections
+from mixscope.report.runs.facts import describe_runs, find_cautions
+from mixscope.report.runs.findings import lead, method_findings
+from mixscope.report.runs.groups import group_runs
+from mixscope.report.runs.sections import build_sections
+from mixscope.report.runs.tables import option_rows, run_row, summary_table
 from mixscope.report.style import DARK, DIFFERENT_SCALE, SAME_SCALE, method_colour
-from mixscope.report.tables import option_rows, run_row, summary_table
 
 TOPICS = {
     "comparison": "Which is best",

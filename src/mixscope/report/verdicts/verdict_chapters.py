@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from mixscope.records.claims import Claim, Group, Judgement, Verdict
 from mixscope.report.document import Cell, Chapter, Listing
-from mixscope.report.options import MISSING
+from mixscope.report.runs.method_options import MISSING
 from mixscope.stats.numbers import exact_text, interval_text, number_text
 
 HEADINGS: Mapping[Group, str] = {

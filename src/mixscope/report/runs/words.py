@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mixscope.report.groups import Spread
+from mixscope.report.runs.groups import Spread
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from typing import Any
 
 from mixscope.records.store import Run
 from mixscope.report.axes import linear_number
-from mixscope.report.figures import Figure
-from mixscope.report.groups import Method, finite
+from mixscope.report.runs.curve_figures import Figure
+from mixscope.report.runs.groups import Method, finite
 from mixscope.report.style import (
     GRID,
     MUTED,

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from mixscope.report.groups import Method, Spread
-from mixscope.report.words import Finding, error_words, few_words
+from mixscope.report.runs.groups import Method, Spread
+from mixscope.report.runs.words import Finding, error_words, few_words
 
 NUM_ENDS = 4  # methods that the brief form names
 SEEDS_TO_COMPARE = 3  # with 2 + 2 seeds, ranges of equal methods part once in 3 comparisons; with 3 + 3 once in 10

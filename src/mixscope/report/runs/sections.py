@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Sequence
 
-from mixscope.report.figures import error_figure, layer_figure
-from mixscope.report.groups import Method
-from mixscope.report.panels import Panel, Section, curve_entries, present_panels
-from mixscope.report.pictures import (
+from mixscope.report.runs.curve_figures import error_figure, layer_figure
+from mixscope.report.runs.groups import Method
+from mixscope.report.runs.panels import Panel, Section, curve_entries, present_panels
+from mixscope.report.runs.picture_figures import (
     pairs_figure,
     pictured_run,
     pool_reliability,
     reliability_figure,
 )
-from mixscope.report.plane import plane_figure
-from mixscope.report.tables import channel_table, number_rows
-from mixscope.report.words import number_words, range_words
+from mixscope.report.runs.plane import plane_figure
+from mixscope.report.runs.tables import channel_table, number_rows
+from mixscope.report.runs.words import number_words, range_words
 
 CALIBRATION_KEYS = ("test/ece", "test/mce", "test/classwise", "test/signed", "test/mean", "test/brier", "test/loss")
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from mixscope.report.groups import Method, Spread, finite
-from mixscope.report.words import Finding, spread_words
+from mixscope.report.runs.groups import Method, Spread, finite
+from mixscope.report.runs.words import Finding, spread_words
 
 LAYER_DEFECT, LAYER_DEGREES = 0.01, 0.5  # smaller differences between layers are rounding, not bending
 

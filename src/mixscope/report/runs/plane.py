@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mixscope.report.figures import Figure
-from mixscope.report.groups import finite
-from mixscope.report.pictures import Picture
+from mixscope.report.runs.curve_figures import Figure
+from mixscope.report.runs.groups import finite
+from mixscope.report.runs.picture_figures import Picture
 from mixscope.report.style import DIFFERENT_SCALE, INK, SAME_SCALE, layout, plot_text
 
 LABEL_LENGTH, HOVER_LENGTH = 12, 80  # of a class name: more would run out of the panel

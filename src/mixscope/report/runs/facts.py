@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 from mixscope.records.store import Run
-from mixscope.report.comparison import data_of
-from mixscope.report.groups import Method
-from mixscope.report.words import few_words
+from mixscope.report.runs.comparison import data_of
+from mixscope.report.runs.groups import Method
+from mixscope.report.runs.words import few_words
 
 
 def describe_runs(methods: Sequence[Method]) -> str:

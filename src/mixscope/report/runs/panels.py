@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mixscope.report.figures import Figure, curve_figure
-from mixscope.report.groups import Method
-from mixscope.report.tables import NumberRow, Table
+from mixscope.report.runs.curve_figures import Figure, curve_figure
+from mixscope.report.runs.groups import Method
+from mixscope.report.runs.tables import NumberRow, Table
 
 
 @dataclass(frozen=True)

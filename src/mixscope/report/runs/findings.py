@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 
 from mixscope.records.store import Run
-from mixscope.report.comparison import find_changed_order, find_lowest
-from mixscope.report.groups import Method, Spread, group_runs
-from mixscope.report.layers import find_bending
-from mixscope.report.words import Finding, number_words, range_words, spread_words
+from mixscope.report.runs.comparison import find_changed_order, find_lowest
+from mixscope.report.runs.groups import Method, Spread, group_runs
+from mixscope.report.runs.layers import find_bending
+from mixscope.report.runs.words import Finding, number_words, range_words, spread_words
 
 OVERTRAINED_POINTS = 0.5  # percentage points of test error; below it a rise is not worth a name
 CONFIDENCE_GAP = 0.02  # |mean confidence - accuracy| that counts as over- or under-confident

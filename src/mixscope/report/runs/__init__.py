@@ -1,0 +1,1 @@
+"""The page of runs: findings, tables and figures."""

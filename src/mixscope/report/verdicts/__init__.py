@@ -1,0 +1,1 @@
+"""Verdicts of studies as chapters and as Markdown."""
