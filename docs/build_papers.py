@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mixscope.papers.publish import committed_texts
+from mixscope.studies.engine.publish import committed_texts
 
 ROOT = Path(__file__).parents[1]
 

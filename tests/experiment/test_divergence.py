@@ -9,8 +9,8 @@ from mixscope.bench.build import build_bench
 from mixscope.bench.divergence import divergence_told
 from mixscope.bench.observer import SILENT
 from mixscope.bench.options import DataOptions, MeasureOptions, TrainOptions
-from mixscope.papers.network import NetworkTraining
 from mixscope.records.store import read_run
+from mixscope.studies.engine.network_training import NetworkTraining
 from mixscope.training.loop import NonFiniteLossError
 from mixscope.training.recipe import Recipe
 

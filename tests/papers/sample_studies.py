@@ -6,10 +6,10 @@ import time
 from dataclasses import dataclass
 
 from mixscope.base.errors import UserError
-from mixscope.papers.study import Check, Study
-from mixscope.papers.trial import Measured, Trial
 from mixscope.records.claims import Claim
 from mixscope.report.document import Chapter, Exhibit, Series
+from mixscope.studies.engine.study_definition import Check, Study
+from mixscope.studies.engine.trial import Measured, Trial
 
 
 @dataclass(frozen=True)

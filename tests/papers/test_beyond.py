@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from mixscope.papers.beyond.study import STUDY, above_best_fixed, answer, best_fixed, is_switched
-from mixscope.papers.liu2023.evidence import last_error
-from mixscope.papers.liu2023.names import AUTO, ERM, MIXUP
-from mixscope.papers.liu2023.study import STUDY as LIU
-from mixscope.papers.results import Results, read_results
-from mixscope.papers.runner import run_pending
-from mixscope.papers.study import check_study, judge_study
-from mixscope.papers.trial import Outcome, Trial
 from mixscope.report.document import render_document
+from mixscope.studies.engine.results import Results, read_results
+from mixscope.studies.engine.runner import run_pending
+from mixscope.studies.engine.study_definition import check_study, judge_study
+from mixscope.studies.engine.trial import Outcome, Trial
+from mixscope.studies.liu2023.evidence import last_error
+from mixscope.studies.liu2023.names import AUTO, ERM, MIXUP
+from mixscope.studies.liu2023.study import STUDY as LIU
+from mixscope.studies.when_to_mix.study import STUDY, above_best_fixed, answer, best_fixed, is_switched
 
 
 class _Work:

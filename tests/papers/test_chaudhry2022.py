@@ -9,8 +9,9 @@ import torch
 from mixscope.bench.observer import SILENT
 from mixscope.bench.run_images import prepare_images
 from mixscope.models.networks import build_model, find_head, model_sites
-from mixscope.papers.chaudhry2022.checks import expected_power, floor_at
-from mixscope.papers.chaudhry2022.evidence import (
+from mixscope.report.document import render_document
+from mixscope.studies.chaudhry2022.checks import expected_power, floor_at
+from mixscope.studies.chaudhry2022.evidence import (
     ACCURACY,
     SETTINGS,
     SITES,
@@ -20,16 +21,15 @@ from mixscope.papers.chaudhry2022.evidence import (
     site_key,
     worst_ratio,
 )
-from mixscope.papers.chaudhry2022.figures_layers import by_points_chapter
-from mixscope.papers.chaudhry2022.runs import PLANS, consistency_of, trials
-from mixscope.papers.chaudhry2022.study import STUDY
-from mixscope.papers.chaudhry2022.training import logistic_regression, ramp
-from mixscope.papers.network import NetworkTraining
-from mixscope.papers.results import Results, read_results
-from mixscope.papers.runner import run_pending
-from mixscope.papers.study import check_study, judge_study
-from mixscope.papers.trial import Outcome
-from mixscope.report.document import render_document
+from mixscope.studies.chaudhry2022.figures_layers import by_points_chapter
+from mixscope.studies.chaudhry2022.runs import PLANS, consistency_of, trials
+from mixscope.studies.chaudhry2022.study import STUDY
+from mixscope.studies.chaudhry2022.training import logistic_regression, ramp
+from mixscope.studies.engine.network_training import NetworkTraining
+from mixscope.studies.engine.results import Results, read_results
+from mixscope.studies.engine.runner import run_pending
+from mixscope.studies.engine.study_definition import check_study, judge_study
+from mixscope.studies.engine.trial import Outcome
 
 
 @pytest.fixture(scope="module")

@@ -16,15 +16,15 @@ from mixscope.base.errors import UserError
 from mixscope.cli.parsing import parse
 from mixscope.cli.reproduce import Reproduce
 from mixscope.data.locate import FIRST_VARIABLE, data_roots
-from mixscope.papers.names import STUDY_KEYS
-from mixscope.papers.trial import Measured, Trial
+from mixscope.studies.engine.trial import Measured, Trial
+from mixscope.studies.names import STUDY_KEYS
 
 SLOW_RUNS = """
 from dataclasses import replace
 from sample_studies import Doubling, doubling_study
 from mixscope.__main__ import main
 from mixscope.papers import catalogue
-from mixscope.papers.trial import Trial
+from mixscope.studies.engine.trial import Trial
 
 trials = [Trial("line", "low", seed, Doubling(float(seed), "seen", 1.0)) for seed in range(4)]
 catalogue.load_study = lambda key: replace(doubling_study("seen"), key=key, trials=lambda scale, seeds: trials)
@@ -64,7 +64,7 @@ def give_trials(monkeypatch, tmp_path):
 
     def give(trials):
         study = replace(doubling_study(tmp_path / "seen"), trials=lambda scale, seeds: trials)
-        monkeypatch.setattr("mixscope.papers.catalogue.load_study", lambda key: replace(study, key=key))
+        monkeypatch.setattr("mixscope.studies.engine.named_studies.load_study", lambda key: replace(study, key=key))
 
     return give
 

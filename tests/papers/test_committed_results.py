@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from mixscope.papers.catalogue import load_study
-from mixscope.papers.names import STUDY_KEYS
-from mixscope.papers.publish import committed_texts
-from mixscope.papers.trial import find_records, read_outcome
+from mixscope.studies.engine.named_studies import load_study
+from mixscope.studies.engine.publish import committed_texts
+from mixscope.studies.engine.trial import find_records, read_outcome
+from mixscope.studies.names import STUDY_KEYS
 
 ROOT = Path(__file__).parents[2]
 RECORDS = ROOT / "results" / "small" / "records"

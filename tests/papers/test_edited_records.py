@@ -13,11 +13,11 @@ from sample_studies import doubling_study, doubling_trials
 
 from mixscope import __main__
 from mixscope.base.errors import UserError
-from mixscope.papers.catalogue import load_study
-from mixscope.papers.publish import summarise, write_study
-from mixscope.papers.results import Results, read_results
-from mixscope.papers.runner import run_pending
-from mixscope.papers.trial import find_records, read_outcome, run_trial
+from mixscope.studies.engine.named_studies import load_study
+from mixscope.studies.engine.publish import summarise, write_study
+from mixscope.studies.engine.results import Results, read_results
+from mixscope.studies.engine.runner import run_pending
+from mixscope.studies.engine.trial import find_records, read_outcome, run_trial
 
 COMMITTED = Path(__file__).parents[2] / "results" / "small" / "records"
 
@@ -39,7 +39,7 @@ def mixscope(*arguments):
 def test_no_edit_of_a_studys_folder_ends_in_a_traceback(tmp_path, monkeypatch, capsys):
     trials = doubling_trials(tmp_path / "seen", num_seeds=2)
     study = replace(doubling_study(tmp_path / "seen"), trials=lambda scale, seeds: trials)
-    monkeypatch.setattr("mixscope.papers.catalogue.load_study", lambda key: replace(study, key=key))
+    monkeypatch.setattr("mixscope.studies.engine.named_studies.load_study", lambda key: replace(study, key=key))
     run_pending(trials, tmp_path / "whole", num_jobs=1, tell=lambda _: None)
     codes = []
     for number in range(80):

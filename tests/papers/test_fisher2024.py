@@ -6,27 +6,27 @@ import pytest
 import torch
 
 from mixscope.base.simplex import simplex_etf
-from mixscope.papers.evidence import computed
-from mixscope.papers.figures import mean_series, mean_text
-from mixscope.papers.fisher2024.claims_confidence import IMAGES, NOISY
-from mixscope.papers.fisher2024.evidence import settings_with
-from mixscope.papers.fisher2024.figures_runs import FINAL
-from mixscope.papers.fisher2024.figures_weight import (
+from mixscope.report.document import render_document
+from mixscope.studies.engine.evidence_sources import computed
+from mixscope.studies.engine.network_training import NetworkTraining
+from mixscope.studies.engine.results import Results, read_number, read_results
+from mixscope.studies.engine.runner import pending, run_pending
+from mixscope.studies.engine.seed_figures import mean_series, mean_text
+from mixscope.studies.engine.study_definition import check_study, judge_study
+from mixscope.studies.engine.trial import Outcome
+from mixscope.studies.fisher2024.claims_confidence import IMAGES, NOISY
+from mixscope.studies.fisher2024.evidence import settings_with
+from mixscope.studies.fisher2024.figures_runs import FINAL
+from mixscope.studies.fisher2024.figures_weight import (
     PLACES,
     _density,
     _height,
     _offset,
     _same_class,
 )
-from mixscope.papers.fisher2024.runs import ERM, FIXED, LABELS, MIXUP, SQUARED, trials
-from mixscope.papers.fisher2024.study import STUDY
-from mixscope.papers.fisher2024.theory import blended_features, collapse_threshold, joint_optimum, minimiser
-from mixscope.papers.network import NetworkTraining
-from mixscope.papers.results import Results, read_number, read_results
-from mixscope.papers.runner import pending, run_pending
-from mixscope.papers.study import check_study, judge_study
-from mixscope.papers.trial import Outcome
-from mixscope.report.document import render_document
+from mixscope.studies.fisher2024.runs import ERM, FIXED, LABELS, MIXUP, SQUARED, trials
+from mixscope.studies.fisher2024.study import STUDY
+from mixscope.studies.fisher2024.theory import blended_features, collapse_threshold, joint_optimum, minimiser
 
 FALLS_BY_A_SLIP = {"fisher2024.5b"}  # the number noted beforehand is off in its last digit: see the deviations
 

@@ -10,8 +10,8 @@ import torch
 from mixscope.bench.build import build_bench
 from mixscope.bench.observer import SILENT
 from mixscope.bench.options import DataOptions, MixingOptions, TrainOptions
-from mixscope.papers.instruments import INSTRUMENTS
-from mixscope.papers.network import NetworkTraining
+from mixscope.studies.engine.instruments import INSTRUMENTS
+from mixscope.studies.engine.network_training import NetworkTraining
 from mixscope.training.recipe import Recipe
 
 OPTIONS = TrainOptions(

@@ -5,8 +5,15 @@ import math
 import pytest
 import torch
 
-from mixscope.papers.evidence import quotient
-from mixscope.papers.liu2023.evidence import (
+from mixscope.records.claims import Claim
+from mixscope.report.document import render_document
+from mixscope.studies.engine.evidence_sources import quotient
+from mixscope.studies.engine.network_training import NetworkTraining
+from mixscope.studies.engine.results import Results, read_results
+from mixscope.studies.engine.runner import pending, run_pending
+from mixscope.studies.engine.study_definition import check_study, judge_study
+from mixscope.studies.engine.trial import Outcome, Trial
+from mixscope.studies.liu2023.evidence import (
     best_error,
     between,
     decay,
@@ -18,18 +25,11 @@ from mixscope.papers.liu2023.evidence import (
     size_step,
     weakest_of,
 )
-from mixscope.papers.liu2023.flow import bound_and_modes, closed_form
-from mixscope.papers.liu2023.labels import blended_labels, drawn_labels, iris_intrusion, known_teachers
-from mixscope.papers.liu2023.names import AUTO, ERM, MIXUP, NETWORK_SETTINGS, switched
-from mixscope.papers.liu2023.simulations import SIZES, random_features, sizes
-from mixscope.papers.liu2023.study import STUDY
-from mixscope.papers.network import NetworkTraining
-from mixscope.papers.results import Results, read_results
-from mixscope.papers.runner import pending, run_pending
-from mixscope.papers.study import check_study, judge_study
-from mixscope.papers.trial import Outcome, Trial
-from mixscope.records.claims import Claim
-from mixscope.report.document import render_document
+from mixscope.studies.liu2023.flow import bound_and_modes, closed_form
+from mixscope.studies.liu2023.labels import blended_labels, drawn_labels, iris_intrusion, known_teachers
+from mixscope.studies.liu2023.names import AUTO, ERM, MIXUP, NETWORK_SETTINGS, switched
+from mixscope.studies.liu2023.simulations import SIZES, random_features, sizes
+from mixscope.studies.liu2023.study import STUDY
 
 
 @pytest.fixture(scope="module")

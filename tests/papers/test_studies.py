@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 from sample_studies import claim, doubling_study
 
-from mixscope.papers.catalogue import load_study
-from mixscope.papers.names import STUDY_KEYS
-from mixscope.papers.network import NetworkTraining
-from mixscope.papers.publish import scales_not_run, summarise, write_overview, write_study
-from mixscope.papers.results import read_results
-from mixscope.papers.runner import run_pending
-from mixscope.papers.study import Check, check_study, judge_study
+from mixscope.studies.engine.named_studies import load_study
+from mixscope.studies.engine.network_training import NetworkTraining
+from mixscope.studies.engine.publish import scales_not_run, summarise, write_overview, write_study
+from mixscope.studies.engine.results import read_results
+from mixscope.studies.engine.runner import run_pending
+from mixscope.studies.engine.study_definition import Check, check_study, judge_study
+from mixscope.studies.names import STUDY_KEYS
 
 
 @pytest.fixture

@@ -15,12 +15,12 @@ import torch
 from sample_studies import Doubling, Impossible, Interrupted, doubling_trials
 
 from mixscope.base.errors import UserError
-from mixscope.papers.computation import Computation
-from mixscope.papers.results import column, read_results
-from mixscope.papers.runner import pending, run_pending
-from mixscope.papers.trial import Measured, Trial, find_records, read_outcome, run_trial, table_of
 from mixscope.records.claims import Claim, judge
 from mixscope.records.samples import Sample
+from mixscope.studies.engine.computation import Computation
+from mixscope.studies.engine.results import column, read_results
+from mixscope.studies.engine.runner import pending, run_pending
+from mixscope.studies.engine.trial import Measured, Trial, find_records, read_outcome, run_trial, table_of
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,17 @@ import torch
 from sample_studies import doubling_trials
 
 from mixscope.base.errors import UserError
-from mixscope.papers import workers
-from mixscope.papers.runner import run_pending
-from mixscope.papers.trial import Measured, Trial, find_records
-from mixscope.papers.workers import Watch, num_oom_kills
+from mixscope.studies.engine import workers
+from mixscope.studies.engine.runner import run_pending
+from mixscope.studies.engine.trial import Measured, Trial, find_records
+from mixscope.studies.engine.workers import Watch, num_oom_kills
 
 LONG_CALL = """
 from pathlib import Path
 from sample_studies import Doubling
 from test_workers import Computing
-from mixscope.papers.runner import run_pending
-from mixscope.papers.trial import Trial
+from mixscope.studies.engine.runner import run_pending
+from mixscope.studies.engine.trial import Trial
 
 if __name__ == "__main__":
     work = [Trial("line", "long", 0, Computing()), Trial("line", "short", 0, Doubling(1.0, "seen"))]

@@ -15,13 +15,13 @@ from mixscope.base.files import check_out
 from mixscope.base.folder_lock import hold_folder
 from mixscope.base.ranges import Range, check_ranges
 from mixscope.cli.display import make_console, print_table, say, say_page
-from mixscope.papers.names import STUDY_KEYS, Scale, StudyKey
+from mixscope.studies.names import STUDY_KEYS, Scale, StudyKey
 
 if TYPE_CHECKING:
-    from mixscope.papers.runner import Progress
-    from mixscope.papers.study import Study
-    from mixscope.papers.trial import Trial
     from mixscope.report.verdicts.verdict_chapters import StudySummary
+    from mixscope.studies.engine.runner import Progress
+    from mixscope.studies.engine.study_definition import Study
+    from mixscope.studies.engine.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Reproduce:
     def run(self) -> None:
         """Run what is not done yet, judge, write."""
         folder, console = self.out or Path("runs") / f"reproduce-{self.scale}", make_console()
-        from mixscope.papers.publish import OVERVIEW_FILE, RECORDS, VERDICTS_FILE
+        from mixscope.studies.engine.publish import OVERVIEW_FILE, RECORDS, VERDICTS_FILE
 
         pages = [f"{key}.{suffix}" for key in self._chosen() for suffix in ("html", "md")]
         check_out(folder, files=[*pages, OVERVIEW_FILE, VERDICTS_FILE])
@@ -65,8 +65,8 @@ class Reproduce:
     def _run_in(self, folder: Path, console: Console) -> None:
         """Run what is not done yet, judge, write, in a folder that is held."""
         from mixscope.data.locate import FIRST_VARIABLE, existing_folder
-        from mixscope.papers.catalogue import load_study
-        from mixscope.papers.publish import (
+        from mixscope.studies.engine.named_studies import load_study
+        from mixscope.studies.engine.publish import (
             OVERVIEW_FILE,
             RECORDS,
             command_of,
@@ -75,9 +75,9 @@ class Reproduce:
             write_overview,
             write_study,
         )
-        from mixscope.papers.results import read_results
-        from mixscope.papers.runner import pending
-        from mixscope.papers.study import check_study
+        from mixscope.studies.engine.results import read_results
+        from mixscope.studies.engine.runner import pending
+        from mixscope.studies.engine.study_definition import check_study
 
         if self.data_dir is not None:  # the processes that train inherit it
             os.environ[FIRST_VARIABLE] = str(existing_folder(self.data_dir, name="data-dir").absolute())
@@ -113,7 +113,7 @@ class Reproduce:
         """Run what has no record; return why runs could not be done, one reason for each."""
         import torch
 
-        from mixscope.papers.runner import pending, run_pending
+        from mixscope.studies.engine.runner import pending, run_pending
 
         waiting = pending(trials, folder)
         num_all = len({trial.digest for trial in trials})

@@ -1,0 +1,86 @@
+"""What a study is: claims first, then runs at each scale, figures, deviations; and how one is judged and written."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from mixscope.records.claims import Claim, Judgement, check_keys, judge
+from mixscope.report.document import Chapter
+from mixscope.studies.engine.evidence_sources import Evidence
+from mixscope.studies.engine.results import Results
+from mixscope.studies.engine.trial import Trial
+from mixscope.studies.names import Scale
+
+
+@dataclass(frozen=True)
+class Check:
+    """A claim and where its numbers come from.
+
+    Attributes:
+        claim: Written before any run.
+        settings: What it is checked on: each gets a verdict of its own; those that a scale does not run are left out.
+        evidence: Returns the numbers of one setting.
+    """
+
+    claim: Claim
+    settings: tuple[str, ...]
+    evidence: Evidence
+
+
+@dataclass(frozen=True)
+class Study:
+    """One paper, or a question of our own.
+
+    Attributes:
+        key: As on the command line.
+        title: A few words.
+        citation: Authors, title, venue.
+        checks: Every claim that can be judged.
+        trials: The runs of a scale, given the number of seeds; None is the scale's own.
+        chapters: Figures.
+        deviations: Where the runs depart from the paper's, one sentence each.
+        unknown: Settings of the paper that are not known, one phrase each.
+        answer: Turns results and verdicts into sentences that answer the study's question, where it asks one.
+    """
+
+    key: str
+    title: str
+    citation: str
+    checks: tuple[Check, ...]
+    trials: Callable[[Scale, int | None], list[Trial]]
+    chapters: Callable[[Results], list[Chapter]]
+    deviations: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
+    answer: Callable[[Results, Sequence[Judgement]], str] = lambda results, judgements: ""
+
+
+def judge_study(study: Study, results: Results, *, scale: Scale) -> list[Judgement]:
+    """Judge every claim on every setting that was run.
+
+    The smoke scale judges exact claims only: its runs are too short and too few for statistics.
+    """
+    settings = {trial.setting for trial in results.trials}
+    return [
+        judge(
+            check.claim,
+            check.evidence(results, setting),
+            setting=setting,
+            is_statistics_judged=scale != "smoke",
+        )
+        for check in study.checks
+        for setting in check.settings
+        if setting in settings
+    ]
+
+
+def check_study(study: Study, trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials of a study, each name and each claim's key being its own.
+
+    Raises:
+        ValueError: If two trials share a name, or two claims a key.
+    """
+    names = [trial.name for trial in trials]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"trials of {study.key} must have names of their own, got twice: {twice}")
+    check_keys([check.claim for check in study.checks])
+    return list(trials)

@@ -1,0 +1,237 @@
+"""Checks of the layer-peeled model's optima, bounds and stationary points: numbers that claims are about."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from mixscope.studies.engine.trial import Measured
+from mixscope.theory import (
+    PeeledPoint,
+    best_normalized_margin,
+    gaussian_start,
+    log_loss_bound,
+    log_peeled_loss,
+    minimize_on_sphere,
+    normalized_margin,
+    scaled,
+    separation_kkt,
+    separation_optimum,
+    separation_point,
+    solve_separation,
+    sphere_curvature,
+    sphere_report,
+    square_point,
+)
+
+Sizes = Sequence[Sequence[int]]  # of problems: (K, D, n) each
+PUSHES = (0.0, 1e-6, 1e-3, 0.1, 1.0)  # off the optimum, relative: where a bound that is wrong would show
+DIM_OF_SQUARE = 6
+PLANE_STEPS = 180  # of each angle, over the whole turn
+
+
+def separation(sizes: Sizes, num_starts: int) -> Measured:
+    """Solve the separation problem numerically and compare with the closed form.
+
+    Values by "SIZE": "value/", the relative error of the optimal value; "balance/", that of |W|^2 = |H|^2; "duality/",
+    the largest |h - w_y / sqrt(n)|; "gram/", the largest entry of W W^T minus the closed form's.
+
+    Args:
+        sizes: (K, D, n) of each problem.
+        num_starts: Of the solver.
+    """
+    values = {}
+    for num_classes, dim, num_per_class in sizes:
+        name = _size_name(num_classes, dim, num_per_class)
+        exact = separation_optimum(num_classes, num_per_class).value
+        generator = torch.Generator().manual_seed(0)
+        counts = [num_per_class] * num_classes
+        found = solve_separation(counts, dim=dim, num_starts=num_starts, generator=generator).value
+        weight, features = found.head_weight, found.features
+        of_weight, of_features = float(weight.square().sum()), float(features.square().sum())
+        values[f"value/{name}"] = abs(found.squared_norm / 2 / exact.value - 1)
+        values[f"balance/{name}"] = abs(of_weight / of_features - 1)
+        values[f"duality/{name}"] = float((features - weight[found.labels] / math.sqrt(num_per_class)).abs().max())
+        values[f"gram/{name}"] = float((weight @ weight.T - exact.weight_gram).abs().max())
+    return Measured(values)
+
+
+def bounds(sizes: Sizes, num_draws: int) -> Measured:
+    """Look for points that break the bounds on margin and loss: random ones, and ones near the optimum, of many norms.
+
+    Values: "margin_excess", the largest margin over the bound, minus 1; "loss_excess", the least log loss minus its
+    bound; "loss_at_optimum", the largest relative distance of the loss from its bound at collapse.
+
+    Args:
+        sizes: (K, D, n) of each problem.
+        num_draws: Points in all.
+    """
+    generator = torch.Generator().manual_seed(0)
+    margin, loss, at_optimum = -math.inf, math.inf, 0.0
+    for draw in range(num_draws):
+        num_classes, dim, num_per_class = sizes[draw % len(sizes)]
+        counts, push = [num_per_class] * num_classes, PUSHES[draw // len(sizes) % len(PUSHES)]
+        best = best_normalized_margin(num_classes, num_per_class)
+        noise = gaussian_start(counts, dim=dim, generator=generator)
+        norm = 40 * float(torch.rand((), generator=generator, dtype=torch.float64)) / best + 0.1
+        if push < 1:
+            ideal = separation_point(counts, dim=dim, generator=generator)
+            moved = (ideal.head_weight + push * noise.head_weight, ideal.features + push * noise.features)
+            noise = PeeledPoint(*moved, ideal.labels)
+        point = scaled(noise, squared_norm=norm)
+        bound = log_loss_bound(norm, num_classes=num_classes, num_per_class=num_per_class)
+        excess = log_peeled_loss(point) - bound
+        margin, loss = max(margin, normalized_margin(point) / best - 1), min(loss, excess)
+        if push == 0:
+            at_optimum = max(at_optimum, abs(math.expm1(excess)))
+    return Measured({"margin_excess": margin, "loss_excess": loss, "loss_at_optimum": at_optimum})
+
+
+def conservation(sizes: Sizes, num_draws: int) -> Measured:
+    """Measure at random points how fast the flow changes W^T W - H H^T, with gradients by automatic differentiation.
+
+    Value: "rate", the largest |d/dt (W^T W - H H^T)| over |d/dt W^T W|; and "mean_rate", |d/dt wbar| over |dW/dt|.
+
+    Args:
+        sizes: (K, D, n) of each problem.
+        num_draws: Points in all.
+    """
+    generator, rate, mean_rate = torch.Generator().manual_seed(0), 0.0, 0.0
+    for draw in range(num_draws):
+        num_classes, dim, num_per_class = sizes[draw % len(sizes)]
+        point = gaussian_start([num_per_class] * num_classes, dim=dim, generator=generator)
+        weight, features = point.head_weight.clone().requires_grad_(), point.features.clone().requires_grad_()
+        loss = torch.nn.functional.cross_entropy(features @ weight.T, point.labels, reduction="sum")
+        of_weight, of_features = torch.autograd.grad(loss, (weight, features))
+        first = of_weight.T @ point.head_weight
+        second = of_features.T @ point.features
+        change = first + first.T - second - second.T
+        rate = max(rate, float(change.norm() / (first + first.T).norm()))
+        mean_rate = max(mean_rate, float(of_weight.mean(dim=0).norm() / of_weight.norm()))
+    return Measured({"rate": rate, "mean_rate": mean_rate})
+
+
+def square(nums_per_class: Sequence[int]) -> Measured:
+    """Measure the square, a stationary point that is no collapse.
+
+    Values by "n=N": "residual/" of the KKT conditions; "value/", its value over 4 sqrt(n); "margin/", over the best;
+    "curvature/" along the way out.
+
+    Args:
+        nums_per_class: n of each check.
+    """
+    values = {}
+    for num_per_class in nums_per_class:
+        name, point = f"n={num_per_class}", square_point(num_per_class, dim=DIM_OF_SQUARE)
+        report = separation_kkt(point)
+        values[f"residual/{name}"] = report.residual
+        values[f"value/{name}"] = report.value / (4 * math.sqrt(num_per_class))
+        values[f"margin/{name}"] = normalized_margin(point) / best_normalized_margin(4, num_per_class)
+        values[f"curvature/{name}"] = report.curvature
+    return Measured(values)
+
+
+def planar_angles() -> Measured:
+    """Search every arrangement of four directions in a plane for the one nearest to a simplex's angles.
+
+    Value: "angle", the least mean over pairs of |cos + 1/3|.
+    """
+    steps = torch.arange(PLANE_STEPS, dtype=torch.float64) * (2 * math.pi / PLANE_STEPS)
+    second, third = torch.meshgrid(steps, steps, indexing="ij")
+    least = math.inf
+    for first in steps:  # the fourth lies at 0
+        gaps = torch.stack([first.expand_as(second), second, third, first - second, first - third, second - third])
+        least = min(least, float((gaps.cos() + 1 / 3).abs().mean(dim=0).min()))
+    return Measured({"angle": least})
+
+
+def stationary_points(sizes: Sizes, squared_norms: Sequence[float], num_starts: int) -> Measured:
+    """Take points that are stationary on a sphere but no collapse, and find the least eigenvalue of the Hessian.
+
+    Each is the best point in a plane, set into D dimensions. Values by "SIZE, rho^2 g = X": "residual/" of
+    stationarity; in units of lam "eigenvalue/", the least of the Riemannian Hessian, "bound/", 1 - sigma_1 / lam,
+    "excess/", how far the eigenvalue lies above it, and "form/", how far above 2 - 2 sigma_1 / lam, which is the
+    quadratic form along a direction of squared length 2 and no eigenvalue; "gap/", log loss minus its bound.
+
+    Args:
+        sizes: (K, D, n) of each problem, D at least K.
+        squared_norms: rho^2 gamma of each sphere.
+        num_starts: Of the search in the plane.
+    """
+    values = {}
+    for num_classes, dim, num_per_class in sizes:
+        best = best_normalized_margin(num_classes, num_per_class)
+        for reach in squared_norms:
+            name = f"{_size_name(num_classes, dim, num_per_class)}, rho^2 g = {reach:g}"
+            counts, norm = [num_per_class] * num_classes, reach / best
+            generator = torch.Generator().manual_seed(0)
+            found = minimize_on_sphere(counts, dim=2, squared_norm=norm, num_starts=num_starts, generator=generator)
+            point = _padded(found.value.best, dim=dim)
+            report = sphere_report(point)
+            lam = report.multiplier
+            bound = 1 - report.largest_singular_value / lam
+            eigenvalue = float(torch.linalg.eigvalsh(_hessian(point))[0]) / lam
+            values[f"residual/{name}"] = report.residual
+            values[f"eigenvalue/{name}"] = eigenvalue
+            values[f"bound/{name}"] = bound
+            values[f"excess/{name}"] = eigenvalue - bound
+            values[f"form/{name}"] = eigenvalue - 2 * bound
+            floor = log_loss_bound(norm, num_classes=num_classes, num_per_class=num_per_class)
+            values[f"gap/{name}"] = report.log_loss - floor
+    return Measured(values)
+
+
+def minima(sizes: Sizes, squared_norms: Sequence[float], num_starts: int) -> Measured:
+    """Minimise the loss on spheres from random starts and compare every end with the bound.
+
+    Values by "SIZE, rho^2 g = X": "worst/", the largest |log loss - bound| of any start; "least/", the smallest
+    log loss - bound.
+
+    Args:
+        sizes: (K, D, n) of each problem.
+        squared_norms: rho^2 gamma of each sphere.
+        num_starts: Random starts on each.
+    """
+    values = {}
+    for num_classes, dim, num_per_class in sizes:
+        for reach in squared_norms:
+            norm = reach / best_normalized_margin(num_classes, num_per_class)
+            bound = log_loss_bound(norm, num_classes=num_classes, num_per_class=num_per_class)
+            generator, counts = torch.Generator().manual_seed(0), [num_per_class] * num_classes
+            found = minimize_on_sphere(counts, dim=dim, squared_norm=norm, num_starts=num_starts, generator=generator)
+            excess = found.value.log_losses - bound
+            name = f"{_size_name(num_classes, dim, num_per_class)}, rho^2 g = {reach:g}"
+            values[f"worst/{name}"] = float(excess.abs().max())
+            values[f"least/{name}"] = float(excess.min())
+    return Measured(values)
+
+
+def _size_name(num_classes: int, dim: int, num_per_class: int) -> str:
+    return f"K={num_classes}, D={dim}, n={num_per_class}"
+
+
+def _padded(point: PeeledPoint, *, dim: int) -> PeeledPoint:
+    """Return the point with columns of zeros, in `dim` dimensions."""
+    more = dim - point.head_weight.shape[1]
+    pad = torch.nn.functional.pad
+    return PeeledPoint(pad(point.head_weight, (0, more)), pad(point.features, (0, more)), point.labels)
+
+
+def _hessian(point: PeeledPoint) -> torch.Tensor:
+    """Return the Riemannian Hessian over the loss as a matrix, entry by entry from its quadratic form.
+
+    The direction along the point itself belongs to eigenvalue 0.
+    """
+    num_classes, size = point.num_classes, point.head_weight.numel() + point.features.numel()
+    units = torch.eye(size, dtype=torch.float64).view(size, -1, point.head_weight.shape[1])
+
+    def form(direction: torch.Tensor) -> float:
+        return sphere_curvature(point, direction[:num_classes], direction[num_classes:])
+
+    diagonal = [form(unit) for unit in units]
+    matrix = torch.diag(torch.tensor(diagonal, dtype=torch.float64))
+    for row in range(size):
+        for place in range(row):
+            both = form(units[row] + units[place])
+            matrix[row, place] = matrix[place, row] = (both - diagonal[row] - diagonal[place]) / 2
+    return matrix

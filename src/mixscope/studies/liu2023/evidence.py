@@ -1,0 +1,130 @@
+"""Where the numbers behind the claims on Liu et al. 2023 come from: what curves did, and how steps compare."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from mixscope.metrics.overtraining.curves import running_mean
+from mixscope.records.samples import Sample, paired
+from mixscope.stats.intervals import student_interval
+from mixscope.studies.engine.evidence_sources import PERCENT, Evidence, percent
+from mixscope.studies.engine.results import Number, Results, column
+from mixscope.studies.engine.trial import Outcome
+
+ABSTRACT = "Liu et al. 2023, abstract; the limit is ours"
+SUMMARY = "Liu et al. 2023, as a summary by others has it; the limit is ours"
+LEMMA = "derived here; recalled of the paper's Lemma 5.1, not checked against it"
+PILOT = "predicted here from a pilot on other seeds; the limit is ours"
+WINDOW = 3  # looks at the test images that are averaged before a best is taken
+ERROR, LOSS = "test/error", "test/loss"
+
+
+def between(method: str, first: str, second: str, number: Number) -> Evidence:
+    """Return the evidence of one method's number on the first setting less that on the second, seed by seed.
+
+    Seeds are independent across settings: any way to pair them gives the variance of a difference.
+    """
+    return lambda results, _: paired(results.sample(first, method, number), results.sample(second, method, number))
+
+
+def weakest_of(numbers: Sequence[Number], method: str) -> Evidence:
+    """Return the evidence of that number of several whose interval reaches lowest: if it lies above 0, all do.
+
+    One that is not a number in some run comes first: it must not pass for above 0.
+    """
+
+    def evidence(results: Results, setting: str) -> Sample:
+        samples = [replace(results.sample(setting, method, number), is_paired=True) for number in numbers]
+        return min(samples, key=_lower_end)
+
+    return evidence
+
+
+def _lower_end(sample: Sample) -> float:
+    """Return where the 95% interval of the mean begins; of a single value the value, of none or of NaN -inf."""
+    values = list(sample.values.values())
+    if not values or not all(map(math.isfinite, values)):
+        return -math.inf
+    return student_interval(values)[0] if len(values) > 1 else values[0]
+
+
+def looks(outcome: Outcome, key: str, *, until: int | None = None) -> tuple[list[float], list[float]]:
+    """Return the epochs after the start, and the curve at them.
+
+    Args:
+        outcome: Of a trained network.
+        key: Column of its curve.
+        until: The last epoch that counts; None is all.
+    """
+    pairs = zip(column(outcome, "curve", "epoch"), column(outcome, "curve", key), strict=True)
+    kept = [(epoch, height) for epoch, height in pairs if epoch > 0 and (until is None or epoch <= until)]
+    return [epoch for epoch, _ in kept], [height for _, height in kept]
+
+
+def _smooth(outcome: Outcome, key: str, until: int | None) -> list[float]:
+    _, heights = looks(outcome, key, until=until)
+    return [] if not heights else [float(x) for x in running_mean(torch.tensor([heights]), window=WINDOW)[0]]
+
+
+def decay(outcome: Outcome, *, until: int | None = None) -> float:
+    """Return how far the smoothed test error ends above its lowest, in percentage points."""
+    heights = _smooth(outcome, ERROR, until)
+    return PERCENT * (heights[-1] - min(heights)) if heights else math.nan
+
+
+def decay_by(until: int) -> Number:
+    """Return the same as if training had ended at an epoch."""
+    return lambda outcome: decay(outcome, until=until)
+
+
+def loss_rise(outcome: Outcome) -> float:
+    """Return the smoothed test loss at the end over its lowest."""
+    heights = _smooth(outcome, LOSS, None)
+    return heights[-1] / min(heights) if heights else math.nan
+
+
+def best_error(outcome: Outcome) -> float:
+    """Return the lowest test error of all looks, in percent: chosen on the test images, as some reports do."""
+    return PERCENT * min(looks(outcome, ERROR)[1], default=math.nan)
+
+
+last_error = percent(ERROR)  # at the end
+
+
+def floor_distance(outcome: Outcome) -> float:
+    """Return how near the training loss came to the entropy of its very targets, in nats."""
+    loss, floor = (column(outcome, "curve", key) for key in ("train/loss", "train/loss_floor"))
+    return min((a - b for a, b in zip(loss, floor, strict=True) if not math.isnan(a)), default=math.nan)
+
+
+def sharpness_rise(outcome: Outcome) -> float:
+    """Return the sharpness at the end over that at the measured epoch nearest to the lowest smoothed test error."""
+    epochs, sharpness = (column(outcome, "measured", key) for key in ("epoch", "train/sharpness"))
+    heights = _smooth(outcome, ERROR, None)
+    if not epochs or not heights:
+        return math.nan
+    best = looks(outcome, ERROR)[0][heights.index(min(heights))]
+    nearest = min(range(len(epochs)), key=lambda place: abs(epochs[place] - best))
+    return sharpness[-1] / sharpness[nearest]
+
+
+def size_step(key: str, place: int, *, sign: float) -> Number:
+    """Return a function that gives the logarithm of the ratio of a simulated number at one size and the size before.
+
+    Args:
+        key: Column of the simulation's table; its first rows are the sizes.
+        place: Row of the smaller size.
+        sign: 1 where the number should grow, -1 where it should fall.
+    """
+
+    def step(outcome: Outcome) -> float:
+        heights = column(outcome, "settings", key)
+        pair = heights[place : place + 2]
+        if len(pair) < 2 or not min(pair) > 0:
+            return math.nan
+        ratio = pair[1] / pair[0]
+        return sign * (-math.inf if ratio == 0 else math.log(ratio))  # 0 where the smaller size's is infinite
+
+    return step

@@ -1,0 +1,167 @@
+"""Figures of simulations in the study of Liu et al. 2023: risks over time, turning times, bound, intrusion."""
+
+import torch
+from torch import Tensor
+
+from mixscope.report.document import Chapter, Exhibit, Listing, Series
+from mixscope.stats.numbers import number_text
+from mixscope.studies.engine.results import Columns, Results
+from mixscope.studies.liu2023.names import FEATURES, OUTSIDE
+
+PATHS = {
+    "mixup": "mixup",
+    "plain": "no mixing (ERM)",
+    "clean": "mixup with clean labels",
+    "feature_blends": "mixup of features",
+    "switched": "final risk after a switch to ERM at this time",
+}
+BANDS = ("mixup", "clean")
+TIME, RISK = "time (learning rate times steps)", "test risk, squared error"
+SHOWN = (1.0, 1e6)
+
+
+def simulation_chapters(results: Results) -> list[Chapter]:
+    """Return the chapters about simulations that there are runs for."""
+    chapters = [
+        _risk_chapter(results, FEATURES, "random_features"),
+        _risk_chapter(results, OUTSIDE, "outside_teacher"),
+        _sizes_chapter(results),
+        _modes_chapter(results),
+        _intrusion_chapter(results),
+    ]
+    return [chapter for chapter in chapters if chapter is not None]
+
+
+def _columns(results: Results, setting: str, method: str, table: str) -> list[Columns]:
+    outcomes = results.of(setting, method).values()
+    return [Columns(outcome, table) for outcome in outcomes if table in outcome.tables]
+
+
+def _stacked(tables: list[Columns], key: str) -> Tensor:
+    return torch.tensor([table[key] for table in tables], dtype=torch.float64)
+
+
+def _median(values: Tensor) -> list[float]:
+    return [float(x) for x in values.quantile(0.5, dim=0)]
+
+
+def _line(tables: list[Columns], key: str, name: str, *, colour: int, has_band: bool) -> Series:
+    heights = _stacked(tables, key)
+    ends = [[float(x) for x in heights.quantile(level, dim=0)] for level in (0.25, 0.75)] if has_band else [[], []]
+    return Series(name, tables[0]["time"], _median(heights), low=ends[0], high=ends[1], colour=colour)
+
+
+def _risk_chapter(results: Results, setting: str, method: str) -> Chapter | None:
+    tables = _columns(results, setting, method, "paths")
+    if not tables:
+        return None
+    is_inside = setting == FEATURES
+    risks = [
+        _line(tables, key, name, colour=place, has_band=key in BANDS) for place, (key, name) in enumerate(PATHS.items())
+    ]
+    top = 2.5 * float(_stacked(tables, "mixup")[:, -1].quantile(0.5))
+    distances = [
+        _line(tables, key, name, colour=place, has_band=True)
+        for place, key, name in ((0, "distance", "mixup"), (2, "clean_distance", "mixup with clean labels"))
+    ]
+    exhibits = [
+        Exhibit(f"{setting}-risks", "Test risk", risks, TIME, RISK, log_x=True, x_range=SHOWN, y_range=(0, top)),
+        Exhibit(f"{setting}-distances", "Distance from θ*", distances, TIME, "|θ - θ*|", log_x=True, x_range=SHOWN),
+    ]
+    text = (
+        "A student on fixed tanh features learns a teacher it could copy. Look for mixup's risk to fall and rise, for "
+        "clean labels on the same blends to take the rise away, and for the distance from θ*, where clean labels lead, "
+        "to turn as well."
+        if is_inside
+        else "The same with a teacher that the features cannot express. Look for the clean labels' risk to turn too: "
+        "a test risk that rises does not by itself show label noise. The distance under clean labels still never does."
+    )
+    heading = "Teacher and student" if is_inside else "A teacher out of reach"
+    notes = [f"Medians over {len(tables)} draws of everything; bands are the middle half."]
+    return Chapter(f"{setting}-paths", heading, text, exhibits, notes=notes)
+
+
+def _sizes_chapter(results: Results) -> Chapter | None:
+    tables = _columns(results, FEATURES, "sizes", "settings")
+    if not tables:
+        return None
+    keys = ("best_time", "smallest", "end", "rise")
+    medians = {key: _median(_stacked(tables, key)) for key in keys}
+    shares = [float(x) for x in _stacked(tables, "is_u_shaped").mean(dim=0)]
+    rows = [
+        [
+            f"{tables[0]['num_examples'][place]:g} examples, alpha {tables[0]['alpha'][place]:g}",
+            *(number_text(medians[key][place]) for key in keys),
+            f"{share:.0%}",
+        ]
+        for place, share in enumerate(shares)
+    ]
+    text = (
+        "Look down the rows of alpha 1: with more examples expect a later turn and a smaller rise. Look down the "
+        "others: a small alpha blends less, and yet the rise is larger, for the directions that blends hardly vary "
+        "along magnify the labels' errors most."
+    )
+    columns = ["setting", "turns at time", "risk then", "risk at the end", "end / best", "rises by over 5%"]
+    notes = [f"Medians over {len(tables)} draws."]
+    return Chapter("simulated-sizes", "What the turn depends on", text, listing=Listing(columns, rows), notes=notes)
+
+
+def _modes_chapter(results: Results) -> Chapter | None:
+    modes = _columns(results, FEATURES, "bound_and_modes", "modes")[:1]
+    bounds = _columns(results, FEATURES, "bound_and_modes", "bound")
+    if not modes:
+        return None
+    turns = [place for place, is_turning in enumerate(modes[0]["turns"]) if is_turning]
+    curvatures = modes[0]["curvature"]
+    turning = Exhibit(
+        "turning-times",
+        "When the error along each eigenvector is smallest",
+        [
+            Series("exactly", [curvatures[p] for p in turns], [modes[0]["exact"][p] for p in turns], is_marked=True),
+            Series("by the bound", curvatures, modes[0]["bound"], is_marked=True),
+            Series("1 / μ", curvatures, [1 / curvature for curvature in curvatures], is_reference=True),
+        ],
+        "curvature μ",
+        "time",
+        log_x=True,
+        log_y=True,
+        y_range=(1e-2, 1e6),
+    )
+    lines = [
+        _line(bounds, key, name, colour=place, has_band=False)
+        for place, (key, name) in enumerate(
+            (("excess", "true"), ("bound", "bound"), ("known_noise", "bound that knows the noise"))
+        )
+    ]
+    lines = [
+        Series(line.name, line.x[1:], [y if y > 0 else float("nan") for y in line.y[1:]], colour=line.colour)
+        for line in lines
+    ]
+    bound = Exhibit("risk-bound", "Risk above that of θ*", lines, TIME, "squared error", log_x=True, log_y=True)
+    loose = torch.tensor(list(results.sample(FEATURES, "bound_and_modes", "bound/looseness").values.values()))
+    text = (
+        "Left: every direction has its own clock, and only those where signal and noise have opposite signs turn. "
+        "Right: the bound is never below the true curve, and above it by a factor of "
+        f"{number_text(float(loose.double().quantile(0.5)))} (median), so it cannot say when to stop."
+    )
+    notes = [f"Turning times of one draw; medians of {len(bounds)} for the bound."]
+    return Chapter("modes", "Turning times and the bound", text, [turning, bound], notes=notes)
+
+
+def _intrusion_chapter(results: Results) -> Chapter | None:
+    series = []
+    for colour, (setting, method) in enumerate((("digits-all", "digits_intrusion"), ("iris", "iris_intrusion"))):
+        tables = _columns(results, setting, method, "rates")
+        if tables:
+            rates = _stacked(tables, "rate").mean(dim=0)
+            series.append(Series(setting, tables[0]["weight"], [float(x) for x in rates], colour=colour))
+    if not series:
+        return None
+    text = (
+        "A blend that lies nearest to a real example of a class that is in neither member has a label that is wrong. "
+        "Look for the share to be largest for even blends."
+    )
+    exhibit = Exhibit(
+        "intrusion-rates", "Blends nearest to a third class", series, "weight of the first member", "share of blends"
+    )
+    return Chapter("intrusion", "Blends that intrude on another class", text, [exhibit])
