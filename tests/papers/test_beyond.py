@@ -10,7 +10,7 @@ from mixscope.studies.engine.runner import run_pending
 from mixscope.studies.engine.study_definition import check_study, judge_study
 from mixscope.studies.engine.trial import Outcome, Trial
 from mixscope.studies.liu2023.evidence import last_error
-from mixscope.studies.liu2023.names import AUTO, ERM, MIXUP
+from mixscope.studies.liu2023.settings import AUTO, ERM, MIXUP
 from mixscope.studies.liu2023.study import STUDY as LIU
 from mixscope.studies.when_to_mix.study import STUDY, above_best_fixed, answer, best_fixed, is_switched
 

@@ -26,7 +26,7 @@ from mixscope.studies.fisher2024.figures_weight import (
 )
 from mixscope.studies.fisher2024.runs import ERM, FIXED, LABELS, MIXUP, SQUARED, trials
 from mixscope.studies.fisher2024.study import STUDY
-from mixscope.studies.fisher2024.theory import blended_features, collapse_threshold, joint_optimum, minimiser
+from mixscope.studies.fisher2024.theory_checks import blended_features, collapse_threshold, joint_optimum, minimiser
 
 FALLS_BY_A_SLIP = {"fisher2024.5b"}  # the number noted beforehand is off in its last digit: see the deviations
 

@@ -14,7 +14,7 @@ from mixscope.base.errors import UserError
 from mixscope.cli.commands import Command, Demo, Measure, Train
 from mixscope.cli.listings import Data, Report
 from mixscope.cli.reproduce import Reproduce
-from mixscope.cli.theory import Theory
+from mixscope.cli.theory_command import Theory
 
 BORDERS, RULES, COLOURS = " │|", "─-", re.compile(r"\x1b\[[\d;]*m")  # of the boxes in which tyro says what is wrong
 

@@ -16,7 +16,7 @@ class Computation:
 
     Attributes:
         function: "STUDY_MODULE:FUNCTION", for example "fisher2024_theory:joint_optimum" for that function of
-            `mixscope.studies.fisher2024.theory`. It takes the arguments by name and returns `Measured`. Records are
+            `mixscope.studies.fisher2024.theory_checks`. It takes the arguments by name and returns `Measured`. Records are
             named by it: it stays as it is.
         arguments: Plain JSON values.
     """

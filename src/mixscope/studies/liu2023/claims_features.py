@@ -4,7 +4,7 @@ from mixscope.records.claims import Claim
 from mixscope.studies.engine.evidence_sources import DERIVED, value
 from mixscope.studies.engine.study_definition import Check
 from mixscope.studies.liu2023.evidence import LEMMA
-from mixscope.studies.liu2023.names import FEATURES, OUTSIDE
+from mixscope.studies.liu2023.settings import FEATURES, OUTSIDE
 
 SMALL_TOY = "8 examples, 64 blends, 30 features, a random start; largest difference over the path's largest length"
 RECALLED_BOUND = "derived here; recalled of the paper's Theorem 5.2, not checked against it"

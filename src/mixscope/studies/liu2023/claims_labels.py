@@ -6,8 +6,8 @@ from mixscope.records.claims import Claim
 from mixscope.studies.engine.evidence_sources import DERIVED, excess, value
 from mixscope.studies.engine.study_definition import Check
 from mixscope.studies.liu2023.evidence import PILOT, floor_distance, weakest_of
-from mixscope.studies.liu2023.labels import INTRUSION_WEIGHTS
-from mixscope.studies.liu2023.names import MIXUP, NETWORK_SETTINGS
+from mixscope.studies.liu2023.label_checks import INTRUSION_WEIGHTS
+from mixscope.studies.liu2023.settings import MIXUP, NETWORK_SETTINGS
 
 RECALLED_FLOOR = "derived here; alpha 1 and equal classes recalled of the paper's Lemma 3.1, not checked against it"
 RATES = [f"rate/{weight:g}" for weight in INTRUSION_WEIGHTS]

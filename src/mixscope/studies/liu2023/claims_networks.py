@@ -17,7 +17,7 @@ from mixscope.studies.liu2023.evidence import (
     loss_rise,
     sharpness_rise,
 )
-from mixscope.studies.liu2023.names import ALPHAS, DIGITS_EPOCHS, ERM, MIXUP, NETWORK_SETTINGS, SIDE_EPOCHS, switched
+from mixscope.studies.liu2023.settings import ALPHAS, DIGITS_EPOCHS, ERM, MIXUP, NETWORK_SETTINGS, SIDE_EPOCHS, switched
 
 POINTS = "percentage points"
 DECAY = "test error at the end less the lowest, the curve averaged over three looks"

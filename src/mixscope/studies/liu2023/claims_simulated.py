@@ -4,7 +4,7 @@ from mixscope.records.claims import Claim
 from mixscope.studies.engine.evidence_sources import DERIVED, quotient, ratio_within, value
 from mixscope.studies.engine.study_definition import Check
 from mixscope.studies.liu2023.evidence import PILOT, SUMMARY, size_step, weakest_of
-from mixscope.studies.liu2023.names import FEATURES, OUTSIDE
+from mixscope.studies.liu2023.settings import FEATURES, OUTSIDE
 from mixscope.studies.liu2023.simulations import SIZES
 
 SHARE_WORDS = (

@@ -12,7 +12,7 @@ from mixscope.studies.engine.evidence_sources import PERCENT
 from mixscope.studies.engine.results import Results
 from mixscope.studies.engine.seed_figures import after_start, curves_exhibit, exhibit_name, line_through, points_series
 from mixscope.studies.liu2023.evidence import ERROR, LOSS, WINDOW, decay, last_error, looks
-from mixscope.studies.liu2023.names import (
+from mixscope.studies.liu2023.settings import (
     ALPHAS,
     AUTO,
     DIGITS_EPOCHS,

@@ -5,8 +5,8 @@ from mixscope.studies.engine.computation import Computation
 from mixscope.studies.engine.network_training import NetworkTraining
 from mixscope.studies.engine.setups import digits
 from mixscope.studies.engine.trial import Trial
-from mixscope.studies.liu2023.images import medium_image_trials, paper_image_trials, small_image_trials
-from mixscope.studies.liu2023.names import (
+from mixscope.studies.liu2023.image_runs import medium_image_trials, paper_image_trials, small_image_trials
+from mixscope.studies.liu2023.settings import (
     ALPHAS,
     AUTO,
     DIGITS_EPOCHS,

@@ -13,8 +13,8 @@ from mixscope.studies.liu2023.claims_labels import CHECKS as LABEL_CHECKS
 from mixscope.studies.liu2023.claims_networks import CHECKS as NETWORK_CHECKS
 from mixscope.studies.liu2023.claims_simulated import CHECKS as SIMULATED_CHECKS
 from mixscope.studies.liu2023.figures import network_chapters
-from mixscope.studies.liu2023.pictures import simulation_chapters
 from mixscope.studies.liu2023.runs import liu_trials
+from mixscope.studies.liu2023.simulation_figures import simulation_chapters
 
 DEVIATIONS = (
     "Of the paper only the abstract, the opening of the introduction and a caption (ResNet-18 on CIFAR-10) were read: "

@@ -1,8 +1,9 @@
 """The runs of the question beyond the papers: those of Liu et al. 2023 that it asks about, and a few fixed switches."""
 
 from mixscope.studies.engine.trial import Trial
-from mixscope.studies.liu2023.images import small_image_trial
-from mixscope.studies.liu2023.names import (
+from mixscope.studies.liu2023.image_runs import small_image_trial
+from mixscope.studies.liu2023.runs import digits_trial, liu_trials
+from mixscope.studies.liu2023.settings import (
     AUTO,
     DIGITS_EPOCHS,
     ERM,
@@ -11,7 +12,6 @@ from mixscope.studies.liu2023.names import (
     SWITCHES,
     switched,
 )
-from mixscope.studies.liu2023.runs import digits_trial, liu_trials
 from mixscope.studies.names import Scale
 
 EXTRA_SWITCHES = {

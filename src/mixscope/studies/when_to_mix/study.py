@@ -13,7 +13,7 @@ from mixscope.studies.engine.seed_figures import exhibit_name, mean_text, points
 from mixscope.studies.engine.study_definition import Check, Study
 from mixscope.studies.engine.trial import Outcome
 from mixscope.studies.liu2023.evidence import LOSS, best_error, last_error
-from mixscope.studies.liu2023.names import AUTO, ERM, MIXUP, SWITCHES, switched
+from mixscope.studies.liu2023.settings import AUTO, ERM, MIXUP, SWITCHES, switched
 from mixscope.studies.when_to_mix.runs import EXTRA_SWITCHES, SETTINGS, beyond_trials
 
 OURS = "a question of our own, limits ours; written before its own runs, while some of those of liu2023 were done"

@@ -4,7 +4,7 @@ from mixscope.bench.options import AugmentationOptions, DataOptions, MixingOptio
 from mixscope.studies.engine.network_training import NetworkTraining
 from mixscope.studies.engine.setups import device_of, images, threads_of
 from mixscope.studies.engine.trial import Trial
-from mixscope.studies.liu2023.names import (
+from mixscope.studies.liu2023.settings import (
     ERM,
     IMAGE_SETTINGS,
     MEDIUM_SETTINGS,

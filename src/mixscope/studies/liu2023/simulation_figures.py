@@ -6,7 +6,7 @@ from torch import Tensor
 from mixscope.report.document import Chapter, Exhibit, Listing, Series
 from mixscope.stats.numbers import number_text
 from mixscope.studies.engine.results import Columns, Results
-from mixscope.studies.liu2023.names import FEATURES, OUTSIDE
+from mixscope.studies.liu2023.settings import FEATURES, OUTSIDE
 
 PATHS = {
     "mixup": "mixup",
