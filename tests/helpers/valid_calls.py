@@ -11,14 +11,14 @@ import mixscope
 from mixscope import theory
 from mixscope.base import simplex
 from mixscope.base.generators import seeded_globals
-from mixscope.integrations.calibration_metrics import (
+from mixscope.integrations.lightning.measuring_callback import MixscopeCallback
+from mixscope.integrations.lightning.mixup_callback import MixupCallback
+from mixscope.integrations.torchmetrics.calibration_metrics import (
     CalibrationError,
     CalibrationSummary,
     SignedCalibrationGap,
 )
-from mixscope.integrations.collapse_metrics import NearestClassMean, NeuralCollapse
-from mixscope.integrations.measuring_callback import MixscopeCallback
-from mixscope.integrations.mixup_callback import MixupCallback
+from mixscope.integrations.torchmetrics.collapse_metrics import NearestClassMean, NeuralCollapse
 from mixscope.measuring import blends, last_layer, network, prediction_meter
 from mixscope.metrics import bootstrap, catalogue
 from mixscope.metrics.blends import channels, intrusion, neighbours

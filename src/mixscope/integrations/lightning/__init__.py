@@ -5,7 +5,7 @@ try:
 except ModuleNotFoundError as error:
     raise ImportError("mixscope.integrations.lightning needs lightning: pip install 'mixscope[lightning]'") from error
 
-from mixscope.integrations.measuring_callback import MixscopeCallback
-from mixscope.integrations.mixup_callback import MixupCallback
+from mixscope.integrations.lightning.measuring_callback import MixscopeCallback
+from mixscope.integrations.lightning.mixup_callback import MixupCallback
 
 __all__ = ["MixscopeCallback", "MixupCallback"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mixscope.base.kinds import checked
-from mixscope.integrations.streaming_metric import ExactMetric, Head, InstrumentMetric, ordinary_tensors
+from mixscope.integrations.torchmetrics.streaming_metric import ExactMetric, Head, InstrumentMetric, ordinary_tensors
 from mixscope.metrics.class_statistics.statistics import ClassStatistics
 from mixscope.metrics.collapse.nearest_mean import NearestMeanCounts
 from mixscope.metrics.collapse.neural_collapse import CollapseReport, neural_collapse

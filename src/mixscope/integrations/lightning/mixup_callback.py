@@ -7,7 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from mixscope.base.checks import check_at_least, check_labels
 from mixscope.base.generators import named_generator
 from mixscope.base.kinds import checked
-from mixscope.integrations.training_examples import describe, is_pair
+from mixscope.integrations.lightning.loader_examples import describe, is_pair
 from mixscope.mixing.mixture import INPUT_SITE, blend, blend_targets
 from mixscope.mixing.schedule import scheme_at
 from mixscope.mixing.schemes import MixingScheme

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from mixscope.base.kinds import checked
-from mixscope.integrations.streaming_metric import InstrumentMetric, ordinary_tensors
+from mixscope.integrations.torchmetrics.streaming_metric import InstrumentMetric, ordinary_tensors
 from mixscope.metrics.calibration.top_label import NUM_BINS, CalibrationBins
 
 _SUMS = ("counts", "confidence_sums", "correct_sums")

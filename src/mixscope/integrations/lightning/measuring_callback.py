@@ -14,7 +14,7 @@ from mixscope.base.generators import named_generator
 from mixscope.base.kinds import checked
 from mixscope.capturing.capture import capture
 from mixscope.capturing.sites import check_sites
-from mixscope.integrations.training_examples import Batch, Examples, check_transfer, choose_examples
+from mixscope.integrations.lightning.loader_examples import Batch, Examples, check_transfer, choose_examples
 from mixscope.measuring import linear_head, measure_network
 
 NUM_BLENDS = 2000  # blends behind the channel and the linearity numbers: means of some hundred in each group

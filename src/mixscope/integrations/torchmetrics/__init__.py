@@ -13,8 +13,12 @@ except ModuleNotFoundError as error:
         "mixscope.integrations.torchmetrics needs torchmetrics: pip install 'mixscope[torchmetrics]'"
     ) from error
 
-from mixscope.integrations.calibration_metrics import CalibrationError, CalibrationSummary, SignedCalibrationGap
-from mixscope.integrations.collapse_metrics import NearestClassMean, NeuralCollapse
+from mixscope.integrations.torchmetrics.calibration_metrics import (
+    CalibrationError,
+    CalibrationSummary,
+    SignedCalibrationGap,
+)
+from mixscope.integrations.torchmetrics.collapse_metrics import NearestClassMean, NeuralCollapse
 
 __all__ = [
     "CalibrationError",
