@@ -8,51 +8,27 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "mixscope"
-BASE = {"_errors", "_files", "_folder_lock", "_ranges", "_reading", "_seal", "_text"}  # only one another, and no torch
-FLOOR = BASE | {"_checks", "_kinds", "_random", "mixture", "simplex", "sites", "loss_floor"}
+BASE = {f"base.{name}" for name in ("errors", "files", "folder_lock", "ranges", "reading", "seal", "text")}
+FLOOR = {"base", "mixing.mixture", "mixing.loss_floor", "capturing.sites"}  # torch, and everyone may import it
+SIBLINGS = {"data", "mixing", "models", "metrics", "theory"}
 ALLOWED = {
-    **dict.fromkeys(FLOOR, FLOOR),
-    **{room: FLOOR | {room} for room in ("data", "mixing", "models", "metrics", "theory")},
+    "base": {"base"},
+    "stats": {"stats"},
+    **{room: FLOOR | {"stats", room} for room in SIBLINGS},
     "training": FLOOR | {"training", "mixing"},
-    "capturing": FLOOR | {"mixing"},
+    "capturing": FLOOR | {"mixing", "capturing"},
     "measuring": FLOOR | {"mixing", "metrics", "capturing", "measuring"},
-    "records": BASE | {"records"},
-    "report": BASE | {"records", "report", "metrics.catalogue", "metrics.entry"},
-    "experiment": FLOOR
-    | {
-        "data",
-        "mixing",
-        "models",
-        "metrics",
-        "training",
-        "capturing",
-        "measuring",
-        "theory",
-        "records",
-        "report",
-        "experiment",
-    },
-    "papers": FLOOR
-    | {
-        "data",
-        "mixing",
-        "models",
-        "metrics",
-        "training",
-        "capturing",
-        "measuring",
-        "theory",
-        "records",
-        "report",
-        "experiment",
-        "papers",
-    },
+    "records": BASE | {"stats", "records"},
+    "report": BASE | {"stats", "records", "report", "metrics.catalogue", "metrics.cards"},
+    "bench": FLOOR | SIBLINGS | {"stats", "training", "capturing", "measuring", "records", "report", "bench"},
     "integrations": FLOOR | {"mixing", "metrics", "capturing", "measuring", "integrations"},
-    "cli": BASE | {"experiment", "data", "records", "report", "papers", "cli"},
-    "__main__": {"_errors", "_text", "cli", "experiment"},
     "__init__": FLOOR | {"capturing", "measuring", "metrics", "mixing", "theory"},
 }
-NO_TORCH = BASE | {"records", "report"}
+ALLOWED["theory_pages"] = ALLOWED["bench"] - {"bench"} | {"theory_pages"}
+ALLOWED["studies"] = ALLOWED["bench"] | {"theory_pages", "studies"}
+ALLOWED["cli"] = BASE | {"bench", "theory_pages", "data", "records", "report", "stats", "studies", "cli"}
+ALLOWED["__main__"] = {"base.errors", "base.text", "cli", "bench"}
+NO_TORCH = {"stats", "records", "report", *BASE}  # rooms, or modules of one
 
 
 def imports(path):
@@ -70,12 +46,15 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_every_module_imports_only_what_its_room_may(path):
     room = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+    module = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
+    allowed = BASE if module in BASE else ALLOWED[room]
     for name in imports(path):
         if name.startswith("mixscope."):
             inside = name.removeprefix("mixscope.")
-            assert {inside, inside.split(".")[0]} & ALLOWED[room], f"{room} must not import {name}"
+            above = {".".join(inside.split(".")[:depth]) for depth in (1, 2, 3)}
+            assert above & allowed, f"{module} must not import {name}"
         elif name.split(".")[0] == "torch":
-            assert room not in NO_TORCH, f"{room} must not import torch"
+            assert not {room, module} & NO_TORCH, f"{module} must not import torch"
 
 
 def run_python(code):

@@ -7,6 +7,17 @@ from typing import Any
 
 from mixscope.studies.engine.trial import Measured
 
+# Where the functions stand that records name.
+HOMES = {
+    "chaudhry2022_checks": "chaudhry2022.checks",
+    "chaudhry2022_training": "chaudhry2022.training",
+    "fisher2024_theory": "fisher2024.theory_checks",
+    "ji2022_landscape": "ji2022.stationary_points",
+    "ji2022_simulations": "ji2022.simulations",
+    "liu2023_flow": "liu2023.one_draw",
+    "liu2023_labels": "liu2023.label_checks",
+    "liu2023_simulations": "liu2023.simulations",
+}
 REVISION = 1  # of what the record of a computation means; another number makes all be done anew
 
 
@@ -36,7 +47,6 @@ class Computation:
     def run(self) -> Measured:
         """Call it."""
         path, _, name = self.function.partition(":")
-        module = path.replace("_", ".", 1)
-        measured = getattr(import_module(f"mixscope.papers.{module}"), name)(**self.arguments)
+        measured = getattr(import_module(f"mixscope.studies.{HOMES[path]}"), name)(**self.arguments)
         assert isinstance(measured, Measured)
         return measured

@@ -14,6 +14,7 @@ def load_study(key: StudyKey) -> Study:
     """
     if key not in STUDY_KEYS:
         raise ValueError(f"key must be one of {', '.join(STUDY_KEYS)}, got {key!r}")
-    study = import_module(f"mixscope.papers.{key}.study").STUDY
+    package = "when_to_mix" if key == "beyond" else key
+    study = import_module(f"mixscope.studies.{package}.study").STUDY
     assert isinstance(study, Study)
     return study
