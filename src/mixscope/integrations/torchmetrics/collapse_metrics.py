@@ -90,7 +90,7 @@ class NeuralCollapse(InstrumentMetric[ClassStatistics]):
             self._is_one_batch = False
 
     def compute(self) -> dict[str, Tensor]:
-        """Return every number as a float64 scalar; definitions at `mixscope.metrics.collapse.neural_collapse.CollapseReport`.
+        """Return every number as a float64 scalar; definitions at `CollapseReport`.
 
         Raises:
             ValueError: If a class has no example: the message names it.

@@ -26,9 +26,8 @@ class Computation:
     """A call of a function of ours with plain arguments.
 
     Attributes:
-        function: "STUDY_MODULE:FUNCTION", for example "fisher2024_theory:joint_optimum" for that function of
-            `mixscope.studies.fisher2024.theory_checks`. It takes the arguments by name and returns `Measured`. Records are
-            named by it: it stays as it is.
+        function: "HOME:FUNCTION", for example "fisher2024_theory:joint_optimum": its home as in `HOMES`. It takes the
+            arguments by name and returns `Measured`. Records are named by it: it stays as it is.
         arguments: Plain JSON values.
     """
 
