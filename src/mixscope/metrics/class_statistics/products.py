@@ -1,5 +1,6 @@
 """The D x D sum of products of residuals, kept in float64, multiplied in float32 as far as that keeps its digits."""
 
+from collections.abc import Mapping
 from typing import Self
 
 import torch
@@ -31,31 +32,26 @@ class NoProducts:
     def add_outer(self, left: Tensor, right: Tensor) -> None:
         """Add left^T right, (R, D) float64 both, whose product is symmetric."""
 
-    def complete(self) -> None:
-        """Bring what was added into the form that is read."""
-
     def merge(self, other: Self) -> None:
-        """Add the other's completed products."""
+        """Add the other's products."""
 
     def all_reduce(self) -> None:
         """Add up the products of all processes."""
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Return what is kept, by name."""
+    def matrices(self) -> dict[str, Tensor]:
+        """Return what is kept, by name, as new tensors."""
         return {}
+
+    def load(self, matrices: Mapping[str, Tensor]) -> None:
+        """Take over what `matrices` returned."""
 
 
 class ScatterMatrix(NoProducts):
-    """A (D, D) float64 matrix, of which only the upper half is multiplied.
-
-    Attributes:
-        within: (D, D) float64, to be read after `complete` alone.
-    """
+    """A (D, D) float64 matrix, of which only the upper half is multiplied and kept."""
 
     def __init__(self, dim: int, *, device: torch.device | str) -> None:
         """Start with zeros."""
-        self.within = torch.zeros(dim, dim, dtype=torch.float64, device=device)
-        self._upper: UpperHalf | None = None  # stands for `within` while products are added
+        self._upper = UpperHalf(dim, dtype=torch.float64, device=device)
         self._part: UpperHalf | None = None  # float32, the last rows' product
         self._pending: UpperHalf | None = None  # float32, the sum of some
         self._num_rows = 0
@@ -74,35 +70,27 @@ class ScatterMatrix(NoProducts):
 
     def add_outer(self, left: Tensor, right: Tensor) -> None:
         """Add left^T right, (R, D) float64 both, whose product is symmetric."""
-        self._opened().add_product(left, right)
-
-    def complete(self) -> None:
-        """Bring `within` up to date."""
-        if self._upper is not None:
-            self._flush()
-            self._part = self._pending = None
-            self.within = self._upper.write_to(torch.empty_like(self.within, memory_format=torch.contiguous_format))
-            self._upper = None
+        self._upper.add_product(left, right)
 
     def merge(self, other: Self) -> None:
-        """Add the other's completed products."""
-        self.complete()
-        self.within += other.within.to(self.within.device)
+        """Add the other's products."""
+        other._flush()
+        self._upper.numbers += other._upper.numbers.to(self._upper.numbers.device)
 
     def all_reduce(self) -> None:
         """Add up the products of all processes."""
-        self.complete()
-        self.within = total_over_processes(self.within)
+        self._flush()
+        self._upper.numbers.copy_(total_over_processes(self._upper.numbers))
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Return what is kept, by name."""
-        return {"within": self.within}
+    def matrices(self) -> dict[str, Tensor]:
+        """Return the matrix as "within", a new tensor."""
+        self._flush()
+        self._part = self._pending = None  # their memory is needed elsewhere
+        return {"within": self._upper.matrix()}
 
-    def _opened(self) -> UpperHalf:
-        if self._upper is None:
-            self._upper = UpperHalf.of(self.within)
-            self.within = self.within.new_zeros(1, 1).expand_as(self.within)  # its memory is needed elsewhere
-        return self._upper
+    def load(self, matrices: Mapping[str, Tensor]) -> None:
+        """Take over what `matrices` returned."""
+        self._upper.copy_(matrices["within"])
 
     def _add_float32(self, rows: Tensor) -> bool:
         """Add the product of at most `PRODUCT_ROWS` rows, or return False, from now on, where it loses digits."""
@@ -125,6 +113,6 @@ class ScatterMatrix(NoProducts):
 
     def _flush(self) -> None:
         if self._pending is not None:
-            self._opened().numbers += self._pending.numbers
+            self._upper.numbers += self._pending.numbers
             self._pending.numbers.zero_()
         self._num_pending = 0

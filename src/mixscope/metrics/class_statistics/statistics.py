@@ -18,7 +18,7 @@ class ClassStatistics(ClassSums):
     about 1e-7 where classes do not move during the data. Products are held against float64 on the way; where their
     roundings lean one way, as with a binary layer's few values, they are taken in float64 from there on. Autocast and a
     reduced matmul precision set by the caller are switched off inside.
-    What is read is live: clone what must outlast the next update.
+    Counts, means and scatter are live: clone what must outlast the next update.
 
     Attributes:
         counts: (K,) float64, examples of each class seen so far.
@@ -40,7 +40,7 @@ class ClassStatistics(ClassSums):
     def within(self) -> Tensor:
         """(D, D) float64, sum over all examples of (h - mean_y)(h - mean_y)^T."""
         self._settle()
-        return self._products.tensors()["within"]
+        return self._products.matrices()["within"]
 
     @property
     def total_covariance(self) -> Tensor:
@@ -51,3 +51,6 @@ class ClassStatistics(ClassSums):
 
     def _start_products(self) -> NoProducts:
         return ScatterMatrix(self.dim, device=self._means.device)
+
+    def _matrix_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"within": (self.dim, self.dim)}

@@ -1,7 +1,5 @@
 """Symmetric matrices as sums of products, at little more than half the work."""
 
-from typing import Self
-
 import torch
 from torch import Tensor
 
@@ -28,13 +26,10 @@ class UpperHalf:
         self.numbers = torch.zeros(sum(sizes), dtype=dtype, device=device)
         self.strips = [part.view(shape) for part, shape in zip(self.numbers.split(sizes), shapes, strict=True)]
 
-    @classmethod
-    def of(cls, matrix: Tensor) -> Self:
-        """Copy the upper half of a (D, D) matrix."""
-        half = cls(len(matrix), dtype=matrix.dtype, device=matrix.device)
-        for (start, stop), strip in zip(half._bounds, half.strips, strict=True):
+    def copy_(self, matrix: Tensor) -> None:
+        """Become the upper half of a symmetric (D, D) matrix."""
+        for (start, stop), strip in zip(self._bounds, self.strips, strict=True):
             strip.copy_(matrix[start:stop, start:])
-        return half
 
     def add_product(self, left: Tensor, right: Tensor) -> None:
         """Add left^T right, (N, D) both with a symmetric product."""
@@ -52,8 +47,10 @@ class UpperHalf:
         """Return a copy of the (D,) diagonal."""
         return torch.cat([strip.diagonal() for strip in self.strips])
 
-    def write_to(self, matrix: Tensor) -> Tensor:
-        """Fill a (D, D) matrix, both halves, and return it."""
+    def matrix(self) -> Tensor:
+        """Return the whole (D, D) matrix."""
+        dim = self._bounds[-1][1]
+        matrix = self.numbers.new_empty(dim, dim)
         for (start, stop), strip in zip(self._bounds, self.strips, strict=True):
             matrix[start:stop, start:] = strip
             matrix[stop:, start:stop] = strip[:, stop - start :].T
@@ -64,7 +61,6 @@ class UpperHalf:
 
 def symmetric_product(left: Tensor, right: Tensor) -> Tensor:
     """Return left^T right, (D, D), of two (N, D) matrices whose product is symmetric."""
-    dim = left.shape[1]
-    half = UpperHalf(dim, dtype=left.dtype, device=left.device)
+    half = UpperHalf(left.shape[1], dtype=left.dtype, device=left.device)
     half.add_product(left, right)
-    return half.write_to(left.new_empty(dim, dim))
+    return half.matrix()
