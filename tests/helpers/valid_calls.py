@@ -22,7 +22,7 @@ from mixscope.integrations.torchmetrics.collapse_metrics import NearestClassMean
 from mixscope.measuring import blends, last_layer, network, prediction_meter
 from mixscope.metrics import bootstrap, catalogue
 from mixscope.metrics.blends import channels, intrusion, neighbours
-from mixscope.metrics.calibration.top_label import (
+from mixscope.metrics.calibration import (
     calibration_intervals,
     calibration_report,
     classwise,
@@ -31,7 +31,7 @@ from mixscope.metrics.calibration.top_label import (
     temperature,
     top_label,
 )
-from mixscope.metrics.collapse.neural_collapse import class_geometry, nearest_mean, other_tools
+from mixscope.metrics.collapse import class_geometry, nearest_mean, other_tools
 from mixscope.metrics.overtraining import curves, degenerate, gradients, loss_slices
 from mixscope.mixing import consistency, cutmix, fixed_weights, manifold, mixture, mixup, schedule
 

@@ -6,11 +6,11 @@ import torch
 from calibration_cases import BAD_LOGITS, BAD_PROBABILITIES, random_case, random_logits, two_class
 from torch import Tensor
 
+from mixscope.metrics.calibration import predictions
 from mixscope.metrics.calibration.top_label import (
     CalibrationBins,
     expected_calibration_error,
     expected_calibration_error_from_logits,
-    predictions,
 )
 
 

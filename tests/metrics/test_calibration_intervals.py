@@ -6,18 +6,14 @@ from calibration_cases import BAD_LOGITS, BAD_PROBABILITIES, random_logits, two_
 from torch import Tensor
 
 from mixscope.metrics import bootstrap
+from mixscope.metrics.calibration import calibration_intervals, predictions
 from mixscope.metrics.calibration.calibration_intervals import (
     CalibrationIntervals,
     calibration_intervals_from_probabilities,
 )
 from mixscope.metrics.calibration.calibration_intervals import calibration_intervals as intervals_of
 from mixscope.metrics.calibration.scores import brier_score_from_logits, negative_log_likelihood_from_logits
-from mixscope.metrics.calibration.top_label import (
-    CalibrationBins,
-    calibration_intervals,
-    expected_calibration_error_from_logits,
-    predictions,
-)
+from mixscope.metrics.calibration.top_label import CalibrationBins, expected_calibration_error_from_logits
 
 
 def stream(seed: int = 0) -> torch.Generator:

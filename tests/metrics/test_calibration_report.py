@@ -2,12 +2,13 @@ import pytest
 import torch
 from calibration_cases import BAD_LOGITS, random_logits
 
+from mixscope.metrics.calibration import predictions
 from mixscope.metrics.calibration.calibration_report import calibration_after_temperature, calibration_report
 from mixscope.metrics.calibration.classwise import classwise_calibration_error
 from mixscope.metrics.calibration.equal_mass import equal_mass_calibration_error
 from mixscope.metrics.calibration.scores import brier_score_from_logits, negative_log_likelihood_from_logits
 from mixscope.metrics.calibration.temperature import fit_temperature, split_rows, temperature_scaled
-from mixscope.metrics.calibration.top_label import CalibrationBins, predictions
+from mixscope.metrics.calibration.top_label import CalibrationBins
 
 
 @pytest.mark.parametrize("block", [6, 100, 10**6])

@@ -4,6 +4,7 @@ import pytest
 import torch
 from calibration_cases import BAD_LOGITS, BAD_PROBABILITIES, random_case, random_logits, two_class
 
+from mixscope.metrics.calibration import predictions
 from mixscope.metrics.calibration.scores import (
     ProperScores,
     brier_score,
@@ -11,7 +12,6 @@ from mixscope.metrics.calibration.scores import (
     negative_log_likelihood,
     negative_log_likelihood_from_logits,
 )
-from mixscope.metrics.calibration.top_label import predictions
 
 
 def test_brier_score_by_hand_and_by_definition() -> None:

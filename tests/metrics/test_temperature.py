@@ -5,9 +5,9 @@ import torch
 from calibration_cases import BAD_LOGITS, random_logits
 from torch import Tensor
 
+from mixscope.metrics.calibration import predictions
 from mixscope.metrics.calibration.scores import negative_log_likelihood_from_logits
 from mixscope.metrics.calibration.temperature import TemperatureFit, fit_temperature, split_rows, temperature_scaled
-from mixscope.metrics.calibration.top_label import predictions
 
 
 def minimised_by_scipy(logits: Tensor, labels: Tensor) -> float:

@@ -3,7 +3,7 @@
 from synthetic_runs import synthetic_run
 
 from mixscope.records.store import Run
-from mixscope.report.runs import findings
+from mixscope.report.runs.findings import findings
 from mixscope.report.runs.words import Finding
 
 

@@ -5,8 +5,7 @@ from finding_helpers import only, run_with_errors
 from synthetic_runs import synthetic_run, synthetic_runs
 
 from mixscope.report import headline
-from mixscope.report.runs import findings
-from mixscope.report.runs.findings import lead
+from mixscope.report.runs.findings import findings, lead
 from mixscope.report.runs.words import Finding
 
 

@@ -31,7 +31,7 @@ def run_python(code: str) -> str:
 
 def defined_names() -> set[str]:
     names = set()
-    for path in ROOM.glob("*.py"):
+    for path in ROOM.rglob("*.py"):
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
                 names.add(node.name)
@@ -59,7 +59,7 @@ def test_exported_names_are_listed_once_and_known_to_dir():
 
 
 def test_no_module_is_named_like_a_function_whose_place_it_would_take():
-    assert {path.stem for path in ROOM.glob("*.py")} & set(theory.__all__) == set()
+    assert {path.stem for path in ROOM.rglob("*.py")} & set(theory.__all__) == set()
 
 
 def test_an_unknown_name_is_an_attribute_error():
@@ -72,8 +72,8 @@ def test_importing_the_room_loads_no_solver_library():
 
 
 def test_every_module_of_the_room_can_be_loaded_on_its_own():
-    for path in ROOM.glob("*.py"):
-        importlib.import_module(f"mixscope.theory.{path.stem}" if path.stem != "__init__" else "mixscope.theory")
+    for path in ROOM.rglob("*.py"):
+        importlib.import_module(".".join(("mixscope", "theory", *path.relative_to(ROOM).with_suffix("").parts)))
 
 
 def test_the_examples_in_the_guide_come_out_as_written():
