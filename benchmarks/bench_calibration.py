@@ -15,7 +15,7 @@ from torchmetrics.classification import MulticlassCalibrationError
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from mixscope.metrics.calibration.calibration_intervals import calibration_intervals
-from mixscope.metrics.calibration.calibration_report import calibration_report
+from mixscope.metrics.calibration.calibration_meter import calibration_report
 from mixscope.metrics.calibration.classwise import classwise_calibration_error
 from mixscope.metrics.calibration.equal_mass import equal_mass_calibration_error
 from mixscope.metrics.calibration.temperature import fit_temperature

@@ -17,24 +17,23 @@ if TYPE_CHECKING:
         measure_linearity,
         measure_network,
     )
-    from mixscope.metrics.blends.channels import ChannelReport, mixed_feature_geometry
+    from mixscope.metrics.blends.blend_reports import ChannelReport, NonlinearityReport
+    from mixscope.metrics.blends.channels import mixed_feature_geometry
     from mixscope.metrics.blends.curve_overlay import CurveFamily, theory_residual
     from mixscope.metrics.blends.intrusion import intrusion_rate
-    from mixscope.metrics.blends.linearity import NonlinearityMeter, NonlinearityReport, nonlinearity
+    from mixscope.metrics.blends.linearity import NonlinearityMeter, nonlinearity
     from mixscope.metrics.calibration.calibration_intervals import calibration_intervals
-    from mixscope.metrics.calibration.calibration_report import (
-        CalibrationReport,
-        calibration_after_temperature,
-        calibration_report,
-    )
+    from mixscope.metrics.calibration.calibration_meter import calibration_after_temperature, calibration_report
+    from mixscope.metrics.calibration.calibration_report import CalibrationReport
     from mixscope.metrics.calibration.classwise import ClasswiseCalibration
     from mixscope.metrics.calibration.temperature import fit_temperature
     from mixscope.metrics.calibration.top_label import CalibrationBins, expected_calibration_error
     from mixscope.metrics.class_statistics.moments import ClassMoments
     from mixscope.metrics.class_statistics.statistics import ClassStatistics
-    from mixscope.metrics.collapse.held_out import CollapseOnTest, collapse_on_test
+    from mixscope.metrics.collapse.collapse_report import CollapseOnTest, CollapseReport
+    from mixscope.metrics.collapse.held_out import collapse_on_test
     from mixscope.metrics.collapse.nearest_mean import NearestMeanCounts
-    from mixscope.metrics.collapse.neural_collapse import CollapseReport, neural_collapse
+    from mixscope.metrics.collapse.neural_collapse import neural_collapse
     from mixscope.metrics.overtraining.curves import end_minus_best, turning_epoch
     from mixscope.metrics.overtraining.gradients import gradient_norm
     from mixscope.metrics.overtraining.loss_slices import loss_plane, loss_slice
@@ -62,20 +61,19 @@ _HOMES = {
     ),
     "mixscope.metrics.calibration.top_label": ("CalibrationBins", "expected_calibration_error"),
     "mixscope.metrics.calibration.calibration_intervals": ("calibration_intervals",),
-    "mixscope.metrics.calibration.calibration_report": (
-        "CalibrationReport",
-        "calibration_after_temperature",
-        "calibration_report",
-    ),
-    "mixscope.metrics.blends.channels": ("ChannelReport", "mixed_feature_geometry"),
+    "mixscope.metrics.calibration.calibration_report": ("CalibrationReport",),
+    "mixscope.metrics.calibration.calibration_meter": ("calibration_after_temperature", "calibration_report"),
+    "mixscope.metrics.blends.blend_reports": ("ChannelReport", "NonlinearityReport"),
+    "mixscope.metrics.blends.channels": ("mixed_feature_geometry",),
     "mixscope.metrics.calibration.classwise": ("ClasswiseCalibration",),
-    "mixscope.metrics.collapse.neural_collapse": ("CollapseReport", "neural_collapse"),
+    "mixscope.metrics.collapse.neural_collapse": ("neural_collapse",),
+    "mixscope.metrics.collapse.collapse_report": ("CollapseOnTest", "CollapseReport"),
     "mixscope.metrics.overtraining.curves": ("end_minus_best", "turning_epoch"),
     "mixscope.metrics.overtraining.gradients": ("gradient_norm",),
-    "mixscope.metrics.collapse.held_out": ("CollapseOnTest", "collapse_on_test"),
+    "mixscope.metrics.collapse.held_out": ("collapse_on_test",),
     "mixscope.metrics.blends.intrusion": ("intrusion_rate",),
     "mixscope.metrics.overtraining.loss_slices": ("loss_plane", "loss_slice"),
-    "mixscope.metrics.blends.linearity": ("NonlinearityMeter", "NonlinearityReport", "nonlinearity"),
+    "mixscope.metrics.blends.linearity": ("NonlinearityMeter", "nonlinearity"),
     "mixscope.metrics.class_statistics.moments": ("ClassMoments",),
     "mixscope.metrics.overtraining.monitor": ("OvertrainingMonitor",),
     "mixscope.metrics.collapse.nearest_mean": ("NearestMeanCounts",),

@@ -3,7 +3,7 @@ import torch
 from calibration_cases import BAD_LOGITS, random_logits
 
 from mixscope.metrics.calibration import predictions
-from mixscope.metrics.calibration.calibration_report import calibration_after_temperature, calibration_report
+from mixscope.metrics.calibration.calibration_meter import calibration_after_temperature, calibration_report
 from mixscope.metrics.calibration.classwise import classwise_calibration_error
 from mixscope.metrics.calibration.equal_mass import equal_mass_calibration_error
 from mixscope.metrics.calibration.scores import brier_score_from_logits, negative_log_likelihood_from_logits
@@ -19,7 +19,8 @@ def test_the_report_is_every_number_measured_alone(monkeypatch: pytest.MonkeyPat
     bins.update(probabilities, labels)
     expected = {
         "accuracy": bins.accuracy,
-        "nll": negative_log_likelihood_from_logits(logits, labels),
+        "error": 1 - bins.accuracy,
+        "loss": negative_log_likelihood_from_logits(logits, labels),
         "brier": brier_score_from_logits(logits, labels),
         "ece": bins.expected_calibration_error,
         "ece_equal_mass": equal_mass_calibration_error(probabilities, labels, num_bins=10),
@@ -55,11 +56,11 @@ def test_a_temperature_of_one_split_is_reported_on_another() -> None:
     assert report.before == calibration_report(logits[rows], labels[rows])
     assert report.after == calibration_report(temperature_scaled(logits[rows], fit.temperature), labels[rows])
     assert report.after.accuracy == report.before.accuracy
-    assert report.after.nll < report.before.nll
+    assert report.after.loss < report.before.loss
     assert report.after.brier < report.before.brier
     assert report.after.ece < 0.5 * report.before.ece
     # Not the loss that was minimised: that belongs to the other split.
-    assert report.after.nll != pytest.approx(fit.nll_after, rel=1e-6)
+    assert report.after.loss != pytest.approx(fit.nll_after, rel=1e-6)
 
 
 def test_a_fit_without_a_minimum_is_used_and_says_so() -> None:

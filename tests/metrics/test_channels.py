@@ -1,5 +1,4 @@
 import math
-from dataclasses import asdict
 
 import pytest
 import torch
@@ -51,7 +50,7 @@ def measure(case: dict[str, Tensor]) -> ChannelReport:
 
 
 def assert_reports_agree(found: ChannelReport, expected: ChannelReport, *, abs_: float = 1e-10) -> None:
-    for name, value in asdict(expected).items():
+    for name, value in expected.as_dict().items():
         assert getattr(found, name) == pytest.approx(value, abs=abs_, nan_ok=True), name
 
 
@@ -121,7 +120,7 @@ def naive_geometry(case: dict[str, Tensor]) -> dict[str, float]:
 
 def test_every_field_agrees_with_its_definition() -> None:
     case = random_case()
-    found, expected = asdict(measure(case)), naive_geometry(case)
+    found, expected = measure(case).as_dict(), naive_geometry(case)
     assert set(found) == set(expected)
     for name, value in expected.items():
         assert found[name] == pytest.approx(value, rel=1e-6), name  # corrcoef of Python floats is float32
@@ -201,8 +200,8 @@ def test_geometry_ignores_rotation_shift_order_and_class_names() -> None:
 
 def test_scale_of_the_features_only_scales_the_coordinates() -> None:
     case = random_case()
-    plain = asdict(measure(case))
-    grown = asdict(measure({**case, **{name: 3 * case[name] for name in ("mixed", "members", "class_means")}}))
+    plain = measure(case).as_dict()
+    grown = measure({**case, **{name: 3 * case[name] for name in ("mixed", "members", "class_means")}}).as_dict()
     for name, value in plain.items():
         factor = 3 if name in ("logit_slope", "order_low", "order_middle", "order_high") else 1
         assert grown[name] == pytest.approx(factor * value), name
@@ -230,7 +229,7 @@ def test_weights_on_an_edge_fall_into_the_same_bin_from_both_sides(dtype: torch.
 def test_groups_without_a_blend_are_undefined() -> None:
     head = frame(3, 2)
     labels = torch.tensor([[1, 1]])
-    report = asdict(mixed_feature_geometry(head[[1]], head[labels], torch.tensor([0.2]), labels, head, head))
+    report = mixed_feature_geometry(head[[1]], head[labels], torch.tensor([0.2]), labels, head, head).as_dict()
     assert report.pop("deviation_same") == pytest.approx(0, abs=1e-12)
     assert report.pop("alignment_same") == pytest.approx(1)
     assert all(math.isnan(value) for value in report.values())

@@ -1,5 +1,4 @@
 import math
-from dataclasses import asdict
 
 import pytest
 import torch
@@ -51,7 +50,7 @@ def naive_nonlinearity(mixed: Tensor, members: Tensor, weights: Tensor) -> dict[
 
 
 def assert_reports_agree(found: NonlinearityReport, expected: NonlinearityReport, *, rel: float = 1e-10) -> None:
-    for name, value in asdict(expected).items():
+    for name, value in expected.as_dict().items():
         assert getattr(found, name) == pytest.approx(value, rel=rel, abs=1e-14), name
 
 
@@ -72,7 +71,7 @@ def test_one_blend_by_hand() -> None:
 @pytest.mark.parametrize("num_points", [1, 2, 4])
 def test_every_field_agrees_with_its_definition(num_points: int) -> None:
     mixed, members, weights = case(num_points=num_points)
-    found, expected = asdict(nonlinearity(mixed, members, weights)), naive_nonlinearity(mixed, members, weights)
+    found, expected = nonlinearity(mixed, members, weights).as_dict(), naive_nonlinearity(mixed, members, weights)
     assert set(found) == set(expected)
     for name, value in expected.items():
         assert found[name] == pytest.approx(value, rel=1e-9, abs=1e-12), name
@@ -227,8 +226,8 @@ def test_any_split_order_and_merge_of_blends_gives_the_same_numbers() -> None:
 
 def test_which_mean_is_given_changes_the_defect_alone() -> None:
     mixed, clean, members, weights = batch()
-    plain = asdict(meter_of((mixed, clean, members, weights), mean=clean.mean(dim=0)).report())
-    other = asdict(meter_of((mixed, clean, members, weights), mean=torch.zeros(7)).report())
+    plain = meter_of((mixed, clean, members, weights), mean=clean.mean(dim=0)).report().as_dict()
+    other = meter_of((mixed, clean, members, weights), mean=torch.zeros(7)).report().as_dict()
     spread = (clean - clean.mean(dim=0)).norm(dim=1).mean() / clean.norm(dim=1).mean()
     assert other.pop("relative_defect") == pytest.approx(plain.pop("relative_defect") * float(spread))
     assert other == plain
@@ -243,8 +242,8 @@ def test_blends_without_a_direction_are_left_out_and_counted() -> None:
     has_dead[17] = True
     mixed[17] = 0
     mean = clean.mean(dim=0)
-    found = asdict(meter_of((mixed, clean, members, weights), mean=mean).report())
-    living = asdict(meter_of((mixed[~has_dead], clean, members[~has_dead], weights[~has_dead]), mean=mean).report())
+    found = meter_of((mixed, clean, members, weights), mean=mean).report().as_dict()
+    living = meter_of((mixed[~has_dead], clean, members[~has_dead], weights[~has_dead]), mean=mean).report().as_dict()
     assert found.pop("left_out") == pytest.approx(int(has_dead.sum()) / 60)
     assert living.pop("left_out") == 0
     defect = (mixed - torch.einsum("np,npd->nd", weights, clean[members])).norm(dim=1).mean()
@@ -255,7 +254,7 @@ def test_blends_without_a_direction_are_left_out_and_counted() -> None:
 
 
 def test_a_dead_layer_has_no_numbers_and_raises_nothing() -> None:
-    report = asdict(nonlinearity(torch.zeros(4, 3), torch.zeros(4, 2, 3), torch.full((4, 2), 0.5)))
+    report = nonlinearity(torch.zeros(4, 3), torch.zeros(4, 2, 3), torch.full((4, 2), 0.5)).as_dict()
     assert report.pop("left_out") == 1
     assert all(math.isnan(value) for value in report.values())
 

@@ -1,63 +1,83 @@
+import re
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import dataclass, fields
 
 import pytest
 
-from mixscope.metrics.blends.channels import ChannelReport
-from mixscope.metrics.blends.linearity import NonlinearityReport
+import mixscope
+from mixscope.metrics.blends.blend_reports import ChannelReport, NonlinearityReport
+from mixscope.metrics.calibration.calibration_report import CalibrationReport
+from mixscope.metrics.cards import cards_of, number
 from mixscope.metrics.catalogue import CATALOGUE, find_metric
-from mixscope.metrics.collapse.held_out import CollapseOnTest
-from mixscope.metrics.collapse.neural_collapse import CollapseReport
+from mixscope.metrics.collapse.collapse_report import CollapseOnTest, CollapseReport
+from mixscope.metrics.training_cards import LEARNING, OVERTRAINING
+
+REPORTS = {
+    "test": CalibrationReport,
+    "nc": CollapseReport,
+    "nc_test": CollapseOnTest,
+    "channels": ChannelReport,
+    "linearity": NonlinearityReport,
+}
+EPOCH = ("loss", "loss_floor_gap", "blend_entropy", "consistency", "accuracy_blends", "accuracy_clean", "loss_clean")
 
 
-@pytest.mark.parametrize(
-    ("group", "report", "others"),
-    [
-        ("nc", CollapseReport, set()),
-        ("nc_test", CollapseOnTest, {"nc4_mismatch", "nearest_mean_accuracy"}),  # of NearestMeanCounts
-        ("channels", ChannelReport, {"theory_residual"}),  # of the fit of theory's curve
-        ("linearity", NonlinearityReport, set()),
-    ],
-)
-def test_every_field_of_a_report_is_listed_and_nothing_else(group: str, report: type, others: set[str]) -> None:
-    listed = {entry.key.removeprefix(f"{group}/") for entry in CATALOGUE if entry.key.startswith(f"{group}/")}
-    assert listed == {field.name for field in fields(report)} | others
+def test_every_field_of_a_report_has_a_card_and_every_other_key_is_of_an_epoch_or_a_function():
+    of_reports = {f"{group}/{field.name}" for group, report in REPORTS.items() for field in fields(report)}
+    others = {card.key for card in (*LEARNING, *OVERTRAINING)}
+    assert {card.key for card in CATALOGUE} == of_reports | others
+    assert {card.key for card in LEARNING} == {f"train/{name}" for name in EPOCH}
+    for card in OVERTRAINING:
+        function = re.match("`(.*?)`", card.note)[1]
+        assert callable(getattr(mixscope, function)), card.key
+    assert len(CATALOGUE) == len(of_reports) + len(others)
 
 
-def test_every_entry_is_complete_and_its_key_is_its_own() -> None:
-    assert len({entry.key for entry in CATALOGUE}) == len(CATALOGUE)
-    for entry in CATALOGUE:
-        assert entry.better in ("low", "high", "none"), entry.key
-        assert all((entry.symbol, entry.title, entry.definition, entry.source, entry.note)), entry.key
-        assert entry.low is None or entry.high is None or entry.low < entry.high, entry.key
-        assert entry.unit in ("", "nats", "degrees", "epochs"), entry.key
+def test_a_field_without_a_card_is_no_number_of_a_report():
+    @dataclass(frozen=True)
+    class Report:
+        told: float = number(symbol="x", title="X", definition="x", source="here", note="")
+        bare: float = 0.0
+
+    with pytest.raises(KeyError, match="card"):
+        cards_of(Report, "group")
 
 
-def test_records_keys_of_training_and_test_are_listed() -> None:
-    expected = {
-        *(f"train/{name}" for name in ("loss", "loss_floor_gap", "blend_entropy", "consistency", "accuracy_blends")),
-        *(f"train/{name}" for name in ("accuracy_clean", "loss_clean")),
-        *(f"test/{name}" for name in ("error", "accuracy", "loss", "brier", "signed_gap", "mean_confidence")),
-        *(f"test/{name}" for name in ("ece", "ece_equal_mass", "mce", "classwise_ece")),
-    }
-    assert {entry.key for entry in CATALOGUE if entry.key.startswith(("train/", "test/"))} == expected
+def test_every_card_is_complete():
+    for card in CATALOGUE:
+        assert card.better in ("low", "high", "none"), card.key
+        assert all((card.symbol, card.title, card.definition, card.source, card.note)), card.key
+        assert card.low is None or card.high is None or card.low < card.high, card.key
+        assert card.unit in ("", "nats", "degrees", "epochs"), card.key
 
 
-def test_a_linearity_key_is_found_whatever_its_site() -> None:
+def test_labels_of_axes_columns_and_hover_texts_come_from_the_card():
+    card = find_metric("channels/amplification_means")
+    assert card.column_title == "amplification"
+    assert card.axis_label == "Amplification against the line between class means"
+    assert "sum h.m / sum |m|^2" in card.hover
+    assert "In (-inf, inf); neither end is good" in card.hover
+    assert find_metric("test/loss").axis_label == "Test loss (nats) ↓ better"
+    assert find_metric("test/mce").column_title == "MCE"
+    titles = [card.column_title for card in CATALOGUE]
+    assert len(set(titles)) == len(titles)
+
+
+def test_a_linearity_key_is_found_whatever_its_site():
     plain = find_metric("linearity/angular")
     assert find_metric("linearity/layer1.0:input/angular") is plain
     assert find_metric("linearity/head/in/angular") is plain
     assert find_metric("test/ece").better == "low"
 
 
-def test_an_unknown_key_is_answered_with_near_ones() -> None:
+def test_an_unknown_key_is_answered_with_near_ones():
     with pytest.raises(ValueError, match=r"key must be a metric of the catalogue, got 'nc/nc1_pin' \(did you mean nc/"):
         find_metric("nc/nc1_pin")
     with pytest.raises(ValueError, match=r"got '\?'$"):
         find_metric("?")
 
 
-def test_the_catalogue_loads_without_torch() -> None:
+def test_the_catalogue_loads_without_torch():
     code = "import sys, mixscope.metrics.catalogue; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

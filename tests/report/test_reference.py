@@ -12,6 +12,6 @@ def test_the_reference_of_the_metrics_is_up_to_date():
 
 def test_every_number_is_in_the_reference_once():
     text = metric_reference()
-    for entry in CATALOGUE:
-        assert text.count(f"**`{entry.key}`**") == 1
-        assert entry.definition in text
+    for card in CATALOGUE:
+        assert text.count(f"**`{card.key}`**") == 1
+        assert card.definition in text

@@ -11,9 +11,10 @@ from mixscope.base.kinds import checked
 from mixscope.capturing.capture import check_not_empty, draw_for_inputs, on_device_of
 from mixscope.capturing.sites import check_pooled, check_sites, flat_rows, forward_watched, measurable, pooled_rows
 from mixscope.measuring.last_layer import linear_head
+from mixscope.metrics.blends.blend_reports import ChannelReport, NonlinearityReport
 from mixscope.metrics.blends.blend_sums import column_sums
-from mixscope.metrics.blends.channels import ChannelReport, mixed_feature_geometry
-from mixscope.metrics.blends.linearity import NonlinearityMeter, NonlinearityReport
+from mixscope.metrics.blends.channels import mixed_feature_geometry
+from mixscope.metrics.blends.linearity import NonlinearityMeter
 from mixscope.mixing.mixture import INPUT_SUFFIX, Mixture, blend
 from mixscope.mixing.mixup import Mixup
 from mixscope.mixing.schemes import MixingScheme

@@ -15,8 +15,9 @@ from mixscope.measuring.prediction_meter import PredictionMeter
 from mixscope.metrics.calibration.calibration_report import CalibrationReport
 from mixscope.metrics.calibration.top_label import Reliability
 from mixscope.metrics.class_statistics.statistics import ClassStatistics
+from mixscope.metrics.collapse.collapse_report import CollapseReport
 from mixscope.metrics.collapse.nearest_mean import NearestMeanCounts
-from mixscope.metrics.collapse.neural_collapse import CollapseReport, neural_collapse
+from mixscope.metrics.collapse.neural_collapse import neural_collapse
 from mixscope.mixing.mixture import INPUT_SUFFIX
 
 MOST_NAMED = 5  # linear layers in a message, the last ones

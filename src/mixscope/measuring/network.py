@@ -1,7 +1,7 @@
 """Everything about one network in one call, keyed as in the metrics' catalogue."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from mixscope.base.checks import naming
 from mixscope.base.kinds import checked
 from mixscope.measuring.blends import CHANNEL_MIXING, BlendedFeatures, capture_blends, channels_of, measure_linearity
 from mixscope.measuring.last_layer import collapse_of, linear_head, look_at
-from mixscope.metrics.blends.linearity import NonlinearityReport
+from mixscope.metrics.blends.blend_reports import NonlinearityReport
 from mixscope.metrics.calibration.calibration_report import CalibrationReport
 from mixscope.metrics.calibration.top_label import Reliability
 from mixscope.metrics.collapse.held_out import collapse_on_test
@@ -100,22 +100,22 @@ def examine_network(
         train = look_at(model, train_batches, head=head, class_means=class_means)
         collapse = collapse_of(train, linear)
     means = train.statistics.means
-    values = _prefixed("nc", collapse.as_dict())
-    values |= {"train/accuracy_clean": train.predictions.accuracy, "train/loss_clean": train.predictions.nll}
+    values = collapse.values("nc")
+    values |= {"train/accuracy_clean": train.predictions.accuracy, "train/loss_clean": train.predictions.loss}
     reliability, blends, linearity = None, None, {}
     if test_batches is not None:
         with naming("test_batches"):
             test = look_at(model, test_batches, head=head, class_means=means)
         reliability = test.reliability
         values |= calibration_values(test.predictions)
-        values |= _prefixed("nc_test", collapse_on_test(train.statistics, test.statistics).as_dict())
+        values |= collapse_on_test(train.statistics, test.statistics).values("nc_test")
         values["nc_test/nc4_mismatch"] = test.nearest_mean.mismatch
         values["nc_test/nearest_mean_accuracy"] = test.nearest_mean.accuracy
     if pair_batches is not None and generator is not None:
         site = f"{head}{INPUT_SUFFIX}"
         with naming("pair_batches"):
             blends = capture_blends(model, pair_batches, site=site, mixing=pair_mixing, generator=generator)
-            values |= _prefixed("channels", asdict(channels_of(blends, linear, means)))
+            values |= channels_of(blends, linear, means).values("channels")
     if linearity_batches is not None and generator is not None:
         with naming("linearity_batches"):
             linearity = measure_linearity(
@@ -176,18 +176,10 @@ def measure_network(
 @checked
 def calibration_values(report: CalibrationReport) -> dict[str, float]:
     """Return the numbers of a report by their catalogue keys, "test/..."."""
-    values = {f"test/{name}": float(value) for name, value in report.as_dict().items()}
-    values["test/loss"] = values.pop("test/nll")
-    return values | {"test/error": 1 - report.accuracy}
+    return report.values("test")
 
 
 @checked
 def linearity_values(reports: Mapping[str, NonlinearityReport]) -> dict[str, float]:
     """Return the numbers of reports by their catalogue keys, "linearity/SITE/..."."""
-    return {
-        f"linearity/{site}/{name}": value for site, report in reports.items() for name, value in asdict(report).items()
-    }
-
-
-def _prefixed(group: str, values: Mapping[str, float | None]) -> dict[str, float]:
-    return {f"{group}/{name}": float(value) for name, value in values.items() if value is not None}
+    return {key: value for site, report in reports.items() for key, value in report.values(f"linearity/{site}").items()}

@@ -67,7 +67,8 @@ class PredictionMeter:
         equal_mass = equal_mass_reliability(torch.cat(self._confidences), torch.cat(self._correct))
         return CalibrationReport(
             accuracy=accuracy,
-            nll=scores.negative_log_likelihood,
+            error=1 - accuracy,
+            loss=scores.negative_log_likelihood,
             brier=scores.brier_score,
             ece=bins.expected_calibration_error,
             ece_equal_mass=error_of_reliability(equal_mass),
@@ -95,7 +96,7 @@ def measure_calibration(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor
     Example:
         >>> batches = [(torch.zeros(2, 3), torch.tensor([0, 1])), (torch.zeros(1, 3), torch.tensor([0]))]
         >>> report = measure_calibration(nn.Flatten(), batches)
-        >>> round(report.accuracy, 6), round(report.nll, 6), round(report.signed_gap, 6)
+        >>> round(report.accuracy, 6), round(report.loss, 6), round(report.signed_gap, 6)
         (0.666667, 1.098612, -0.333333)
     """
     meter = PredictionMeter()

@@ -1,41 +1,109 @@
-"""What a reader needs to know about one number. No torch."""
+"""Cards of the measured numbers: what a reader needs to know about one, written on the report's field. No torch."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import MISSING, dataclass, field, fields, replace
+from typing import Any, Literal
 
 # What may be done to the features (and the classifier with them) without the number noticing. Every number ignores the
 # order of the examples and the names of the classes.
 ROTATION, SHIFT, SCALE = "rotation", "shift", "scale"
 
+GOOD_END = {"low": "low is good", "high": "high is good", "none": "neither end is good"}
+ARROWS = {"low": " ↓ better", "high": " ↑ better", "none": ""}
 
-@dataclass(frozen=True)
-class MetricEntry:
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
     """What a reader needs to know about one number.
 
     Attributes:
         key: Name in the records, GROUP/NAME. For linearity the records have the site between: linearity/SITE/NAME.
-        symbol: As written in formulas and on axes.
+        symbol: As written in formulas.
         title: In words.
         definition: The formula with its convention; letters as in docs/notation.md.
         unit: "" for a dimensionless number.
         low: Smallest possible value, None for no bound.
         high: Largest possible value, None for no bound.
-        better: The good end: "low", "high", or "none" where neither end is good (a number to read, not to optimise).
+        better: The good end, "none" where neither is good (a number to read, not to optimise).
         source: Where the definition comes from.
         note: What to keep in mind when reading it.
         ignores: Which of "rotation", "shift" and "scale" of the features, the classifier moving along, leave it as it
             is. A rotation turns features and classifier alike; a shift adds a vector to every feature, and what it does
             to the logits to the classifier's bias; a scale multiplies features and classifier by positive numbers.
+        column: A short name for the head of a column; "" for the symbol.
     """
 
-    key: str
+    key: str = ""
     symbol: str
     title: str
     definition: str
-    unit: str
-    low: float | None
-    high: float | None
-    better: Literal["low", "high", "none"]
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    better: Literal["low", "high", "none"] = "none"
     source: str
     note: str
     ignores: tuple[str, ...] = ()
+    column: str = ""
+
+    @property
+    def column_title(self) -> str:
+        """The head of a column."""
+        return self.column or self.symbol
+
+    @property
+    def axis_label(self) -> str:
+        """The title of an axis: words, the unit, an arrow to the good end.
+
+        Example:
+            >>> card = Card(symbol="L", title="Test loss", definition="", unit="nats", better="low", source="", note="")
+            >>> card.axis_label
+            'Test loss (nats) ↓ better'
+        """
+        return f"{self.title}{f' ({self.unit})' if self.unit else ''}{ARROWS[self.better]}"
+
+    @property
+    def reading(self) -> str:
+        """The range, the unit and the good end, as in "[0, inf) nats; low is good"."""
+        low = "(-inf" if self.low is None else f"[{self.low:g}"
+        high = "inf)" if self.high is None else f"{self.high:g}]"
+        return f"{low}, {high}{f' {self.unit}' if self.unit else ''}; {GOOD_END[self.better]}"
+
+    @property
+    def hover(self) -> str:
+        """Title, definition, unit and how to read it."""
+        return f"{self.title}: {self.definition}. In {self.reading}. {self.note}"
+
+
+def number(*, default: Any = MISSING, **card: Any) -> Any:
+    """Return a field of a report with its `Card`, given by the card's own keywords.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Report:
+        ...     loss: float = number(symbol="L", title="Loss", definition="mean -log p_y", source="standard", note="")
+        >>> [card.key for card in cards_of(Report, "test")], Report(loss=0.5)
+        (['test/loss'], Report(loss=0.5))
+    """
+    return field(default=default, metadata={"card": Card(**card)})
+
+
+class Report:
+    """What the reports share: a dataclass whose fields are numbers with cards, None where one was not measured."""
+
+    def as_dict(self) -> dict[str, float]:
+        """Return every measured number by its field's name, in the order of the class."""
+        numbers = {part.name: getattr(self, part.name) for part in fields(self)}  # type: ignore[arg-type]
+        return {name: float(value) for name, value in numbers.items() if value is not None}
+
+    def values(self, group: str) -> dict[str, float]:
+        """Return every measured number by its key in the records, GROUP/NAME."""
+        return {f"{group}/{name}": value for name, value in self.as_dict().items()}
+
+
+def cards_of(report: type, group: str) -> tuple[Card, ...]:
+    """Return the card of every field of a report, keyed GROUP/FIELD.
+
+    Raises:
+        KeyError: If a field has no card.
+    """
+    return tuple(replace(part.metadata["card"], key=f"{group}/{part.name}") for part in fields(report))

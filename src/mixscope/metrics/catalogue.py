@@ -1,29 +1,37 @@
-"""Every scalar this project measures: its key in the records, definition, unit, range, good end, source. No torch."""
+"""Catalogue of every scalar this project measures, read off the reports' fields. No torch."""
 
 from difflib import get_close_matches
 
-from mixscope.metrics.cards import MetricEntry
-from mixscope.metrics.feature_entries import CHANNELS, COLLAPSE, COLLAPSE_ON_TEST, LINEARITY
-from mixscope.metrics.training_entries import CALIBRATION, LEARNING, OVERTRAINING
+from mixscope.metrics.blends.blend_reports import ChannelReport, NonlinearityReport
+from mixscope.metrics.calibration.calibration_report import CalibrationReport
+from mixscope.metrics.cards import Card, cards_of
+from mixscope.metrics.collapse.collapse_report import CollapseOnTest, CollapseReport
+from mixscope.metrics.training_cards import LEARNING, OVERTRAINING
+
+
+def _by_level(cards: tuple[Card, ...]) -> tuple[Card, ...]:
+    """Sort by NC0 to NC4, the rest behind."""
+    return tuple(sorted(cards, key=lambda card: (not card.title.startswith("NC"), card.key.split("/")[1][:3])))
+
 
 # The groups in the order of the pages, each under its heading.
-GROUPS: dict[str, tuple[MetricEntry, ...]] = {
+GROUPS: dict[str, tuple[Card, ...]] = {
     "Learning": LEARNING,
-    "Calibration": CALIBRATION,
-    "Neural collapse": COLLAPSE,
-    "Neural collapse on test images": COLLAPSE_ON_TEST,
-    "Channels: features of blends": CHANNELS,
-    "Linearity of layers": LINEARITY,
+    "Accuracy and calibration": cards_of(CalibrationReport, "test"),
+    "Neural collapse": _by_level(cards_of(CollapseReport, "nc")),
+    "Neural collapse on test images": cards_of(CollapseOnTest, "nc_test"),
+    "Channels: features of blends": cards_of(ChannelReport, "channels"),
+    "Linearity of layers": cards_of(NonlinearityReport, "linearity"),
     "Over-training": OVERTRAINING,
 }
 
-CATALOGUE: tuple[MetricEntry, ...] = tuple(entry for entries in GROUPS.values() for entry in entries)
+CATALOGUE: tuple[Card, ...] = tuple(card for cards in GROUPS.values() for card in cards)
 
-_BY_KEY = {entry.key: entry for entry in CATALOGUE}
+_BY_KEY = {card.key: card for card in CATALOGUE}
 
 
-def find_metric(key: str) -> MetricEntry:
-    """Return the entry of a key of the records, with or without the site of a linearity number.
+def find_metric(key: str) -> Card:
+    """Return the card of a key of the records, with or without the site of a linearity number.
 
     Raises:
         ValueError: If there is no such number.

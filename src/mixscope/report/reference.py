@@ -1,6 +1,6 @@
 """The reference of all numbers, docs/metrics.md, written from the metrics' catalogue."""
 
-from mixscope.metrics.cards import MetricEntry
+from mixscope.metrics.cards import Card
 from mixscope.metrics.catalogue import GROUPS
 
 HEAD = """# Every number mixscope measures
@@ -14,24 +14,20 @@ rows w_k, W_c the classifier minus the mean of its rows, Sigma_W = within / N, S
 No number depends on the order of the examples or on the names of the classes. [conventions.md](conventions.md) says
 what other tools call the same numbers.
 """
-GOOD_END = {"low": "low is good", "high": "high is good", "none": "neither end is good"}
 
 
 def metric_reference() -> str:
-    """Return docs/metrics.md: every entry of the catalogue under the heading of its group."""
+    """Return docs/metrics.md: every card of the catalogue under the heading of its group."""
     sections = (
-        f"\n## {heading}\n\n" + "\n".join(_paragraph(entry) for entry in group) for heading, group in GROUPS.items()
+        f"\n## {heading}\n\n" + "\n".join(_paragraph(card) for card in group) for heading, group in GROUPS.items()
     )
     return HEAD + "".join(sections)
 
 
-def _paragraph(entry: MetricEntry) -> str:
-    low = "(-inf" if entry.low is None else f"[{entry.low:g}"
-    high = "inf)" if entry.high is None else f"{entry.high:g}]"
-    unit = f" {entry.unit}" if entry.unit else ""
-    ignores = f" Unchanged by {' and '.join(entry.ignores)} of the features." if entry.ignores else ""
+def _paragraph(card: Card) -> str:
+    ignores = f" Unchanged by {' and '.join(card.ignores)} of the features." if card.ignores else ""
     return (
-        f"**`{entry.key}`** {entry.title}  \n"
-        f"`{entry.definition}`  \n"
-        f"In {low}, {high}{unit}; {GOOD_END[entry.better]}. Source: {entry.source}.{ignores} {entry.note}\n"
+        f"**`{card.key}`** {card.title}  \n"
+        f"`{card.definition}`  \n"
+        f"In {card.reading}. Source: {card.source}.{ignores} {card.note}\n"
     )

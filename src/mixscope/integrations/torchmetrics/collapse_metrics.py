@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from mixscope.base.kinds import checked
 from mixscope.integrations.torchmetrics.streaming_metric import ExactMetric, Head, InstrumentMetric, ordinary_tensors
 from mixscope.metrics.class_statistics.statistics import ClassStatistics
+from mixscope.metrics.collapse.collapse_report import CollapseReport
 from mixscope.metrics.collapse.nearest_mean import NearestMeanCounts
-from mixscope.metrics.collapse.neural_collapse import CollapseReport, neural_collapse
+from mixscope.metrics.collapse.neural_collapse import neural_collapse
 
 _NAMES = tuple(field.name for field in fields(CollapseReport) if field.default is MISSING)
 _STATE = ("counts", "means", "within", "scatter")

@@ -1,64 +1,17 @@
 """Geometry of the features of blended examples: how far from the straight line, and along which channel."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from mixscope.base.checks import check_finite, check_labels, check_ndim, check_same_length, check_shape
 from mixscope.base.kinds import checked
 from mixscope.base.simplex import center_rows
+from mixscope.metrics.blends.blend_reports import ChannelReport
 
 # By the smaller of the two weights: below 0.1, from 0.1 to 0.3, above 0.3 (the last is |weight - 1/2| < 0.2).
 LOW_SHARE, MIDDLE_SHARE = 0.1, 0.3
 # A weight this close to an edge lies on it: 1 - 0.7 is not 0.3 in floating point, least of all in float32.
 EDGE_TOLERANCE = 1e-6
-
-
-@dataclass(frozen=True)
-class ChannelReport:
-    """Where the features of blends lie, for blends within one class and between two.
-
-    "Linear" is the straight line w h_i + (1 - w) h_j between the features of a blend's own two examples, "middle" is
-    min(w, 1 - w) > 0.3, m_k are the centred class means, w_i the rows of the centred classifier, x1 and x2 the
-    coordinates of `classifier_coordinates` on the first and the second class. Everything is dimensionless but x1, x2,
-    which are in nats. A number is NaN where no blend falls into its group.
-
-    Attributes:
-        amplification: mean |h| / mean |linear|, different classes, middle; 1 on the line. Theory for cross-entropy,
-            where every example sits on its class mean: in (1, 2) and tending to 2; for squared error: 1.
-        amplification_means: The same against the line m between the class means, as the least-squares coefficient
-            sum h . m / sum |m|^2: scatter around the class means, which lengthens h and the line between two real
-            examples alike, averages out of it. 1 where blends lie on that line on average; theory as above.
-        deviation_same: mean |h - linear| / mean |m|, same class; at least 0.
-        deviation_different: The same, different classes.
-        deviation_same_middle: The same, same class, middle.
-        deviation_different_middle: The same, different classes, middle.
-        alignment_same: mean cos(h, w_i), same class, in [-1, 1]; theory: 1.
-        alignment_channel: mean cos(h, w_i + w_j), different classes, middle, in [-1, 1]; theory: tends to 1. NaN with
-            two classes, where w_i + w_j is 0.
-        logit_slope: Least-squares slope of x1 - x2 on log(w / (1 - w)), different classes; theory: tends to 1.
-        logit_correlation: Their correlation, in [-1, 1].
-        order_low: mean (x1 + x2) / 2, different classes, min(w, 1 - w) < 0.1.
-        order_middle: The same for min(w, 1 - w) from 0.1 to 0.3.
-        order_high: The same for min(w, 1 - w) > 0.3; theory: low < middle < high under mixup.
-        ratio_middle_to_same: mean |h| of the different-class blends in the middle / mean |h| of the same-class blends.
-    """
-
-    amplification: float
-    amplification_means: float
-    deviation_same: float
-    deviation_different: float
-    deviation_same_middle: float
-    deviation_different_middle: float
-    alignment_same: float
-    alignment_channel: float
-    logit_slope: float
-    logit_correlation: float
-    order_low: float
-    order_middle: float
-    order_high: float
-    ratio_middle_to_same: float
 
 
 @checked

@@ -1,45 +1,16 @@
 """Linearity of layers: does the feature of a blend equal the blend of the features? Streaming and mergeable."""
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from mixscope.base.checks import check_finite, check_floating, check_ndim, check_same_length
 from mixscope.base.kinds import checked
+from mixscope.metrics.blends.blend_reports import NonlinearityReport
 from mixscope.metrics.blends.blend_sums import MIN_COLUMNS, NUM_SUMS, block_size, column_sums, sum_over_blends
 
 WEIGHT_TOLERANCE = 1e-4  # How far a row of weights may be from summing to 1: float32 rounding with room.
-
-
-@dataclass(frozen=True)
-class NonlinearityReport:
-    """How a layer treats blends. Means over the blends; low is linear.
-
-    With v = sum_p weights_p f(x_p) / |f(x_p)|, a = f(mix) / |f(mix)|, r = |v| and phi the angle between a and v:
-
-    Attributes:
-        nonlinearity: mean |a - v| (Chaudhry et al. 2022, Eq. 3, as a mean over pairs with the L2 norm), in [0, 2].
-            Above 0 even for an exactly affine layer: read it beside `floor` and `relative_defect`.
-        floor: mean (1 - r), in [0, 1]: what any layer must show; it grows with the angles between the members.
-        radial: mean (1 - r)^2, in [0, 1].
-        angular: mean 2 r (1 - cos phi), in [0, 4]; for each blend radial + angular = nonlinearity^2.
-        angle_degrees: mean phi, in [0, 180]; a blend with r = 0 has no angle and is left out.
-        relative_defect: mean |f(mix) - sum_p weights_p f(x_p)| / mean |f(x) - mean f|, the latter over all members,
-            each as often as it is one. At least 0 and exactly 0 for an affine layer; NaN where all features are alike.
-        left_out: Share of the blends, in [0, 1], of which f(mix) or a member's feature has length 0 (a dead ReLU) and
-            so no direction. The five numbers above `relative_defect` leave them out, and are NaN where no blend is
-            left; `relative_defect` counts them. Low is good.
-    """
-
-    nonlinearity: float
-    floor: float
-    radial: float
-    angular: float
-    angle_degrees: float
-    relative_defect: float
-    left_out: float
 
 
 class NonlinearityMeter:

@@ -1,144 +1,53 @@
-"""Every scalar of a classifier's calibration in one call, and again after temperature scaling."""
+"""Report of a classifier's calibration: the numbers with their cards. No torch."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 
-import torch
-from torch import Tensor
+from mixscope.metrics.cards import Report, number
 
-from mixscope.base.checks import check_not_empty, naming
-from mixscope.base.kinds import checked
-from mixscope.metrics.calibration.classwise import ClasswiseCalibration
-from mixscope.metrics.calibration.equal_mass import equal_mass_reliability, error_of_reliability
-from mixscope.metrics.calibration.predictions import check_logits, row_blocks
-from mixscope.metrics.calibration.scores import ProperScores
-from mixscope.metrics.calibration.temperature import TemperatureFit, fit_temperature, temperature_scaled
-from mixscope.metrics.calibration.top_label import NUM_BINS, CalibrationBins
+_GUO = "Guo et al. 2017"
+_score = partial(number, low=0, high=1)
 
 
+# fmt: off
 @dataclass(frozen=True)
-class CalibrationReport:
-    """How often a classifier is right, and how well it knows.
+class CalibrationReport(Report):
+    """How often a classifier is right, and how well it knows."""
 
-    Attributes:
-        accuracy: Share of right predictions, in [0, 1]; high is good.
-        nll: Mean negative log-likelihood, in nats, at least 0; low is good.
-        brier: Brier score summed over classes, in [0, 2]; low is good.
-        ece: Top-label calibration error, equal-width bins (low, high], in [0, 1]; low is good.
-        ece_equal_mass: The same with bins of equal counts, in [0, 1]; low is good.
-        mce: Largest gap of an equal-width bin, in [0, 1]; low is good, and a bin of few examples can decide it.
-        classwise_ece: Mean over classes of the calibration error of their probability, in [0, 1]; low is good.
-        signed_gap: Mean confidence - accuracy, in [-1, 1]; 0 is best, negative is under-confident.
-        mean_confidence: Mean of the largest probability, in [1/K, 1].
-    """
-
-    accuracy: float
-    nll: float
-    brier: float
-    ece: float
-    ece_equal_mass: float
-    mce: float
-    classwise_ece: float
-    signed_gap: float
-    mean_confidence: float
-
-    def as_dict(self) -> dict[str, float]:
-        """Return every field by name, in the order of the class."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class TemperatureReport:
-    """Calibration of one set of examples before and after a temperature fitted on another.
-
-    Attributes:
-        fit: The temperature, and whether it was found.
-        before: Of the logits as they are.
-        after: Of the logits over the temperature. Accuracy is the same.
-    """
-
-    fit: TemperatureFit
-    before: CalibrationReport
-    after: CalibrationReport
-
-
-@checked
-@torch.no_grad()
-def calibration_report(logits: Tensor, labels: Tensor, *, num_bins: int = NUM_BINS) -> CalibrationReport:
-    """Measure every scalar of the calibration of softmax(logits), taken in float64.
-
-    One pass over the logits in blocks; equal-mass bins need the confidences, so memory is of order N beyond the input.
-
-    Args:
-        logits: (N, K) float, finite; N at least 1.
-        labels: (N,) integers in [0, K).
-        num_bins: At least 1, of every binned number.
-
-    Raises:
-        ValueError: If there are no examples, logits are not finite floats, or labels do not fit.
-
-    Example:
-        >>> report = calibration_report(torch.zeros(4, 2), torch.tensor([0, 0, 0, 1]))
-        >>> report.accuracy, report.mean_confidence, report.ece, report.signed_gap, report.brier
-        (0.75, 0.5, 0.25, -0.25, 0.5)
-    """
-    check_logits(logits, labels)
-    check_not_empty(logits=logits)
-    bins, scores = CalibrationBins(num_bins), ProperScores()
-    classwise = ClasswiseCalibration(logits.shape[1], num_bins)
-    confidences, correct = [], []
-    for rows, row_labels in row_blocks(logits, labels):
-        probabilities = torch.softmax(rows.to(torch.float64), dim=1)
-        confidence, prediction = probabilities.max(dim=1)
-        confidences.append(confidence)
-        correct.append(prediction == row_labels)
-        bins.update(probabilities, row_labels)
-        classwise.update(probabilities, row_labels)
-        scores.update_logits(rows, row_labels)
-    equal_mass = equal_mass_reliability(torch.cat(confidences), torch.cat(correct), num_bins=num_bins)
-    return CalibrationReport(
-        accuracy=bins.accuracy,
-        nll=scores.negative_log_likelihood,
-        brier=scores.brier_score,
-        ece=bins.expected_calibration_error,
-        ece_equal_mass=error_of_reliability(equal_mass),
-        mce=bins.maximum_calibration_error,
-        classwise_ece=classwise.classwise_calibration_error,
-        signed_gap=bins.signed_gap,
-        mean_confidence=bins.mean_confidence,
-    )
-
-
-@checked
-def calibration_after_temperature(
-    fit_logits: Tensor, fit_labels: Tensor, logits: Tensor, labels: Tensor, *, num_bins: int = NUM_BINS
-) -> TemperatureReport:
-    """Fit the temperature on one set of examples and measure calibration on another, before and after.
-
-    The two sets must not share examples, or the numbers after come out too good; with one set only, cut it by
-    `split_rows`. A fit without a minimum is used all the same, at the end of its range: look at `fit.is_converged`.
-
-    Args:
-        fit_logits: (M, K) float, finite; M at least 1.
-        fit_labels: (M,) integers in [0, K).
-        logits: (N, K) float, finite; N at least 1.
-        labels: (N,) integers in [0, K).
-        num_bins: At least 1.
-
-    Raises:
-        ValueError: If a set has no examples, the number of classes differs, logits are not finite floats, or labels do
-            not fit.
-
-    Example:
-        >>> logits, labels = torch.tensor([[4.0, 0.0]]).repeat(4, 1), torch.tensor([0, 0, 0, 1])
-        >>> report = calibration_after_temperature(logits[:4], labels[:4], logits, labels)
-        >>> round(report.before.ece, 3), round(report.after.ece, 3), round(report.fit.temperature, 3)
-        (0.232, 0.0, 3.641)
-    """
-    with naming("fit_logits and fit_labels"):
-        fit = fit_temperature(fit_logits, fit_labels)
-    before = calibration_report(logits, labels, num_bins=num_bins)
-    if logits.shape[1] != fit_logits.shape[1]:
-        raise ValueError(f"logits must have the {fit_logits.shape[1]} classes of fit_logits, got {logits.shape[1]}")
-    # In float64, as everything here: float16 logits over a small temperature would overflow.
-    scaled = temperature_scaled(logits.detach().to(torch.float64), fit.temperature)
-    return TemperatureReport(fit, before, calibration_report(scaled, labels, num_bins=num_bins))
+    accuracy: float = _score(
+        symbol="acc", title="Test accuracy", better="high", source="standard", column="test accuracy",
+        definition="share of test images predicted rightly", note="1 minus the test error.")
+    error: float = _score(
+        symbol="err", title="Test error", better="low", source="standard", column="test error",
+        definition="share of test images predicted wrongly", note="Share of wrong predictions.")
+    loss: float = _score(
+        symbol="NLL", title="Test loss", unit="nats", high=None, better="low", source="standard", column="test loss",
+        definition="mean -log p_y over the test images", note="Negative log-likelihood; a proper score.")
+    brier: float = _score(
+        symbol="BS", title="Brier score", high=2, better="low", source="Brier 1950", column="Brier score",
+        definition="mean over examples of sum_k (p_k - [k = y])^2",
+        note="Summed over classes, so at most 2; some tools divide by the number of classes.")
+    ece: float = _score(
+        symbol="ECE", title="Expected calibration error", better="low", source=_GUO,
+        definition="sum_b (n_b/N) |accuracy_b - confidence_b|, top label, 15 equal-width bins (low, high]",
+        note="Top label, 15 equal-width bins (low, high]. Does not say in which direction: see the signed gap.")
+    ece_equal_mass: float = _score(
+        symbol="ECE em", title="Expected calibration error, bins of equal counts", better="low",
+        definition="sum_b (n_b/N) |accuracy_b - confidence_b|, top label, 15 bins of equal counts",
+        source="Nguyen and O'Connor 2015", note="No bin is nearly empty; ties share their mean accuracy.")
+    mce: float = _score(
+        symbol="MCE", title="Maximum calibration error", better="low", source=_GUO,
+        definition="max_b |accuracy_b - confidence_b| over the equal-width bins that hold an example",
+        note="A bin of few examples can decide it.")
+    classwise_ece: float = _score(
+        symbol="cw-ECE", title="Classwise calibration error", better="low", source="Kull et al. 2019",
+        definition="mean over classes k of sum_b (n_b/N) |share of class k - mean p_k|, 15 equal-width bins of p_k",
+        note="Falls with K: compare at equal K only.")
+    signed_gap: float = _score(
+        symbol="conf - acc", title="Confidence minus accuracy", low=-1, source="defined here", column="signed gap",
+        definition="mean confidence - accuracy",
+        note="0 is best; negative is under-confident, positive over-confident.")
+    mean_confidence: float = _score(
+        symbol="conf", title="Mean confidence", source=_GUO, column="mean confidence",
+        definition="mean of the largest probability",
+        note="Mean of the largest probability; compare with the accuracy.")

@@ -1,7 +1,7 @@
 """What neural collapse says of class means and classifiers: every number that needs no D x D matrix of the features."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated
 
@@ -12,6 +12,7 @@ from mixscope.base.checks import check_at_least, check_finite, check_shape
 from mixscope.base.kinds import checked
 from mixscope.metrics.class_statistics.class_sums import ClassSums
 from mixscope.metrics.class_statistics.statistics import ClassStatistics
+from mixscope.metrics.collapse.collapse_report import ClassGeometry, HeadGeometry
 from mixscope.metrics.collapse.pairwise import (
     angle_deviations,
     compare_means,
@@ -26,66 +27,6 @@ from mixscope.metrics.collapse.spectrum import Spectrum, spectrum
 
 MOST_CLASSES_NAMED = 10
 WithScatter = Annotated[ClassStatistics, "class_geometry and head_geometry give what there is without D x D scatter"]
-
-
-@dataclass(frozen=True)
-class ClassGeometry:
-    """The numbers of any layer, with or without a classifier. Dimensionless; letters and values as of `CollapseReport`.
-
-    Attributes:
-        nc1_trace: tr Sigma_W / tr Sigma_B.
-        nc1_cdnv: Mean over pairs of (v_i + v_j) / (2 |mu_i - mu_j|^2).
-        nc2_equinorm_means: Coefficient of variation (population) of |m_k|.
-        nc2_equiangular_means: Mean over pairs of |cos(m_i, m_j) + 1/(K-1)|.
-        nc2_max_angle_means: Largest cos(m_i, m_j) over pairs, plus 1/(K-1).
-        nc2_etf_means: |G/|G|_F - E/|E|_F|_F with G = M M^T; at most 2.
-        effective_rank: Exponential of the entropy of the normalised singular values of M; K - 1 at collapse.
-    """
-
-    nc1_trace: float
-    nc1_cdnv: float
-    nc2_equinorm_means: float
-    nc2_equiangular_means: float
-    nc2_max_angle_means: float
-    nc2_etf_means: float
-    effective_rank: float
-
-    def as_dict(self) -> dict[str, float]:
-        """Return every field by name, in the order of the class."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class HeadGeometry:
-    """The numbers of a classifier and how it fits the class means; letters and values as of `CollapseReport`.
-
-    Attributes:
-        nc0_row_sum: |sum_k w_k|^2 / |W|_F^2.
-        nc2_equinorm_weights: Coefficient of variation (population) of the rows of W_c.
-        nc2_equinorm_weights_uncentered: The same of the rows of W.
-        nc2_equiangular_weights: Mean over pairs of |cos + 1/(K-1)|, rows of W_c.
-        nc2_equiangular_weights_uncentered: The same of the rows of W.
-        nc2_etf_weights: |G/|G|_F - E/|E|_F|_F with G = W_c W_c^T; at most 2.
-        nc3_duality: |W_c/|W_c|_F - M/|M|_F|_F; at most 2.
-        nc3_duality_squared: Its square.
-        nc3_product: |P/|P|_F - E/|E|_F|_F with P = W_c M^T; at most 2.
-        nc3_alignment: 1 - mean_k cos(w_k, m_k), rows of W_c; at most 2.
-    """
-
-    nc0_row_sum: float
-    nc2_equinorm_weights: float
-    nc2_equinorm_weights_uncentered: float
-    nc2_equiangular_weights: float
-    nc2_equiangular_weights_uncentered: float
-    nc2_etf_weights: float
-    nc3_duality: float
-    nc3_duality_squared: float
-    nc3_product: float
-    nc3_alignment: float
-
-    def as_dict(self) -> dict[str, float]:
-        """Return every field by name, in the order of the class."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -1,45 +1,15 @@
 """How far the collapse on the training set carries over: test features against the class means of the training set."""
 
 import math
-from dataclasses import asdict, dataclass
 
 import torch
 
 from mixscope.base.kinds import checked
 from mixscope.metrics.class_statistics.symmetric import symmetric_product
 from mixscope.metrics.collapse.class_geometry import CenteredMeans, WithScatter, check_every_class
+from mixscope.metrics.collapse.collapse_report import CollapseOnTest
 from mixscope.metrics.collapse.pairwise import compare_means
 from mixscope.metrics.collapse.spectrum import spectrum
-
-
-@dataclass(frozen=True)
-class CollapseOnTest:
-    """Scatter of test features around the training set's class means, in units of the training set's.
-
-    Letters: mu_k, m_k, Sigma_B of the training set; mu'_k the test means; Sigma_T = sum over test examples of
-    (h - mu_y)(h - mu_y)^T / N'. All dimensionless, at least 0, low is good; 0 where every test feature lies on the
-    training mean of its class. Two sets from one distribution give the numbers of `CollapseReport`.
-
-    Attributes:
-        nc1_pinv: tr(Sigma_T pinv(Sigma_B)) / K.
-        nc1_trace: tr Sigma_T / tr Sigma_B.
-        nc1_cdnv: Mean over pairs of classes with test examples of (v_i + v_j) / (2 |mu_i - mu_j|^2), v_k the mean of
-            |h - mu_k|^2 over the test examples of class k; NaN where only one class has any.
-        own_nc1_trace: The part of `nc1_trace` that is scatter around the test set's own class means.
-        mean_shift: The rest of it, from mu'_k - mu_k: `nc1_trace` = `own_nc1_trace` + `mean_shift`.
-        num_classes_tested: Classes with a test example, from 1 to K; the others take no part.
-    """
-
-    nc1_pinv: float
-    nc1_trace: float
-    nc1_cdnv: float
-    own_nc1_trace: float
-    mean_shift: float
-    num_classes_tested: int
-
-    def as_dict(self) -> dict[str, float]:
-        """Return every field by name, in the order of the class."""
-        return asdict(self)
 
 
 @checked
