@@ -24,7 +24,7 @@ from mixscope.metrics import bootstrap, catalogue
 from mixscope.metrics.blends import channels, intrusion, neighbours
 from mixscope.metrics.calibration import (
     calibration_intervals,
-    calibration_report,
+    calibration_meter,
     classwise,
     equal_mass,
     scores,
@@ -197,8 +197,8 @@ CALIBRATION = [
     call(top_label.expected_calibration_error_from_logits, **ROWS, num_bins=5),
     call(calibration_intervals.calibration_intervals, **ROWS, num_bins=5, **RESAMPLED),
     call(calibration_intervals.calibration_intervals_from_probabilities, **SOFT_ROWS, num_bins=5, **RESAMPLED),
-    call(calibration_report.calibration_report, **ROWS, num_bins=5),
-    call(calibration_report.calibration_after_temperature, fit_logits=LOGITS, fit_labels=LABELS, **ROWS, num_bins=5),
+    call(calibration_meter.calibration_report, **ROWS, num_bins=5),
+    call(calibration_meter.calibration_after_temperature, fit_logits=LOGITS, fit_labels=LABELS, **ROWS, num_bins=5),
     call(classwise.ClasswiseCalibration, num_classes=K, num_bins=5),
     fresh(lambda: classwise.ClasswiseCalibration(K, 5).update, **SOFT_ROWS),
     fresh(lambda: classwise.ClasswiseCalibration(K, 5).update_logits, **ROWS),
@@ -396,7 +396,7 @@ MEASURING += [
 
 MEASURING += [
     call(last_layer.linear_head, model=MODEL, head="3"),
-    call(network.calibration_values, report=calibration_report.calibration_report(LOGITS, LABELS)),
+    call(network.calibration_values, report=calibration_meter.calibration_report(LOGITS, LABELS)),
     call(
         network.linearity_values,
         reports={"1": mixscope.nonlinearity(BLENDS, FEATURES[MEMBERS], SHARES)},
