@@ -6,6 +6,7 @@ from a copy of its state, which is bit for bit a run with that epoch given. The 
 
 import copy
 import math
+import statistics
 import time
 from dataclasses import dataclass
 
@@ -17,13 +18,13 @@ from mixscope.base.generators import named_generator
 from mixscope.bench.demo import NUM_DIGITS, demo_runs
 from mixscope.data.batches import EvaluationBatches, TrainingBatches
 from mixscope.data.loading import load_data
-from mixscope.metrics.bootstrap import student_interval
 from mixscope.metrics.overtraining.gradients import gradient_norm
 from mixscope.metrics.overtraining.monitor import OvertrainingMonitor
 from mixscope.metrics.overtraining.turn_rules import BLEND_ENTROPY, FLOOR_GAP, FloorGapRule, Judgement, ValidationRule
 from mixscope.mixing.mixture import blend, blend_targets, soft_cross_entropy
 from mixscope.mixing.mixup import Mixup, draw_mixture
 from mixscope.models.networks import build_model
+from mixscope.stats.intervals import student_interval
 from mixscope.training.loop import Training
 
 FIXED = (0, 10, 20, 50, 100, 150, 200, 300, 500, 700)
@@ -230,8 +231,8 @@ def run_seed(setting, seed):
 
 def interval(values):
     """Mean with its 95% interval over seeds, Student's t."""
-    found = student_interval(torch.tensor(values, dtype=torch.float64))
-    return {"mean": round(found.value, 3), "low": round(found.low, 3), "high": round(found.high, 3)}
+    low, high = student_interval(values)
+    return {"mean": round(statistics.mean(values), 3), "low": round(low, 3), "high": round(high, 3)}
 
 
 def summarise_setting(setting, per_seed):

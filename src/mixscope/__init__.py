@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mixscope.metrics.collapse.held_out import collapse_on_test
     from mixscope.metrics.collapse.nearest_mean import NearestMeanCounts
     from mixscope.metrics.collapse.neural_collapse import neural_collapse
-    from mixscope.metrics.overtraining.curves import end_minus_best, turning_epoch
+    from mixscope.metrics.overtraining.curve_intervals import end_minus_best, turning_epoch
     from mixscope.metrics.overtraining.gradients import gradient_norm
     from mixscope.metrics.overtraining.loss_slices import loss_plane, loss_slice
     from mixscope.metrics.overtraining.monitor import OvertrainingMonitor
@@ -68,7 +68,7 @@ _HOMES = {
     "mixscope.metrics.calibration.classwise": ("ClasswiseCalibration",),
     "mixscope.metrics.collapse.neural_collapse": ("neural_collapse",),
     "mixscope.metrics.collapse.collapse_report": ("CollapseOnTest", "CollapseReport"),
-    "mixscope.metrics.overtraining.curves": ("end_minus_best", "turning_epoch"),
+    "mixscope.metrics.overtraining.curve_intervals": ("end_minus_best", "turning_epoch"),
     "mixscope.metrics.overtraining.gradients": ("gradient_norm",),
     "mixscope.metrics.collapse.held_out": ("collapse_on_test",),
     "mixscope.metrics.blends.intrusion": ("intrusion_rate",),

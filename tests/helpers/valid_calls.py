@@ -32,7 +32,7 @@ from mixscope.metrics.calibration import (
     top_label,
 )
 from mixscope.metrics.collapse import class_geometry, nearest_mean, other_tools
-from mixscope.metrics.overtraining import curves, degenerate, gradients, loss_slices
+from mixscope.metrics.overtraining import curve_intervals, degenerate, gradients, loss_slices
 from mixscope.mixing import consistency, cutmix, fixed_weights, manifold, mixture, mixup, schedule
 
 GENERATOR = object()  # stands for a fresh generator
@@ -177,14 +177,9 @@ RESAMPLED = {"generator": GENERATOR, "num_resamples": 20, "level": 0.9}
 INTERVALS = [
     call(bootstrap.percentile_interval, value=0.5, resampled=WEIGHTS, level=0.9, num_samples=5),
     call(bootstrap.reflected_interval, value=0.5, resampled=WEIGHTS, level=0.9, num_samples=5),
-    call(bootstrap.bootstrap_interval, values=WEIGHTS, statistic=lambda sets: sets.mean(dim=1), **RESAMPLED),
-    call(bootstrap.mean_interval, values=WEIGHTS, **RESAMPLED),
-    call(bootstrap.student_interval, values=WEIGHTS, level=0.9),
-    call(bootstrap.paired_difference_interval, first=WEIGHTS, second=WEIGHTS.flip(0), level=0.9),
     call(bootstrap.resampled_means, columns=FEATURES, generator=GENERATOR, num_resamples=20),
-    call(curves.end_minus_best, curves=CURVES, window=3, **RESAMPLED),
-    call(curves.turning_epoch, curves=CURVES, epochs=list(range(10, 100, 10)), window=3, **RESAMPLED),
-    call(curves.running_mean, curves=CURVES, window=3),
+    call(curve_intervals.end_minus_best, curves=CURVES, window=3, **RESAMPLED),
+    call(curve_intervals.turning_epoch, curves=CURVES, epochs=list(range(10, 100, 10)), window=3, **RESAMPLED),
 ]
 
 CALIBRATION = [

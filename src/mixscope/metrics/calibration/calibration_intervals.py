@@ -9,9 +9,7 @@ from mixscope.base.checks import check_not_empty, check_numbers, check_size
 from mixscope.base.kinds import checked
 from mixscope.metrics.bootstrap import (
     BLOCK_DRAWS,
-    LEVEL,
     NUM_RESAMPLES,
-    Interval,
     percentile_interval,
     reflected_interval,
     resampled_means,
@@ -24,6 +22,7 @@ from mixscope.metrics.calibration.predictions import (
     top_label,
 )
 from mixscope.metrics.calibration.top_label import NUM_BINS
+from mixscope.stats.intervals import LEVEL, Interval
 
 
 @dataclass(frozen=True)

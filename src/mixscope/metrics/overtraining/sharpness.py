@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from mixscope.base.checks import check_at_most, check_positive, check_size
 from mixscope.base.kinds import checked
-from mixscope.metrics.bootstrap import Interval, student_interval
 from mixscope.metrics.overtraining.loss_slices import LARGEST_STEP, Evaluate, filter_normalised_direction, loss_slice
+from mixscope.stats.intervals import Interval, student_interval
 
 RADIUS, NUM_DIRECTIONS = 0.3, 10  # Ours: every filter moves by 0.3 of its length, far enough to leave the flat bottom.
 
@@ -86,4 +86,5 @@ def sharpness(
     rises = torch.tensor(increases, dtype=torch.float64)
     if not torch.isfinite(rises).all():
         raise ValueError(f"evaluate must return finite losses at radius {radius}, got rises {increases[:4]}")
-    return SharpnessReport(increase=student_interval(rises), loss=loss, increases=rises)
+    increase = Interval(float(rises.mean()), *student_interval(increases), num_samples=num_directions)
+    return SharpnessReport(increase=increase, loss=loss, increases=rises)

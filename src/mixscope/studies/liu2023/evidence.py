@@ -4,10 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-
-from mixscope.metrics.overtraining.curves import running_mean
 from mixscope.records.samples import Sample, paired
+from mixscope.stats.curves import running_mean
 from mixscope.stats.intervals import student_interval
 from mixscope.studies.engine.evidence_sources import PERCENT, Evidence, percent
 from mixscope.studies.engine.results import Number, Results, column
@@ -65,7 +63,7 @@ def looks(outcome: Outcome, key: str, *, until: int | None = None) -> tuple[list
 
 def _smooth(outcome: Outcome, key: str, until: int | None) -> list[float]:
     _, heights = looks(outcome, key, until=until)
-    return [] if not heights else [float(x) for x in running_mean(torch.tensor([heights]), window=WINDOW)[0]]
+    return running_mean(heights, window=WINDOW)
 
 
 def decay(outcome: Outcome, *, until: int | None = None) -> float:

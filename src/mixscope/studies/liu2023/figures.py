@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from mixscope.metrics.overtraining.curves import end_minus_best, turning_epoch
+from mixscope.metrics.overtraining.curve_intervals import end_minus_best, turning_epoch
 from mixscope.report.document import Chapter, Exhibit, Listing, Series
 from mixscope.stats.numbers import interval_text, number_text
 from mixscope.studies.engine.evidence_sources import PERCENT
