@@ -18,14 +18,22 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class MixingScheme(Protocol):
-    """Anything that draws a mixture for a batch. The contract every scheme in `SCHEMES` is tested against.
-
-    The same generator state gives the same draw; the global random state and the arguments stay untouched; weights lie
-    in [0, 1] and rows sum to 1; any batch size from 1 up is served; labels are (B,) integers or an error.
-    """
+    """Anything that draws a mixture for a batch: the contract every scheme in `SCHEMES` is tested against."""
 
     def draw(self, inputs: "Tensor", labels: "Tensor", *, generator: "torch.Generator") -> "Mixture":
-        """Draw a mixture for (B, ...) inputs and (B,) integer labels from a CPU generator."""
+        """Draw partners and weights for a batch of any size from 1 up; nothing else is touched or depended on.
+
+        Args:
+            inputs: (B, ...) float; only their shape is looked at.
+            labels: (B,) integers; only their form is looked at.
+            generator: A CPU generator; the same state gives the same draw.
+
+        Returns:
+            A mixture on the CPU with (B, P) members and weights in [0, 1], whose rows sum to 1.
+
+        Raises:
+            ValueError: If labels are not one integer per input.
+        """
         ...
 
 

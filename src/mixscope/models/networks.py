@@ -9,6 +9,7 @@ from torch import nn
 from mixscope.base.checks import check_at_least, nearest
 from mixscope.base.errors import UserError, users_code
 from mixscope.base.generators import seeded_globals
+from mixscope.capturing.sites import check_sites
 from mixscope.mixing.mixture import INPUT_SUFFIX
 from mixscope.models.convnet import ConvNet
 from mixscope.models.external import build_from_file, build_from_timm
@@ -161,11 +162,10 @@ def model_sites(model: nn.Module, head: str) -> tuple[str, ...]:
         return (f"{head}{INPUT_SUFFIX}", head)
     if not isinstance(sites, tuple | list) or not all(isinstance(site, str) for site in sites) or not sites:
         raise UserError(f"sites of the model must be a tuple of module names, got {sites!r}")
-    modules = _named_modules(model)
-    for site in sites:
-        module_name = site.removesuffix(INPUT_SUFFIX)
-        if module_name not in modules:
-            raise UserError(f"sites of the model must name its modules, got {site!r}{nearest(module_name, modules)}")
+    try:
+        check_sites(model, sites)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     return tuple(sites)
 
 
