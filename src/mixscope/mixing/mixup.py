@@ -94,7 +94,7 @@ class LabelMixup:
 
     @checked
     def draw(self, inputs: Tensor, labels: Tensor, *, generator: torch.Generator) -> Mixture:
-        """Draw partners and a weight: `weights` are 1 and 0, and `target_weights` are drawn. See `MixingScheme.draw`."""
+        """Draw partners and `target_weights`; `weights` are 1 and 0. See `MixingScheme.draw`."""
         check_batch(inputs, labels)
         drawn = draw_mixture(len(inputs), Mixup(alpha=self.alpha), generator=generator)
         own = torch.tensor([[1.0, 0.0]]).expand(len(inputs), -1)
