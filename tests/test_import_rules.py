@@ -62,7 +62,7 @@ def run_python(code):
 
 
 def test_importing_mixscope_loads_no_heavy_library():
-    heavy = ["torch", "accelerate", "sklearn", "scipy", "plotly", "pooch", "PIL", "rich", "tyro"]
+    heavy = ["torch", "accelerate", "sklearn", "scipy", "plotly", "requests", "PIL", "rich", "tyro"]
     code = f"import sys, mixscope; print(*[name for name in {heavy} if name in sys.modules])"
     assert run_python(code) == []
 

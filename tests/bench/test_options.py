@@ -2,12 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import get_args, get_type_hints
 
 import pytest
 
 from mixscope.base.errors import UserError
-from mixscope.bench.build import anchored
+from mixscope.bench.build import anchored, build_scheme
 from mixscope.bench.demo import demo_runs
 from mixscope.bench.method_labels import method_label
 from mixscope.bench.options import (
@@ -20,6 +19,7 @@ from mixscope.bench.options import (
     options_from_dict,
     options_to_dict,
 )
+from mixscope.mixing.manifold import ManifoldMixup
 from mixscope.mixing.schemes import SCHEMES
 from mixscope.training.recipe import Recipe
 
@@ -200,8 +200,22 @@ def test_files_are_described_from_the_root_and_names_stay(monkeypatch, data, mod
     assert (options.data.data, options.model) == expected
 
 
-def test_the_command_line_offers_every_scheme_of_the_catalogue():
-    assert set(get_args(get_type_hints(MixingOptions)["mixing"])) == set(SCHEMES)
+OPTIONS_OF_SCHEMES = {"alpha": 0.3, "num_points": 3, "per_example": True, "mixing_sites": ("input", "head")}
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_a_row_of_the_table_is_all_that_a_scheme_needs_to_be_offered_and_built(name):
+    options = {option: OPTIONS_OF_SCHEMES[option] for option in SCHEMES[name].options}
+    scheme = build_scheme(MixingOptions(name, **options), sites=())
+    assert type(scheme) is SCHEMES[name].load()
+    assert vars(scheme) == {option.removeprefix("mixing_"): value for option, value in options.items()}
+
+
+def test_a_scheme_is_built_with_its_own_defaults_at_the_input_and_the_first_two_sites():
+    built = build_scheme(MixingOptions(mixing="manifold-mixup"), sites=("layer1", "layer2", "head"))
+    assert built == ManifoldMixup(sites=("input", "layer1", "layer2"))
+    with pytest.raises(UserError, match="mixing-sites must name the modules to mix at"):
+        build_scheme(MixingOptions(mixing="manifold-mixup"), sites=())
 
 
 @pytest.mark.parametrize("mixing_off", [None, 0, 7, "auto"])

@@ -1,47 +1,39 @@
-"""Every scheme of the catalogue keeps the same promises: add a row to SCHEMES here and inherit them."""
+"""Promises every scheme of the table keeps: a row there inherits them."""
 
 import pytest
 import torch
 from torch import nn
 
 from mixscope.base.generators import named_generator
-from mixscope.mixing.cutmix import CutMix
 from mixscope.mixing.fixed_weights import FixedWeights
-from mixscope.mixing.manifold import ManifoldMixup, blending_at
+from mixscope.mixing.manifold import blending_at
 from mixscope.mixing.mixture import INPUT_SITE, blend, blend_targets
-from mixscope.mixing.mixup import LabelMixup, Mixup, NoMixing
 from mixscope.mixing.schemes import SCHEMES
 
-EXAMPLES = {
-    "none": [NoMixing()],
-    "mixup": [
-        Mixup(),
-        Mixup(alpha=0.2, per_example=True),
-        Mixup(alpha=0.5, num_points=3),
-        Mixup(alpha=1.0, num_points=5, per_example=True),
-    ],
-    "label-mixup": [LabelMixup(), LabelMixup(alpha=0.2)],
-    "cutmix": [CutMix(), CutMix(alpha=0.3)],
-    "manifold-mixup": [ManifoldMixup(sites=("input", "first", "second"))],
-}
-# For measuring, not for training: not in the catalogue, and under the same contract.
+VALUES = {"alpha": 0.3, "num_points": 3, "per_example": True}  # of the options, beside their defaults
+# For measuring, not for training: not in the table, and under the same contract.
 MEASURING = [
     FixedWeights(),
     FixedWeights(weights=((0.9, 0.1), (1 / 3, 2 / 3))),
     FixedWeights(weights=((0.2, 0.3, 0.5),)),
 ]
-CASES = [pytest.param(scheme, id=str(scheme)) for schemes in [*EXAMPLES.values(), MEASURING] for scheme in schemes]
+
+
+def examples(row):
+    """A scheme as it is by default, with each of its options, and with all of them."""
+    places = {"sites": ("input", "first", "second")} if "mixing_sites" in row.options else {}
+    options = {name: VALUES[name] for name in row.options if name != "mixing_sites"}
+    chosen = [{}, *({name: value} for name, value in options.items()), *([options] if len(options) > 1 else [])]
+    return [row.load()(**places, **arguments) for arguments in chosen]
+
+
+TABLE = [scheme for row in SCHEMES.values() for scheme in examples(row)]
+CASES = [pytest.param(scheme, id=str(scheme)) for scheme in (*TABLE, *MEASURING)]
 
 
 def make_batch(size):
     generator = torch.Generator().manual_seed(size)
     return torch.rand(size, 2, 6, 5, generator=generator), torch.randint(4, (size,), generator=generator)
-
-
-def test_every_scheme_of_the_catalogue_is_tested():
-    assert EXAMPLES.keys() == SCHEMES.keys()
-    for name, schemes in EXAMPLES.items():
-        assert all(isinstance(scheme, SCHEMES[name]) for scheme in schemes)
 
 
 @pytest.mark.parametrize("scheme", CASES)

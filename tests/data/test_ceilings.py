@@ -27,9 +27,9 @@ from helpers.hostile_files import (
 from mixscope.base.errors import UserError
 from mixscope.data import image_tree, svhn, tar_stream
 from mixscope.data.cifar import read_cifar10_folder, restricted_load
+from mixscope.data.idx import IDX_IMAGES, read_idx
 from mixscope.data.image_tree import read_image_tree
 from mixscope.data.npz import read_npz
-from mixscope.data.sources import IDX_IMAGES, read_idx
 from mixscope.data.svhn import read_svhn_folder
 
 NAMES = tuple("0123456789")

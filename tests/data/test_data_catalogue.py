@@ -13,7 +13,7 @@ from data_files import IDX_NAMES, cifar10_files, png, tree_files, write_folder, 
 from mixscope.base.errors import UserError
 from mixscope.data import named_sets
 from mixscope.data.download import RemoteFile
-from mixscope.data.loading import SET_NAMES, data_status, fetch_data, load_data
+from mixscope.data.loading import data_status, fetch_data, load_data
 
 DATA = os.environ.get("MIXSCOPE_DATA")  # read before the fixture below hides it
 needs_data = pytest.mark.skipif(DATA is None, reason="MIXSCOPE_DATA names no folder with the sets")
@@ -112,7 +112,9 @@ def test_a_set_that_is_nowhere_is_downloaded_once_and_then_found(tmp_path, cache
             RemoteFile(base + path.name, hashlib.md5(path.read_bytes()).hexdigest(), path.name)
             for path in sorted((tmp_path / "server").iterdir())
         )
-        monkeypatch.setitem(named_sets.NAMED_SETS, "mnist", dataclasses.replace(named_sets.MNIST, files=files))
+        monkeypatch.setitem(
+            named_sets.NAMED_SETS, "mnist", dataclasses.replace(named_sets.NAMED_SETS["mnist"], files=files)
+        )
         for _ in range(2):
             assert load_data("mnist").train_images.shape == (20, 1, 2, 3)
         server.shutdown()
@@ -134,20 +136,32 @@ def test_status_says_where_a_set_is_and_what_is_missing(tmp_path):
     write_idx_set(tmp_path / "mnist", gzipped=True)
     write_idx_set(tmp_path / "kmnist", gzipped=True)
     (tmp_path / "kmnist" / f"{IDX_NAMES[3]}.gz").unlink()
-    status = {entry.name: entry for entry in data_status(tmp_path)}
-    assert tuple(status) == SET_NAMES
+    status = {entry.named.name: entry for entry in data_status(tmp_path)}
+    assert tuple(status) == tuple(named_sets.NAMED_SETS)
     assert status["digits"].found.is_dir()
     assert (status["mnist"].found, status["mnist"].missing) == (tmp_path / "mnist", ())
     assert (status["kmnist"].found, status["kmnist"].missing) == (None, ("t10k-labels-idx1-ubyte.gz",))
     assert status["svhn"].missing == ("train_32x32.mat", "test_32x32.mat")
-    assert status["cifar100"].num_classes == 100
-    assert status["fashion-mnist"].licence == "MIT"
+    assert len(status["cifar100"].named.class_names) == 100
+    assert status["fashion-mnist"].named.licence == "MIT"
 
 
 def test_fetching_what_is_there_returns_its_folder(tmp_path):
     write_idx_set(tmp_path / "mnist", gzipped=True)
     assert fetch_data("mnist", tmp_path) == tmp_path / "mnist"
     assert fetch_data("digits").is_dir()
+
+
+def test_a_row_of_the_table_is_all_that_a_set_needs(tmp_path, monkeypatch):
+    row = dataclasses.replace(
+        named_sets.NAMED_SETS["kmnist"], name="toy", folders=("toy",), class_names=tuple("abcdefghij")
+    )
+    monkeypatch.setitem(named_sets.NAMED_SETS, "toy", row)
+    write_idx_set(tmp_path / "toy", gzipped=True)
+    assert load_data("toy", data_dir=tmp_path).class_names == row.class_names
+    assert data_status(tmp_path)[-1].found == fetch_data("toy", tmp_path) == tmp_path / "toy"
+    with pytest.raises(UserError, match=r"got 'toyy' \(did you mean toy\?\)$"):
+        load_data("toyy")
 
 
 def test_every_named_set_has_sound_addresses_and_checksums():
@@ -223,11 +237,9 @@ def test_the_real_sets_have_their_published_mean_and_std(name, mean, std):
 
 @needs_data
 def test_the_real_files_have_the_checksums_of_the_table():
-    import pooch
-
-    for named in (named_sets.MNIST, named_sets.FASHION_MNIST):
-        for file in named.files:
-            assert pooch.file_hash(str(Path(DATA) / named.name / file.name), alg="md5") == file.md5
+    for name in ("mnist", "fashion-mnist"):
+        for file in named_sets.NAMED_SETS[name].files:
+            assert file.is_at(Path(DATA) / name / file.name)
 
 
 @needs_data
@@ -321,7 +333,7 @@ def test_an_archive_of_images_stands_in_for_files_that_are_nowhere(tmp_path):
     data = load_data("cifar10", data_dir=tmp_path / "data")
     assert data.train_labels.tolist() == list(range(10))
     assert data.notes.endswith("not the original files: pixels may differ")
-    status = next(status for status in data_status(tmp_path / "data") if status.name == "cifar10")
+    status = next(status for status in data_status(tmp_path / "data") if status.named.name == "cifar10")
     assert status.found == folder / "cifar10_png.zip"
 
 

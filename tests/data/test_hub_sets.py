@@ -12,7 +12,9 @@ COLOUR = [Image.new("RGB", (3, 2), (1, 2, 3))]
 
 
 def test_lists_of_images_become_a_set():
-    decoded = convert_examples((GREY, [1, 0]), (GREY[:1], [1]), class_names=("a", "b"), source="hf:toy")
+    decoded = convert_examples(
+        {"train": (GREY, [1, 0]), "test": (GREY[:1], [1])}, class_names=("a", "b"), source="hf:toy"
+    )
     assert decoded.train.images[:, 0, 0, 0].tolist() == [10, 20]
     assert decoded.train.images.shape == (2, 1, 2, 3)
     assert decoded.train.labels.tolist() == [1, 0]
@@ -20,7 +22,7 @@ def test_lists_of_images_become_a_set():
 
 
 def test_a_hub_set_may_have_no_test_part_and_mixed_colour():
-    decoded = convert_examples((GREY + COLOUR, [1, 0, 1]), None, class_names=("a", "b"), source="hf:toy")
+    decoded = convert_examples({"train": (GREY + COLOUR, [1, 0, 1])}, class_names=("a", "b"), source="hf:toy")
     assert decoded.test is None
     assert decoded.train.images[:, :, 0, 0].tolist() == [[10, 10, 10], [20, 20, 20], [1, 2, 3]]
 
@@ -42,8 +44,9 @@ def test_a_hub_set_may_have_no_test_part_and_mixed_colour():
     ],
 )
 def test_a_hub_set_that_makes_no_set_is_named(train, test, message):
+    parts = {"train": train} if test is None else {"train": train, "test": test}
     with pytest.raises(UserError, match=f"^hf:toy: .*{message}$"):
-        convert_examples(train, test, class_names=("a", "b"), source="hf:toy")
+        convert_examples(parts, class_names=("a", "b"), source="hf:toy")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("datasets") is not None, reason="the datasets package is installed")

@@ -11,10 +11,10 @@ from mixscope.base.errors import UserError
 from mixscope.base.reading import read_regular
 from mixscope.data.cache import read_decoded
 from mixscope.data.cifar import read_cifar10_folder
+from mixscope.data.idx import IDX_IMAGES, read_idx
 from mixscope.data.image_tree import read_image_tree
 from mixscope.data.loading import data_status
 from mixscope.data.npz import read_npz
-from mixscope.data.sources import IDX_IMAGES, read_idx
 from mixscope.data.svhn import read_svhn_folder
 
 READERS = {
@@ -84,7 +84,7 @@ def test_a_named_set_is_not_found_behind_what_is_no_file(tmp_path, monkeypatch, 
     labels.unlink()
     make(labels)
     with in_seconds(20):
-        mnist = next(status for status in data_status(tmp_path) if status.name == "mnist")
+        mnist = next(status for status in data_status(tmp_path) if status.named.name == "mnist")
     assert (mnist.found, mnist.missing) == (None, (labels.name,))
 
 

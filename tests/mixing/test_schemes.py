@@ -139,7 +139,7 @@ def net_of(net, inputs):
 def test_an_unknown_site_lists_near_names():
     net = nn.Sequential()
     net.add_module("layer", nn.Identity())
-    message = r"site must name a module of the model, got 'layr' \(did you mean layer\?\)"
+    message = r"sites must name modules of the model, got 'layr' \(did you mean layer\?\)"
     with pytest.raises(ValueError, match=message), blending_at(net, swap("layr")):
         pass
 

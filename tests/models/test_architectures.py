@@ -12,7 +12,7 @@ from mixscope.models.mlp import MLP
 from mixscope.models.networks import build_model
 from mixscope.models.residual_mlp import ResidualBlock, ResidualMLP
 from mixscope.models.resnet import BasicBlock
-from mixscope.models.vit import VIT_SMALL, EncoderBlock, VisionTransformer, ViTSize
+from mixscope.models.vit import EncoderBlock, VisionTransformer, ViTSize, vit_small
 from mixscope.models.wide_resnet import PreActivationBlock, WideResNet
 
 
@@ -281,7 +281,7 @@ def test_a_widening_factor_of_zero_is_refused():
 def test_a_patch_size_that_does_not_divide_the_image_is_refused(shape):
     message = f"image height and width must be multiples of the patch size 4, got {shape[1]}x{shape[2]}"
     with pytest.raises(UserError, match=message):
-        VisionTransformer(num_classes=10, image_shape=shape, size=VIT_SMALL)
+        vit_small(num_classes=10, image_shape=shape)
 
 
 def test_a_width_that_the_heads_do_not_divide_is_refused():

@@ -162,6 +162,6 @@ def test_sites_that_are_not_names_are_refused(sites):
 def test_sites_that_name_no_module_are_refused_with_near_names():
     model = WithSites()
     model.sites = ("body.1", "clasifier:input")
-    message = r"sites of the model must name its modules, got 'clasifier:input' \(did you mean classifier\?\)"
+    message = r"sites must name modules of the model, got 'clasifier:input' \(did you mean classifier\?\)"
     with pytest.raises(UserError, match=message):
         model_sites(model, "classifier")

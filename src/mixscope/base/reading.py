@@ -8,6 +8,8 @@ import os
 import re
 import stat
 import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -33,18 +35,14 @@ def open_regular(path: Path) -> BufferedReader:
     Raises:
         UserError: If it is not there, may not be read, or is a pipe, a device, a socket or a folder.
     """
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except ValueError as error:  # a zero in the name
-        raise UserError(f"{str(path)!r}: no name of a file ({error})") from error
-    check_regular(path, status)  # before opening: opening a device may already do something
-    try:
+    with one_line(path):
+        try:
+            status = os.stat(path)
+        except ValueError as error:  # a zero in the name
+            raise UserError(f"{str(path)!r}: no name of a file ({error})") from error
+        check_regular(path, status)  # before opening: opening a device may already do something
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
         file = open(os.open(path, flags), "rb")  # noqa: SIM115 (the caller closes it)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     try:
         check_regular(path, os.fstat(file.fileno()))  # another may stand under the name by now
     except BaseException:
@@ -77,10 +75,8 @@ def read_regular(path: Path, *, ceiling: int, why: str) -> bytearray:
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         check_size(size, ceiling=ceiling, source=str(path), why=why)
-        try:
+        with one_line(path):
             return read_at_most(file, ceiling=ceiling, source=str(path), why=why)
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def read_at_most(stream: IO[bytes], *, ceiling: int, source: str, why: str, chunk: int = CHUNK_BYTES) -> bytearray:
@@ -170,6 +166,31 @@ def kind_and_reason(error: BaseException) -> str:
         ("KeyError: 'X'", 'EOFError')
     """
     return ": ".join(filter(None, (type(error).__name__, _without_advice(error))))
+
+
+@contextmanager
+def one_line(
+    source: object,
+    what: str = "damaged",
+    *damages: type[Exception],
+    words: Callable[[BaseException], str] = reason_of,
+) -> Iterator[None]:
+    """Turn what reading a file raises inside the block into a `UserError` of one line.
+
+    Args:
+        source: What the line begins with.
+        what: What is wrong with a damaged file.
+        damages: The errors by which its reader shows that; those of the system besides say that it cannot be read.
+        words: How an error is told.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except damages as error:
+        raise UserError(f"{source}: {what} ({words(error)})") from error
+    except OSError as error:
+        raise UserError(f"{source}: cannot be read ({words(error)})") from error
 
 
 def _without_advice(error: BaseException) -> str:

@@ -28,11 +28,8 @@ from mixscope.data.batches import Augmentation, TrainingBatches
 from mixscope.data.image_data import ImageData
 from mixscope.data.loading import is_path
 from mixscope.mixing.consistency import Consistency
-from mixscope.mixing.cutmix import CutMix
-from mixscope.mixing.manifold import ManifoldMixup
 from mixscope.mixing.mixture import INPUT_SITE
-from mixscope.mixing.mixup import LabelMixup, Mixup, NoMixing
-from mixscope.mixing.schemes import MixingScheme
+from mixscope.mixing.schemes import SCHEMES, MixingScheme
 from mixscope.models.fixed_classifier import fix_classifier
 from mixscope.models.networks import build_model, find_head, model_sites
 from mixscope.training.consistency_term import ConsistencyTerm
@@ -73,25 +70,24 @@ def anchored_model(name: str) -> str:
 
 
 def build_scheme(options: MixingOptions, sites: tuple[str, ...]) -> MixingScheme:
-    """Return the scheme the options name; `sites` are the network's own, for manifold mixup's default places.
+    """Return the scheme the options name; `sites` are the network's own, see `mixing_places`."""
+    row = SCHEMES[options.mixing]
+    given = {name: getattr(options, name) for name in row.options if name != "mixing_sites"}
+    arguments = {name: value for name, value in given.items() if value is not None}
+    places = mixing_places(options, sites)
+    return row.load()(**arguments, **({"sites": places} if places else {}))
 
-    Default places: the input and the first two sites, as Verma et al. 2019 mix at the input or an early layer.
+
+def mixing_places(options: MixingOptions, sites: tuple[str, ...]) -> tuple[str, ...]:
+    """Return where a scheme that mixes at modules does so: at the input and the first two sites unless the options say.
+
+    Source: Verma et al. 2019 mix at the input or an early layer.
     """
-    match options.mixing:
-        case "none":
-            return NoMixing()
-        case "mixup":
-            alpha = 1.0 if options.alpha is None else options.alpha
-            return Mixup(alpha=alpha, num_points=options.num_points, per_example=options.per_example)
-        case "label-mixup":
-            return LabelMixup(alpha=1.0 if options.alpha is None else options.alpha)
-        case "cutmix":
-            return CutMix(alpha=1.0 if options.alpha is None else options.alpha)
-        case "manifold-mixup":
-            places = options.mixing_sites or (INPUT_SITE, *sites[:2])
-            if not options.mixing_sites and not sites:
-                raise UserError("mixing-sites must name the modules to mix at: this network does not name its sites")
-            return ManifoldMixup(alpha=2.0 if options.alpha is None else options.alpha, sites=places)
+    if "mixing_sites" not in SCHEMES[options.mixing].options:
+        return ()
+    if not options.mixing_sites and not sites:
+        raise UserError("mixing-sites must name the modules to mix at: this network does not name its sites")
+    return options.mixing_sites or (INPUT_SITE, *sites[:2])
 
 
 def build_consistency(options: ConsistencyOptions) -> Consistency:
@@ -139,8 +135,8 @@ def assemble_bench(options: TrainOptions, accelerator: Accelerator, *, observer:
     if unlabelled is not None and accelerator.num_processes > 1:
         raise UserError(f"consistency-points must be 0 where several processes train, got {accelerator.num_processes}")
     check_shareable(model, accelerator, name=options.model)
-    if recipe.compile and options.mixing.mixing == "manifold-mixup":
-        raise UserError("compile must be off with manifold-mixup: hooks are not seen by a compiled network")
+    if recipe.compile and "mixing_sites" in SCHEMES[options.mixing.mixing].options:
+        raise UserError(f"compile must be off with {options.mixing.mixing}: hooks are not seen by a compiled network")
     check_forward(model, data, head=head, sites=sites, name=options.model)
     smallest = 2 if has_batch_norm(model) else 1  # over all processes together: the batches are those of one
     data = data.to(accelerator.device)
@@ -169,7 +165,7 @@ def assemble_bench(options: TrainOptions, accelerator: Accelerator, *, observer:
             batches,
             recipe,
             num_classes=data.num_classes,
-            sites=scheme.sites if isinstance(scheme, ManifoldMixup) else (),
+            sites=mixing_places(options.mixing, declared),
             accelerator=accelerator,
             name=options.model,
         )

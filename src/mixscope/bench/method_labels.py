@@ -1,15 +1,7 @@
 """What a method is called on reports."""
 
 from mixscope.bench.options import ConsistencyOptions, TrainOptions
-
-SCHEMES = {
-    "none": "ERM",
-    "mixup": "mixup",
-    "label-mixup": "mixup of labels alone",
-    "cutmix": "CutMix",
-    "manifold-mixup": "manifold mixup",
-}
-
+from mixscope.mixing.schemes import SCHEMES
 
 TEACHERS = {"same": "itself", "same-detached": "stop-gradient", "ema": "EMA teacher"}
 
@@ -19,7 +11,7 @@ def method_label(options: TrainOptions) -> str:
     if options.label is not None:
         return options.label
     mixing, recipe = options.mixing, options.training
-    words = SCHEMES[mixing.mixing]
+    words = SCHEMES[mixing.mixing].label
     if mixing.num_points > 2:
         words += f" of {mixing.num_points} points"
     if mixing.alpha is not None:

@@ -4,15 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from mixscope.base.errors import UserError
 from mixscope.base.ranges import ALPHAS, COUNTS, EPOCHS, SEEDS, Range, check_ranges
 from mixscope.base.text import utf8_text
+from mixscope.mixing.schemes import SCHEMES
 from mixscope.records.form import shown
 from mixscope.training.recipe import Recipe
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
+if TYPE_CHECKING:
+    SchemeName = str
+else:
+    SchemeName = Literal[tuple(SCHEMES)]
 LOOKS = Range(2, 10**5)  # blends or images that are looked at: all are kept on the device
 POINTS = 100  # images in one blend at most
 LABEL_LENGTH = 100
@@ -63,7 +68,7 @@ class AugmentationOptions:
 class MixingOptions:
     """What is mixed."""
 
-    mixing: Literal["none", "mixup", "label-mixup", "cutmix", "manifold-mixup"] = "mixup"
+    mixing: SchemeName = "mixup"
     """none is plain training (ERM); label-mixup blends labels alone."""
     alpha: Annotated[float | None, ALPHAS] = None
     """Concentration of the weights' law; left out: 1, and 2 for manifold-mixup."""
@@ -77,14 +82,11 @@ class MixingOptions:
     def __post_init__(self) -> None:
         object.__setattr__(self, "mixing_sites", split_commas(self.mixing_sites))
         check_ranges(self)
-        for option, given, scheme in (
-            ("num-points", self.num_points != 2, "mixup"),
-            ("per-example", self.per_example, "mixup"),
-            ("mixing-sites", bool(self.mixing_sites), "manifold-mixup"),
-            ("alpha", self.alpha is not None, "mixup, label-mixup, cutmix, manifold-mixup"),
-        ):
-            if given and self.mixing not in scheme.split(", "):
-                raise UserError(f"{option} must go with mixing {scheme}, got mixing {self.mixing}")
+        for item in fields(self)[1:]:
+            takers = [name for name, row in SCHEMES.items() if item.name in row.options]
+            if self.mixing not in takers and getattr(self, item.name) != item.default:
+                option = item.name.replace("_", "-")
+                raise UserError(f"{option} must go with mixing {', '.join(takers)}, got mixing {self.mixing}")
 
 
 @dataclass(frozen=True)

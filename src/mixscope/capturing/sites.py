@@ -1,8 +1,8 @@
-"""What named modules of a network see: hooks that live only inside a context manager, and features as rows."""
+"""Sites of a network: hooks on named modules that live only inside a context manager, and what they see as rows."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -26,6 +26,26 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def hooked(model: nn.Module, functions: Mapping[str, Callable[[Any], Tensor | None]]) -> Iterator[None]:
+    """Call a function on what each site gives or gets in every forward pass inside the block.
+
+    Where the function returns a tensor, the forward pass goes on with that instead.
+
+    Args:
+        model: Any module.
+        functions: By site: "NAME" for a submodule's output, "NAME:input" for its first input.
+
+    Raises:
+        ValueError: If a site is not a submodule; near names are listed.
+    """
+    modules = _named_modules(model) if functions else {}
+    with ExitStack() as handles:
+        for site, function in functions.items():
+            handles.callback(_hook(*_find_module(modules, site), function).remove)
+        yield
+
+
+@contextmanager
 def record_sites(model: nn.Module, sites: Sequence[str]) -> Iterator[dict[str, Tensor]]:
     """Keep a copy of what the named modules give or get, for one forward pass at a time.
 
@@ -33,7 +53,7 @@ def record_sites(model: nn.Module, sites: Sequence[str]) -> Iterator[dict[str, T
 
     Args:
         model: Any module.
-        sites: "NAME" for a submodule's output, "NAME:input" for its first input.
+        sites: As for `hooked`.
 
     Yields:
         Site to tensor, filled by a forward pass; clear it before the next one.
@@ -51,23 +71,15 @@ def record_sites(model: nn.Module, sites: Sequence[str]) -> Iterator[dict[str, T
     check_sites(model, sites)
     recorded: dict[str, Tensor] = {}
 
-    def keep(site: str) -> Callable[[Tensor], None]:
-        def watcher(value: Tensor) -> None:
-            if site in recorded:
-                raise ValueError(f"site {site!r} must run once per forward pass, got a second run")
-            recorded[site] = value.clone()
+    def keep(site: str, value: Tensor) -> None:
+        recorded[site] = value.clone()
 
-        return watcher
-
-    with _hooks(model, {site: keep(site) for site in sites}):
+    with hooked(model, {site: _once(site, keep, recorded) for site in sites}):
         yield recorded
 
 
 def measurable(value: Tensor) -> Tensor:
-    """Return the tensor where float64 can be computed: on its own device, or on the CPU for one that has no float64.
-
-    Apple's GPUs have none.
-    """
+    """Return the tensor where float64 can be computed: on its own device, or on the CPU for Apple's GPUs."""
     return value.cpu() if value.device.type == "mps" else value
 
 
@@ -81,8 +93,7 @@ def forward_watched(model: nn.Module, inputs: Tensor, watchers: Mapping[str, Cal
     Args:
         model: Any module.
         inputs: What the model takes.
-        watchers: Site ("NAME" or "NAME:input") to a function of the tensor there, which is `measurable`. It must not
-            change the tensor.
+        watchers: Site to a function of the tensor there, which is `measurable`. It must not change the tensor.
 
     Returns:
         The model's output.
@@ -92,17 +103,11 @@ def forward_watched(model: nn.Module, inputs: Tensor, watchers: Mapping[str, Cal
     """
     seen: set[str] = set()
 
-    def once(site: str, watcher: Callable[[Tensor], None]) -> Callable[[Tensor], None]:
-        def checked(value: Tensor) -> None:
-            if site in seen:
-                raise ValueError(f"site {site!r} must run once per forward pass, got a second run")
-            seen.add(site)
-            watcher(measurable(value))
+    def show(site: str, value: Tensor) -> None:
+        seen.add(site)
+        watchers[site](measurable(value))
 
-        return checked
-
-    checked = {site: once(site, watcher) for site, watcher in watchers.items()}
-    with evaluation_mode(model), torch.no_grad(), _hooks(model, checked):
+    with evaluation_mode(model), torch.no_grad(), hooked(model, {site: _once(site, show, seen) for site in watchers}):
         output = model(inputs)
     for site in watchers:
         if site not in seen:
@@ -127,12 +132,12 @@ def pooled_rows(value: Tensor, *, site: str, num_rows: int) -> Tensor:
         ValueError: If the tensor has not one row per example, or is neither maps nor tokens.
     """
     _check_rows(value, site=site, num_rows=num_rows)
-    if value.ndim == 4:
-        return value.mean(dim=(2, 3))
-    if value.ndim == 3:
-        return value.mean(dim=1)
-    shape = tuple(value.shape)
-    raise ValueError(f"average_pooled site {site!r} must have (B, C, H, W) maps or (B, T, D) tokens, got shape {shape}")
+    if value.ndim not in (3, 4):
+        shape = tuple(value.shape)
+        raise ValueError(
+            f"average_pooled site {site!r} must have (B, C, H, W) maps or (B, T, D) tokens, got shape {shape}"
+        )
+    return value.mean(dim=(2, 3) if value.ndim == 4 else 1)
 
 
 def check_sites(model: nn.Module, sites: Sequence[str]) -> None:
@@ -176,39 +181,24 @@ def _find_module(modules: Mapping[str, nn.Module], site: str) -> tuple[nn.Module
     raise ValueError(f"sites must name modules of the model, got {site!r}{close}")
 
 
-@contextmanager
-def _hooks(model: nn.Module, watchers: Mapping[str, Callable[[Tensor], None]]) -> Iterator[None]:
-    """Call the watchers in every forward pass run inside the block."""
-    modules = _named_modules(model) if watchers else {}
-    handles: list[RemovableHandle] = []
-    try:
-        for site, watcher in watchers.items():
-            module, is_input = _find_module(modules, site)
-            if is_input:
-                handles.append(module.register_forward_pre_hook(_input_hook(site, watcher)))
-            else:
-                handles.append(module.register_forward_hook(_output_hook(site, watcher)))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+def _hook(module: nn.Module, is_input: bool, function: Callable[[Any], Tensor | None]) -> RemovableHandle:
+    def before(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        changed = function(arguments[0] if arguments else None)
+        return None if changed is None else (changed, *arguments[1:])
+
+    if is_input:
+        return module.register_forward_pre_hook(before)
+    return module.register_forward_hook(lambda _, arguments, output: function(output))
 
 
-def _input_hook(site: str, watcher: Callable[[Tensor], None]) -> Callable[..., None]:
-    def hook(module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        watcher(_tensor(arguments[0] if arguments else None, site=site))
+def _once(site: str, watcher: Callable[[str, Tensor], None], seen: Container[str]) -> Callable[[Any], None]:
+    """Return a function for `hooked` that shows a watcher the tensor of a site which is not among those `seen`."""
 
-    return hook
+    def watch(value: Any) -> None:
+        if not isinstance(value, Tensor):
+            raise ValueError(f"site {site!r} must be a tensor, got {type(value).__name__}")
+        if site in seen:
+            raise ValueError(f"site {site!r} must run once per forward pass, got a second run")
+        watcher(site, value.detach())
 
-
-def _output_hook(site: str, watcher: Callable[[Tensor], None]) -> Callable[..., None]:
-    def hook(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
-        watcher(_tensor(output, site=site))
-
-    return hook
-
-
-def _tensor(value: Any, *, site: str) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise ValueError(f"site {site!r} must be a tensor, got {type(value).__name__}")
-    return value.detach()
+    return watch

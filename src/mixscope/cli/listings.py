@@ -61,10 +61,10 @@ class Data:
                 fetch_data(self.fetch, data_dir=self.data_dir, progress=display.loading)
         rows = [
             [
-                status.name,
-                f"{status.num_train:,} + {status.num_test:,}" if status.num_test else f"{status.num_train:,}",
-                str(status.num_classes),
-                "x".join(map(str, status.image_shape)),
+                status.named.name,
+                " + ".join(f"{count:,}" for count in (status.named.num_train, status.named.num_test) if count),
+                str(len(status.named.class_names)),
+                "x".join(map(str, status.named.image_shape)),
                 str(status.found) if status.found else f"missing: {', '.join(status.missing)}",
             ]
             for status in data_status(self.data_dir)

@@ -1,11 +1,11 @@
-"""The cache of decoded images: one memory-mapped safetensors file per source, written whole or not at all."""
+"""Cache of decoded images: one memory-mapped safetensors file per source, written whole or not at all."""
 
 import hashlib
 import json
 import os
 import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -28,9 +28,9 @@ def cache_folder() -> Path:
     """Return the folder for downloads and decoded images: MIXSCOPE_CACHE, or the system's cache folder."""
     if named := os.environ.get(CACHE_VARIABLE):
         return Path(named).expanduser()
-    import pooch
+    from platformdirs import user_cache_path
 
-    return Path(pooch.os_cache("mixscope"))
+    return user_cache_path("mixscope")
 
 
 def decoded_once(kind: str, paths: Sequence[Path], decode: Callable[[], DecodedSet]) -> DecodedSet:
@@ -76,21 +76,21 @@ def source_key(kind: str, paths: Sequence[Path]) -> str:
 
 
 def write_decoded(file: Path, decoded: DecodedSet, *, source: str) -> None:
-    """Write a set to `file`: beside it first, then moved over it, so that no reader sees half a file.
+    """Write a set to `file`, so that no reader sees half of it, or raise a `UserError` that names its folder.
 
-    The layout is that of safetensors (8 bytes header length, JSON header, raw tensors), written here tensor by tensor
-    so that the images are never copied as a whole.
-
-    Raises:
-        UserError: If the folder cannot be written or its disk is full.
+    The layout is that of safetensors (8 bytes header length, JSON header, raw tensors). Its own `save_file` would not
+    do: it replaces what is under the name it is given, whose lock shows that somebody is writing.
     """
-    # Labels first: the header is padded to 8 bytes, so int64 stays aligned when mapped.
     parts = {"train": decoded.train} if decoded.test is None else {"train": decoded.train, "test": decoded.test}
-    tensors = {f"{part}_labels": data.labels.contiguous() for part, data in parts.items()}
-    tensors |= {f"{part}_images": data.images.contiguous() for part, data in parts.items()}
+    # Labels first: the header is padded to 8 bytes, so int64 stays aligned when mapped.
+    tensors = {
+        f"{part}_{kind}": getattr(data, kind).contiguous()
+        for kind in ("labels", "images")
+        for part, data in parts.items()
+    }
     metadata = {
         "class_names": json.dumps(decoded.class_names),
-        "crc32": str(_checksum(list(tensors.values()))),
+        "crc32": str(_checksum(tensors)),
         "notes": printable(decoded.notes),  # the reader knows no text that is not UTF-8
         "source": printable(source),
     }
@@ -119,9 +119,8 @@ def read_decoded(file: Path) -> DecodedSet | None:
         open_regular(file).close()  # safetensors maps the file itself
         with safe_open(file, framework="pt") as stored:
             metadata = stored.metadata()
-            names = [f"{part}_{kind}" for kind in ("labels", "images") for part in ("train", "test")]
-            tensors = {name: stored.get_tensor(name) for name in names if name in stored.keys()}  # noqa: SIM118 (no mapping)
-        if int(metadata["crc32"]) != _checksum(list(tensors.values())):
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (no mapping)
+        if int(metadata["crc32"]) != _checksum(tensors):
             return None
         test = LabelledImages(tensors["test_images"], tensors["test_labels"]) if "test_images" in tensors else None
         train = LabelledImages(tensors["train_images"], tensors["train_labels"])
@@ -138,9 +137,9 @@ def disk_error(folder: Path, error: OSError) -> UserError:
     )
 
 
-def _checksum(tensors: Sequence[Tensor]) -> int:
-    """Return the CRC-32 of the tensors' bytes, in order (184 MB take 0.1 s)."""
+def _checksum(tensors: Mapping[str, Tensor]) -> int:
+    """Return the CRC-32 of the tensors' bytes, in the order of their names (184 MB take 0.1 s)."""
     value = 0
-    for tensor in tensors:
-        value = zlib.crc32(tensor.numpy().data.cast("B"), value)
+    for name in sorted(tensors):
+        value = zlib.crc32(tensors[name].numpy().data.cast("B"), value)
     return value

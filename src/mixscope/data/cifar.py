@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from mixscope.base.errors import UserError
-from mixscope.base.reading import kind_and_reason, read_regular
-from mixscope.data.image_data import DecodedSet, LabelledImages, check_decoded
+from mixscope.base.reading import kind_and_reason, one_line, read_regular
+from mixscope.data.image_data import DecodedSet, LabelledImages, checked_set
 from mixscope.data.members import read_members
 
 CIFAR10_FILES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")
@@ -27,9 +27,7 @@ def read_cifar10_folder(folder: Path, class_names: tuple[str, ...]) -> DecodedSe
         UserError: If a file is missing or damaged, or a batch holds anything but arrays and plain values.
     """
     files, source = _read_files(folder, "cifar-10-batches-py", "cifar-10-python.tar.gz", CIFAR10_FILES)
-    train = _concatenate([_batch(files[name], b"labels", f"{source}: {name}") for name in CIFAR10_FILES[:5]])
-    test = _batch(files["test_batch"], b"labels", f"{source}: test_batch")
-    return _checked(train, test, files["batches.meta"], b"label_names", len(class_names), source)
+    return _assemble(files, source, labels=b"labels", names=b"label_names", num_classes=len(class_names))
 
 
 def read_cifar100_folder(folder: Path, class_names: tuple[str, ...]) -> DecodedSet:
@@ -39,9 +37,7 @@ def read_cifar100_folder(folder: Path, class_names: tuple[str, ...]) -> DecodedS
         UserError: If a file is missing or damaged, or a batch holds anything but arrays and plain values.
     """
     files, source = _read_files(folder, "cifar-100-python", "cifar-100-python.tar.gz", CIFAR100_FILES)
-    train = _batch(files["train"], b"fine_labels", f"{source}: train")
-    test = _batch(files["test"], b"fine_labels", f"{source}: test")
-    return _checked(train, test, files["meta"], b"fine_label_names", len(class_names), source)
+    return _assemble(files, source, labels=b"fine_labels", names=b"fine_label_names", num_classes=len(class_names))
 
 
 def restricted_load(content: bytes | bytearray, *, source: str) -> Any:
@@ -54,18 +50,9 @@ def restricted_load(content: bytes | bytearray, *, source: str) -> Any:
     Raises:
         UserError: If the pickle names anything else, or is damaged.
     """
-    try:
-        return _plain(_RestrictedUnpickler(io.BytesIO(content), encoding="bytes").load(), iter(range(len(content))))
-    except _ForbiddenNameError as error:
-        raise UserError(
-            f"{source}: refused, the pickle wants to call {error}; only arrays and plain values are read"
-        ) from None
-    except Exception as error:  # Damaged pickles raise nearly anything.
-        raise UserError(f"{source}: damaged pickle ({kind_and_reason(error)})") from error
-
-
-class _ForbiddenNameError(Exception):
-    """A pickle names something that is not on the list."""
+    with one_line(source, "damaged pickle", Exception, words=kind_and_reason):  # damaged pickles raise nearly anything
+        loaded = _RestrictedUnpickler(io.BytesIO(content), encoding="bytes", source=source).load()
+        return _plain(loaded, iter(range(len(content))))
 
 
 class _ByteType:
@@ -101,7 +88,6 @@ class _EmptyArray:
     __slots__ = ()
 
     def __call__(self, kind: Any, shape: Any, typecode: Any) -> _ByteArray:
-        """Return an array to be filled."""
         if kind is not _ByteArray:
             raise ValueError("only plain arrays are read")
         return _ByteArray()
@@ -113,19 +99,9 @@ class _Latin1Bytes:
     __slots__ = ()
 
     def __call__(self, text: Any, encoding: Any) -> bytes:
-        """Return the text as bytes."""
         if encoding not in ("latin1", b"latin1"):
             raise ValueError(f"only latin1 is read, got {encoding!r}")
         return str(text).encode("latin1")
-
-
-class _RestrictedUnpickler(pickle.Unpickler):
-    """An unpickler that knows the names in ALLOWED and no other."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in ALLOWED:
-            raise _ForbiddenNameError(f"{module}.{name}")
-        return ALLOWED[module, name]
 
 
 ALLOWED = {
@@ -135,6 +111,20 @@ ALLOWED = {
     ("numpy", "dtype"): _ByteType,
     ("_codecs", "encode"): _Latin1Bytes(),
 }
+
+
+class _RestrictedUnpickler(pickle.Unpickler):
+    """An unpickler that knows the names in ALLOWED and no other."""
+
+    def __init__(self, file: io.BytesIO, *, encoding: str, source: str) -> None:
+        super().__init__(file, encoding=encoding)
+        self.source = source
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in ALLOWED:
+            wanted = f"the pickle wants to call {module}.{name}"
+            raise UserError(f"{self.source}: refused, {wanted}; only arrays and plain values are read")
+        return ALLOWED[module, name]
 
 
 def _plain(value: Any, budget: Iterator[int]) -> Any:
@@ -164,44 +154,34 @@ def _read_files(
         source = folder / extracted
         return {name: read_regular(source / name, ceiling=BATCH_BYTES, why=WHY) for name in names}, source
     source = folder / archive
-    files: dict[str, bytes | bytearray] = {}
     members = read_members(source, lambda member: member.rpartition("/")[2] in names, ceiling=BATCH_BYTES, why=WHY)
-    for member, content in members:
-        if content is not None:
-            files[member.rpartition("/")[2]] = content
-    missing = [name for name in names if name not in files]
+    found = {member.rpartition("/")[2]: content for member, content in members if content is not None}
+    missing = [name for name in names if name not in found]
     if missing:
         raise UserError(f"{source}: no file named {', '.join(missing)} in the archive")
-    return files, source
+    return {name: found[name] for name in names}, source
+
+
+def _assemble(
+    files: dict[str, bytes | bytearray], source: Path, *, labels: bytes, names: bytes, num_classes: int
+) -> DecodedSet:
+    """Make a set of training batches, a test batch and the file of class names, in this order."""
+    *batches, (_, meta) = files.items()
+    *train, test = (_batch(content, labels, f"{source}: {name}") for name, content in batches)
+    with one_line(source, f"the file of class names must hold {names.decode()}", KeyError, TypeError, AttributeError):
+        class_names = tuple(name.decode() for name in restricted_load(meta, source=f"{source}: class names")[names])
+    if len(class_names) != num_classes:
+        raise UserError(f"{source}: must name {num_classes} classes, got {len(class_names)}")
+    joined = LabelledImages(torch.cat([part.images for part in train]), torch.cat([part.labels for part in train]))
+    return checked_set(joined, test, class_names=class_names, notes=f"Python batches in {source}", source=source)
 
 
 def _batch(content: bytes | bytearray, label_key: bytes, source: str) -> LabelledImages:
     batch = restricted_load(content, source=source)
-    try:
+    what, damages = f"must hold data of 3072 bytes a row and {label_key.decode()}", (KeyError, TypeError, ValueError)
+    with one_line(source, what, *damages, RuntimeError, AttributeError, words=kind_and_reason):
         rows, labels = batch[b"data"], torch.tensor(batch[label_key], dtype=torch.int64)
         images = torch.from_numpy(rows.copy()).reshape(-1, *IMAGE_SHAPE)  # torch wants memory that may be written to
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        raise UserError(
-            f"{source}: must hold data of 3072 bytes a row and {label_key.decode()} ({kind_and_reason(error)})"
-        ) from error
     if len(images) != len(labels):
         raise UserError(f"{source}: {len(images)} images but {len(labels)} labels")
     return LabelledImages(images, labels)
-
-
-def _concatenate(parts: list[LabelledImages]) -> LabelledImages:
-    return LabelledImages(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
-
-
-def _checked(
-    train: LabelledImages, test: LabelledImages, meta: bytes | bytearray, key: bytes, num_classes: int, source: Path
-) -> DecodedSet:
-    try:
-        names = tuple(name.decode() for name in restricted_load(meta, source=f"{source}: class names")[key])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{source}: the file of class names must hold {key.decode()}") from error
-    if len(names) != num_classes:
-        raise UserError(f"{source}: must name {num_classes} classes, got {len(names)}")
-    decoded = DecodedSet(train, test, names, f"Python batches in {source}")
-    check_decoded(decoded, source=str(source))
-    return decoded

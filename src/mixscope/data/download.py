@@ -1,25 +1,25 @@
-"""Downloads that resume, are checked by their MD5, and leave nothing behind that is not the whole file.
+"""Downloads, checked by their MD5; a file appears whole or not at all.
 
 Several processes may ask for the same files: one fetches them, the others wait.
 """
 
-import logging
-import os
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
 from mixscope.base.errors import UserError
+from mixscope.base.files import atomic_file
+from mixscope.base.reading import check_size, open_regular
 from mixscope.data.cache import disk_error
-from mixscope.data.progress import Progress
+from mixscope.data.image_data import Progress
 
 CHUNK_BYTES = 1 << 18
+FILE_BYTES = 1 << 32  # 4 GiB; the largest named set's file has 183 MB
 TIMEOUT_SECONDS = (10, 60)  # to connect, and between two chunks
-RANGE_NOT_SATISFIABLE = 416
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,18 @@ class RemoteFile:
     md5: str
     name: str
 
+    def is_at(self, path: Path) -> bool:
+        """Return whether a regular file with this checksum lies there."""
+        if not path.is_file():
+            return False
+        with open_regular(path) as file:
+            return hashlib.file_digest(file, _new_md5).hexdigest() == self.md5
+
 
 def fetch_files(files: Sequence[RemoteFile], folder: Path, *, progress: Progress | None = None) -> Path:
     """Download the files that `folder` lacks, or has with another checksum.
 
-    A download that was cut off stays as NAME.part and goes on where it stopped, if the server allows it. Where another
-    process is fetching into the folder, this one waits, and then fetches what is still missing.
+    Where another process is fetching into the folder, this one waits, and then fetches what is still missing.
 
     Args:
         files: What to download.
@@ -52,15 +58,16 @@ def fetch_files(files: Sequence[RemoteFile], folder: Path, *, progress: Progress
         `folder`.
 
     Raises:
-        UserError: If the server cannot be reached or answers with an error, a checksum is wrong (the file is then
-            removed), or the folder cannot be written.
+        UserError: If the server cannot be reached or answers with an error, a checksum is wrong, a file is larger than
+            FILE_BYTES, or the folder cannot be written.
     """
     try:
         with _only_process(folder):
             is_new = not folder.exists()
             try:
                 for file in files:
-                    _fetch(file, folder, progress)
+                    if not file.is_at(folder / file.name):
+                        _fetch(file, folder / file.name, progress)
             finally:
                 if is_new:
                     with suppress(OSError):
@@ -83,70 +90,40 @@ def _only_process(folder: Path) -> Iterator[None]:
                 lock.unlink()  # while it is held: whoever waits for it sees that, and locks a new file
 
 
-def _fetch(file: RemoteFile, folder: Path, progress: Progress | None) -> None:
-    """Download a file unless it is there with its checksum."""
-    import pooch
-
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{file.name}.part"
-    try:
-        with _quiet_pooch():
-            downloader = ResumingDownloader(file, part, progress)
-            pooch.retrieve(file.url, f"md5:{file.md5}", fname=file.name, path=folder, downloader=downloader)
-    finally:
-        with suppress(OSError):
-            if not part.stat().st_size:
-                part.unlink()  # opened, but no byte came
-
-
-class ResumingDownloader:
-    """A downloader in pooch's sense: called with address, output path and pooch's own object."""
-
-    def __init__(self, file: RemoteFile, part: Path, progress: Progress | None) -> None:
-        self.file = file
-        self.part = part
-        self.progress = progress
-
-    def __call__(self, url: str, output_file: str, _pooch: Any) -> None:
-        """Download `url` into the part file, check it, and move it to `output_file`."""
-        import pooch
-
-        self._receive(url)
-        found = pooch.file_hash(str(self.part), alg="md5")
-        if found != self.file.md5:
-            self.part.unlink()
+def _fetch(file: RemoteFile, path: Path, progress: Progress | None) -> None:
+    digest = _new_md5()
+    with atomic_file(path) as stream:
+        for part in _receive(file, path.parent, progress):
+            stream.write(part)
+            digest.update(part)
+        if digest.hexdigest() != file.md5:
             raise UserError(
-                f"{self.file.name} from {url}: wrong checksum, expected md5 {self.file.md5}, got {found}; "
+                f"{file.name} from {file.url}: wrong checksum, expected md5 {file.md5}, got {digest.hexdigest()}; "
                 f"the file is removed, try again"
             )
-        os.replace(self.part, output_file)
 
-    def _receive(self, url: str) -> None:
-        import requests
-        import urllib3
 
-        start = self.part.stat().st_size if self.part.exists() else 0
-        # identity: a server must not compress on the way, so that bytes and checksum are those of the file.
-        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
-        try:
-            with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
-                if start and response.status_code == RANGE_NOT_SATISFIABLE:
-                    return  # Nothing is missing; the checksum decides.
-                response.raise_for_status()
-                if response.status_code != requests.codes.partial_content:
-                    start = 0  # The server sends everything again.
-                length = response.headers.get("Content-Length")
-                total = None if length is None else start + int(length)
-                with self.part.open("ab" if start else "wb") as stream:
-                    for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
-                        start += stream.write(chunk)
-                        if self.progress is not None:
-                            self.progress(f"downloading {self.file.name}", start, total)
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise UserError(
-                f"cannot download {url} ({_reason(error)}); try again to resume, or put {self.file.name} by hand into "
-                f"{self.part.parent}, or set MIXSCOPE_DATA to a folder that has it"
-            ) from error
+def _receive(file: RemoteFile, folder: Path, progress: Progress | None) -> Iterator[bytes]:
+    import requests
+    import urllib3
+
+    # identity, and no decoding: bytes and checksum are those of the file, also where a server calls .gz an encoding.
+    headers, done = {"Accept-Encoding": "identity"}, 0
+    try:
+        with requests.get(file.url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
+            response.raise_for_status()
+            length = response.headers.get("Content-Length")
+            for part in response.raw.stream(CHUNK_BYTES, decode_content=False):
+                done += len(part)
+                check_size(done, ceiling=FILE_BYTES, source=file.url, why="a file of a named set", is_exact=False)
+                if progress is not None:
+                    progress(f"downloading {file.name}", done, None if length is None else int(length))
+                yield part
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise UserError(
+            f"cannot download {file.url} ({_reason(error)}); try again, or put {file.name} by hand into {folder}, or "
+            f"set MIXSCOPE_DATA to a folder that has it"
+        ) from error
 
 
 def _reason(error: Exception) -> str:
@@ -159,15 +136,5 @@ def _reason(error: Exception) -> str:
     return str(error.strerror if isinstance(error, OSError) and error.strerror else error).replace("\n", " ")
 
 
-@contextmanager
-def _quiet_pooch() -> Iterator[None]:
-    """Keep pooch from writing to standard error."""
-    import pooch
-
-    logger = pooch.get_logger()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+def _new_md5() -> "hashlib._Hash":
+    return hashlib.md5(usedforsecurity=False)

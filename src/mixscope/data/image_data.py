@@ -1,7 +1,9 @@
-"""What a data set is here: uint8 images in memory with labels, class names and where they came from."""
+"""Data sets: uint8 images in memory with labels, class names and where they came from."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -10,6 +12,8 @@ from mixscope.base.errors import UserError
 from mixscope.base.kinds import checked
 from mixscope.data.splits import balanced_subset
 
+# Called as progress(what, done, total), for example ("decoding images", 1500, None); total is None where unknown.
+Progress = Callable[[str, int, int | None], None]
 # Pixels counted at a time: the copy of a chunk stays in the processor's cache, whatever the size of the set.
 CHUNK_VALUES = 1 << 20
 
@@ -84,7 +88,7 @@ class ImageData:
     def __post_init__(self) -> None:
         train = LabelledImages(self.train_images, self.train_labels)
         test = LabelledImages(self.test_images, self.test_labels)
-        check_decoded(DecodedSet(train, test, self.class_names, self.notes), source=self.name)
+        checked_set(train, test, class_names=self.class_names, notes=self.notes, source=self.name)
 
     @property
     def num_classes(self) -> int:
@@ -104,10 +108,7 @@ class ImageData:
 
     @property
     def channel_std(self) -> tuple[float, ...]:
-        """Population standard deviation of each channel, pixels scaled to [0, 1]; float64.
-
-        A channel that never changes has 1 here instead of 0, so that normalising it gives 0 rather than NaN.
-        """
+        """Population standard deviation of each channel, in the same unit; 1 for a channel that never changes."""
         return self._channel_moments[1]
 
     @cached_property
@@ -121,28 +122,12 @@ class ImageData:
 
     @checked
     def subset(self, size: int, *, generator: torch.Generator) -> "ImageData":
-        """Return the data with a class-balanced random part of the training images; the test part stays whole.
-
-        Args:
-            size: Training images to keep; where K does not divide it, some random classes keep one more.
-            generator: A CPU generator.
-
-        Raises:
-            UserError: If size is below K, or a class has too few images.
-        """
+        """Return the data with a class-balanced random part of the training images; see `balanced_subset`."""
         return self._balanced("train", "training", size, generator)
 
     @checked
     def test_subset(self, size: int, *, generator: torch.Generator) -> "ImageData":
-        """Return the data with a class-balanced random part of the test images; the training part stays whole.
-
-        Args:
-            size: Test images to keep; where K does not divide it, some random classes keep one more.
-            generator: A CPU generator.
-
-        Raises:
-            UserError: If size is below K, or a class has too few images.
-        """
+        """Return the data with a class-balanced random part of the test images; see `balanced_subset`."""
         return self._balanced("test", "test", size, generator)
 
     def _balanced(self, part: str, words: str, size: int, generator: torch.Generator) -> "ImageData":
@@ -164,7 +149,7 @@ def channel_moments(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...
         images: (N, C, H, W) uint8, N at least 1.
 
     Returns:
-        Two tuples of C floats; a standard deviation of 0 is given as 1.
+        Two tuples of C floats; a standard deviation of 0 is given as 1, so that normalising gives 0 rather than NaN.
     """
     channels = images.shape[1]
     histograms = torch.zeros(channels, 256, dtype=torch.int64, device=images.device)
@@ -183,41 +168,40 @@ def channel_moments(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...
     return tuple(means), tuple(stds)
 
 
-def check_decoded(decoded: DecodedSet, *, source: str) -> None:
-    """Raise unless images and labels make a data set.
-
-    Args:
-        decoded: What was read.
-        source: The file, folder or name the message begins with.
+def checked_set(
+    train: LabelledImages,
+    test: LabelledImages | None,
+    *,
+    class_names: tuple[str, ...],
+    notes: str,
+    source: str | Path,
+) -> DecodedSet:
+    """Return what was read, unless images and labels make no data set.
 
     Raises:
         UserError: If the counts of images and labels differ, a label is out of range, a class has no training image,
-            a part is empty, or a dtype or shape is wrong.
+            a part is empty, or a dtype or shape is wrong. The message begins with the source.
     """
-    names = decoded.class_names
-    check_part(decoded.train, part="training", num_classes=len(names), source=source)
-    if len(names) < 2:
-        raise UserError(f"{source}: there must be at least two classes, got {len(names)}")
-    counts = torch.bincount(decoded.train.labels.cpu(), minlength=len(names))
-    empty = [name for name, count in zip(names, counts.tolist(), strict=True) if count == 0]
+    _check_part(train, part="training", num_classes=len(class_names), source=source)
+    if len(class_names) < 2:
+        raise UserError(f"{source}: there must be at least two classes, got {len(class_names)}")
+    counts = torch.bincount(train.labels.cpu(), minlength=len(class_names))
+    empty = [name for name, count in zip(class_names, counts.tolist(), strict=True) if count == 0]
     if empty:
         raise UserError(f"{source}: no training image of class {', '.join(empty)}; every class needs at least one")
-    if decoded.test is not None:
-        check_part(decoded.test, part="test", num_classes=len(names), source=source)
-        train_shape, test_shape = decoded.train.images.shape[1:], decoded.test.images.shape[1:]
+    if test is not None:
+        _check_part(test, part="test", num_classes=len(class_names), source=source)
+        train_shape, test_shape = train.images.shape[1:], test.images.shape[1:]
         if train_shape != test_shape:
             raise UserError(
                 f"{source}: training and test images must have one shape, "
                 f"got {tuple(train_shape)} and {tuple(test_shape)}"
             )
+    return DecodedSet(train, test, class_names, notes)
 
 
-def check_part(data: LabelledImages, *, part: str, num_classes: int, source: str) -> None:
-    """Raise unless `data` is at least one uint8 image with one int64 label in [0, num_classes) each.
-
-    Raises:
-        UserError: Naming `source` and `part`.
-    """
+def _check_part(data: LabelledImages, *, part: str, num_classes: int, source: str | Path) -> None:
+    """Raise unless `data` is at least one uint8 image with one int64 label in [0, num_classes) each."""
     images, labels = data.images, data.labels
     if images.dtype is not torch.uint8 or images.ndim != 4:
         raise UserError(

@@ -1,4 +1,4 @@
-"""A folder or an archive of images, one folder per class, decoded into one uint8 tensor per part."""
+"""Image trees: a folder or an archive with one folder per class, decoded into one uint8 tensor per part."""
 
 import io
 import warnings
@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from mixscope.base.errors import UserError
-from mixscope.base.reading import check_size, memory_bytes, reason_of
-from mixscope.data.image_data import DecodedSet, LabelledImages, check_decoded
+from mixscope.base.reading import check_size, memory_bytes, one_line, reason_of
+from mixscope.data.image_data import DecodedSet, LabelledImages, Progress, checked_set
 from mixscope.data.members import count_members, read_members
-from mixscope.data.progress import Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,8 +48,7 @@ def read_image_tree(path: Path, *, progress: Progress | None = None) -> DecodedS
     """
     pixels: dict[str, np.ndarray] = {}
     folders: list[str] = []
-    expected = count_members(path, _is_image)
-    first = ""
+    expected, first = count_members(path, _is_image), ""
     for name, content in read_members(path, _is_image, ceiling=FILE_BYTES, why=SMALLER.format("one image")):
         if content is None:
             if not _is_hidden(name):
@@ -85,29 +83,20 @@ def decode_image(content: bytes | bytearray, *, source: str) -> "np.ndarray":
     """
     from PIL import Image, UnidentifiedImageError
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own ceiling is lower
-            image = Image.open(io.BytesIO(content), formats=FORMATS)  # reads the header alone
-            _check_pixels(image.size, source=source)
-            image.load()
-    except UserError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise UserError(f"{source}: must have at most {IMAGE_PIXELS:,} pixels; scale it down") from error
-    except Exception as error:  # PIL's decoders raise nearly anything on damaged files.
-        is_unknown = isinstance(error, UnidentifiedImageError)
-        reason = f"none of {', '.join(FORMATS)}" if is_unknown else reason_of(error)
-        raise UserError(f"{source}: not a readable image ({reason})") from error
+    def words(error: BaseException) -> str:
+        return f"none of {', '.join(FORMATS)}" if isinstance(error, UnidentifiedImageError) else reason_of(error)
+
+    # PIL's decoders raise nearly anything on damaged files.
+    with one_line(source, "not a readable image", Exception, words=words), warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own ceiling is lower
+        image = Image.open(io.BytesIO(content), formats=FORMATS)  # reads the header alone
+        width, height = image.size
+        if width * height > IMAGE_PIXELS:
+            raise UserError(
+                f"{source}: must have at most {IMAGE_PIXELS:,} pixels, got {width:,} x {height:,}; scale the image down"
+            )
+        image.load()
     return image_pixels(image, source=source)
-
-
-def _check_pixels(size: tuple[int, int], *, source: str) -> None:
-    width, height = size
-    if width * height > IMAGE_PIXELS:
-        raise UserError(
-            f"{source}: must have at most {IMAGE_PIXELS:,} pixels, got {width:,} x {height:,}; scale the image down"
-        )
 
 
 def image_pixels(image: Any, *, source: str) -> "np.ndarray":
@@ -127,19 +116,15 @@ def image_pixels(image: Any, *, source: str) -> "np.ndarray":
 
 
 def check_same_size(pixels: "dict[str, np.ndarray]", *, source: str) -> None:
-    """Raise unless all images have the height and width of the first.
-
-    Raises:
-        UserError: Naming the first image that differs, and both sizes.
-    """
-    names = list(pixels)
-    height, width = pixels[names[0]].shape[:2]
-    for name in names[1:]:
-        if pixels[name].shape[:2] != (height, width):
-            other_height, other_width = pixels[name].shape[:2]
+    """Raise a `UserError` that names the first image of another height or width than the first, and both sizes."""
+    (first, image), *others = pixels.items()
+    height, width = image.shape[:2]
+    for name, other in others:
+        if other.shape[:2] != (height, width):
+            other_height, other_width = other.shape[:2]
             raise UserError(
                 f"{source}: all images must have one size, but {name} is {other_width} x {other_height} "
-                f"and {names[0]} is {width} x {height}"
+                f"and {first} is {width} x {height}"
             )
 
 
@@ -149,10 +134,10 @@ def stack_pixels(pixels: "dict[str, np.ndarray]", names: Sequence[str], *, chann
     Args:
         pixels: (H, W) and (H, W, 3) arrays by name; those named are taken out.
         names: At least one.
-        channels: 1 or 3; grey images are repeated over three channels.
+        channels: C, 1 or 3; grey images are repeated over three channels.
 
     Returns:
-        (N, channels, H, W) uint8.
+        (N, C, H, W) uint8.
     """
     height, width = pixels[names[0]].shape[:2]
     stacked = torch.empty(len(names), channels, height, width, dtype=torch.uint8)
@@ -182,9 +167,8 @@ def _assemble(path: Path, pixels: "dict[str, np.ndarray]", folders: list[str]) -
             images = stack_pixels(pixels, names, channels=channels)
             parts[part] = LabelledImages(images, torch.tensor([labels[places[name][1]] for name in names]))
     notes = f"images of {path.name}" + ("; val/ left out" if test_part == "test" and "val" in held else "")
-    decoded = DecodedSet(parts["train"], parts.get(test_part or ""), tuple(class_names), notes)
-    check_decoded(decoded, source=str(path))
-    return decoded
+    test = parts.get(test_part or "")
+    return checked_set(parts["train"], test, class_names=tuple(class_names), notes=notes, source=path)
 
 
 def _check_folders(path: Path, folders: list[str], pixels: "dict[str, np.ndarray]") -> None:

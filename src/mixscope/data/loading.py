@@ -1,4 +1,4 @@
-"""One way to any data set: a name, a path, or a hub name goes in, ImageData comes out."""
+"""Loading of data sets: a name, a path, or a hub name goes in, ImageData comes out."""
 
 import os
 from dataclasses import dataclass, replace
@@ -12,47 +12,30 @@ from mixscope.base.generators import named_generator
 from mixscope.data.cache import cache_folder, decoded_once
 from mixscope.data.download import fetch_files
 from mixscope.data.hub import PREFIX, read_hub
-from mixscope.data.image_data import DecodedSet, ImageData
+from mixscope.data.image_data import DecodedSet, ImageData, Progress
 from mixscope.data.image_tree import read_image_tree
-from mixscope.data.locate import data_roots, existing_folder, locate, locate_copy
+from mixscope.data.locate import existing_folder, locate, locate_copy
 from mixscope.data.members import ARCHIVE_SUFFIXES, is_archive
-from mixscope.data.named_sets import DIGIT_NAMES, NAMED_SETS, NamedSet
+from mixscope.data.named_sets import NAMED_SETS, NamedSet
 from mixscope.data.npz import read_npz
-from mixscope.data.progress import Progress
-from mixscope.data.sources import read_digits
 from mixscope.data.splits import stratified_split
 
-DIGITS = "digits"
-SET_NAMES = (DIGITS, *NAMED_SETS)
 TEST_SIZE = 0.2
 
 
 @dataclass(frozen=True)
 class SetStatus:
-    """Where a named set is on this machine, and what it is.
+    """Where a named set is on this machine.
 
     Attributes:
-        name: What the user writes.
-        found: The folder that has all its files, or else an archive of its images; None where neither is there. Digits
-            come with scikit-learn: its folder.
+        named: What it is.
+        found: The folder that has all its files, or else an archive of its images; None where neither is there.
         missing: Names of the original files that are not there; empty where they were found.
-        num_classes: K.
-        image_shape: (C, H, W).
-        num_train: Training images; for digits all images, which a seeded split divides.
-        num_test: Official test images.
-        licence: As its authors state it.
-        citation: One line.
     """
 
-    name: str
+    named: NamedSet
     found: Path | None
     missing: tuple[str, ...]
-    num_classes: int
-    image_shape: tuple[int, int, int]
-    num_train: int
-    num_test: int
-    licence: str
-    citation: str
 
 
 def load_data(
@@ -66,7 +49,7 @@ def load_data(
     """Load a data set, downloading or decoding it the first time.
 
     Args:
-        spec: One of SET_NAMES; or "hf:NAME" for the Hugging Face hub; or the path of a folder or archive of images
+        spec: A name of NAMED_SETS; or "hf:NAME" for the Hugging Face hub; or the path of a folder or archive of images
             (train/CLASS/FILE and test/CLASS/FILE, or CLASS/FILE) or of an .npz file. A name wins over a folder of the
             same name: write ./mnist for the folder.
         data_dir: Where named sets are looked for first; then in the folder that MIXSCOPE_DATA names, then in the
@@ -89,23 +72,15 @@ def load_data(
     """
     if data_dir is not None:
         existing_folder(data_dir, name="data-dir")  # also where the set is no named one: a slip must not go unseen
-    if isinstance(spec, str):
-        if spec == DIGITS:
-            decoded = DecodedSet(
-                read_digits(), None, DIGIT_NAMES, "embedded in scikit-learn; grey levels 0..16 times 15"
-            )
-            return _image_data(spec, decoded, source=spec, test_size=test_size, split_seed=split_seed)
+    if isinstance(spec, str) and not is_path(spec):
         if spec in NAMED_SETS:
             decoded = _read_named(NAMED_SETS[spec], data_dir, progress)
-            return _image_data(spec, decoded, source=spec, test_size=test_size, split_seed=split_seed)
-        if spec.startswith(PREFIX):
+        elif spec.startswith(PREFIX):
             decoded = read_hub(spec.removeprefix(PREFIX), progress=progress)
-            return _image_data(spec, decoded, source=spec, test_size=test_size, split_seed=split_seed)
-        if not is_path(spec):
-            raise UserError(
-                f"data must be one of {', '.join(SET_NAMES)}, {PREFIX}NAME or a path, "
-                f"got {spec!r}{nearest(spec, SET_NAMES)}"
-            )
+        else:
+            known = f"one of {', '.join(NAMED_SETS)}, {PREFIX}NAME or a path"
+            raise UserError(f"data must be {known}, got {spec!r}{nearest(spec, NAMED_SETS)}")
+        return _image_data(spec, decoded, source=spec, test_size=test_size, split_seed=split_seed)
     path = Path(spec).expanduser()
     decoded = _read_path(path, progress)
     name = path.resolve().name.split(".")[0]
@@ -122,38 +97,13 @@ def data_status(data_dir: str | Path | None = None) -> tuple[SetStatus, ...]:
         UserError: If data_dir or MIXSCOPE_DATA names a folder that is not there.
 
     Example:
-        >>> [status.name for status in data_status()][:3]
+        >>> [status.named.name for status in data_status()][:3]
         ['digits', 'mnist', 'fashion-mnist']
     """
-    digits = SetStatus(
-        name=DIGITS,
-        found=_sklearn_folder(),
-        missing=(),
-        num_classes=10,
-        image_shape=(1, 8, 8),
-        num_train=1797,
-        num_test=0,
-        licence="CC BY 4.0 (UCI), comes with scikit-learn",
-        citation="Alpaydin, Kaynak: Optical recognition of handwritten digits, UCI, 1998",
-    )
-    statuses = [digits]
+    statuses = []
     for named in NAMED_SETS.values():
-        roots = data_roots(data_dir)
-        found, missing = locate(named, roots)
-        found = locate_copy(named, roots) if found is None else found
-        statuses.append(
-            SetStatus(
-                name=named.name,
-                found=found,
-                missing=missing,
-                num_classes=len(named.class_names),
-                image_shape=named.image_shape,
-                num_train=named.num_train,
-                num_test=named.num_test,
-                licence=named.licence,
-                citation=named.citation,
-            )
-        )
+        found, missing = locate(named, data_dir)
+        statuses.append(SetStatus(named, found or locate_copy(named, data_dir), missing))
     return tuple(statuses)
 
 
@@ -161,7 +111,7 @@ def fetch_data(name: str, data_dir: str | Path | None = None, progress: Progress
     """Make sure the files of a named set are on this machine, downloading them where they are not.
 
     Args:
-        name: One of SET_NAMES.
+        name: A name of NAMED_SETS.
         data_dir: Where to look first, and where downloads go; the cache where None.
         progress: Told the bytes that have arrived.
 
@@ -173,12 +123,10 @@ def fetch_data(name: str, data_dir: str | Path | None = None, progress: Progress
     """
     if data_dir is not None:
         existing_folder(data_dir, name="data-dir")
-    if name == DIGITS:
-        return _sklearn_folder()
     if name not in NAMED_SETS:
-        raise UserError(f"data must be one of {', '.join(SET_NAMES)}, got {name!r}{nearest(name, SET_NAMES)}")
+        raise UserError(f"data must be one of {', '.join(NAMED_SETS)}, got {name!r}{nearest(name, NAMED_SETS)}")
     named = NAMED_SETS[name]
-    found, _ = locate(named, data_roots(data_dir))
+    found, _ = locate(named, data_dir)
     if found is not None:
         return found
     root = cache_folder() if data_dir is None else Path(data_dir).expanduser()
@@ -186,9 +134,8 @@ def fetch_data(name: str, data_dir: str | Path | None = None, progress: Progress
 
 
 def _read_named(named: NamedSet, data_dir: str | Path | None, progress: Progress | None) -> DecodedSet:
-    roots = data_roots(data_dir)
-    folder, _ = locate(named, roots)
-    copy = locate_copy(named, roots) if folder is None else None
+    folder, _ = locate(named, data_dir)
+    copy = locate_copy(named, data_dir) if folder is None else None
     if copy is not None:
         decoded = _read_path(copy, progress)
         if len(decoded.class_names) != len(named.class_names):
@@ -238,15 +185,6 @@ def _image_data(name: str, decoded: DecodedSet, *, source: str, test_size: float
 
 def is_path(spec: str) -> bool:
     """Return whether `load_data` takes a spec as the path of a file or folder."""
-    if spec in SET_NAMES or spec.startswith(PREFIX):
+    if spec in NAMED_SETS or spec.startswith(PREFIX):
         return False
     return "/" in spec or os.sep in spec or spec.lower().endswith((*ARCHIVE_SUFFIXES, ".npz")) or Path(spec).exists()
-
-
-def _sklearn_folder() -> Path:
-    from importlib.util import find_spec
-
-    spec = find_spec("sklearn")
-    origin = None if spec is None else spec.origin
-    assert origin is not None  # a declared dependency
-    return Path(origin).parent / "datasets" / "data"

@@ -1,11 +1,9 @@
-"""Where the files of a named set may lie on this machine: the layouts that people and torchvision leave behind."""
+"""Places where the files of a named set may lie on this machine: layouts that people and torchvision leave behind."""
 
-import hashlib
 import os
 from pathlib import Path
 
 from mixscope.base.errors import UserError
-from mixscope.base.reading import open_regular
 from mixscope.data.cache import cache_folder
 from mixscope.data.members import is_archive
 from mixscope.data.named_sets import NAMED_SETS, NamedSet
@@ -41,20 +39,16 @@ def existing_folder(value: str | Path, *, name: str) -> Path:
     return folder
 
 
-def locate(named: NamedSet, roots: list[Path]) -> tuple[Path | None, tuple[str, ...]]:
+def locate(named: NamedSet, data_dir: str | Path | None) -> tuple[Path | None, tuple[str, ...]]:
     """Return the first folder with all files of a set; or None and what the fullest folder lacks.
 
-    In each root: NAME/, NAME/raw/ (as torchvision has it), raw/, and the root itself. An idx file may be gzipped.
-
-    Args:
-        named: The set.
-        roots: Folders to look in, first one first.
-
-    Returns:
-        The folder and no names, or None and the names of the missing files.
+    In each root: NAME/, NAME/raw/ (as torchvision has it), raw/, and the root itself. An idx file may be gzipped. A set
+    that an installed package brings is there.
     """
+    if (folder := named.package_folder) is not None:
+        return folder, ()
     fewest = tuple(file.name for file in named.files)
-    for root in roots:
+    for root in data_roots(data_dir):
         places = [root / name / raw for name in named.folders for raw in ("", "raw")]
         for place in [*places, root / "raw", root]:
             missing = named.missing_in(place)
@@ -66,20 +60,16 @@ def locate(named: NamedSet, roots: list[Path]) -> tuple[Path | None, tuple[str, 
     return None, fewest
 
 
-def locate_copy(named: NamedSet, roots: list[Path]) -> Path | None:
+def locate_copy(named: NamedSet, data_dir: str | Path | None) -> Path | None:
     """Return an archive of images that stands in for a set's own files, or None: in a folder of its name.
 
     The archive is called as the set is, for example cifar10.zip or cifar10_png.tar.xz; after the name comes neither a
     letter nor a digit, so that cifar100.zip is not taken for cifar10.
 
     Such a copy may be encoded anew (JPEG is lossy), so it is only looked for where the files themselves are nowhere.
-
-    Args:
-        named: The set.
-        roots: Folders to look in, first one first.
     """
     own = {file.name for file in named.files}
-    for root in roots:
+    for root in data_roots(data_dir):
         for folder in named.folders:
             for path in sorted((root / folder).glob(f"{named.name}[!A-Za-z0-9]*")):
                 if path.is_file() and is_archive(path) and path.name not in own:
@@ -94,18 +84,9 @@ def _is_of_another_set(named: NamedSet, place: Path) -> bool:
     files in a folder of any other name are taken for what was asked for.
     """
     folder = place.parent if place.name == "raw" else place
-    for other in NAMED_SETS.values():
-        if other is named:
-            continue
-        if folder.name.lower() in {name.lower() for name in other.folders}:
-            return True
-        for file in other.files:
-            path = place / file.name
-            if "labels" in file.name and path.is_file() and _md5(path) == file.md5:
-                return True
-    return False
-
-
-def _md5(path: Path) -> str:
-    with open_regular(path) as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    return any(
+        folder.name.lower() in {name.lower() for name in other.folders}
+        or any("labels" in file.name and file.is_at(place / file.name) for file in other.files)
+        for other in NAMED_SETS.values()
+        if other is not named
+    )

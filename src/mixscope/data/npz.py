@@ -1,4 +1,4 @@
-"""Reader of .npz files with images and labels; what an array's header says is checked before the array is read."""
+"""Npz files with images and labels; what an array's header says is checked before the array is read."""
 
 import math
 import zipfile
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from mixscope.base.errors import UserError
-from mixscope.base.reading import check_size, memory_bytes, open_regular, reason_of
-from mixscope.data.image_data import DecodedSet, LabelledImages, check_decoded
+from mixscope.base.reading import check_size, memory_bytes, one_line, open_regular, reason_of
+from mixscope.data.image_data import DecodedSet, LabelledImages, checked_set
 from mixscope.data.members import read_zip_member
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ NPZ_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 MEMORY_SHARE = 0.25  # of the machine's memory, for one array: splits, subsets and another order of axes are copies
 TOO_LARGE = "a quarter of this machine's memory; save fewer or smaller images"
 HEADER_BYTES = 10_000  # of one array; numpy's own bound
+DAMAGED = (OSError, ValueError, NotImplementedError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def read_npz(path: Path) -> DecodedSet:
@@ -33,52 +34,34 @@ def read_npz(path: Path) -> DecodedSet:
         UserError: If the file is damaged or would run code, an array is missing or of another kind, or it cannot be
             told which axis holds the channels.
     """
-    import numpy as np
-
-    try:
-        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
-            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            missing = [name for name in NPZ_ARRAYS if name not in members]
-            if missing:
-                raise UserError(f"{path}: no array named {', '.join(missing)}; needed are {', '.join(NPZ_ARRAYS)}")
-            arrays = {name: _read_array(archive, members[name], path=path, name=name) for name in NPZ_ARRAYS}
-    except UserError:
-        raise
-    except (OSError, ValueError, NotImplementedError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path}: not a readable .npz file ({_npz_problem(path, error)})") from error
-    parts = []
-    for part in ("train", "test"):
-        labels = arrays[f"{part}_labels"]
-        if labels.ndim != 1 or labels.dtype.kind not in "iu":
-            raise UserError(
-                f"{path}: {part}_labels must be integers of shape (N,), got {labels.dtype} of shape {labels.shape}"
-            )
-        if labels.size and int(labels.max()) > np.iinfo(np.int64).max:
-            raise UserError(f"{path}: {part}_labels must be 0 to K - 1, got {int(labels.max())}")
-        images = _channels_first(arrays[f"{part}_images"], name=f"{part}_images", path=path)
-        parts.append(LabelledImages(images, torch.from_numpy(labels.astype(np.int64))))
-    present = torch.unique(parts[0].labels)
+    telling = one_line(path, "not a readable .npz file", *DAMAGED, words=lambda error: _npz_problem(path, error))
+    with telling, open_regular(path) as file, zipfile.ZipFile(file) as archive:
+        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        missing = [name for name in NPZ_ARRAYS if name not in members]
+        if missing:
+            raise UserError(f"{path}: no array named {', '.join(missing)}; needed are {', '.join(NPZ_ARRAYS)}")
+        arrays = {name: _read_array(archive, members[name], path=path, name=name) for name in NPZ_ARRAYS}
+    train, test = (
+        LabelledImages(
+            _channels_first(arrays[f"{part}_images"], name=f"{part}_images", path=path),
+            _labels(arrays[f"{part}_labels"], name=f"{part}_labels", path=path),
+        )
+        for part in ("train", "test")
+    )
+    present = torch.unique(train.labels)
     # A gap in the labels is an empty class; found here, before 10^9 as a label asks for as many class names.
-    expected = torch.arange(len(present))
-    if not torch.equal(present, expected):
-        wrong = int(present[present != expected][0])
+    wrong = present[present != torch.arange(len(present))].tolist()
+    if wrong:
         raise UserError(
             f"{path}: train_labels must be 0 to K - 1 with every class present; "
-            f"{len(present)} classes are present, but one of them is {wrong}"
+            f"{len(present)} classes are present, but one of them is {wrong[0]}"
         )
     names = tuple(str(label) for label in range(len(present)))
-    decoded = DecodedSet(parts[0], parts[1], names, f"arrays in {path}")
-    check_decoded(decoded, source=str(path))
-    return decoded
+    return checked_set(train, test, class_names=names, notes=f"arrays in {path}", source=path)
 
 
 def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, path: Path, name: str) -> "np.ndarray":
-    """Return one array, after its header was compared with the size of the member that holds it.
-
-    Raises:
-        UserError: If they do not fit, it holds Python objects, or it is too large.
-        ValueError: If the header is damaged.
-    """
+    """Return one array, after its header was compared with the size of the member that holds it."""
     import numpy as np
 
     ceiling, source = int(MEMORY_SHARE * memory_bytes()), f"{path}: {name}"
@@ -106,7 +89,7 @@ def _read_header(stream: IO[bytes]) -> "tuple[tuple[int, ...], bool, np.dtype]":
     return npy.read_array_header_1_0(stream, max_header_size=HEADER_BYTES)
 
 
-def _npz_problem(path: Path, error: Exception) -> str:
+def _npz_problem(path: Path, error: BaseException) -> str:
     """Say why an .npz file cannot be read."""
     with open_regular(path) as stream:
         if zipfile.is_zipfile(stream):
@@ -115,7 +98,17 @@ def _npz_problem(path: Path, error: Exception) -> str:
         return "incomplete zip archive" if stream.read(2) == b"PK" else "not a zip archive"
 
 
-def _channels_first(images, *, name: str, path: Path) -> Tensor:  # type: ignore[no-untyped-def]  # numpy array
+def _labels(labels: "np.ndarray", *, name: str, path: Path) -> Tensor:
+    import numpy as np
+
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise UserError(f"{path}: {name} must be integers of shape (N,), got {labels.dtype} of shape {labels.shape}")
+    if labels.size and int(labels.max()) > np.iinfo(np.int64).max:
+        raise UserError(f"{path}: {name} must be 0 to K - 1, got {int(labels.max())}")
+    return torch.from_numpy(labels.astype(np.int64))
+
+
+def _channels_first(images: "np.ndarray", *, name: str, path: Path) -> Tensor:
     """Return (N, C, H, W) uint8 from a numpy array in one of the three layouts."""
     import numpy as np
 

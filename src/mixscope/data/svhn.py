@@ -1,4 +1,4 @@
-"""Reader of SVHN's cropped digits, two MATLAB files."""
+"""SVHN's cropped digits, from two MATLAB files."""
 
 import os
 import zlib
@@ -8,8 +8,8 @@ from typing import BinaryIO
 import torch
 
 from mixscope.base.errors import UserError
-from mixscope.base.reading import CHUNK_BYTES, check_size, kind_and_reason, open_regular
-from mixscope.data.image_data import DecodedSet, LabelledImages, check_decoded
+from mixscope.base.reading import CHUNK_BYTES, check_size, kind_and_reason, one_line, open_regular
+from mixscope.data.image_data import DecodedSet, LabelledImages, checked_set
 
 SVHN_FILES = ("train_32x32.mat", "test_32x32.mat")
 MATLAB_BYTES = 1 << 30  # 1 GiB unpacked; the training part has 73,257 images of 3,072 bytes
@@ -24,15 +24,15 @@ def read_svhn_folder(folder: Path, class_names: tuple[str, ...]) -> DecodedSet:
         UserError: If a file is damaged or holds something else.
     """
     train, test = (_read_svhn_file(folder / name) for name in SVHN_FILES)
-    decoded = DecodedSet(train, test, class_names, f"MATLAB files in {folder.name}; label 10 read as digit 0")
-    check_decoded(decoded, source=str(folder))
-    return decoded
+    notes = f"MATLAB files in {folder.name}; label 10 read as digit 0"
+    return checked_set(train, test, class_names=class_names, notes=notes, source=folder)
 
 
 def _read_svhn_file(path: Path) -> LabelledImages:
     import scipy.io
 
-    try:
+    # Damaged MATLAB files raise nearly anything.
+    with one_line(path, "not a readable MATLAB file with X and y", Exception, words=kind_and_reason):
         with open_regular(path) as file:
             _check_unpacked(file, path)
             kinds = {name: kind for name, _, kind in scipy.io.whosmat(file)}
@@ -40,10 +40,6 @@ def _read_svhn_file(path: Path) -> LabelledImages:
                 raise TypeError(f"X and y must be numbers, got {kinds['X']} and {kinds['y']}")
             content = scipy.io.loadmat(file, variable_names=("X", "y"))
         images, labels = torch.from_numpy(content["X"]), torch.from_numpy(content["y"]).long().flatten()
-    except UserError:
-        raise
-    except Exception as error:  # Damaged MATLAB files raise nearly anything.
-        raise UserError(f"{path}: not a readable MATLAB file with X and y ({kind_and_reason(error)})") from error
     if images.dtype is not torch.uint8 or images.ndim != 4 or images.shape[3] != len(labels):
         raise UserError(
             f"{path}: X must be (H, W, C, N) uint8 with one label in y each, "
@@ -69,10 +65,7 @@ def _check_unpacked(file: BinaryIO, path: Path) -> None:
         end = file.tell() + size
         if kind == COMPRESSED:
             unpacker, packed = zlib.decompressobj(), b""
-            while not unpacker.eof and (packed or file.tell() < end):
-                packed = packed or file.read(min(CHUNK_BYTES, end - file.tell()))
-                if not packed:
-                    break
+            while not unpacker.eof and (packed or (packed := file.read(min(CHUNK_BYTES, end - file.tell())))):
                 total += len(unpacker.decompress(packed, CHUNK_BYTES))
                 packed = unpacker.unconsumed_tail
                 check_size(total, ceiling=MATLAB_BYTES, source=str(path), why="SVHN's files unpacked", is_exact=False)

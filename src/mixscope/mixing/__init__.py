@@ -1,1 +1,1 @@
-"""Who is blended with whom, and by how much: the schemes."""
+"""Mixing schemes: who is blended with whom, and by how much."""

@@ -1,4 +1,4 @@
-"""Unsupervised mixing of K points: images without labels (Chaudhry et al. 2022; Verma et al. 2019b)."""
+"""Consistency on unlabelled images: unsupervised mixing of K points (Chaudhry et al. 2022; Verma et al. 2019b)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -66,14 +66,9 @@ class Consistency:
 
     @checked
     def weight_at(self, step: int, num_steps: int) -> float:
-        """Return the weight of the consistency loss at a step.
+        """Return the weight of this loss at a step, counted from 0 over all `num_steps` of the training.
 
-        Args:
-            step: Counted from 0 over the whole training.
-            num_steps: Of the whole training, at least 1.
-
-        Returns:
-            0 at step 0 (unless there is no ramp), half the peak at half the ramp, the peak from its end on.
+        0 at step 0 (unless there is no ramp), half the peak at half the ramp, the peak from its end on.
 
         Raises:
             ValueError: If step is negative or num_steps below 1.
@@ -86,10 +81,6 @@ class Consistency:
     @checked
     def draw(self, num_images: int, *, generator: torch.Generator) -> Mixture:
         """Draw partners and weights for a batch of unlabelled images, one row of weights for each blend.
-
-        Args:
-            num_images: B, at least 0.
-            generator: A CPU generator.
 
         Returns:
             A mixture on the CPU with (B, K) members and weights.

@@ -1,4 +1,4 @@
-"""Schemes that paste a region of one image into another: CutMix (Yun et al. 2019)."""
+"""CutMix: a region of one image pasted into another (Yun et al. 2019)."""
 
 from dataclasses import dataclass
 
@@ -31,18 +31,9 @@ class CutMix:
 
     @checked
     def draw(self, inputs: Tensor, labels: Tensor, *, generator: torch.Generator) -> Mixture:
-        """Draw partners and one box.
+        """Draw partners and one box: a (1, 1, H, W) mask of kept pixels, and the kept share as weight.
 
-        Args:
-            inputs: (B, C, H, W) float; only their shape is looked at.
-            labels: (B,) integers; only their form is looked at.
-            generator: A CPU generator.
-
-        Returns:
-            A mixture on the CPU with (B, 2) members, a (1, 1, H, W) mask of kept pixels, and the kept share as weight.
-
-        Raises:
-            ValueError: If inputs are not images, or labels are not one integer per input.
+        Inputs must be (B, C, H, W) images; else see `MixingScheme.draw`.
         """
         check_ndim(4, inputs=inputs)
         check_batch(inputs, labels)

@@ -1,4 +1,4 @@
-"""Blending with weights that are chosen rather than drawn: a grid, to look at a network along it."""
+"""Grids of fixed weights: blends to look at a network along."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mixscope.base.kinds import checked
 from mixscope.mixing.mixture import Mixture
-from mixscope.mixing.mixup import check_batch, draw_members
+from mixscope.mixing.mixup import check_batch, draw_members, single_precision
 
 ROW_TOLERANCE = 1e-6  # How far a row of the grid may be from summing to 1: thirds written with seven digits pass.
 
@@ -39,18 +39,7 @@ class FixedWeights:
 
     @checked
     def draw(self, inputs: Tensor, labels: Tensor, *, generator: torch.Generator) -> Mixture:
-        """Draw partners for a batch and give its rows the weights of the grid in turn.
-
-        Args:
-            inputs: (B, ...) float; only their number is looked at.
-            labels: (B,) integers; only their form is looked at.
-            generator: A CPU generator.
-
-        Returns:
-            A mixture on the CPU with (B, P) members and weights.
-
-        Raises:
-            ValueError: If labels are not one integer per input.
+        """Draw partners for a batch and give its rows the weights of the grid in turn; see `MixingScheme.draw`.
 
         Example:
             >>> scheme = FixedWeights(weights=((0.5, 0.5), (0.9, 0.1)))
@@ -61,7 +50,5 @@ class FixedWeights:
         check_batch(inputs, labels)
         members = draw_members(len(inputs), len(self.weights[0]), generator=generator)
         grid = torch.tensor(self.weights, dtype=torch.float64)
-        rows = (grid / grid.sum(dim=1, keepdim=True)).to(torch.float32)
-        # Rounding to single precision moves a row's sum by 1e-7; the last weight takes up the difference.
-        rows[:, -1] = (1 - rows[:, :-1].sum(dim=1)).clamp_(min=0)
+        rows = single_precision(grid / grid.sum(dim=1, keepdim=True))
         return Mixture(members=members, weights=rows[torch.arange(len(inputs)) % len(rows)])

@@ -1,4 +1,4 @@
-"""Mixing at hidden layers of any network: manifold mixup (Verma et al. 2019), through hooks that always come off."""
+"""Manifold mixup: mixing at hidden layers of any network (Verma et al. 2019), through hooks that always come off."""
 
 import sys
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils import checkpoint
 
-from mixscope.base.checks import nearest
 from mixscope.base.kinds import checked
-from mixscope.mixing.mixture import INPUT_SITE, INPUT_SUFFIX, Mixture, blend
+from mixscope.capturing.sites import hooked
+from mixscope.mixing.mixture import INPUT_SITE, Mixture, blend
 from mixscope.mixing.mixup import Mixup, check_batch, draw_mixture
 
 
@@ -42,19 +42,7 @@ class ManifoldMixup:
 
     @checked
     def draw(self, inputs: Tensor, labels: Tensor, *, generator: torch.Generator) -> Mixture:
-        """Draw a site, partners and one weight.
-
-        Args:
-            inputs: (B, ...) float; only their number is looked at.
-            labels: (B,) integers; only their form is looked at.
-            generator: A CPU generator.
-
-        Returns:
-            A mixture on the CPU whose `site` says where to blend.
-
-        Raises:
-            ValueError: If labels are not one integer per input.
-        """
+        """Draw a site, which the mixture names, partners and one weight; see `MixingScheme.draw`."""
         check_batch(inputs, labels)
         site = self.sites[int(torch.randint(len(self.sites), (1,), generator=generator))]
         return draw_mixture(len(inputs), Mixup(alpha=self.alpha), site=site, generator=generator)
@@ -81,10 +69,6 @@ def blending_at(model: nn.Module, mixture: Mixture) -> Iterator[None]:
     if mixture.site == INPUT_SITE:
         yield
         return
-    modules = {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
-    name = mixture.site if mixture.site in modules else mixture.site.removesuffix(INPUT_SUFFIX)
-    if name not in modules:
-        raise ValueError(f"site must name a module of the model, got {mixture.site!r}{nearest(name, modules)}")
     passes = passes_again = 0
     is_checkpointed = False
 
@@ -99,16 +83,8 @@ def blending_at(model: nn.Module, mixture: Mixture) -> Iterator[None]:
             raise ValueError(f"site {mixture.site!r} must be a tensor of one row per example, got {_describe(value)}")
         return blend(value, mixture)
 
-    if name == mixture.site:
-        handle = modules[name].register_forward_hook(lambda module, arguments, output: blend_rows(output))
-    else:
-        handle = modules[name].register_forward_pre_hook(
-            lambda module, arguments: (blend_rows(arguments[0]), *arguments[1:])
-        )
-    try:
+    with hooked(model, {mixture.site: blend_rows}):
         yield
-    finally:
-        handle.remove()
     if passes != 1:
         raise ValueError(f"site {mixture.site!r} must be passed through exactly once in the block, got {passes} times")
     if is_checkpointed and not passes_again and torch.is_grad_enabled():

@@ -1,4 +1,4 @@
-"""A draw of partners and weights as data, and the two pure functions that blend inputs and labels with it."""
+"""Mixtures: a draw of partners and weights as data, and the pure functions that blend inputs and labels with it."""
 
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -160,10 +160,10 @@ def blend(values: Tensor, mixture: Mixture) -> Tensor:
     mixture = mixture.to(values.device)
     members = mixture.members
     num_points = members.shape[1]
-    if num_points == 1:
-        return values if len(members) == len(values) else values[members[:, 0]]
     # A full draw keeps member 0 in its place, so its rows need no gathering.
     own = values if len(members) == len(values) else values[members[:, 0]]
+    if num_points == 1:
+        return own
     if mixture.mask is not None:
         if values.ndim != 4 or mixture.mask.shape[-2:] != values.shape[-2:]:
             sizes = f"{tuple(values.shape[-2:])}, got {tuple(mixture.mask.shape[-2:])}"

@@ -1,4 +1,4 @@
-"""Schemes on whole inputs: none, mixup of P points (Zhang et al. 2018; Chaudhry et al. 2022, Eq. 1) or of labels."""
+"""Mixup of whole inputs: of P points (Zhang et al. 2018; Chaudhry et al. 2022, Eq. 1), of labels alone, or none."""
 
 from dataclasses import dataclass, replace
 
@@ -20,10 +20,9 @@ def check_batch(inputs: Tensor, labels: Tensor) -> None:
 
 @checked
 def draw_members(batch_size: int, num_points: int, *, generator: torch.Generator) -> Tensor:
-    """Draw partners: row i keeps itself first, then one entry of each of P - 1 uniform permutations.
+    """Draw (B, P) int64 partners: row i keeps itself first, then one entry of each of P - 1 uniform permutations.
 
-    Returns:
-        (B, P) int64, members[:, 0] = arange(B). A row may meet itself, as in the reference code of Zhang et al. 2018.
+    A row may meet itself, as in the reference code of Zhang et al. 2018.
     """
     check_numbers(batch_size, num_points, batch_size=batch_size, num_points=num_points)
     columns = [torch.arange(batch_size)]
@@ -37,16 +36,7 @@ class NoMixing:
 
     @checked
     def draw(self, inputs: Tensor, labels: Tensor, *, generator: torch.Generator) -> Mixture:
-        """Return the mixture of one member with weight 1; the generator is not used.
-
-        Args:
-            inputs: (B, ...) float.
-            labels: (B,) integers.
-            generator: Not used.
-
-        Raises:
-            ValueError: If labels are not one integer per input.
-        """
+        """Return the mixture of one member with weight 1; the generator is not used. See `MixingScheme.draw`."""
         check_batch(inputs, labels)
         return Mixture(members=torch.arange(len(inputs))[:, None], weights=torch.ones(len(inputs), 1))
 
@@ -74,18 +64,7 @@ class Mixup:
 
     @checked
     def draw(self, inputs: Tensor, labels: Tensor, *, generator: torch.Generator) -> Mixture:
-        """Draw partners and weights for a batch.
-
-        Args:
-            inputs: (B, ...) float; only their number is looked at.
-            labels: (B,) integers; only their form is looked at.
-            generator: A CPU generator.
-
-        Returns:
-            A mixture on the CPU with (B, P) members and weights.
-
-        Raises:
-            ValueError: If labels are not one integer per input.
+        """Draw partners and weights for a batch; see `MixingScheme.draw`.
 
         Example:
             >>> inputs, labels = torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 2, 3])
@@ -115,19 +94,7 @@ class LabelMixup:
 
     @checked
     def draw(self, inputs: Tensor, labels: Tensor, *, generator: torch.Generator) -> Mixture:
-        """Draw partners and a weight for a batch.
-
-        Args:
-            inputs: (B, ...) float; only their number is looked at.
-            labels: (B,) integers; only their form is looked at.
-            generator: A CPU generator.
-
-        Returns:
-            A mixture on the CPU whose `weights` are 1 and 0, and whose `target_weights` are drawn.
-
-        Raises:
-            ValueError: If labels are not one integer per input.
-        """
+        """Draw partners and `target_weights`; `weights` are 1 and 0. See `MixingScheme.draw`."""
         check_batch(inputs, labels)
         drawn = draw_mixture(len(inputs), Mixup(alpha=self.alpha), generator=generator)
         own = torch.tensor([[1.0, 0.0]]).expand(len(inputs), -1)
@@ -139,7 +106,12 @@ def draw_mixture(batch_size: int, scheme: Mixup, *, site: str = INPUT_SITE, gene
     """Draw a mixture of `scheme` for `batch_size` examples, to be blended at `site`."""
     members = draw_members(batch_size, scheme.num_points, generator=generator)
     num_rows = batch_size if scheme.per_example else 1
-    weights = sample_dirichlet(scheme.alpha, (num_rows, scheme.num_points), generator=generator).to(torch.float32)
-    # Rounding to single precision moves a row's sum by 1e-7; the last weight takes up the difference.
-    weights[:, -1] = (1 - weights[:, :-1].sum(dim=1)).clamp_(min=0)
+    weights = single_precision(sample_dirichlet(scheme.alpha, (num_rows, scheme.num_points), generator=generator))
     return Mixture(members=members, weights=weights.expand(batch_size, -1), site=site)
+
+
+def single_precision(weights: Tensor) -> Tensor:
+    """Return (b, P) float64 weights in float32; what rounding moves a row's sum by, 1e-7, the last weight takes up."""
+    rounded = weights.to(torch.float32)
+    rounded[:, -1] = (1 - rounded[:, :-1].sum(dim=1)).clamp_(min=0)
+    return rounded

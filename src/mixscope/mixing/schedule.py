@@ -1,4 +1,4 @@
-"""When mixing is on."""
+"""Schedule of mixing: the epochs in which it is on."""
 
 from mixscope.base.checks import check_at_least
 from mixscope.base.kinds import checked

@@ -1,4 +1,4 @@
-"""A four-layer convolutional network sized for two CPU cores, and the initialisation all convolutional models share."""
+"""Convolutional network of four layers, sized for two CPU cores; and the initialisation its relatives share."""
 
 from torch import Tensor, nn
 
@@ -32,10 +32,6 @@ class ConvNet(nn.Module):
 
     Layers 2 to 4 halve the image. In training mode an image of 8x8 or less needs a batch of at least 2, since layer 4
     then holds one pixel per image. The architecture is ours; initialisation as in `initialise_he`.
-
-    Args:
-        num_classes: K.
-        image_shape: (C, H, W) of one image; only C matters to the weights.
 
     Attributes:
         sites: "layer1" to "layer4": (B, 32, H, W), (B, 64, H/2, W/2), ..., rounded up; "pool": (B, 256);

@@ -1,4 +1,4 @@
-"""Models from outside the package: a factory in the user's own Python file, or a model of the timm library."""
+"""External networks: of a factory in the user's own Python file, or of the timm library."""
 
 import hashlib
 import importlib.util

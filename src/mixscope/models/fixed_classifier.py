@@ -1,4 +1,4 @@
-"""A linear head that is given instead of learned: a simplex frame, frozen before training."""
+"""Fixed classifier: a linear head that is a simplex frame, frozen before training."""
 
 import torch
 from torch import nn

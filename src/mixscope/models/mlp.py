@@ -1,4 +1,4 @@
-"""The multilayer perceptron: flattened pixels, blocks of linear map and ReLU, a linear head."""
+"""Multilayer perceptron: flattened pixels, blocks of linear map and ReLU, a linear head."""
 
 import math
 from collections.abc import Sequence
@@ -16,8 +16,6 @@ class MLP(nn.Module):
     keep PyTorch's initialisation; its bias is 0.
 
     Args:
-        num_classes: K.
-        image_shape: (C, H, W) of one image.
         hidden: Widths of the hidden layers, first to last; () is the linear classifier.
 
     Attributes:

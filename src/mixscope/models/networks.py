@@ -1,47 +1,43 @@
-"""Models by name, and what the rest needs to know of any model: its linear head and the places to look into it."""
+"""Table of the networks by name; and what the rest needs to know of any network: its linear head and its sites."""
 
 import math
 import re
-from collections.abc import Callable
+from importlib import import_module
 
 from torch import nn
 
 from mixscope.base.checks import check_at_least, nearest
 from mixscope.base.errors import UserError, users_code
 from mixscope.base.generators import seeded_globals
+from mixscope.capturing.sites import check_sites
 from mixscope.mixing.mixture import INPUT_SUFFIX
-from mixscope.models.convnet import ConvNet
 from mixscope.models.external import build_from_file, build_from_timm
 from mixscope.models.mlp import MLP
-from mixscope.models.residual_mlp import ResidualMLP
-from mixscope.models.resnet import RESNET18_BLOCKS, RESNET34_BLOCKS, ResNet
-from mixscope.models.vit import VIT_B4, VIT_SMALL, VisionTransformer
 from mixscope.models.weights import load_weights
 from mixscope.models.wide_resnet import BASE_CHANNELS, WideResNet
 
 __all__ = ["MODEL_FORMS", "MODEL_NAMES", "build_model", "find_head", "load_weights", "model_sites"]
 
-ImageShape = tuple[int, int, int]
-
-_MODELS: dict[str, Callable[[int, ImageShape], nn.Module]] = {
-    "mlp": lambda classes, shape: MLP(num_classes=classes, image_shape=shape),
-    "residual-mlp": lambda classes, shape: ResidualMLP(num_classes=classes, image_shape=shape),
-    "convnet": lambda classes, shape: ConvNet(num_classes=classes, image_shape=shape),
-    "resnet18": lambda classes, shape: ResNet(num_classes=classes, image_shape=shape, blocks=RESNET18_BLOCKS),
-    "resnet34": lambda classes, shape: ResNet(num_classes=classes, image_shape=shape, blocks=RESNET34_BLOCKS),
-    "wide-resnet-28-2": lambda classes, shape: WideResNet(num_classes=classes, image_shape=shape, depth=28, widen=2),
-    "wide-resnet-28-10": lambda classes, shape: WideResNet(num_classes=classes, image_shape=shape, depth=28, widen=10),
-    "vit-small": lambda classes, shape: VisionTransformer(num_classes=classes, image_shape=shape, size=VIT_SMALL),
-    "vit-b/4": lambda classes, shape: VisionTransformer(num_classes=classes, image_shape=shape, size=VIT_B4),
+# "module:factory" in `mixscope.models`; a factory takes num_classes and image_shape (C, H, W) by keyword.
+NETWORKS = {
+    "mlp": "mlp:MLP",
+    "residual-mlp": "residual_mlp:ResidualMLP",
+    "convnet": "convnet:ConvNet",
+    "resnet18": "resnet:resnet18",
+    "resnet34": "resnet:resnet34",
+    "wide-resnet-28-2": "wide_resnet:wide_resnet_28_2",
+    "wide-resnet-28-10": "wide_resnet:wide_resnet_28_10",
+    "vit-small": "vit:vit_small",
+    "vit-b/4": "vit:vit_b4",
 }
-MODEL_NAMES = tuple(_MODELS)
+MODEL_NAMES = tuple(NETWORKS)
 MODEL_FORMS = ("mlp-WIDTHxDEPTH", "wide-resnet-D-K", "FILE.py:FACTORY", "timm:NAME")
-_MLP_FORM = re.compile(r"mlp-(\d{1,9})x(\d{1,9})")
-_WIDE_RESNET_FORM = re.compile(r"wide-resnet-(\d{1,9})-(\d{1,9})")
+MLP_FORM = re.compile(r"mlp-(\d{1,9})x(\d{1,9})")
+WIDE_RESNET_FORM = re.compile(r"wide-resnet-(\d{1,9})-(\d{1,9})")
 MAX_WEIGHTS, MAX_DEPTH = 10**9, 1000  # of a network made by such a name: 4 GB, and as much again for its training
 
 
-def build_model(name: str, *, num_classes: int, image_shape: ImageShape, seed: int) -> nn.Module:
+def build_model(name: str, *, num_classes: int, image_shape: tuple[int, int, int], seed: int) -> nn.Module:
     """Make the model called `name`, with weights decided by `seed`.
 
     Args:
@@ -72,16 +68,20 @@ def build_model(name: str, *, num_classes: int, image_shape: ImageShape, seed: i
         return _build(name, num_classes=num_classes, image_shape=image_shape)
 
 
-def _build(name: str, *, num_classes: int, image_shape: ImageShape) -> nn.Module:
-    if name in _MODELS:
-        return _MODELS[name](num_classes, image_shape)
-    if match := _MLP_FORM.fullmatch(name):
+def _build(name: str, *, num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
+    if name in NETWORKS:
+        module, _, factory = NETWORKS[name].partition(":")
+        network: nn.Module = getattr(import_module(f"mixscope.models.{module}"), factory)(
+            num_classes=num_classes, image_shape=image_shape
+        )
+        return network
+    if match := MLP_FORM.fullmatch(name):
         width, depth = int(match[1]), int(match[2])
         if min(width, depth) < 1:
             raise UserError(f"width and depth in mlp-WIDTHxDEPTH must be at least 1, got {name}")
         _check_size(name, depth=depth, weights=width * (math.prod(image_shape) + width * (depth - 1)))
         return MLP(num_classes=num_classes, image_shape=image_shape, hidden=[width] * depth)
-    if match := _WIDE_RESNET_FORM.fullmatch(name):
+    if match := WIDE_RESNET_FORM.fullmatch(name):
         depth, widen = int(match[1]), int(match[2])
         # Two 3 x 3 convolutions a block; the groups have 1, 2 and 4 times the channels.
         weights = 2 * 9 * (1 + 4 + 16) * (BASE_CHANNELS * widen) ** 2 * depth // 6
@@ -106,15 +106,12 @@ def _check_size(name: str, *, depth: int, weights: int) -> None:
 
 
 def find_head(model: nn.Module, name: str | None = None) -> str:
-    """Find the linear classifier of a model; nothing is guessed.
+    """Return the module name of a model's linear classifier; nothing is guessed.
 
     Args:
         model: Any module.
         name: The classifier's module name where you know it. None takes "head" where that is an `nn.Linear`, and
             otherwise asks the model's own `get_classifier()`, which every timm model has.
-
-    Returns:
-        The name of an `nn.Linear` in `model`.
 
     Raises:
         UserError: If `name` is not a linear module of the model, or there is neither a linear "head" nor a linear
@@ -133,10 +130,9 @@ def find_head(model: nn.Module, name: str | None = None) -> str:
     with users_code("get_classifier() of the model raised"):
         get_classifier = getattr(model, "get_classifier", None)
         classifier = get_classifier() if callable(get_classifier) else None
-    if isinstance(classifier, nn.Linear):
-        for module_name, module in modules.items():
-            if module is classifier:
-                return module_name
+    names = [own_name for own_name, module in modules.items() if module is classifier]
+    if names and isinstance(classifier, nn.Linear):
+        return names[0]
     raise UserError(f"model has no linear module 'head': name the classifier with --head; {_linear_names(model)}")
 
 
@@ -161,11 +157,10 @@ def model_sites(model: nn.Module, head: str) -> tuple[str, ...]:
         return (f"{head}{INPUT_SUFFIX}", head)
     if not isinstance(sites, tuple | list) or not all(isinstance(site, str) for site in sites) or not sites:
         raise UserError(f"sites of the model must be a tuple of module names, got {sites!r}")
-    modules = _named_modules(model)
-    for site in sites:
-        module_name = site.removesuffix(INPUT_SUFFIX)
-        if module_name not in modules:
-            raise UserError(f"sites of the model must name its modules, got {site!r}{nearest(module_name, modules)}")
+    try:
+        check_sites(model, sites)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     return tuple(sites)
 
 

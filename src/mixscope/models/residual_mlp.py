@@ -1,4 +1,4 @@
-"""A residual network of fully connected layers without batch norm, its layers counted as in Chaudhry et al. 2022."""
+"""Residual network of fully connected layers without batch norm, its layers counted as in Chaudhry et al. 2022."""
 
 import math
 
@@ -29,12 +29,6 @@ class ResidualMLP(nn.Module):
 
     A small stand-in for a wide residual network where linearity is looked at layer by layer: "layer0" is affine, so its
     defect of linearity is 0 whatever the training, and nothing normalises over the batch.
-
-    Args:
-        num_classes: K.
-        image_shape: (C, H, W) of one image.
-        width: Of all layers.
-        num_blocks: Residual blocks.
 
     Attributes:
         sites: "layer0": output of the affine layer; "layer1" to "layer3": outputs of the blocks (as many as there are);

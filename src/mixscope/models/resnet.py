@@ -1,13 +1,14 @@
 """Residual networks of basic blocks, with the stem used for small images (He et al. 2016)."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mixscope.models.convnet import initialise_he
 
-STAGE_CHANNELS = (64, 128, 256, 512)  # He et al. 2016, Table 1.
-RESNET18_BLOCKS = (2, 2, 2, 2)  # He et al. 2016, Table 1.
-RESNET34_BLOCKS = (3, 4, 6, 3)  # He et al. 2016, Table 1.
+STAGE_CHANNELS = (64, 128, 256, 512)  # He et al. 2016, Table 1, as the blocks at the end of this file
 
 
 class BasicBlock(nn.Module):
@@ -39,8 +40,6 @@ class ResNet(nn.Module):
     of ImageNet would shrink a 32x32 image to 8x8 at once. Initialisation as in `initialise_he`.
 
     Args:
-        num_classes: K.
-        image_shape: (C, H, W) of one image; only C matters to the weights.
         blocks: Number of basic blocks in each of the four stages.
 
     Attributes:
@@ -51,7 +50,7 @@ class ResNet(nn.Module):
     Example:
         >>> import torch
         >>> with torch.device("meta"):
-        ...     model = ResNet(num_classes=10, image_shape=(3, 32, 32), blocks=RESNET18_BLOCKS)
+        ...     model = resnet18(num_classes=10, image_shape=(3, 32, 32))
         >>> sum(parameter.numel() for parameter in model.parameters())
         11173962
     """
@@ -66,10 +65,10 @@ class ResNet(nn.Module):
             nn.BatchNorm2d(channels[0]),
             nn.ReLU(),
         )
-        self.layer1 = _stage(channels[0], channels[0], num_blocks=blocks[0], stride=1)
-        self.layer2 = _stage(channels[0], channels[1], num_blocks=blocks[1], stride=2)
-        self.layer3 = _stage(channels[1], channels[2], num_blocks=blocks[2], stride=2)
-        self.layer4 = _stage(channels[2], channels[3], num_blocks=blocks[3], stride=2)
+        self.layer1 = stage(BasicBlock, channels[0], channels[0], num_blocks=blocks[0], stride=1)
+        self.layer2 = stage(BasicBlock, channels[0], channels[1], num_blocks=blocks[1], stride=2)
+        self.layer3 = stage(BasicBlock, channels[1], channels[2], num_blocks=blocks[2], stride=2)
+        self.layer4 = stage(BasicBlock, channels[2], channels[3], num_blocks=blocks[3], stride=2)
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.head = nn.Linear(channels[3], num_classes)
         self.sites = ("layer0", "layer1", "layer2", "layer3", "layer4", "pool", "head")
@@ -81,6 +80,13 @@ class ResNet(nn.Module):
         return self.head(self.pool(hidden))
 
 
-def _stage(in_channels: int, out_channels: int, *, num_blocks: int, stride: int) -> nn.Sequential:
-    first = BasicBlock(in_channels, out_channels, stride=stride)
-    return nn.Sequential(first, *(BasicBlock(out_channels, out_channels, stride=1) for _ in range(num_blocks - 1)))
+def stage(
+    block: Callable[..., nn.Module], in_channels: int, out_channels: int, *, num_blocks: int, stride: int
+) -> nn.Sequential:
+    """Return blocks in a row; the first changes the number of channels and the size of the maps."""
+    first = block(in_channels, out_channels, stride=stride)
+    return nn.Sequential(first, *(block(out_channels, out_channels, stride=1) for _ in range(num_blocks - 1)))
+
+
+resnet18 = partial(ResNet, blocks=(2, 2, 2, 2))
+resnet34 = partial(ResNet, blocks=(3, 4, 6, 3))

@@ -1,4 +1,4 @@
-"""Read trained weights from a file into a model, without running anything the file may carry."""
+"""Weights of a network, read from a file into it without running anything the file may carry."""
 
 import pickle
 import re

@@ -1,10 +1,13 @@
 """Wide residual networks (Zagoruyko and Komodakis 2016), with the layers counted as in Chaudhry et al. 2022."""
 
+from functools import partial
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mixscope.base.errors import UserError
 from mixscope.models.convnet import initialise_he
+from mixscope.models.resnet import stage
 
 BASE_CHANNELS = 16  # Zagoruyko and Komodakis 2016, Table 1: the groups have 16k, 32k and 64k channels.
 
@@ -38,8 +41,6 @@ class WideResNet(nn.Module):
     Without dropout; initialisation as in `initialise_he`.
 
     Args:
-        num_classes: Number of classes.
-        image_shape: (C, H, W) of one image; only C matters to the weights.
         depth: D, equal to 6n + 4 for some n of at least 1.
         widen: K, at least 1.
 
@@ -55,7 +56,7 @@ class WideResNet(nn.Module):
     Example:
         >>> import torch
         >>> with torch.device("meta"):
-        ...     model = WideResNet(num_classes=10, image_shape=(3, 32, 32), depth=28, widen=10)
+        ...     model = wide_resnet_28_10(num_classes=10, image_shape=(3, 32, 32))
         >>> sum(parameter.numel() for parameter in model.parameters())
         36479194
     """
@@ -69,9 +70,9 @@ class WideResNet(nn.Module):
         num_blocks = (depth - 4) // 6
         channels = [BASE_CHANNELS * widen * factor for factor in (1, 2, 4)]
         self.layer0 = nn.Conv2d(image_shape[0], BASE_CHANNELS, kernel_size=3, padding=1, bias=False)
-        self.layer1 = _group(BASE_CHANNELS, channels[0], num_blocks=num_blocks, stride=1)
-        self.layer2 = _group(channels[0], channels[1], num_blocks=num_blocks, stride=2)
-        self.layer3 = _group(channels[1], channels[2], num_blocks=num_blocks, stride=2)
+        self.layer1 = stage(PreActivationBlock, BASE_CHANNELS, channels[0], num_blocks=num_blocks, stride=1)
+        self.layer2 = stage(PreActivationBlock, channels[0], channels[1], num_blocks=num_blocks, stride=2)
+        self.layer3 = stage(PreActivationBlock, channels[1], channels[2], num_blocks=num_blocks, stride=2)
         self.layer4 = nn.Sequential(
             nn.BatchNorm2d(channels[2]),
             nn.ReLU(),
@@ -89,8 +90,5 @@ class WideResNet(nn.Module):
         return self.layer5(self.head(self.layer4(hidden)))
 
 
-def _group(in_channels: int, out_channels: int, *, num_blocks: int, stride: int) -> nn.Sequential:
-    first = PreActivationBlock(in_channels, out_channels, stride=stride)
-    return nn.Sequential(
-        first, *(PreActivationBlock(out_channels, out_channels, stride=1) for _ in range(num_blocks - 1))
-    )
+wide_resnet_28_2 = partial(WideResNet, depth=28, widen=2)
+wide_resnet_28_10 = partial(WideResNet, depth=28, widen=10)
