@@ -15,7 +15,8 @@ import torch
 from sample_studies import Doubling, Impossible, Interrupted, doubling_trials
 
 from mixscope.base.errors import UserError
-from mixscope.records.claims import Claim, judge
+from mixscope.records.claims import Claim
+from mixscope.records.judging import judge
 from mixscope.records.samples import Sample
 from mixscope.studies.engine.computation import Computation
 from mixscope.studies.engine.results import column, read_results
@@ -87,7 +88,9 @@ def through_a_record(value, folder):
     return read_results([trial], folder)
 
 
-EXACT = Claim("demo.1", "derived", "It is small.", "derived", "residual", "more", high=0.3, is_exact=True)
+EXACT = Claim(
+    key="demo.1", group="derived", statement="Small.", source="s", measured="residual", high=0.3, is_exact=True
+)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from itertools import combinations, pairwise
 
 from mixscope.records.samples import Sample, paired, paired_ratio
 from mixscope.studies.chaudhry2022.runs import PLANS, Setting
+from mixscope.studies.engine.claim_checks import Source
 from mixscope.studies.engine.evidence_sources import Evidence, difference, percent
 from mixscope.studies.engine.instruments import LINEARITY_ALPHAS
 from mixscope.studies.engine.results import Results, column, read_number
@@ -23,7 +24,7 @@ SITES = {
 NUM_LAYERS = 6
 ACCURACY = "test/accuracy"
 COLLAPSED = "collapsed"
-PILOT = "ours, from a pilot on digits"  # a claim's source
+PILOT = Source("derived", "ours, from a pilot on digits")
 
 
 def site_key(setting: str, layer: int, name: str, *, alpha: float | None = None) -> str:
