@@ -5,8 +5,8 @@ from functools import partial
 from mixscope.studies.engine.claim_checks import DERIVED, Source, claim_check
 from mixscope.studies.engine.evidence_sources import quotient, ratio_within, value
 from mixscope.studies.liu2023.evidence import PILOT, SUMMARY, size_step, weakest_of
+from mixscope.studies.liu2023.risk_simulations import SIZES
 from mixscope.studies.liu2023.settings import FEATURES, OUTSIDE
-from mixscope.studies.liu2023.simulations import SIZES
 
 SHARE_WORDS = (
     "the binomial interval and 100 draws were chosen after the first runs, for 20 draws cannot show a share of 0.9"
