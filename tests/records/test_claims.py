@@ -10,13 +10,14 @@ from dataclasses import replace
 import pytest
 from scipy import stats
 
-from mixscope.records.claims import Claim, check_keys, judge, judgement_to_dict
+from mixscope.records.claims import Claim, check_keys
+from mixscope.records.judging import judge, judgement_to_dict
 from mixscope.records.samples import Sample, paired, paired_ratio
 from mixscope.stats.intervals import share_interval, student_interval
 
-ABOVE = Claim("demo.1", "paper", "It grows.", "demo", "growth", "less", low=1.0)
+ABOVE = Claim(key="demo.1", group="paper", statement="It grows.", source="demo", measured="growth", low=1.0)
 WITHIN = replace(ABOVE, key="demo.2", high=2.0)
-EXACT = Claim("demo.3", "derived", "It vanishes.", "derived", "residual", "more", high=1e-6, is_exact=True)
+EXACT = replace(ABOVE, key="demo.3", group="derived", low=None, high=1e-6, is_exact=True)
 
 
 def seeds(*values):
@@ -235,7 +236,7 @@ def test_a_judgement_is_written_as_json_with_null_for_what_is_no_number():
     written = json.loads(json.dumps(judgement_to_dict(judgement), allow_nan=False))
     assert written["sample"]["values"] == {"seed 0": 1.5, "seed 1": None}
     assert (written["sample"]["missing"], written["sample"]["excluded"]) == (["seed 2"], {"seed 3": "collapsed"})
-    assert written["claim"] == vars(ABOVE)
+    assert written["claim"] == vars(ABOVE) | {"refuted_by": ABOVE.refuted_by}
     assert (written["verdict"], written["num"], written["mean"]) == ("undecided", 1, 1.5)
 
 
@@ -254,6 +255,14 @@ def test_a_judgement_is_written_as_json_with_null_for_what_is_no_number():
 def test_a_claim_that_cannot_be_judged_is_refused(changes, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         replace(ABOVE, **changes)
+
+
+def test_what_refutes_a_claim_follows_from_its_limits():
+    assert ABOVE.refuted_by == "a 95% interval of the mean that lies below 1"
+    assert replace(WITHIN, unit="nats").refuted_by == "a 95% interval of the mean that lies below 1 or above 2 nats"
+    assert replace(ABOVE, low=0.9, is_share=True).refuted_by == "a 95% interval of the share that lies below 0.9"
+    assert EXACT.refuted_by == "a single value above 10⁻⁶"
+    assert replace(EXACT, low=0.0, high=0.0).refuted_by == "a single value other than 0"
 
 
 def test_an_exact_claim_may_name_one_value():

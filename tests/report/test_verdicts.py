@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 from markdown_it import MarkdownIt
 
-from mixscope.records.claims import Claim, judge
+from mixscope.records.claims import Claim
+from mixscope.records.judging import judge
 from mixscope.records.samples import Sample, paired
 from mixscope.report.document import Cell, Chapter, Listing, render_document, write_document
 from mixscope.report.verdicts.verdict_chapters import (
@@ -33,9 +34,26 @@ from mixscope.report.verdicts.verdict_markdown import (
     study_markdown,
 )
 
-CLAIM = Claim("demo.1", "paper", "|h| grows <b>fast</b>.", "Demo 2024", "the growth", "no growth", low=1.4)
-DERIVED = Claim("demo.2", "derived", "It vanishes.", "derived", "a residual", "more", high=1e-6, is_exact=True)
-CONTROL = Claim("demo.3", "control", "Nothing grows.", "here", "the growth", "growth", high=1.4)
+CLAIM = Claim(
+    key="demo.1",
+    group="paper",
+    statement="|h| grows <b>fast</b>.",
+    source="Demo 2024",
+    measured="the growth",
+    low=1.4,
+)
+DERIVED = Claim(
+    key="demo.2",
+    group="derived",
+    statement="It vanishes.",
+    source="derived",
+    measured="a residual",
+    high=1e-6,
+    is_exact=True,
+)
+CONTROL = Claim(
+    key="demo.3", group="control", statement="Nothing grows.", source="here", measured="the growth", high=1.4
+)
 ENVIRONMENT = {"processor": "Chip", "num_cores": 2, "num_threads": 1, "torch": "2.13.0", "commit": "0123456789abcdef+"}
 
 
@@ -126,7 +144,11 @@ def test_a_claim_stands_once_above_all_its_settings():
         3: CONTROL.statement,
     }
     assert [row[-1].badge for row in listing.rows] == ["good", "open", "good", "bad"]
-    assert dict(listing.heads[0].folded) == {"measured": "the growth", "refuted by": "no growth", "name": "demo.1"}
+    assert dict(listing.heads[0].folded) == {
+        "measured": "the growth",
+        "refuted by": "a 95% interval of the mean that lies below 1.4",
+        "name": "demo.1",
+    }
     assert "Demo 2024" in listing.heads[0].fold
 
 

@@ -6,9 +6,10 @@ import time
 from dataclasses import dataclass
 
 from mixscope.base.errors import UserError
-from mixscope.records.claims import Claim
 from mixscope.report.document import Chapter, Exhibit, Series
-from mixscope.studies.engine.study_definition import Check, Study
+from mixscope.studies.engine.claim_checks import claim_check
+from mixscope.studies.engine.evidence_sources import difference, value
+from mixscope.studies.engine.study_definition import Study
 from mixscope.studies.engine.trial import Measured, Trial
 
 
@@ -62,8 +63,9 @@ def doubling_trials(seen, num_seeds=4):
     ]
 
 
-def claim(key="sample.1", **limits):
-    return Claim(key, "derived", "High is above low.", "derived", "twice the number", "a smaller one", **limits)
+def check(evidence, *, key="1", settings=("line",), **limits):
+    words = {"statement": "High is above low.", "measured": "twice the number"}
+    return claim_check(study="sample", key=key, settings=settings, evidence=evidence, **words, **limits)
 
 
 def doubling_study(seen):
@@ -72,10 +74,8 @@ def doubling_study(seen):
         title="Numbers & doubles",
         citation="Nobody 2000.",
         checks=(
-            Check(claim(low=19.0), ("line",), lambda results, at: results.difference(at, "high", "low", "twice")),
-            Check(
-                claim("sample.2", low=0.0, is_exact=True), ("line", "plane"), lambda r, at: r.sample(at, "low", "twice")
-            ),
+            check(difference("high", "low", "twice"), low=19.0),
+            check(value("low", "twice"), key="2", settings=("line", "plane"), low=0.0, is_exact=True),
         ),
         trials=lambda scale, seeds: doubling_trials(seen, seeds or 4),
         chapters=lambda results: [

@@ -12,7 +12,8 @@ from mixscope.studies.engine.trial import Outcome, Trial
 from mixscope.studies.liu2023.evidence import last_error
 from mixscope.studies.liu2023.settings import AUTO, ERM, MIXUP
 from mixscope.studies.liu2023.study import STUDY as LIU
-from mixscope.studies.when_to_mix.study import STUDY, above_best_fixed, answer, best_fixed, is_switched
+from mixscope.studies.when_to_mix.claims_switch import above_best_fixed, best_fixed, is_switched
+from mixscope.studies.when_to_mix.study import STUDY, answer
 
 
 class _Work:

@@ -10,7 +10,6 @@ from mixscope.bench.observer import SILENT
 from mixscope.bench.run_images import prepare_images
 from mixscope.models.networks import build_model, find_head, model_sites
 from mixscope.report.document import render_document
-from mixscope.studies.chaudhry2022.checks import expected_power, floor_at
 from mixscope.studies.chaudhry2022.evidence import (
     ACCURACY,
     SETTINGS,
@@ -22,9 +21,10 @@ from mixscope.studies.chaudhry2022.evidence import (
     worst_ratio,
 )
 from mixscope.studies.chaudhry2022.figures_layers import by_points_chapter
+from mixscope.studies.chaudhry2022.ict_checks import logistic_regression, ramp
+from mixscope.studies.chaudhry2022.metric_checks import expected_power, floor_at
 from mixscope.studies.chaudhry2022.runs import PLANS, consistency_of, trials
 from mixscope.studies.chaudhry2022.study import STUDY
-from mixscope.studies.chaudhry2022.training import logistic_regression, ramp
 from mixscope.studies.engine.network_training import NetworkTraining
 from mixscope.studies.engine.results import Results, read_results
 from mixscope.studies.engine.runner import run_pending
@@ -124,7 +124,7 @@ def test_trials_have_names_of_their_own_and_seeds_can_be_given(scale):
 @pytest.mark.parametrize("method", ["erm", "ict3", "ict4-ema", "ict2-detached"])
 def test_methods_differ_in_nothing_but_what_they_are_named_for(method):
     setting = SETTINGS["digits-50"]
-    chosen, plain = (setting.trial(name, 1, scale="small").work.options for name in (method, "erm"))
+    chosen, plain = (setting.work(name, 1, scale="small").options for name in (method, "erm"))
     assert replace(chosen, consistency=plain.consistency) == plain
     assert chosen.consistency == consistency_of(method)
 
@@ -222,7 +222,7 @@ def test_a_collapse_is_told_from_other_problems():
 
 
 def test_linearity_is_measured_six_times_and_at_the_end():
-    work = SETTINGS["digits-50"].trial("erm", 0, scale="small").work
+    work = SETTINGS["digits-50"].work("erm", 0, scale="small")
     assert isinstance(work, NetworkTraining)
     assert work.options.training.epochs == 1500
     assert work.measure_at == (0, 75, 150, 300, 600, 1050)

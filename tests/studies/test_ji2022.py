@@ -11,9 +11,9 @@ from mixscope.studies.engine.runner import pending, run_pending
 from mixscope.studies.engine.study_definition import check_study, judge_study
 from mixscope.studies.engine.trial import DIGITS, Outcome, Trial
 from mixscope.studies.ji2022.evidence import decay_rate, end_ratio, fall, flattening, log_ratio
+from mixscope.studies.ji2022.landscape_checks import conservation, planar_angles, square, stationary_points
+from mixscope.studies.ji2022.path_simulations import generic_flow, mean_classifier, planar_flow
 from mixscope.studies.ji2022.runs import SMOKE, trials
-from mixscope.studies.ji2022.simulations import generic_flow, mean_classifier, planar_flow
-from mixscope.studies.ji2022.stationary_points import conservation, planar_angles, square, stationary_points
 from mixscope.studies.ji2022.study import STUDY
 
 ROUNDING_DECIDES = {"ji2022.19a"}  # it adds up to more than the claim allows, or not, as the processor sums

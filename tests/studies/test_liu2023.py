@@ -25,10 +25,10 @@ from mixscope.studies.liu2023.evidence import (
     size_step,
     weakest_of,
 )
+from mixscope.studies.liu2023.flow_checks import bound_and_modes, closed_form
 from mixscope.studies.liu2023.label_checks import blended_labels, drawn_labels, iris_intrusion, known_teachers
-from mixscope.studies.liu2023.one_draw import bound_and_modes, closed_form
+from mixscope.studies.liu2023.risk_simulations import SIZES, random_features, sizes
 from mixscope.studies.liu2023.settings import AUTO, ERM, MIXUP, NETWORK_SETTINGS, switched
-from mixscope.studies.liu2023.simulations import SIZES, random_features, sizes
 from mixscope.studies.liu2023.study import STUDY
 
 

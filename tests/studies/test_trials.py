@@ -15,9 +15,10 @@ import torch
 from sample_studies import Doubling, Impossible, Interrupted, doubling_trials
 
 from mixscope.base.errors import UserError
-from mixscope.records.claims import Claim, judge
+from mixscope.records.claims import Claim
+from mixscope.records.judging import judge
 from mixscope.records.samples import Sample
-from mixscope.studies.engine.computation import Computation
+from mixscope.studies.engine.computation import computation
 from mixscope.studies.engine.results import column, read_results
 from mixscope.studies.engine.runner import pending, run_pending
 from mixscope.studies.engine.trial import Measured, Trial, find_records, read_outcome, run_trial, table_of
@@ -87,7 +88,9 @@ def through_a_record(value, folder):
     return read_results([trial], folder)
 
 
-EXACT = Claim("demo.1", "derived", "It is small.", "derived", "residual", "more", high=0.3, is_exact=True)
+EXACT = Claim(
+    key="demo.1", group="derived", statement="Small.", source="s", measured="residual", high=0.3, is_exact=True
+)
 
 
 @pytest.mark.parametrize(
@@ -274,5 +277,7 @@ def test_samples_name_what_is_missing_and_what_is_left_out(tmp_path):
 
 
 def test_a_computation_is_a_function_of_ours_with_its_arguments():
-    work = Computation("fisher2024_theory:joint_optimum", {"seed": 0})
-    assert work.describe()["function"] == "fisher2024_theory:joint_optimum"
+    work = computation("demo", Measured, values={"one": 1.0})
+    assert work.describe()["function"] == "demo:Measured"
+    assert work.describe()["arguments"] == {"values": {"one": 1.0}}
+    assert work.run() == Measured({"one": 1.0})

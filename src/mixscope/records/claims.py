@@ -1,23 +1,16 @@
-"""Claims written before a run, and what the runs say of them: held, not held or undecided."""
+"""Claims written before a run: a sentence, the number it is judged by, and the limits that could refute it."""
 
 import math
-import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Literal, get_args
 
-from mixscope.records.samples import Sample
-from mixscope.records.whole import to_json
-from mixscope.stats.intervals import share_interval, student_interval
-from mixscope.stats.numbers import exact_text, number_text
+from mixscope.stats.numbers import exact_text
 
-Verdict = Literal["held", "not held", "undecided"]
 Group = Literal["paper", "recalled", "derived", "control"]
 
-MIN_SEEDS = 3  # two values give an interval 6 times as wide as three (Student's t: 12.7 against 4.3 standard errors)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Claim:
     """A sentence that runs can refute.
 
@@ -28,7 +21,6 @@ class Claim:
         statement: What is claimed, in one sentence.
         source: For example "Fisher et al. 2024, abstract", or "derived".
         measured: Which quantity, on what, averaged over what.
-        refuted_by: What would refute it.
         low: The quantity must be at least this; None: no lower limit. One of the two is given.
         high: It must be at most this; None: no upper limit.
         unit: Of the quantity and both limits, for example "percentage points" or "nats"; "" where it has none.
@@ -46,7 +38,6 @@ class Claim:
     statement: str
     source: str
     measured: str
-    refuted_by: str
     low: float | None = None
     high: float | None = None
     unit: str = ""
@@ -76,113 +67,30 @@ class Claim:
         """The limits that are given, the lower first."""
         return tuple(limit for limit in (self.low, self.high) if limit is not None)
 
+    @property
+    def refuted_by(self) -> str:
+        """What refutes it, in words: it follows from the limits.
+
+        Example:
+            >>> claim = Claim(key="a.1", group="paper", statement="s", source="s", measured="m", low=0.85, high=1.1)
+            >>> claim.refuted_by
+            'a 95% interval of the mean that lies below 0.85 or above 1.1'
+        """
+        if self.low == self.high:
+            outside = f"other than {exact_text(self.limits[0])}"
+        else:
+            limits = {"below": self.low, "above": self.high}
+            outside = " or ".join(f"{word} {exact_text(limit)}" for word, limit in limits.items() if limit is not None)
+        outside += f" {self.unit}" if self.unit else ""
+        if self.is_exact:
+            return f"a single value {outside}"
+        return f"a 95% interval of the {'share' if self.is_share else 'mean'} that lies {outside}"
+
     def margin(self, value: float) -> float:
         """Return the distance from `value` to the nearer limit: above 0 inside, below 0 outside, 0 on a limit."""
         below = math.inf if self.low is None else value - self.low
         above = math.inf if self.high is None else self.high - value
         return min(below, above)
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What the runs of one setting say of a claim.
-
-    Attributes:
-        claim: What was claimed.
-        setting: What was run, for example "digits, MLP".
-        verdict: "held", "not held" or "undecided".
-        reason: Why it is undecided and which runs were left out, in one sentence; "" if there is nothing to say.
-        num: Finite values that the numbers below are from.
-        mean: Their mean; None without any.
-        low: Lower end of the 95% interval of the mean: Student's, or of a share the exact binomial one. None below two
-            values. Of an exact claim the lowest value; None without any.
-        high: The upper end, or the highest value.
-        worst: The value of an exact claim that lies furthest out, or nearest to a limit, and may be infinite; None of a
-            statistical one.
-        effect_size: Cohen's d. Paired: mean over standard deviation of the differences (d_z), or of the ratios less 1.
-            Unpaired: distance of the mean from the nearer limit over the standard deviation, above 0 inside the range.
-            None without spread, below two values, and of exact claims and shares. Source: Cohen 1988.
-        sample: What it was judged by.
-    """
-
-    claim: Claim
-    setting: str
-    verdict: Verdict
-    reason: str
-    num: int
-    mean: float | None
-    low: float | None
-    high: float | None
-    worst: float | None
-    effect_size: float | None
-    sample: Sample
-
-
-def judge(
-    claim: Claim, sample: Sample, *, setting: str, min_seeds: int = MIN_SEEDS, is_statistics_judged: bool = True
-) -> Judgement:
-    """Hold a claim against what was measured.
-
-    An exact claim is not held if any value lies outside the range, and held if all were found and lie inside. A
-    statistical one is held if the 95% interval of the mean lies inside the range, not held if it lies wholly outside,
-    and undecided if it crosses a limit. A missing run or a value that is not finite leaves undecided what no value
-    refutes; an infinite value refutes an exact claim that it lies outside of. A run that was left out is named in the
-    reason.
-
-    Args:
-        claim: What is claimed.
-        sample: What was measured; one value per independent run.
-        setting: What was run, in words.
-        min_seeds: Values that a statistical verdict takes, at least 2.
-        is_statistics_judged: False where runs are too small for it (the smoke scale): statistical claims stay
-            undecided, exact ones are judged.
-
-    Returns:
-        The verdict with the numbers of the finite values, whatever it is.
-
-    Raises:
-        ValueError: If `min_seeds` is below 2, or one of several values of a share is neither 0 nor 1.
-
-    Example:
-        >>> claim = Claim("demo.1", "paper", "Mixup stretches.", "derived", "amplification", "below 1.4", low=1.4)
-        >>> seeds = Sample({"seed 0": 1.81, "seed 1": 1.88, "seed 2": 1.86})
-        >>> judgement = judge(claim, seeds, setting="digits")
-        >>> judgement.verdict, round(judgement.low, 2), round(judgement.high, 2)
-        ('held', 1.76, 1.94)
-    """
-    if min_seeds < 2:
-        raise ValueError(f"min_seeds must be at least 2, one value has no interval, got {min_seeds}")
-    values = [float(value) for value in sample.values.values() if math.isfinite(value)]
-    mean = statistics.mean(values) if values else None
-    low: float | None
-    high: float | None
-    if claim.is_exact:
-        low, high = (min(values), max(values)) if values else (None, None)
-        numbers = [float(value) for value in sample.values.values() if not math.isnan(value)]
-        worst = min(numbers, key=claim.margin, default=None)
-        verdict, reason = _judge_exact(claim, sample)
-    else:
-        interval = share_interval if claim.is_share else student_interval
-        low, high = interval(values) if len(values) > 1 else (None, None)
-        worst = None
-        doubts = _doubts(sample, min_values=min_seeds if is_statistics_judged else 1)
-        if not is_statistics_judged:
-            doubts.insert(0, "the smoke scale does not judge statistics")
-        verdict, reason = _judge_interval(claim, low, high, doubts)
-    left_out = [f"{name} is left out ({why})" for name, why in sample.excluded.items()]
-    return Judgement(
-        claim=claim,
-        setting=setting,
-        verdict=verdict,
-        reason="; ".join([*([reason] if reason else []), *left_out]),
-        num=len(values),
-        mean=mean,
-        low=low,
-        high=high,
-        worst=worst,
-        effect_size=None if claim.is_exact or claim.is_share else _effect_size(claim, sample, values),
-        sample=sample,
-    )
 
 
 def check_keys(claims: Sequence[Claim]) -> None:
@@ -195,60 +103,3 @@ def check_keys(claims: Sequence[Claim]) -> None:
     twice = sorted({key for key in keys if keys.count(key) > 1})
     if twice:
         raise ValueError(f"keys of claims must be unique, got twice: {twice}")
-
-
-def judgement_to_dict(judgement: Judgement) -> dict[str, Any]:
-    """Return a judgement as JSON can hold it: NaN is None, infinities are "Infinity" and "-Infinity"."""
-    sample = judgement.sample
-    return to_json(
-        {
-            **{name: value for name, value in vars(judgement).items() if name not in ("claim", "sample")},
-            "claim": asdict(judgement.claim),
-            "sample": {**vars(sample), "values": dict(sample.values), "excluded": dict(sample.excluded)},
-        }
-    )
-
-
-def _judge_exact(claim: Claim, sample: Sample) -> tuple[Verdict, str]:
-    is_refuted = any(claim.margin(value) < 0 for value in sample.values.values())  # NaN is on neither side
-    doubts = _doubts(sample, min_values=1)
-    return "not held" if is_refuted else "undecided" if doubts else "held", "; ".join(doubts)
-
-
-def _judge_interval(claim: Claim, low: float | None, high: float | None, doubts: Sequence[str]) -> tuple[Verdict, str]:
-    if doubts or low is None or high is None:
-        return "undecided", "; ".join(doubts)
-    if low == high and claim.margin(low) == 0:  # two methods that gave the same numbers, for one
-        return "undecided", f"every value lies exactly on the limit {exact_text(low)}"
-    if claim.margin(low) >= 0 and claim.margin(high) >= 0:
-        return "held", ""
-    if (claim.low is not None and high < claim.low) or (claim.high is not None and low > claim.high):
-        return "not held", ""
-    crossed = [limit for limit in claim.limits if low <= limit <= high]
-    ends = f"[{number_text(low, apart_from=crossed)}, {number_text(high, apart_from=crossed)}]"
-    limits = " and ".join(exact_text(limit) for limit in crossed)
-    return "undecided", f"the interval {ends} crosses the limit{'s' if len(crossed) > 1 else ''} {limits}"
-
-
-def _doubts(sample: Sample, *, min_values: int) -> list[str]:
-    """Say what keeps a sample from a verdict: values that are not there, or are no numbers."""
-    odd = {name: value for name, value in sample.values.items() if not math.isfinite(value)}
-    doubts = [f"{name} is {'not a number' if math.isnan(value) else 'infinite'}" for name, value in odd.items()]
-    if sample.missing and not sample.values:
-        return [f"none of its {len(sample.missing)} runs is done" if len(sample.missing) > 1 else "its run is missing"]
-    if sample.missing:
-        doubts.append(f"{', '.join(sample.missing)} {'is' if len(sample.missing) == 1 else 'are'} missing")
-    num = len(sample.values) - len(odd)
-    if not sample.values:
-        doubts.insert(0, "there is no value")
-    elif num < min_values and min_values > 1:
-        doubts.insert(0, f"{num} value{'' if num == 1 else 's'} of the {min_values} that a verdict takes")
-    return doubts
-
-
-def _effect_size(claim: Claim, sample: Sample, values: Sequence[float]) -> float | None:
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    if not spread:
-        return None
-    mean = statistics.mean(values)
-    return (mean - (1 if sample.is_ratio else 0) if sample.is_paired else claim.margin(mean)) / spread

@@ -1,7 +1,8 @@
 """What the runs of a claim measured, by name; and two methods compared run by run."""
 
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from numbers import Real
 
@@ -37,32 +38,44 @@ class Sample:
             raise ValueError(f"a run must be measured, missing or excluded, only one of them, got twice: {twice}")
 
 
-def paired(first: Sample, second: Sample) -> Sample:
-    """Return first - second, run by run.
+def combined(
+    function: Callable[..., float], *samples: Sample, is_paired: bool = True, is_ratio: bool = False
+) -> Sample:
+    """Return a function of what several samples measured, run by run.
 
-    A run that only one of them has is missing, and one that either excludes is excluded.
+    A run that any of them lacks is missing, and one that any excludes is excluded, with every reason.
+
+    Args:
+        function: Takes one value of each sample.
+        samples: At least one.
+        is_paired: Of what is returned.
+        is_ratio: Of what is returned.
+    """
+    reasons: dict[str, dict[str, None]] = {}
+    for sample in samples:
+        for name, why in sample.excluded.items():
+            reasons.setdefault(name, {})[why] = None
+    names = dict.fromkeys(name for sample in samples for name in (*sample.values, *sample.missing))
+    kept = [name for name in names if name not in reasons]
+    values = {
+        name: function(*(sample.values[name] for sample in samples))
+        for name in kept
+        if all(name in sample.values for sample in samples)
+    }
+    missing = tuple(name for name in kept if name not in values)
+    return Sample(values, is_paired, missing, {name: "; ".join(why) for name, why in reasons.items()}, is_ratio)
+
+
+def paired(first: Sample, second: Sample) -> Sample:
+    """Return first - second, run by run, as `combined` does.
 
     Example:
         >>> paired(Sample({"seed 0": 3.0, "seed 1": 4.0}), Sample({"seed 0": 1.0})).values
         {'seed 0': 2.0}
     """
-    values, missing, excluded = _by_run(first, second)
-    return Sample({name: a - b for name, (a, b) in values.items()}, True, missing, excluded)
+    return combined(operator.sub, first, second)
 
 
 def paired_ratio(first: Sample, second: Sample) -> Sample:
-    """Return first / second, run by run, as `paired` does; NaN where the second is 0."""
-    values, missing, excluded = _by_run(first, second)
-    ratios = {name: a / b if b else math.nan for name, (a, b) in values.items()}
-    return Sample(ratios, True, missing, excluded, is_ratio=True)
-
-
-def _by_run(first: Sample, second: Sample) -> tuple[dict[str, tuple[float, float]], tuple[str, ...], dict[str, str]]:
-    excluded = dict(first.excluded)
-    for name, why in second.excluded.items():
-        excluded[name] = f"{excluded[name]}; {why}" if excluded.get(name, why) != why else why
-    names = dict.fromkeys([*first.values, *second.values, *first.missing, *second.missing])
-    kept = [name for name in names if name not in excluded]
-    both = [name for name in kept if name in first.values and name in second.values]
-    values = {name: (first.values[name], second.values[name]) for name in both}
-    return values, tuple(name for name in kept if name not in values), excluded
+    """Return first / second, run by run, as `combined` does; NaN where the second is 0."""
+    return combined(lambda a, b: a / b if b else math.nan, first, second, is_ratio=True)

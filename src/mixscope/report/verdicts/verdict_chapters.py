@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from mixscope.records.claims import Claim, Group, Judgement, Verdict
+from mixscope.records.claims import Claim, Group
+from mixscope.records.judging import Judgement, Verdict
 from mixscope.report.document import Cell, Chapter, Listing
 from mixscope.report.runs.method_options import MISSING
 from mixscope.stats.numbers import exact_text, interval_text, number_text
@@ -68,9 +69,10 @@ def expected_words(claim: Claim) -> str:
     """Return the range of a claim in words.
 
     Example:
-        >>> expected_words(Claim("a.1", "paper", "s", "s", "m", "r", low=0.85, high=1.1))
+        >>> words = {"key": "a.1", "group": "paper", "statement": "s", "source": "s", "measured": "m"}
+        >>> expected_words(Claim(**words, low=0.85, high=1.1))
         '0.85 to 1.1'
-        >>> expected_words(Claim("a.2", "derived", "s", "s", "m", "r", high=1e-6, unit="nats", is_exact=True))
+        >>> expected_words(Claim(**words, high=1e-6, unit="nats", is_exact=True))
         'every value at most 10⁻⁶ nats'
     """
     if claim.low is None or claim.high is None:

@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import get_args
 
-from mixscope.records.claims import Claim, Judgement, Verdict
+from mixscope.records.claims import Claim
+from mixscope.records.judging import Judgement, Verdict
 from mixscope.report.document import Chapter, Listing
 from mixscope.report.verdicts.verdict_chapters import (
     HEADINGS,

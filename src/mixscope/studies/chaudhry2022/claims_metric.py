@@ -1,246 +1,201 @@
 """What the metric of Chaudhry et al. 2022 measures: claims 1 to 5a, 12, 14, 17 and 20, all exact."""
 
-from mixscope.records.claims import Claim
-from mixscope.studies.chaudhry2022.evidence import DIGITS, SETTINGS, every_run, first_layer_defect, least_excess
-from mixscope.studies.engine.evidence_sources import DERIVED, value
-from mixscope.studies.engine.study_definition import Check
+from functools import partial
 
-METRIC = "derived here from Chaudhry et al. 2022, Eq. 3"
-OUTSIDE, RAMP = "The value lies outside.", "Chaudhry et al. 2022, experiments: linear to 100 over 40% of the iterations"
+from mixscope.studies.chaudhry2022.evidence import DIGITS, SETTINGS, every_run, first_layer_defect, least_excess
+from mixscope.studies.engine.claim_checks import DERIVED, Source, claim_check
+from mixscope.studies.engine.evidence_sources import value
+
+METRIC = DERIVED.noting(" from Chaudhry et al. 2022, Eq. 3")
+RAMP = Source("derived", "Chaudhry et al. 2022, experiments: linear to 100 over 40% of the iterations")
 IDENTITY, ROUNDING = 1e-6, 1e-9  # in float32, and in float64
 
 
-def _exact(
-    place: str,
-    statement: str,
-    measured: str,
-    function: str,
-    key: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    source: str = METRIC,
-) -> Check:
-    """Return an exact claim on a value of one of the computations."""
-    claim = Claim(
-        f"chaudhry2022.{place}", "derived", statement, source, measured, OUTSIDE, low=low, high=high, is_exact=True
-    )
-    return Check(claim, ("theory",), value(function, key))
+claim = partial(claim_check, study="chaudhry2022", source=METRIC, settings=("theory",), is_exact=True)
 
-
-THEORY_CHECKS = (
-    _exact(
-        "1a",
-        "An affine layer has no defect of linearity.",
-        "Largest relative defect, without normalising, of four affine layers on blends of digits, in float32.",
-        "affine-layers",
-        "defect",
+CHECKS = (
+    claim(
+        key="1a",
+        statement="An affine layer has no defect of linearity.",
+        measured="Largest relative defect, without normalising, of four affine layers on blends of digits, in float32.",
         high=IDENTITY,
+        evidence=value("affine-layers", "defect"),
     ),
-    _exact(
-        "1b",
-        "For features of equal length under the identity, NonLin is 1 − √(1 − 2λ(1 − λ)(1 − cos)).",
-        "Largest difference over single blends of digits scaled to length 1.",
-        "affine-layers",
-        "formula_error",
+    claim(
+        key="1b",
+        statement="For features of equal length under the identity, NonLin is 1 − √(1 − 2λ(1 − λ)(1 − cos)).",
+        measured="Largest difference over single blends of digits scaled to length 1.",
         high=IDENTITY,
+        evidence=value("affine-layers", "formula_error"),
     ),
-    _exact(
-        "1c",
-        "NonLin of an exactly linear layer is above 0.",
-        "Smallest mean NonLin of the identity and of a linear layer on centred digits, weights with alpha 0.1, 0.5, 1; "
-        "limit ours, far above rounding.",
-        "affine-layers",
-        "least_nonlinearity",
+    claim(
+        key="1c",
+        statement="NonLin of an exactly linear layer is above 0.",
+        measured="Smallest mean NonLin of the identity and of a linear layer on centred digits, weights with alpha "
+        "0.1, 0.5, 1; limit ours, far above rounding.",
         low=1e-3,
+        evidence=value("affine-layers", "least_nonlinearity"),
     ),
-    _exact(
-        "2a",
-        "NonLin² = (1 − r)² + 2r(1 − cos φ), blend by blend: a part that only says how far apart features point, and "
-        "an angle.",
-        "Largest difference over blends of digits in a random network, by the definition in float64.",
-        "decomposition",
-        "identity_error",
+    claim(
+        key="2a",
+        statement="NonLin² = (1 − r)² + 2r(1 − cos φ), blend by blend: a part that only says how far apart features "
+        "point, and an angle.",
+        measured="Largest difference over blends of digits in a random network, by the definition in float64.",
         high=ROUNDING,
+        evidence=value("decomposition", "identity_error"),
     ),
-    _exact(
-        "2b",
-        "The mean NonLin measured here, computed from its two parts, is that of its definition.",
-        "Difference of the two means on blends of digits in a random network.",
-        "decomposition",
-        "instrument_error",
-        high=ROUNDING,
+    claim(
+        key="2b",
+        statement="The mean NonLin measured here, computed from its two parts, is that of its definition.",
         source=DERIVED,
+        measured="Difference of the two means on blends of digits in a random network.",
+        high=ROUNDING,
+        evidence=value("decomposition", "instrument_error"),
     ),
-    _exact(
-        "2c",
-        "NonLin of no blend is below its floor 1 − r.",
-        "Smallest difference over blends of digits in a random network; limit: rounding.",
-        "decomposition",
-        "least_excess",
+    claim(
+        key="2c",
+        statement="NonLin of no blend is below its floor 1 − r.",
+        measured="Smallest difference over blends of digits in a random network; limit: rounding.",
         low=-ROUNDING,
+        evidence=value("decomposition", "least_excess"),
     ),
-    Check(
-        Claim(
-            "chaudhry2022.2d",
-            "derived",
-            "NonLin of no layer of a trained network is below its floor.",
-            METRIC,
-            "Smallest difference of the means over layers and epochs, run by run; limit: the digits of a record.",
-            "The value of any run lies below.",
-            low=-1e-6,
-            is_exact=True,
-        ),
-        tuple(SETTINGS),
-        every_run(least_excess),
+    claim(
+        key="2d",
+        statement="NonLin of no layer of a trained network is below its floor.",
+        measured="Smallest difference of the means over layers and epochs, run by run; limit: the digits of a record.",
+        low=-1e-6,
+        settings=tuple(SETTINGS),
+        evidence=every_run(least_excess),
     ),
-    _exact(
-        "3a",
-        "NonLin does not change when features are multiplied by a number.",
-        "Largest change under factors 0.001 and 1,000.",
-        "scale-and-shift",
-        "scale_error",
+    claim(
+        key="3a",
+        statement="NonLin does not change when features are multiplied by a number.",
+        measured="Largest change under factors 0.001 and 1,000.",
         high=ROUNDING,
+        evidence=value("scale-and-shift", "scale_error"),
     ),
-    _exact(
-        "3b",
-        "A large constant vector added to the features drives NonLin to 0.",
-        "NonLin with a vector 1,000 times as long as the features, over NonLin without; limit ours.",
-        "scale-and-shift",
-        "shift_ratio",
+    claim(
+        key="3b",
+        statement="A large constant vector added to the features drives NonLin to 0.",
+        measured="NonLin with a vector 1,000 times as long as the features, over NonLin without; limit ours.",
         high=0.01,
+        evidence=value("scale-and-shift", "shift_ratio"),
     ),
-    _exact(
-        "3c",
-        "A large constant vector added to the features does not change how linear the layer is.",
-        "Change of the relative defect, which is not normalised, with a vector 1,000 times as long as the features.",
-        "scale-and-shift",
-        "shift_defect_error",
+    claim(
+        key="3c",
+        statement="A large constant vector added to the features does not change how linear the layer is.",
+        measured="Change of the relative defect, which is not normalised, with a vector 1,000 times as long as the "
+        "features.",
         high=ROUNDING,
+        evidence=value("scale-and-shift", "shift_defect_error"),
     ),
-    _exact(
-        "4a",
-        "With weights of alpha 0.5, orthogonal features have a mean floor of 0.140.",
-        "Mean over 200,000 blends.",
-        "floors",
-        "orthogonal_at_half",
+    claim(
+        key="4a",
+        statement="With weights of alpha 0.5, orthogonal features have a mean floor of 0.140.",
+        measured="Mean over 200,000 blends.",
         low=0.138,
         high=0.142,
+        evidence=value("floors", "orthogonal_at_half"),
     ),
-    _exact(
-        "4b",
-        "The mean floor of NonLin over blends of two is its integral over Beta's law of the weights.",
-        "Largest difference over alpha 0.1, 0.5 and 1, for orthogonal features and for a simplex of ten.",
-        "floors",
-        "largest_difference",
+    claim(
+        key="4b",
+        statement="The mean floor of NonLin over blends of two is its integral over Beta's law of the weights.",
+        measured="Largest difference over alpha 0.1, 0.5 and 1, for orthogonal features and for a simplex of ten.",
         high=0.002,
+        evidence=value("floors", "largest_difference"),
     ),
-    Check(
-        Claim(
-            "chaudhry2022.5a",
-            "derived",
-            "Layer 0, which is affine, has no defect of linearity, however the network is trained.",
-            DERIVED,
-            "Largest relative defect of layer 0 along training, run by run; limit: rounding of float32 on a CPU.",
-            "The value of any run lies above.",
-            high=1e-5,
-            is_exact=True,
-        ),
-        DIGITS,
-        every_run(first_layer_defect),
-    ),
-)
-
-METHOD_CHECKS = (
-    _exact(
-        "12a",
-        "Weights of K points have a mean sum of squares (α + 1)/(Kα + 1).",
-        "Standard errors that the mean of 200,000 draws is off, at worst over K = 2 to 5 and alpha 0.1, 0.5, 1.",
-        "weights",
-        "power_errors",
-        high=4.0,
+    claim(
+        key="5a",
+        statement="Layer 0, which is affine, has no defect of linearity, however the network is trained.",
         source=DERIVED,
+        measured="Largest relative defect of layer 0 along training, run by run; limit: rounding of float32 on a CPU.",
+        high=1e-5,
+        settings=DIGITS,
+        evidence=every_run(first_layer_defect),
     ),
-    _exact(
-        "12b",
-        "Weights of K points have a mean entropy ψ(Kα + 1) − ψ(α + 1).",
-        "Standard errors that the mean of 200,000 draws is off, at worst over K = 2 to 5 and alpha 0.1, 0.5, 1.",
-        "weights",
-        "entropy_errors",
-        high=4.0,
+    claim(
+        key="12a",
+        statement="Weights of K points have a mean sum of squares (α + 1)/(Kα + 1).",
         source=DERIVED,
+        measured="Standard errors that the mean of 200,000 draws is off, at worst over K = 2 to 5 and alpha 0.1, "
+        "0.5, 1.",
+        high=4.0,
+        evidence=value("weights", "power_errors"),
     ),
-    _exact(
-        "12c",
-        "For K = 2 the law of the weights is Beta's.",
-        "√n times Kolmogorov's distance for the smaller weight, at worst over alpha; chance passes 1.95 in 0.1%.",
-        "weights",
-        "beta_distance",
+    claim(
+        key="12b",
+        statement="Weights of K points have a mean entropy ψ(Kα + 1) − ψ(α + 1).",
+        source=DERIVED,
+        measured="Standard errors that the mean of 200,000 draws is off, at worst over K = 2 to 5 and alpha 0.1, "
+        "0.5, 1.",
+        high=4.0,
+        evidence=value("weights", "entropy_errors"),
+    ),
+    claim(
+        key="12c",
+        statement="For K = 2 the law of the weights is Beta's.",
+        source=DERIVED,
+        measured="√n times Kolmogorov's distance for the smaller weight, at worst over alpha; chance passes 1.95 in "
+        "0.1%.",
         high=1.95,
-        source=DERIVED,
+        evidence=value("weights", "beta_distance"),
     ),
-    _exact(
-        "12d",
-        "With the paper's alpha for SVHN, blends of four points are mixed less than those of two with that for CIFAR.",
-        "Expected sum of squares of weights, K = 4 and alpha 0.1, less that for K = 2 and alpha 0.5.",
-        "weights",
-        "svhn_excess",
+    claim(
+        key="12d",
+        statement="With the paper's alpha for SVHN, blends of four points are mixed less than those of two with that "
+        "for CIFAR.",
+        source=DERIVED,
+        measured="Expected sum of squares of weights, K = 4 and alpha 0.1, less that for K = 2 and alpha 0.5.",
         low=0.0,
-        source=DERIVED,
+        evidence=value("weights", "svhn_excess"),
     ),
-    _exact(
-        "14a",
-        "A linear classifier has a consistency loss of 0 on logits.",
-        "The loss of a linear map on blends of digits; limit: rounding.",
-        "trivial-zero",
-        "logits",
+    claim(
+        key="14a",
+        statement="A linear classifier has a consistency loss of 0 on logits.",
+        source=DERIVED.noting(" from Chaudhry et al. 2022, Eq. 2"),
+        measured="The loss of a linear map on blends of digits; limit: rounding.",
         high=1e-10,
-        source="derived here from Chaudhry et al. 2022, Eq. 2",
+        evidence=value("trivial-zero", "logits"),
     ),
-    _exact(
-        "14b",
-        "A linear classifier has a consistency loss above 0 on blended probabilities.",
-        "The loss of a linear map on blends of digits; limit ours, far above rounding.",
-        "trivial-zero",
-        "softmax",
+    claim(
+        key="14b",
+        statement="A linear classifier has a consistency loss above 0 on blended probabilities.",
+        source=DERIVED,
+        measured="The loss of a linear map on blends of digits; limit ours, far above rounding.",
         low=1e-6,
-        source=DERIVED,
+        evidence=value("trivial-zero", "softmax"),
     ),
-    _exact(
-        "14c",
-        "A linear classifier has a consistency loss of 0 where logits are blended before the softmax.",
-        "The loss of a linear map on blends of digits; limit: rounding.",
-        "trivial-zero",
-        "late_softmax",
+    claim(
+        key="14c",
+        statement="A linear classifier has a consistency loss of 0 where logits are blended before the softmax.",
+        source=DERIVED.noting(" from the code of Verma et al. 2019b"),
+        measured="The loss of a linear map on blends of digits; limit: rounding.",
         high=1e-10,
-        source="derived here from the code of Verma et al. 2019b",
+        evidence=value("trivial-zero", "late_softmax"),
     ),
-    _exact(
-        "17a",
-        "At 20% of training the consistency loss weighs 50.",
-        "Largest difference from 50 over trainings of 10, 1,500 and 100,000 steps.",
-        "ramp",
-        "error_at_fifth",
-        high=ROUNDING,
+    claim(
+        key="17a",
+        statement="At 20% of training the consistency loss weighs 50.",
         source=RAMP,
-    ),
-    _exact(
-        "17b",
-        "From 40% of training on the consistency loss weighs 100.",
-        "Largest difference from 100 over all later steps.",
-        "ramp",
-        "error_from_end",
+        measured="Largest difference from 50 over trainings of 10, 1,500 and 100,000 steps.",
         high=ROUNDING,
-        source=RAMP,
+        evidence=value("ramp", "error_at_fifth"),
     ),
-    _exact(
-        "20",
-        "With weight 0 ICT[K] is ERM, bit by bit.",
-        "Largest difference of any weight or buffer of two networks after five epochs, with either teacher.",
-        "no-weight",
-        "difference",
+    claim(
+        key="17b",
+        statement="From 40% of training on the consistency loss weighs 100.",
+        source=RAMP,
+        measured="Largest difference from 100 over all later steps.",
+        high=ROUNDING,
+        evidence=value("ramp", "error_from_end"),
+    ),
+    claim(
+        key="20",
+        statement="With weight 0 ICT[K] is ERM, bit by bit.",
+        source=DERIVED,
+        measured="Largest difference of any weight or buffer of two networks after five epochs, with either teacher.",
         low=0.0,
         high=0.0,
-        source=DERIVED,
+        evidence=value("no-weight", "difference"),
     ),
 )

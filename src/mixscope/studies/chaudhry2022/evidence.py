@@ -1,12 +1,13 @@
 """Numbers of the study of Chaudhry et al. 2022 that are made of several: worst layers, orders, labels needed."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations, pairwise
 
-from mixscope.records.samples import Sample, paired, paired_ratio
+from mixscope.records.samples import Sample, combined, paired, paired_ratio
 from mixscope.studies.chaudhry2022.runs import PLANS, Setting
+from mixscope.studies.engine.claim_checks import Source
 from mixscope.studies.engine.evidence_sources import Evidence, difference, percent
 from mixscope.studies.engine.instruments import LINEARITY_ALPHAS
 from mixscope.studies.engine.results import Results, column, read_number
@@ -21,9 +22,10 @@ SITES = {
     "wide-resnet-28-2": ("layer0", "layer1", "layer2", "layer3", "layer4", "layer5"),
 }  # the paper's layers 0 to 5
 NUM_LAYERS = 6
+NONLINEARITY = "nonlinearity"
 ACCURACY = "test/accuracy"
 COLLAPSED = "collapsed"
-PILOT = "ours, from a pilot on digits"  # a claim's source
+PILOT = Source("derived", "ours, from a pilot on digits")
 
 
 def site_key(setting: str, layer: int, name: str, *, alpha: float | None = None) -> str:
@@ -43,7 +45,7 @@ def worst_ratio(
     layers: Sequence[int],
     *,
     pick: Callable[[Sequence[float]], float],
-    name: str = "nonlinearity",
+    name: str = NONLINEARITY,
     alphas: Sequence[float | None] = (None,),
 ) -> Evidence:
     """Return the evidence of one method's number of a layer over another's, of the layer and alpha that `pick` picks.
@@ -60,9 +62,7 @@ def worst_ratio(
     def evidence(results: Results, setting: str) -> Sample:
         keys = [site_key(setting, layer, name, alpha=alpha) for layer in layers for alpha in alphas]
         samples = [results.ratio(setting, first, second, key) for key in keys]
-        values = {run: [sample.values[run] for sample in samples] for run in samples[0].values}
-        picked = {run: math.nan if any(map(math.isnan, row)) else pick(row) for run, row in values.items()}
-        return replace(samples[0], values=picked)
+        return combined(lambda *row: math.nan if any(map(math.isnan, row)) else pick(row), *samples, is_ratio=True)
 
     return evidence
 
@@ -118,7 +118,7 @@ def least_excess(outcome: Outcome, setting: str) -> float:
         value - floor
         for layer in range(NUM_LAYERS)
         for value, floor in zip(
-            column(outcome, "measured", site_key(setting, layer, "nonlinearity")),
+            column(outcome, "measured", site_key(setting, layer, NONLINEARITY)),
             column(outcome, "measured", site_key(setting, layer, "floor")),
             strict=True,
         )
@@ -136,20 +136,20 @@ def same_order(methods: Sequence[str], layers: Sequence[int]) -> Evidence:
     """Return the evidence of the share of pairs of methods, layers and other alphas that keep the order at 0.5."""
 
     def evidence(results: Results, setting: str) -> Sample:
+        def differences(alpha: float | None) -> Iterator[Sample]:
+            for first, second in combinations(methods, 2):
+                for layer in layers:
+                    yield results.difference(
+                        setting, first, second, site_key(setting, layer, NONLINEARITY, alpha=alpha)
+                    )
+
         others = [alpha for alpha in LINEARITY_ALPHAS if alpha != SETTINGS[setting].alpha]
-        kept: list[Sample] = []
-        for first, second in combinations(methods, 2):
-            for layer in layers:
-                own = results.difference(setting, first, second, site_key(setting, layer, "nonlinearity"))
-                for alpha in others:
-                    key = site_key(setting, layer, "nonlinearity", alpha=alpha)
-                    other = results.difference(setting, first, second, key)
-                    agree = {run: _has_same_sign(own.values[run], other.values[run]) for run in own.values}
-                    kept.append(replace(own, values=agree, is_paired=False))
-        runs = [run for run in kept[0].values if all(run in sample.values for sample in kept)]
-        missing, excluded = _left_out(kept)
-        values = {run: sum(sample.values[run] for sample in kept) / len(kept) for run in runs}
-        return Sample(values, missing=missing, excluded=excluded)
+        kept = [
+            combined(_has_same_sign, own, other, is_paired=False)
+            for alpha in others
+            for own, other in zip(differences(None), differences(alpha), strict=True)
+        ]
+        return combined(lambda *row: sum(row) / len(row), *kept, is_paired=False)
 
     return evidence
 
@@ -164,45 +164,28 @@ def labels_needed(method: str, reference: str, *, target: str) -> Evidence:
     def evidence(results: Results, setting: str) -> Sample:
         sizes = _sizes_like(results, setting)
         logs = [math.log2(SETTINGS[size].num_labels) for size in sizes]
-        samples = {
-            name: [results.sample(size, name, ACCURACY) for size in sizes] for name in {method, reference, target}
-        }
-        missing, excluded = _left_out([sample for group in samples.values() for sample in group])
-        values = {}
-        aims = results.sample(setting, target, ACCURACY).values
-        for seed in aims:
-            if seed in missing or seed in excluded:
-                continue
-            needed = [
-                _first_crossing(logs, [sample.values[seed] for sample in samples[name]], aims[seed])
-                for name in (method, reference)
-            ]
-            values[seed] = 2 ** (needed[0] - needed[1])
-        return Sample(values, is_paired=True, missing=missing, excluded=excluded, is_ratio=True)
+        own, others = ([results.sample(size, name, ACCURACY) for size in sizes] for name in (method, reference))
+
+        def ratio(aim: float, *accuracies: float) -> float:
+            halves = accuracies[: len(sizes)], accuracies[len(sizes) :]
+            first, second = (_first_crossing(logs, half, aim) for half in halves)
+            return 2 ** (first - second)
+
+        return combined(ratio, results.sample(setting, target, ACCURACY), *own, *others, is_ratio=True)
 
     return evidence
 
 
 def shrinking_gain(first: str, second: str, *, fewest: str) -> Evidence:
     """Return the evidence of a gain in accuracy with the fewest labels less that in this setting, in points."""
-
-    def evidence(results: Results, setting: str) -> Sample:
-        return paired(gain(first, second)(results, fewest), gain(first, second)(results, setting))
-
-    return evidence
+    own = gain(first, second)
+    return lambda results, setting: paired(own(results, fewest), own(results, setting))
 
 
 def _has_same_sign(first: float, second: float) -> float:
     """Return 1 for two numbers of one sign, 0 for others, NaN where one is none."""
     product = first * second
     return product if math.isnan(product) else float(product > 0)
-
-
-def _left_out(samples: Sequence[Sample]) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Return the runs that any of several samples misses, and those that any excludes, with the reason."""
-    excluded = {name: why for sample in samples for name, why in sample.excluded.items()}
-    missing = {name for sample in samples for name in sample.missing} - set(excluded)
-    return tuple(sorted(missing)), excluded
 
 
 def _sizes_like(results: Results, setting: str) -> list[str]:

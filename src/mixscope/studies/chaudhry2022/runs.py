@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from mixscope.bench.options import (
     AugmentationOptions,
@@ -11,25 +12,22 @@ from mixscope.bench.options import (
     MixingOptions,
     TrainOptions,
 )
-from mixscope.studies.engine.computation import Computation
+from mixscope.studies.chaudhry2022.ict_checks import DIGITS_TEST, logistic_regression, no_weight, ramp, trivial_zero
+from mixscope.studies.chaudhry2022.metric_checks import affine_layers, decomposition, floors, scale_and_shift, weights
+from mixscope.studies.engine.computation import computation
 from mixscope.studies.engine.network_training import NetworkTraining
+from mixscope.studies.engine.run_grid import run_grid
 from mixscope.studies.engine.setups import device_of, threads_of
-from mixscope.studies.engine.trial import Trial
+from mixscope.studies.engine.trial import Trial, Work
 from mixscope.studies.names import Scale
 from mixscope.training.recipe import Precision, Recipe
 
 ALPHA, SVHN_ALPHA = 0.5, 0.1  # Chaudhry et al. 2022: on CIFAR, and on SVHN
 LEARNING_RATE = 0.002  # Chaudhry et al. 2022, with Adam
-DIGITS_TEST = 600  # the other 1,197 digits are trained on, with their labels or without
 LOOKS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.7)  # shares of training after which linearity is measured; and at its end
 CURVE_LOOKS = 30  # at the test images
 SIZES = (250, 2000, 4000)  # labelled images in the figures of Chaudhry et al. 2022
 PAPER_STEPS = 100_000  # ours: the paper does not say
-CHECKS = {
-    **dict.fromkeys(("weights", "floors", "affine_layers", "decomposition", "scale_and_shift"), "chaudhry2022_checks"),
-    **dict.fromkeys(("ramp", "trivial_zero", "no_weight"), "chaudhry2022_training"),
-}  # function to its module
-
 NOT_AUGMENTED, SHIFTED = AugmentationOptions(), AugmentationOptions(crop_padding=4, flip=True)
 
 LABELLED = ("erm", "mixup")
@@ -104,12 +102,11 @@ class Setting:
             return DataOptions("digits", test_size=DIGITS_TEST, subset=self.num_labels, split_seed=seed)
         return DataOptions(self.data, subset=self.num_labels, test_subset=self.num_test, split_seed=seed)
 
-    def trial(self, method: str, seed: int, *, scale: Scale) -> Trial:
-        """Return the run of a method and seed."""
-        images = self.images(seed)
+    def work(self, method: str, seed: int, *, scale: Scale) -> Work:
+        """Return what a method does with a seed."""
         if method == BASELINE:
-            arguments = {"data": images.data, "num_labels": self.num_labels, "num_test": self.num_test, "seed": seed}
-            return Trial(self.name, method, seed, Computation("chaudhry2022_training:logistic_regression", arguments))
+            arguments = {"data": self.data, "num_labels": self.num_labels, "num_test": self.num_test, "seed": seed}
+            return computation("chaudhry2022_training", logistic_regression, **arguments)
         epochs = max(1, round(self.num_steps / -(-self.num_labels // self.batch_size)))
         is_mixed = method == "mixup"
         consistency = consistency_of(method)
@@ -118,7 +115,7 @@ class Setting:
             if method != SVHN_LAW:
                 consistency = replace(consistency, consistency_alpha=self.alpha)
         options = TrainOptions(
-            data=images,
+            data=self.images(seed),
             model=self.model,
             augmentation=self.augmentation,
             mixing=MixingOptions("mixup", alpha=self.alpha, per_example=True) if is_mixed else MixingOptions("none"),
@@ -139,14 +136,7 @@ class Setting:
         )
         looks = tuple(sorted({round(share * epochs) for share in LOOKS}))
         every = max(1, epochs // CURVE_LOOKS)
-        return Trial(
-            self.name,
-            method,
-            seed,
-            NetworkTraining(
-                options, curve_every=every, measure_at=looks, instruments=("linearity",), is_measured=False
-            ),
-        )
+        return NetworkTraining(options, every, looks, instruments=("linearity",), is_measured=False)
 
 
 Plan = Sequence[tuple[Setting, Sequence[str], int]]  # on what, which methods, how many seeds
@@ -154,6 +144,11 @@ Plan = Sequence[tuple[Setting, Sequence[str], int]]  # on what, which methods, h
 _EVERY_K = (*LABELLED, *EQUATION_2, *EMA, BASELINE)
 _VARIANTS = (DETACHED, LATE, SVHN_LAW)  # at the fewest labels
 _FEW = (*LABELLED, "ict2", "ict4", "ict2-ema", "ict4-ema", BASELINE)
+
+
+_FASHION = Setting(
+    *("fashion-mnist", 250, "convnet", 800), batch_size=32, num_test=1000, num_unlabelled=3000, num_pairs=512
+)
 
 
 def _digits(num_labels: int, *, num_steps: int = 1500, num_pairs: int = 1000) -> Setting:
@@ -183,20 +178,7 @@ PLANS: Mapping[Scale, Plan] = {
         (_digits(50), (*_EVERY_K, *_VARIANTS), 5),
         (_digits(100), _EVERY_K, 5),
         (_digits(200), _EVERY_K, 5),
-        (
-            Setting(
-                "fashion-mnist",
-                250,
-                "convnet",
-                800,
-                batch_size=32,
-                num_test=1000,
-                num_unlabelled=3000,
-                num_pairs=512,
-            ),
-            (*LABELLED, "ict2", "ict4", "ict2-ema", BASELINE),
-            3,
-        ),
+        (_FASHION, (*LABELLED, "ict2", "ict4", "ict2-ema", BASELINE), 3),
     ),
     "medium": ((_medium(250), _FEW, 3), (_medium(2000), _FEW, 3)),
     "paper": tuple(
@@ -207,6 +189,12 @@ PLANS: Mapping[Scale, Plan] = {
 }
 
 
+CHECKS = {
+    "chaudhry2022_checks": (weights, floors, affine_layers, decomposition, scale_and_shift),
+    "chaudhry2022_training": (ramp, trivial_zero, no_weight),
+}
+
+
 def trials(scale: Scale, seeds: int | None = None) -> list[Trial]:
     """Return the runs of a scale; the checks of theory are the same at all.
 
@@ -214,14 +202,11 @@ def trials(scale: Scale, seeds: int | None = None) -> list[Trial]:
         scale: Which.
         seeds: Of every setting; left out: the scale's own.
     """
-    checks = [
-        Trial("theory", function.replace("_", "-"), 0, Computation(f"{module}:{function}"))
-        for function, module in CHECKS.items()
+    found = [
+        Trial("theory", function.__name__.replace("_", "-"), 0, computation(home, function))
+        for home, functions in CHECKS.items()
+        for function in functions
     ]
-    runs = [
-        setting.trial(method, seed, scale=scale)
-        for setting, methods, num_seeds in PLANS[scale]
-        for method in methods
-        for seed in range(num_seeds if seeds is None else seeds)
-    ]
-    return [*checks, *runs]
+    for setting, methods, num_seeds in PLANS[scale]:
+        found += run_grid(setting.name, methods, seeds or num_seeds, partial(setting.work, scale=scale))
+    return found

@@ -4,9 +4,7 @@ Claims first (`claims_metric`, `_layers`, `_accuracy`), then the runs at every s
 and `training`), then figures (`figures`, `_layers`).
 """
 
-from mixscope.studies.chaudhry2022.claims_accuracy import COLLAPSE_CHECKS, GAIN_CHECKS
-from mixscope.studies.chaudhry2022.claims_layers import LAYER_CHECKS
-from mixscope.studies.chaudhry2022.claims_metric import METHOD_CHECKS, THEORY_CHECKS
+from mixscope.studies.chaudhry2022 import claims_accuracy, claims_layers, claims_metric
 from mixscope.studies.chaudhry2022.figures import chapters
 from mixscope.studies.chaudhry2022.runs import trials
 from mixscope.studies.engine.study_definition import Study
@@ -16,7 +14,7 @@ STUDY = Study(
     title="Linearity of layers under mixup and ICT[K]",
     citation="Chaudhry, Menon, Veit, Jayasumana, Ramalingam and Kumar: When does mixup promote local linearity in "
     "learned representations? arXiv 2210.16413, 2022.",
-    checks=(*LAYER_CHECKS, *GAIN_CHECKS, *COLLAPSE_CHECKS, *THEORY_CHECKS, *METHOD_CHECKS),
+    checks=(*claims_layers.CHECKS, *claims_accuracy.CHECKS, *claims_metric.CHECKS),
     trials=trials,
     chapters=chapters,
     deviations=(

@@ -1,23 +1,11 @@
-"""Work that trains no network: simulations and checks of theory, named by the function that does them."""
+"""Work that trains no network: simulations and checks of theory, named as records have them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any
 
 from mixscope.studies.engine.trial import Measured
 
-# Where the functions stand that records name.
-HOMES = {
-    "chaudhry2022_checks": "chaudhry2022.checks",
-    "chaudhry2022_training": "chaudhry2022.training",
-    "fisher2024_theory": "fisher2024.theory_checks",
-    "ji2022_landscape": "ji2022.stationary_points",
-    "ji2022_simulations": "ji2022.simulations",
-    "liu2023_flow": "liu2023.one_draw",
-    "liu2023_labels": "liu2023.label_checks",
-    "liu2023_simulations": "liu2023.simulations",
-}
 REVISION = 1  # of what the record of a computation means; another number makes all be done anew
 
 
@@ -26,12 +14,14 @@ class Computation:
     """A call of a function of ours with plain arguments.
 
     Attributes:
-        function: "HOME:FUNCTION", for example "fisher2024_theory:joint_optimum": its home as in `HOMES`. It takes the
-            arguments by name and returns `Measured`. Records are named by it: it stays as it is.
+        name: Of the function, for example "fisher2024_theory:joint_optimum". Records are named by it: it stays as it
+            is, wherever the function stands.
+        function: Of this package, taking the arguments by name.
         arguments: Plain JSON values.
     """
 
-    function: str
+    name: str
+    function: Callable[..., Measured]
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
@@ -39,13 +29,15 @@ class Computation:
         return {
             "kind": "computation",
             "revision": REVISION,
-            "function": self.function,
+            "function": self.name,
             "arguments": dict(self.arguments),
         }
 
     def run(self) -> Measured:
         """Call it."""
-        path, _, name = self.function.partition(":")
-        measured = getattr(import_module(f"mixscope.studies.{HOMES[path]}"), name)(**self.arguments)
-        assert isinstance(measured, Measured)
-        return measured
+        return self.function(**self.arguments)
+
+
+def computation(home: str, function: Callable[..., Measured], **arguments: Any) -> Computation:
+    """Return a call that records know by `home` and the function's own name: both stay as they are."""
+    return Computation(f"{home}:{function.__name__}", function, arguments)

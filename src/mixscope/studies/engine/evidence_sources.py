@@ -10,8 +10,6 @@ from mixscope.studies.engine.trial import Outcome
 
 Evidence = Callable[[Results, str], Sample]  # the numbers of one setting
 
-DERIVED = "derived here"
-RECALLED = "recalled, not checked against the paper; the limit is ours"
 PERCENT = 100.0  # percent or percentage points of 1
 
 

@@ -3,7 +3,7 @@
 from importlib import import_module
 
 from mixscope.studies.engine.study_definition import Study
-from mixscope.studies.names import STUDY_KEYS, StudyKey
+from mixscope.studies.names import PACKAGES, StudyKey
 
 
 def load_study(key: StudyKey) -> Study:
@@ -12,9 +12,8 @@ def load_study(key: StudyKey) -> Study:
     Raises:
         ValueError: If there is none of that name.
     """
-    if key not in STUDY_KEYS:
-        raise ValueError(f"key must be one of {', '.join(STUDY_KEYS)}, got {key!r}")
-    package = "when_to_mix" if key == "beyond" else key
-    study = import_module(f"mixscope.studies.{package}.study").STUDY
+    if key not in PACKAGES:
+        raise ValueError(f"key must be one of {', '.join(PACKAGES)}, got {key!r}")
+    study = import_module(f"mixscope.studies.{PACKAGES[key]}.study").STUDY
     assert isinstance(study, Study)
     return study

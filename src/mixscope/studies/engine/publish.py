@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mixscope.base.files import atomic_file
-from mixscope.records.claims import judgement_to_dict
+from mixscope.records.judging import judgement_to_dict
 from mixscope.records.store import write_json
 from mixscope.report.document import write_document
 from mixscope.report.verdicts.verdict_chapters import (

@@ -3,27 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mixscope.records.claims import Claim, Judgement, check_keys, judge
+from mixscope.records.claims import check_keys
+from mixscope.records.judging import Judgement, judge
 from mixscope.report.document import Chapter
-from mixscope.studies.engine.evidence_sources import Evidence
+from mixscope.studies.engine.claim_checks import Check
 from mixscope.studies.engine.results import Results
 from mixscope.studies.engine.trial import Trial
 from mixscope.studies.names import Scale
-
-
-@dataclass(frozen=True)
-class Check:
-    """A claim and where its numbers come from.
-
-    Attributes:
-        claim: Written before any run.
-        settings: What it is checked on: each gets a verdict of its own; those that a scale does not run are left out.
-        evidence: Returns the numbers of one setting.
-    """
-
-    claim: Claim
-    settings: tuple[str, ...]
-    evidence: Evidence
 
 
 @dataclass(frozen=True)

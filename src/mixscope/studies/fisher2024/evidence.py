@@ -1,11 +1,12 @@
 """What the claims on Fisher et al. 2024 go back to, and the settings they are checked on."""
 
+from mixscope.studies.engine.claim_checks import Source
 from mixscope.studies.fisher2024.runs import SETTINGS
 
-ABSTRACT = "Fisher et al. 2024, abstract; the limit is ours"
-READ = "Fisher et al. 2024, as read in its abstract or reviews; the limit is ours"
-DERIVED = "from the unconstrained model"
-PREDICTED = "a prediction; the limit is ours"
+ABSTRACT = Source("paper", "Fisher et al. 2024, abstract; the limit is ours")
+READ = Source("paper", "Fisher et al. 2024, as read in its abstract or reviews; the limit is ours")
+DERIVED = Source("derived", "from the unconstrained model")
+PREDICTED = Source("derived", "a prediction; the limit is ours")
 PAIRS = "at the end, blended pairs of training images with every weight equally often, mean over seeds"
 
 

@@ -2,14 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from mixscope.bench.options import AugmentationOptions, DataOptions, MeasureOptions, MixingOptions, TrainOptions
-from mixscope.studies.engine.computation import Computation
+from mixscope.studies.engine.computation import computation
 from mixscope.studies.engine.network_training import NetworkTraining
+from mixscope.studies.engine.run_grid import run_grid
 from mixscope.studies.engine.setups import device_of, digits, images, threads_of
 from mixscope.studies.engine.trial import Trial
+from mixscope.studies.fisher2024.theory_checks import (
+    blended_features,
+    collapse_threshold,
+    joint_optimum,
+    small_penalties,
+)
 from mixscope.studies.names import Scale
-from mixscope.training.recipe import Precision, Recipe
+from mixscope.training.recipe import Recipe
 
 INSTRUMENTS = ("confidence", "channel", "planes")
 ERM, MIXUP, SQUARED, MANIFOLD, FIXED, LABELS = "erm", "mixup", "mixup-mse", "manifold-mixup", "fixed-etf", "label-mixup"
@@ -18,15 +26,8 @@ PICTURED = (ERM, MIXUP, SQUARED, MANIFOLD, FIXED)
 PLAIN_OR_MIXED = (ERM, MIXUP)
 THEORY = "theory"  # the setting of what is computed
 NOISE = 0.2  # share of wrong labels
-SIZES = [
-    [3, 2],
-    [3, 5],
-    [4, 6],
-    [4, 4],
-    [5, 8],
-    [6, 10],
-    [4, 2],
-]  # classes and feature dimensions; the last is too flat
+# Classes and feature dimensions; the last has no room for a simplex.
+SIZES = [[3, 2], [3, 5], [4, 6], [4, 4], [5, 8], [6, 10], [4, 2]]
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Setting:
     num_pairs: int = 1000
     squared_rate: float | None = None
 
-    def work(self, method: str, seed: int, scale: Scale) -> NetworkTraining:
+    def work(self, method: str, seed: int, *, scale: Scale) -> NetworkTraining:
         """Return the training of one method with one seed."""
         mixup = MixingOptions(mixing="mixup", alpha=1.0, per_example=self.is_per_example)
         mixing = {
@@ -106,15 +107,15 @@ def _on_images(
     *,
     model: str,
     methods: tuple[str, ...],
-    num_test: int | None,
+    num_test: int | None = None,
     label_noise: float = 0.0,
-    precision: Precision = "fp32",
 ) -> Setting:
     return Setting(
         f"{name}-{num_train}{'-noisy' if label_noise else ''}",
         methods,
         lambda seed: replace(images(name, num_train, seed=seed, num_test=num_test), label_noise=label_noise),
-        Recipe(epochs, batch_size=128, learning_rate=0.1, weight_decay=5e-4, precision=precision),
+        # bf16 takes half the time where the processor multiplies it; what is measured is computed in float32.
+        Recipe(epochs, batch_size=128, learning_rate=0.1, weight_decay=5e-4, precision="bf16"),
         model,
         measure_at=(1, 4, 10),
         curve_every=2,
@@ -149,7 +150,7 @@ def _as_published(name: str, model: str, *, methods: tuple[str, ...]) -> Setting
     )
 
 
-WIDE, TRANSFORMER = "wide-resnet-40-10", "vit-b/4"
+WIDE, TRANSFORMER, SMALL_WIDE = "wide-resnet-40-10", "vit-b/4", "wide-resnet-28-2"
 SETTINGS: dict[Scale, tuple[Setting, ...]] = {
     "smoke": (
         _on_digits(200, 3, methods=ALL),
@@ -158,31 +159,13 @@ SETTINGS: dict[Scale, tuple[Setting, ...]] = {
     "small": (
         _on_digits(1000, 300, methods=ALL),
         _on_digits(1000, 300, methods=PLAIN_OR_MIXED, label_noise=NOISE),
-        # bf16 takes half the time where the processor multiplies it; what is measured is computed in float32.
-        _on_images("fashion-mnist", 4000, 20, model="convnet", methods=PICTURED, num_test=1000, precision="bf16"),
-        _on_images("cifar10", 4000, 20, model="convnet", methods=PICTURED, num_test=1000, precision="bf16"),
+        _on_images("fashion-mnist", 4000, 20, model="convnet", methods=PICTURED, num_test=1000),
+        _on_images("cifar10", 4000, 20, model="convnet", methods=PICTURED, num_test=1000),
     ),
     "medium": (
-        _on_images(
-            "fashion-mnist",
-            10_000,
-            40,
-            model="wide-resnet-28-2",
-            methods=PICTURED,
-            num_test=None,
-            precision="bf16",
-        ),
-        _on_images(
-            "fashion-mnist",
-            10_000,
-            40,
-            model="wide-resnet-28-2",
-            methods=PLAIN_OR_MIXED,
-            num_test=None,
-            label_noise=NOISE,
-            precision="bf16",
-        ),
-        _on_images("cifar10", 20_000, 30, model="resnet18", methods=PLAIN_OR_MIXED, num_test=None, precision="bf16"),
+        _on_images("fashion-mnist", 10_000, 40, model=SMALL_WIDE, methods=PICTURED),
+        _on_images("fashion-mnist", 10_000, 40, model=SMALL_WIDE, methods=PLAIN_OR_MIXED, label_noise=NOISE),
+        _on_images("cifar10", 20_000, 30, model="resnet18", methods=PLAIN_OR_MIXED),
     ),
     "paper": (
         _as_published("fashion-mnist", WIDE, methods=PICTURED),
@@ -191,12 +174,7 @@ SETTINGS: dict[Scale, tuple[Setting, ...]] = {
         *(_as_published(name, TRANSFORMER, methods=PICTURED) for name in ("fashion-mnist", "cifar10", "cifar100")),
     ),
 }
-NUM_SEEDS: dict[Scale, dict[str, int]] = {
-    "smoke": {"digits": 1},
-    "small": {"digits": 5, "fashion-mnist": 3, "cifar10": 3},
-    "medium": {"fashion-mnist": 3, "cifar10": 3},
-    "paper": {"fashion-mnist": 3, "cifar10": 3, "cifar100": 3},
-}
+SMOKE_SEEDS, DIGITS_SEEDS, IMAGE_SEEDS = 1, 5, 3
 
 
 def trials(scale: Scale, seeds: int | None = None) -> list[Trial]:
@@ -208,29 +186,24 @@ def trials(scale: Scale, seeds: int | None = None) -> list[Trial]:
     """
     found = theory_trials()
     for setting in SETTINGS[scale]:
-        num_seeds = NUM_SEEDS[scale][setting.data(0).data] if seeds is None else seeds
-        found += [
-            Trial(setting.name, method, seed, setting.work(method, seed, scale))
-            for seed in range(num_seeds)
-            for method in setting.methods
-        ]
+        own = SMOKE_SEEDS if scale == "smoke" else DIGITS_SEEDS if setting.name.startswith("digits") else IMAGE_SEEDS
+        found += run_grid(setting.name, setting.methods, seeds or own, partial(setting.work, scale=scale))
     return found
 
 
 def theory_trials() -> list[Trial]:
     """Return the checks of theory against solvers that know nothing of it; seconds of work, the same at every scale."""
-    features = {
-        "class_counts": [3, 4, 10],
-        "scales": [1.0, 2.5],
-        "penalties": [1.0, 1e-1, 1e-2, 1e-3, 1e-4],
-        "weights": [0.1, 0.3, 0.5, 0.77],
-    }
-    joint = {"sizes": SIZES, "penalty": 0.05, "num_starts": 4, "seed": 0}
-    threshold = {"sizes": [[3, 2], [4, 6], [5, 8]], "distance": 0.05, "seed": 0}
+    call = partial(computation, "fisher2024_theory")
     calls = {
-        "features": Computation("fisher2024_theory:blended_features", features),
-        "limits": Computation("fisher2024_theory:small_penalties", {"num_classes": 10, "scale": 1.0}),
-        "joint-optimum": Computation("fisher2024_theory:joint_optimum", joint),
-        "threshold": Computation("fisher2024_theory:collapse_threshold", threshold),
+        "features": call(
+            blended_features,
+            class_counts=[3, 4, 10],
+            scales=[1.0, 2.5],
+            penalties=[1.0, 1e-1, 1e-2, 1e-3, 1e-4],
+            weights=[0.1, 0.3, 0.5, 0.77],
+        ),
+        "limits": call(small_penalties, num_classes=10, scale=1.0),
+        "joint-optimum": call(joint_optimum, sizes=SIZES, penalty=0.05, num_starts=4, seed=0),
+        "threshold": call(collapse_threshold, sizes=[[3, 2], [4, 6], [5, 8]], distance=0.05, seed=0),
     }
     return [Trial(THEORY, method, 0, work) for method, work in calls.items()]

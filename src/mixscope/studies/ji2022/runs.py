@@ -1,15 +1,33 @@
 """The runs of the study of Ji et al. 2022: paths and checks of the layer-peeled model, and networks on images."""
 
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Literal
 
 from mixscope.bench.options import DataOptions, MeasureOptions, MixingOptions, TrainOptions
-from mixscope.studies.engine.computation import Computation
+from mixscope.studies.engine.computation import computation
 from mixscope.studies.engine.network_training import NetworkTraining
+from mixscope.studies.engine.run_grid import call_grid, run_grid
 from mixscope.studies.engine.setups import device_of, digits, images, threads_of
 from mixscope.studies.engine.trial import Trial
+from mixscope.studies.ji2022.landscape_checks import (
+    bounds,
+    conservation,
+    minima,
+    planar_angles,
+    separation,
+    square,
+    stationary_points,
+)
+from mixscope.studies.ji2022.path_simulations import (
+    decayed_flow,
+    descent,
+    generic_flow,
+    mean_classifier,
+    planar_flow,
+    symmetric_flow,
+)
 from mixscope.studies.names import Scale
 from mixscope.training.recipe import Recipe
 
@@ -22,7 +40,11 @@ SIZES = [[2, 2, 1], [3, 3, 1], [3, 4, 2], [4, 3, 1], [4, 4, 2], [4, 6, 3]]  # (K
 WIDE_SIZES = [[3, 3, 2], [4, 4, 2], [4, 6, 3], [4, 3, 3], [5, 5, 2]]
 REACHES = (2.0, 6.0, 12.0)  # rho^2 gamma: about the log odds of an example at collapse
 FULL_SIZES = {"mnist": 60_000, "fashion-mnist": 60_000, "cifar10": 50_000}
-METHODS = {"no-decay": ("none", 0.0), "decay": ("none", WEIGHT_DECAY), "mixup-no-decay": ("mixup", 0.0)}
+METHODS: dict[str, tuple[Literal["none", "mixup"], float]] = {
+    "no-decay": ("none", 0.0),
+    "decay": ("none", WEIGHT_DECAY),
+    "mixup-no-decay": ("mixup", 0.0),
+}  # mixing, and weight decay
 
 
 @dataclass(frozen=True)
@@ -68,6 +90,28 @@ class NetworkSetting:
         num_train = FULL_SIZES[self.data] if self.num_train is None else self.num_train
         return self.epochs * math.ceil(num_train / self.batch_size)
 
+    def work(self, method: str, seed: int, *, scale: Scale) -> NetworkTraining:
+        """Return the training of one method with one seed."""
+        mixing, decay = METHODS[method]
+        options = TrainOptions(
+            data=self.images(seed),
+            model=self.model,
+            mixing=MixingOptions(mixing),
+            training=Recipe(
+                epochs=self.epochs,
+                batch_size=self.batch_size,
+                learning_rate=self.learning_rate,
+                momentum=MOMENTUM,
+                weight_decay=decay,
+                schedule="constant",
+            ),
+            measuring=MeasureOptions(num_pairs=200, linearity_pairs=64),
+            seed=seed,
+            device=device_of(scale),
+            threads=threads_of(scale),
+        )
+        return NetworkTraining(options, max(1, self.epochs // 50), self.measure_at, instruments=("classifier-mean",))
+
 
 DIGITS_EPOCHS = (0, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000, 1400, 2000)
 DIGITS = NetworkSetting(
@@ -112,112 +156,64 @@ def trials(scale: Scale, seeds: int | None) -> list[Trial]:
         scale: Of the four.
         seeds: Of every method; left out: the scale's own numbers.
     """
-    starts = range(seeds or NUM_STARTS[scale])
-    runs = [*_checks(scale), *_paths(scale, starts), *_double_precision(scale, seeds)]
+    is_short = scale == "smoke"
+    runs = [
+        *_checks(is_short=is_short),
+        *_paths(seeds or NUM_STARTS[scale], is_short=is_short),
+        *_double_precision(seeds or (1 if is_short else 5), is_short=is_short),
+    ]
     for setting in NETWORKS[scale]:
-        runs += _networks(scale, setting, range(seeds or setting.seeds))
+        runs += run_grid(setting.name, setting.methods, seeds or setting.seeds, partial(setting.work, scale=scale))
     return runs
 
 
-def _checks(scale: Scale) -> Iterator[Trial]:
-    is_short = scale == "smoke"
-    works: dict[str, tuple[str, dict[str, Any]]] = {
-        "separation": ("separation", {"sizes": SIZES[:3] if is_short else SIZES, "num_starts": 2 if is_short else 4}),
-        "bounds": ("bounds", {"sizes": SIZES, "num_draws": 300 if is_short else 20_000}),
-        "conservation": ("conservation", {"sizes": SIZES, "num_draws": 60 if is_short else 600}),
-        "square": ("square", {"nums_per_class": [1, 2, 5]}),
-        "planar-angles": ("planar_angles", {}),
-        "stationary": (
-            "stationary_points",
-            {
-                "sizes": [[4, 4, 1]] if is_short else [[4, 4, 1], [4, 5, 2], [5, 5, 1], [6, 6, 1]],
-                "squared_norms": list(REACHES[:2]),
-                "num_starts": 2 if is_short else 6,
-            },
-        ),
-        "minima": (
-            "minima",
-            {
-                "sizes": WIDE_SIZES[:2] if is_short else WIDE_SIZES,
-                "squared_norms": list(REACHES),
-                "num_starts": 3 if is_short else 12,
-            },
-        ),
-        "minima-in-a-plane": (
-            "minima",
-            {"sizes": [[4, 2, 3]], "squared_norms": list(REACHES), "num_starts": 3 if is_short else 12},
-        ),
+def _checks(*, is_short: bool) -> list[Trial]:
+    num_starts, reaches = 3 if is_short else 12, list(REACHES)
+    wide = WIDE_SIZES[:2] if is_short else WIDE_SIZES
+    dents = [[4, 4, 1]] if is_short else [[4, 4, 1], [4, 5, 2], [5, 5, 1], [6, 6, 1]]
+    call = partial(computation, "ji2022_landscape")
+    calls = {
+        "separation": call(separation, sizes=SIZES[:3] if is_short else SIZES, num_starts=2 if is_short else 4),
+        "bounds": call(bounds, sizes=SIZES, num_draws=300 if is_short else 20_000),
+        "conservation": call(conservation, sizes=SIZES, num_draws=60 if is_short else 600),
+        "square": call(square, nums_per_class=[1, 2, 5]),
+        "planar-angles": call(planar_angles),
+        "stationary": call(stationary_points, sizes=dents, squared_norms=reaches[:2], num_starts=2 if is_short else 6),
+        "minima": call(minima, sizes=wide, squared_norms=reaches, num_starts=num_starts),
+        "minima-in-a-plane": call(minima, sizes=[[4, 2, 3]], squared_norms=reaches, num_starts=num_starts),
     }
-    for method, (function, arguments) in works.items():
-        yield Trial("theory", method, 0, Computation(f"ji2022_landscape:{function}", arguments))
+    return [Trial("theory", method, 0, work) for method, work in calls.items()]
 
 
-def _paths(scale: Scale, starts: Sequence[int]) -> Iterator[Trial]:
-    is_short = scale == "smoke"
+def _paths(num_starts: int, *, is_short: bool) -> list[Trial]:
     log_time = 200.0 if is_short else 3000.0
     steps = [10, 100, 1000] if is_short else [10, 30, 100, 300, 1000, 3000, 10_000, 30_000]
     marks = [float(mark) for mark in range(-2, 9)]
-    for seed in starts:
-        for start_scale in START_SCALES:
-            setting, start = f"flow-scale-{start_scale:g}", {"seed": seed, "scale": start_scale}
-            for method, function, arguments in (
-                ("generic", "generic_flow", {"log_time": log_time}),
-                ("symmetric", "symmetric_flow", {"log_time": 150.0}),
-                ("descent", "descent", {"learning_rate": STEP_OF_DESCENT, "record_steps": steps}),
-                ("decay", "decayed_flow", {"weight_decay": FLOW_DECAY, "log_times": marks}),
-            ):
-                work = Computation(f"ji2022_simulations:{function}", {**start, **arguments})
-                yield Trial(setting, method, seed, work)
-        for method, push in (("in-the-plane", 0.0), ("pushed-out", 0.3)):
-            arguments = {"seed": seed, "push": push, "log_time": log_time}
-            yield Trial("flow-in-a-plane", method, seed, Computation("ji2022_simulations:planar_flow", arguments))
+    call = partial(computation, "ji2022_simulations")
+    flows = {
+        "generic": partial(call, generic_flow, log_time=log_time),
+        "symmetric": partial(call, symmetric_flow, log_time=150.0),
+        "descent": partial(call, descent, learning_rate=STEP_OF_DESCENT, record_steps=steps),
+        "decay": partial(call, decayed_flow, weight_decay=FLOW_DECAY, log_times=marks),
+    }
+    planar = {
+        "in-the-plane": partial(call, planar_flow, push=0.0, log_time=log_time),
+        "pushed-out": partial(call, planar_flow, push=0.3, log_time=log_time),
+    }
+    trials = []
+    for scale in START_SCALES:
+        scaled = {method: partial(flow, scale=scale) for method, flow in flows.items()}
+        trials += call_grid(f"flow-scale-{scale:g}", scaled, num_starts)
+    return [*trials, *call_grid("flow-in-a-plane", planar, num_starts)]
 
 
-def _double_precision(scale: Scale, seeds: int | None) -> Iterator[Trial]:
-    for seed in range(seeds or (1 if scale == "smoke" else 5)):
-        for method, momentum, decay in (
-            ("no-decay", MOMENTUM, 0.0),
-            ("decay-no-momentum", 0.0, WEIGHT_DECAY),
-            ("decay", MOMENTUM, WEIGHT_DECAY),
-        ):
-            arguments = {
-                "seed": seed,
-                "num_train": 500,
-                "num_steps": 500 if scale == "smoke" else 2000,
-                "batch_size": 50,
-                "learning_rate": 0.05,
-                "momentum": momentum,
-                "weight_decay": decay,
-            }
-            work = Computation("ji2022_simulations:mean_classifier", arguments)
-            yield Trial("digits-500-double-precision", method, seed, work)
-
-
-def _networks(scale: Scale, setting: NetworkSetting, seeds: Sequence[int]) -> Iterator[Trial]:
-    for seed in seeds:
-        for method in setting.methods:
-            mixing, decay = METHODS[method]
-            options = TrainOptions(
-                data=setting.images(seed),
-                model=setting.model,
-                mixing=MixingOptions("mixup" if mixing == "mixup" else "none"),
-                training=Recipe(
-                    epochs=setting.epochs,
-                    batch_size=setting.batch_size,
-                    learning_rate=setting.learning_rate,
-                    momentum=MOMENTUM,
-                    weight_decay=decay,
-                    schedule="constant",
-                ),
-                measuring=MeasureOptions(num_pairs=200, linearity_pairs=64),
-                seed=seed,
-                device=device_of(scale),
-                threads=threads_of(scale),
-            )
-            work = NetworkTraining(
-                options,
-                curve_every=max(1, setting.epochs // 50),
-                measure_at=setting.measure_at,
-                instruments=("classifier-mean",),
-            )
-            yield Trial(setting.name, method, seed, work)
+def _double_precision(num_seeds: int, *, is_short: bool) -> list[Trial]:
+    num_steps = 500 if is_short else 2000
+    train = partial(computation, "ji2022_simulations", mean_classifier, num_train=500, num_steps=num_steps)
+    train = partial(train, batch_size=50, learning_rate=0.05)
+    methods = {
+        "no-decay": partial(train, momentum=MOMENTUM, weight_decay=0.0),
+        "decay-no-momentum": partial(train, momentum=0.0, weight_decay=WEIGHT_DECAY),
+        "decay": partial(train, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY),
+    }
+    return call_grid("digits-500-double-precision", methods, num_seeds)

@@ -4,11 +4,9 @@ Claims first (`claims_landscape`, `_laws`, `_rates`, `_networks`), then the runs
 and paths of the model in `landscape` and `simulations`), then figures (`figures`, `_networks`).
 """
 
-from mixscope.studies.engine.study_definition import Check, Study
-from mixscope.studies.ji2022.claims_landscape import LANDSCAPE_CHECKS
-from mixscope.studies.ji2022.claims_laws import LAW_CHECKS
-from mixscope.studies.ji2022.claims_networks import NETWORK_CHECKS
-from mixscope.studies.ji2022.claims_rates import RATE_CHECKS
+from mixscope.studies.engine.claim_checks import Check
+from mixscope.studies.engine.study_definition import Study
+from mixscope.studies.ji2022 import claims_landscape, claims_laws, claims_networks, claims_rates
 from mixscope.studies.ji2022.figures import chapters
 from mixscope.studies.ji2022.runs import trials
 
@@ -24,7 +22,11 @@ STUDY = Study(
     key="ji2022",
     title="Neural collapse without weight decay",
     citation="Ji, Lu, Zhang, Deng and Su: An Unconstrained Layer-Peeled Perspective on Neural Collapse. ICLR 2022.",
-    checks=tuple(sorted((*LANDSCAPE_CHECKS, *LAW_CHECKS, *RATE_CHECKS, *NETWORK_CHECKS), key=_place)),
+    checks=tuple(
+        sorted(
+            (*claims_landscape.CHECKS, *claims_laws.CHECKS, *claims_rates.CHECKS, *claims_networks.CHECKS), key=_place
+        )
+    ),
     trials=trials,
     chapters=chapters,
     deviations=(

@@ -1,10 +1,11 @@
 """Claims on Liu et al. 2023 about trained networks: what long training with mixup does, and what a switch repairs."""
 
-from mixscope.records.claims import Claim
+from functools import partial
+
 from mixscope.records.samples import Sample, paired
-from mixscope.studies.engine.evidence_sources import RECALLED, difference, ratio, ratio_within, value
+from mixscope.studies.engine.claim_checks import RECALLED, Source, claim_check
+from mixscope.studies.engine.evidence_sources import difference, ratio, ratio_within, value
 from mixscope.studies.engine.results import Results
-from mixscope.studies.engine.study_definition import Check
 from mixscope.studies.liu2023.evidence import (
     ABSTRACT,
     PILOT,
@@ -21,8 +22,9 @@ from mixscope.studies.liu2023.settings import ALPHAS, DIGITS_EPOCHS, ERM, MIXUP,
 
 POINTS = "percentage points"
 DECAY = "test error at the end less the lowest, the curve averaged over three looks"
-APPENDIX = (
-    "recalled that an appendix has other alphas, not checked against the paper; this value and the limit are ours"
+APPENDIX = Source(
+    "recalled",
+    "recalled that an appendix has other alphas, not checked against the paper; this value and the limit are ours",
 )
 MIDDLE = ("digits-200",)
 OFF = switched(200)
@@ -40,236 +42,156 @@ def halved_decay(results: Results, setting: str) -> Sample:
     return paired(strong, results.sample(setting, "mixup-decay-0", lambda outcome: decay(outcome) / 2))
 
 
+claim = partial(claim_check, study="liu2023", source=PILOT, settings=MIDDLE)
+
 CHECKS = (
-    Check(
-        Claim(
-            "liu2023.13a",
-            "paper",
-            "Trained for long with mixup, the test error rises again (200 digits).",
-            ABSTRACT,
-            f"{DECAY}; alpha 1, 2,000 epochs",
-            "a mean rise below 1 percentage point",
-            low=1,
-            unit=POINTS,
-        ),
-        MIDDLE,
-        value(MIXUP, decay),
+    claim(
+        key="13a",
+        statement="Trained for long with mixup, the test error rises again (200 digits).",
+        source=ABSTRACT,
+        measured=f"{DECAY}; alpha 1, 2,000 epochs",
+        low=1,
+        unit=POINTS,
+        evidence=value(MIXUP, decay),
     ),
-    Check(
-        Claim(
-            "liu2023.13b",
-            "control",
-            "In 2,000 epochs of plain training the test error does not rise (200 digits).",
-            SUMMARY,
-            f"{DECAY}; 2,000 epochs",
-            "a mean rise above 0.2 percentage points",
-            high=0.2,
-            unit=POINTS,
-        ),
-        MIDDLE,
-        value(ERM, decay),
+    claim(
+        key="13b",
+        statement="In 2,000 epochs of plain training the test error does not rise (200 digits).",
+        source=SUMMARY,
+        measured=f"{DECAY}; 2,000 epochs",
+        high=0.2,
+        unit=POINTS,
+        is_control=True,
+        evidence=value(ERM, decay),
     ),
-    Check(
-        Claim(
-            "liu2023.13c",
-            "paper",
-            "On a number of standard data sets long training hurts mixup more than plain training.",
-            ABSTRACT,
-            f"{DECAY}: mixup less plain training",
-            "a mean difference below 0",
-            low=0,
-            unit=POINTS,
-        ),
-        NETWORK_SETTINGS,
-        difference(MIXUP, ERM, decay),
+    claim(
+        key="13c",
+        statement="On a number of standard data sets long training hurts mixup more than plain training.",
+        source=ABSTRACT,
+        measured=f"{DECAY}: mixup less plain training",
+        low=0,
+        unit=POINTS,
+        settings=NETWORK_SETTINGS,
+        evidence=difference(MIXUP, ERM, decay),
     ),
-    Check(
-        Claim(
-            "liu2023.13d",
-            "recalled",
-            "Trained for long with the squared error, the test error rises more under mixup than without it (200 "
-            "digits).",
-            RECALLED,
-            f"{DECAY}: mixup less plain training, both with the squared error, {SIDE_EPOCHS:,} epochs",
-            "a mean difference below 0",
-            low=0,
-            unit=POINTS,
-        ),
-        MIDDLE,
-        difference("mixup-squared", "erm-squared", decay),
+    claim(
+        key="13d",
+        statement="Trained for long with the squared error, the test error rises more under mixup than without it "
+        "(200 digits).",
+        source=RECALLED,
+        measured=f"{DECAY}: mixup less plain training, both with the squared error, {SIDE_EPOCHS:,} epochs",
+        low=0,
+        unit=POINTS,
+        evidence=difference("mixup-squared", "erm-squared", decay),
     ),
     *(
-        Check(
-            Claim(
-                f"liu2023.13{letter}",
-                "recalled",
-                f"Trained for long with alpha {alpha:g}, the test error rises more under mixup than without it (200 "
-                "digits).",
-                APPENDIX,
-                f"{DECAY}: mixup with alpha {alpha:g} less plain training, both up to epoch {SIDE_EPOCHS:,}",
-                "a mean difference below 0",
-                low=0,
-                unit=POINTS,
-            ),
-            MIDDLE,
-            difference(f"mixup-alpha-{alpha:g}", ERM, decay_by(SIDE_EPOCHS)),
+        claim(
+            key=f"13{letter}",
+            statement=f"Trained for long with alpha {alpha:g}, the test error rises more under mixup than without it "
+            "(200 digits).",
+            source=APPENDIX,
+            measured=f"{DECAY}: mixup with alpha {alpha:g} less plain training, both up to epoch {SIDE_EPOCHS:,}",
+            low=0,
+            unit=POINTS,
+            evidence=difference(f"mixup-alpha-{alpha:g}", ERM, decay_by(SIDE_EPOCHS)),
         )
         for letter, alpha in zip("ef", ALPHAS, strict=True)
     ),
     *(
-        Check(
-            Claim(
-                f"liu2023.14{letter}",
-                "paper",
-                f"With fewer images the test error under mixup rises more: {few} digits against {many}.",
-                ABSTRACT,
-                f"{DECAY}; mixup, {few} digits ({DIGITS_EPOCHS[f'digits-{few}']:,} epochs) less {many} "
-                f"({DIGITS_EPOCHS[f'digits-{many}']:,})",
-                "a mean difference below 0",
-                low=0,
-                unit=POINTS,
-            ),
-            (f"digits-{few}",),
-            between(MIXUP, f"digits-{few}", f"digits-{many}", decay),
+        claim(
+            key=f"14{letter}",
+            statement=f"With fewer images the test error under mixup rises more: {few} digits against {many}.",
+            source=ABSTRACT,
+            measured=f"{DECAY}; mixup, {few} digits ({DIGITS_EPOCHS[f'digits-{few}']:,} epochs) less {many} "
+            f"({DIGITS_EPOCHS[f'digits-{many}']:,})",
+            low=0,
+            unit=POINTS,
+            settings=(f"digits-{few}",),
+            evidence=between(MIXUP, f"digits-{few}", f"digits-{many}", decay),
         )
         for letter, few, many in (("a", 100, 200), ("b", 200, 500))
     ),
-    Check(
-        Claim(
-            "liu2023.15a",
-            "derived",
-            "Mixup that stops after 200 of 2,000 epochs ends with a lower test error than plain training.",
-            PILOT,
-            "test error at the end, mixup with the switch less plain training",
-            "a mean difference above 0",
-            high=0,
-            unit=POINTS,
-        ),
-        MIDDLE,
-        difference(OFF, ERM, last_error),
+    claim(
+        key="15a",
+        statement="Mixup that stops after 200 of 2,000 epochs ends with a lower test error than plain training.",
+        measured="test error at the end, mixup with the switch less plain training",
+        high=0,
+        unit=POINTS,
+        evidence=difference(OFF, ERM, last_error),
     ),
-    Check(
-        Claim(
-            "liu2023.15b",
-            "paper",
-            "Switching from mixup to plain training in time prevents the damage: the test error ends below mixup's.",
-            SUMMARY,
-            "test error at the end, mixup that stops after 200 of 2,000 epochs less mixup throughout",
-            "a mean difference above 0",
-            high=0,
-            unit=POINTS,
-        ),
-        MIDDLE,
-        difference(OFF, MIXUP, last_error),
+    claim(
+        key="15b",
+        statement="Switching from mixup to plain training in time prevents the damage: the test error ends below "
+        "mixup's.",
+        source=SUMMARY,
+        measured="test error at the end, mixup that stops after 200 of 2,000 epochs less mixup throughout",
+        high=0,
+        unit=POINTS,
+        evidence=difference(OFF, MIXUP, last_error),
     ),
-    Check(
-        Claim(
-            "liu2023.15c",
-            "paper",
-            "After a switch from mixup to plain training in time the test error rises less than under mixup.",
-            f"{SUMMARY}; asked after the runs",
-            f"{DECAY}: mixup that stops after 200 of 2,000 epochs less mixup throughout",
-            "a mean difference above 0",
-            high=0,
-            unit=POINTS,
-        ),
-        MIDDLE,
-        difference(OFF, MIXUP, decay),
+    claim(
+        key="15c",
+        statement="After a switch from mixup to plain training in time the test error rises less than under mixup.",
+        source=SUMMARY.noting("; asked after the runs"),
+        measured=f"{DECAY}: mixup that stops after 200 of 2,000 epochs less mixup throughout",
+        high=0,
+        unit=POINTS,
+        evidence=difference(OFF, MIXUP, decay),
     ),
-    Check(
-        Claim(
-            "liu2023.16",
-            "derived",
-            "Trained for long with mixup, the test cross-entropy rises by more than a quarter (200 digits).",
-            PILOT,
-            "test loss at the end over the lowest, the curve averaged over three looks",
-            "a mean ratio below 1.25",
-            low=1.25,
-        ),
-        MIDDLE,
-        ratio_within(MIXUP, loss_rise),
+    claim(
+        key="16",
+        statement="Trained for long with mixup, the test cross-entropy rises by more than a quarter (200 digits).",
+        measured="test loss at the end over the lowest, the curve averaged over three looks",
+        low=1.25,
+        evidence=ratio_within(MIXUP, loss_rise),
     ),
-    Check(
-        Claim(
-            "liu2023.18a",
-            "derived",
-            "Reporting the best epoch instead of the last flatters mixup against plain training.",
-            PILOT,
-            "test error of mixup less that of plain training, at the end less at each run's best look",
-            "a mean difference below 0",
-            low=0,
-            unit=POINTS,
-        ),
-        MIDDLE,
-        protocol_gap,
+    claim(
+        key="18a",
+        statement="Reporting the best epoch instead of the last flatters mixup against plain training.",
+        measured="test error of mixup less that of plain training, at the end less at each run's best look",
+        low=0,
+        unit=POINTS,
+        evidence=protocol_gap,
     ),
-    Check(
-        Claim(
-            "liu2023.18b",
-            "derived",
-            "By each run's best epoch mixup is better than plain training.",
-            PILOT,
-            "lowest test error of all looks, mixup less plain training",
-            "a mean difference above 0",
-            high=0,
-            unit=POINTS,
-        ),
-        MIDDLE,
-        difference(MIXUP, ERM, best_error),
+    claim(
+        key="18b",
+        statement="By each run's best epoch mixup is better than plain training.",
+        measured="lowest test error of all looks, mixup less plain training",
+        high=0,
+        unit=POINTS,
+        evidence=difference(MIXUP, ERM, best_error),
     ),
-    Check(
-        Claim(
-            "liu2023.18c",
-            "derived",
-            "By the last epoch mixup is worse than plain training.",
-            PILOT,
-            "test error at the end, mixup less plain training",
-            "a mean difference below 0",
-            low=0,
-            unit=POINTS,
-        ),
-        MIDDLE,
-        difference(MIXUP, ERM, last_error),
+    claim(
+        key="18c",
+        statement="By the last epoch mixup is worse than plain training.",
+        measured="test error at the end, mixup less plain training",
+        low=0,
+        unit=POINTS,
+        evidence=difference(MIXUP, ERM, last_error),
     ),
-    Check(
-        Claim(
-            "liu2023.19",
-            "recalled",
-            "Under mixup the gradient of the full objective does not vanish, as it does under plain training.",
-            RECALLED,
-            "its length at the end, mixup over plain training, each of its own objective over all training images",
-            "a mean ratio below 10",
-            low=10,
-        ),
-        MIDDLE,
-        ratio(MIXUP, ERM, "train/objective_gradient_norm"),
+    claim(
+        key="19",
+        statement="Under mixup the gradient of the full objective does not vanish, as it does under plain training.",
+        source=RECALLED,
+        measured="its length at the end, mixup over plain training, each of its own objective over all training images",
+        low=10,
+        evidence=ratio(MIXUP, ERM, "train/objective_gradient_norm"),
     ),
-    Check(
-        Claim(
-            "liu2023.20",
-            "recalled",
-            "Over-training with mixup ends in a sharper minimum.",
-            RECALLED,
-            "filter-normalised sharpness of the loss on clean training images, at the end over that at the measured "
-            "epoch nearest to the lowest test error",
-            "a mean ratio below 1",
-            low=1,
-        ),
-        MIDDLE,
-        ratio_within(MIXUP, sharpness_rise),
+    claim(
+        key="20",
+        statement="Over-training with mixup ends in a sharper minimum.",
+        source=RECALLED,
+        measured="filter-normalised sharpness of the loss on clean training images, at the end over that at the "
+        "measured epoch nearest to the lowest test error",
+        low=1,
+        evidence=ratio_within(MIXUP, sharpness_rise),
     ),
-    Check(
-        Claim(
-            "liu2023.21",
-            "derived",
-            "A weight decay of 0.001 at least halves the rise of the test error that mixup has without any.",
-            PILOT,
-            f"{DECAY}, with weight decay 0.001 less half of that with none, {SIDE_EPOCHS:,} epochs",
-            "a mean difference above 0",
-            high=0,
-            unit=POINTS,
-        ),
-        MIDDLE,
-        halved_decay,
+    claim(
+        key="21",
+        statement="A weight decay of 0.001 at least halves the rise of the test error that mixup has without any.",
+        measured=f"{DECAY}, with weight decay 0.001 less half of that with none, {SIDE_EPOCHS:,} epochs",
+        high=0,
+        unit=POINTS,
+        evidence=halved_decay,
     ),
 )

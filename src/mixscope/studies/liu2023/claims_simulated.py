@@ -1,11 +1,12 @@
 """Claims on Liu et al. 2023 about simulations over draws: when risks turn, by how much, and what a switch repairs."""
 
-from mixscope.records.claims import Claim
-from mixscope.studies.engine.evidence_sources import DERIVED, quotient, ratio_within, value
-from mixscope.studies.engine.study_definition import Check
+from functools import partial
+
+from mixscope.studies.engine.claim_checks import DERIVED, Source, claim_check
+from mixscope.studies.engine.evidence_sources import quotient, ratio_within, value
 from mixscope.studies.liu2023.evidence import PILOT, SUMMARY, size_step, weakest_of
+from mixscope.studies.liu2023.risk_simulations import SIZES
 from mixscope.studies.liu2023.settings import FEATURES, OUTSIDE
-from mixscope.studies.liu2023.simulations import SIZES
 
 SHARE_WORDS = (
     "the binomial interval and 100 draws were chosen after the first runs, for 20 draws cannot show a share of 0.9"
@@ -13,144 +14,96 @@ SHARE_WORDS = (
 TOY = "a teacher in the span of 100 tanh features, 20 examples, their 400 blends; one value a draw of everything"
 SIZE_STEPS = range(len(SIZES) - 1)
 
+claim = partial(claim_check, study="liu2023", source=PILOT, settings=(FEATURES,))
+
 CHECKS = (
-    Check(
-        Claim(
-            "liu2023.5a",
-            "paper",
-            "In a teacher-student simulation the test risk under mixup falls and then rises.",
-            SUMMARY,
-            f"share of draws whose risk ends over 5% above its smallest: {TOY}; {SHARE_WORDS}",
-            "a U in fewer than nine draws of ten",
-            low=0.9,
-            is_share=True,
-        ),
-        (FEATURES,),
-        value("random_features", "mixup/is_u_shaped"),
+    claim(
+        key="5a",
+        statement="In a teacher-student simulation the test risk under mixup falls and then rises.",
+        source=SUMMARY,
+        measured=f"share of draws whose risk ends over 5% above its smallest: {TOY}; {SHARE_WORDS}",
+        low=0.9,
+        is_share=True,
+        evidence=value("random_features", "mixup/is_u_shaped"),
     ),
-    Check(
-        Claim(
-            "liu2023.5d",
-            "control",
-            "A test risk that turns does not prove label noise: under a teacher outside the features' span it turns "
-            "with clean labels too.",
-            "derived here; the limit is ours",
-            "share of draws whose risk under clean labels on the blends ends over 5% above its smallest; "
-            f"{SHARE_WORDS} (5a)",
-            "a U in at most half of the draws",
-            low=0.5,
-            is_share=True,
-        ),
-        (OUTSIDE,),
-        value("outside_teacher", "clean/is_u_shaped"),
+    claim(
+        key="5d",
+        statement="A test risk that turns does not prove label noise: under a teacher outside the features' span it "
+        "turns with clean labels too.",
+        source=Source("derived", "derived here; the limit is ours"),
+        measured="share of draws whose risk under clean labels on the blends ends over 5% above its smallest; "
+        f"{SHARE_WORDS} (5a)",
+        low=0.5,
+        is_share=True,
+        is_control=True,
+        settings=(OUTSIDE,),
+        evidence=value("outside_teacher", "clean/is_u_shaped"),
     ),
-    Check(
-        Claim(
-            "liu2023.6",
-            "control",
-            "In the teacher-student simulation the test risk of plain training does not turn.",
-            SUMMARY,
-            f"test risk at the end over the smallest, mean over draws: {TOY}",
-            "a mean rise by more than 5%",
-            high=1.05,
-        ),
-        (FEATURES,),
-        ratio_within("random_features", quotient("plain/end", "plain/smallest")),
+    claim(
+        key="6",
+        statement="In the teacher-student simulation the test risk of plain training does not turn.",
+        source=SUMMARY,
+        measured=f"test risk at the end over the smallest, mean over draws: {TOY}",
+        high=1.05,
+        is_control=True,
+        evidence=ratio_within("random_features", quotient("plain/end", "plain/smallest")),
     ),
-    Check(
-        Claim(
-            "liu2023.7a",
-            "derived",
-            "In the teacher-student simulation the test risk under mixup turns later with more examples.",
-            PILOT,
-            "logarithm of the ratio of the turning times at successive sizes 15, 20, 30, 50, 80, same draw; of the "
-            "four steps the weakest, so that all hold if it does",
-            "a step down",
-            low=0,
-        ),
-        (FEATURES,),
-        weakest_of([size_step("best_time", place, sign=1) for place in SIZE_STEPS], "sizes"),
+    claim(
+        key="7a",
+        statement="In the teacher-student simulation the test risk under mixup turns later with more examples.",
+        measured="logarithm of the ratio of the turning times at successive sizes 15, 20, 30, 50, 80, same draw; of "
+        "the four steps the weakest, so that all hold if it does",
+        low=0,
+        evidence=weakest_of([size_step("best_time", place, sign=1) for place in SIZE_STEPS], "sizes"),
     ),
-    Check(
-        Claim(
-            "liu2023.7b",
-            "paper",
-            "In the teacher-student simulation the test risk under mixup rises more with fewer examples.",
-            "Liu et al. 2023, abstract (there of data sets); the limit is ours",
-            "logarithm of the ratio of the risks' rises (end over smallest) at successive sizes, the smaller over the "
-            "larger, same draw; the weakest of the four steps",
-            "a step up",
-            low=0,
-        ),
-        (FEATURES,),
-        weakest_of([size_step("rise", place, sign=-1) for place in SIZE_STEPS], "sizes"),
+    claim(
+        key="7b",
+        statement="In the teacher-student simulation the test risk under mixup rises more with fewer examples.",
+        source=Source("paper", "Liu et al. 2023, abstract (there of data sets); the limit is ours"),
+        measured="logarithm of the ratio of the risks' rises (end over smallest) at successive sizes, the smaller "
+        "over the larger, same draw; the weakest of the four steps",
+        low=0,
+        evidence=weakest_of([size_step("rise", place, sign=-1) for place in SIZE_STEPS], "sizes"),
     ),
-    Check(
-        Claim(
-            "liu2023.8b",
-            "derived",
-            "The bound on the risk cannot tell when to stop: it is smallest long before the risk is.",
-            PILOT,
-            "time at which the bound is smallest over that at which the risk is",
-            "a twentieth or more",
-            high=0.05,
-        ),
-        (FEATURES, OUTSIDE),
-        lambda results, setting: results.sample(
+    claim(
+        key="8b",
+        statement="The bound on the risk cannot tell when to stop: it is smallest long before the risk is.",
+        measured="time at which the bound is smallest over that at which the risk is",
+        high=0.05,
+        settings=(FEATURES, OUTSIDE),
+        evidence=lambda results, setting: results.sample(
             setting, "bound_and_modes" if setting == FEATURES else "outside_bound", "bound/time_share"
         ),
     ),
-    Check(
-        Claim(
-            "liu2023.11b",
-            "derived",
-            "Training on blended features follows plain training within 1% all the way.",
-            PILOT,
-            "largest relative difference of the two test risks over all times",
-            "a mean difference above 1%",
-            high=0.01,
-        ),
-        (FEATURES,),
-        value("random_features", "feature_blends/difference"),
+    claim(
+        key="11b",
+        statement="Training on blended features follows plain training within 1% all the way.",
+        measured="largest relative difference of the two test risks over all times",
+        high=0.01,
+        evidence=value("random_features", "feature_blends/difference"),
     ),
-    Check(
-        Claim(
-            "liu2023.12b",
-            "derived",
-            "Switched from mixup to plain training at the best time, training ends no worse than either.",
-            DERIVED,
-            "smallest final risk over all times of the switch, over the smaller of the final risks of plain "
-            "training and mixup; a switch at 0 is plain training, so it is never worse than that",
-            "a mean ratio above 1",
-            high=1,
-        ),
-        (FEATURES,),
-        ratio_within("random_features", quotient("switched/smallest", "plain/end", "mixup/end")),
+    claim(
+        key="12b",
+        statement="Switched from mixup to plain training at the best time, training ends no worse than either.",
+        source=DERIVED,
+        measured="smallest final risk over all times of the switch, over the smaller of the final risks of plain "
+        "training and mixup; a switch at 0 is plain training, so it is never worse than that",
+        high=1,
+        evidence=ratio_within("random_features", quotient("switched/smallest", "plain/end", "mixup/end")),
     ),
-    Check(
-        Claim(
-            "liu2023.12c",
-            "derived",
-            "Switched from mixup to plain training too late, training ends above plain training throughout.",
-            DERIVED,
-            "final risk when the switch comes after mixup has converged, over that of plain training",
-            "a mean ratio below 1",
-            low=1,
-        ),
-        (FEATURES,),
-        ratio_within("random_features", quotient("switched/end", "plain/end")),
+    claim(
+        key="12c",
+        statement="Switched from mixup to plain training too late, training ends above plain training throughout.",
+        source=DERIVED,
+        measured="final risk when the switch comes after mixup has converged, over that of plain training",
+        low=1,
+        evidence=ratio_within("random_features", quotient("switched/end", "plain/end")),
     ),
-    Check(
-        Claim(
-            "liu2023.12d",
-            "derived",
-            "Switched from mixup to plain training too late, training still ends below mixup without a switch.",
-            PILOT,
-            "final risk when the switch comes after mixup has converged, over that of mixup",
-            "a mean ratio above 1",
-            high=1,
-        ),
-        (FEATURES,),
-        ratio_within("random_features", quotient("switched/end", "mixup/end")),
+    claim(
+        key="12d",
+        statement="Switched from mixup to plain training too late, training still ends below mixup without a switch.",
+        measured="final risk when the switch comes after mixup has converged, over that of mixup",
+        high=1,
+        evidence=ratio_within("random_features", quotient("switched/end", "mixup/end")),
     ),
 )

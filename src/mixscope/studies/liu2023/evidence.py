@@ -7,14 +7,15 @@ from dataclasses import replace
 from mixscope.records.samples import Sample, paired
 from mixscope.stats.curves import running_mean
 from mixscope.stats.intervals import student_interval
+from mixscope.studies.engine.claim_checks import DERIVED, Source
 from mixscope.studies.engine.evidence_sources import PERCENT, Evidence, percent
 from mixscope.studies.engine.results import Number, Results, column
 from mixscope.studies.engine.trial import Outcome
 
-ABSTRACT = "Liu et al. 2023, abstract; the limit is ours"
-SUMMARY = "Liu et al. 2023, as a summary by others has it; the limit is ours"
-LEMMA = "derived here; recalled of the paper's Lemma 5.1, not checked against it"
-PILOT = "predicted here from a pilot on other seeds; the limit is ours"
+ABSTRACT = Source("paper", "Liu et al. 2023, abstract; the limit is ours")
+SUMMARY = Source("paper", "Liu et al. 2023, as a summary by others has it; the limit is ours")
+LEMMA = DERIVED.noting("; recalled of the paper's Lemma 5.1, not checked against it")
+PILOT = Source("derived", "predicted here from a pilot on other seeds; the limit is ours")
 WINDOW = 3  # looks at the test images that are averaged before a best is taken
 ERROR, LOSS = "test/error", "test/loss"
 

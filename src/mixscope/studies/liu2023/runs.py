@@ -1,11 +1,17 @@
 """The runs of the study of Liu et al. 2023 at each scale: simulations, digits, and the images of another module."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
 from mixscope.bench.options import MixingOptions, TrainOptions
-from mixscope.studies.engine.computation import Computation
+from mixscope.studies.engine.computation import computation
 from mixscope.studies.engine.network_training import NetworkTraining
+from mixscope.studies.engine.run_grid import call_grid
 from mixscope.studies.engine.setups import digits
 from mixscope.studies.engine.trial import Trial
-from mixscope.studies.liu2023.image_runs import medium_image_trials, paper_image_trials, small_image_trials
+from mixscope.studies.liu2023 import flow_checks, label_checks, risk_simulations
+from mixscope.studies.liu2023.image_runs import image_trials
 from mixscope.studies.liu2023.settings import (
     ALPHAS,
     AUTO,
@@ -26,81 +32,70 @@ from mixscope.training.recipe import Loss, Recipe
 DIGITS_BATCH, DIGITS_RATE = 50, 0.05  # our pilot's
 SQUARED_RATE = 0.02  # at 0.05 the squared error diverges
 GEOMETRY_AT = (20, 100, 200, 500, 1000)  # and at the end: gradient and sharpness
-SIMULATED = {
-    "liu2023_flow:closed_form": FEATURES,
-    "liu2023_flow:bound_and_modes": FEATURES,
-    "liu2023_flow:outside_bound": OUTSIDE,
-    "liu2023_simulations:random_features": FEATURES,
-    "liu2023_simulations:outside_teacher": OUTSIDE,
-    "liu2023_simulations:sizes": FEATURES,
-    "liu2023_labels:drawn_labels": "gaussian-classes",
-    "liu2023_labels:blended_labels": "blended-labels",
-    "liu2023_labels:known_teachers": "known-teachers",
-    "liu2023_labels:digits_intrusion": "digits-all",
-    "liu2023_labels:iris_intrusion": "iris",
-}
 NUM_DRAWS = 20
 MANY_DRAWS = 100  # of those whose shares are judged: of 20 draws, even 20 hits do not show a share of 0.9
-WITH_SHARES = ("liu2023_simulations:random_features", "liu2023_simulations:outside_teacher")
-NOT_IN_SMOKE = ("liu2023_simulations:sizes",)
+SIMULATED = (
+    ("liu2023_flow", flow_checks.closed_form, FEATURES, NUM_DRAWS),
+    ("liu2023_flow", flow_checks.bound_and_modes, FEATURES, NUM_DRAWS),
+    ("liu2023_flow", flow_checks.outside_bound, OUTSIDE, NUM_DRAWS),
+    ("liu2023_simulations", risk_simulations.random_features, FEATURES, MANY_DRAWS),
+    ("liu2023_simulations", risk_simulations.outside_teacher, OUTSIDE, MANY_DRAWS),
+    ("liu2023_simulations", risk_simulations.sizes, FEATURES, NUM_DRAWS),
+    ("liu2023_labels", label_checks.drawn_labels, "gaussian-classes", NUM_DRAWS),
+    ("liu2023_labels", label_checks.blended_labels, "blended-labels", NUM_DRAWS),
+    ("liu2023_labels", label_checks.known_teachers, "known-teachers", NUM_DRAWS),
+    ("liu2023_labels", label_checks.digits_intrusion, "digits-all", NUM_DRAWS),
+    ("liu2023_labels", label_checks.iris_intrusion, "iris", NUM_DRAWS),
+)  # where records have it, what, the setting, and how many seeds
+NOT_IN_SMOKE = ("sizes",)
+
+Methods = dict[str, Callable[..., NetworkTraining]]  # each takes the seed
 
 
 def liu_trials(scale: Scale, seeds: int | None = None) -> list[Trial]:
     """Return all runs of a scale, given the number of seeds; None is the scale's own."""
-    simulated = simulated_trials(scale, seeds)
-    match scale:
-        case "smoke":
-            return [*simulated, *_smoke(seeds or 1)]
-        case "small":
-            return [*simulated, *_digits(seeds or 6), *small_image_trials(seeds or 3)]
-        case "medium":
-            return [*simulated, *_digits(seeds or 3), *medium_image_trials(seeds or 3)]
-        case "paper":
-            return [*simulated, *paper_image_trials(seeds or 3)]
-
-
-def simulated_trials(scale: Scale, seeds: int | None = None) -> list[Trial]:
-    """Return the simulations: one call for each seed, the seed being its draw of everything."""
     trials = []
-    for function, setting in SIMULATED.items():
-        if scale == "smoke" and function in NOT_IN_SMOKE:
-            continue
-        num_seeds = seeds or (2 if scale == "smoke" else MANY_DRAWS if function in WITH_SHARES else NUM_DRAWS)
-        trials += [
-            Trial(setting, function.partition(":")[2], seed, Computation(function, {"seed": seed}))
-            for seed in range(num_seeds)
-        ]
-    return trials
+    for home, function, setting, num_draws in SIMULATED:
+        if scale != "smoke" or function.__name__ not in NOT_IN_SMOKE:
+            num_seeds = seeds or (2 if scale == "smoke" else num_draws)
+            trials += call_grid(setting, {function.__name__: partial(computation, home, function)}, num_seeds)
+    if scale == "smoke":
+        trials += call_grid("digits-200", _smoke_methods(), seeds or 1)
+    if scale in ("small", "medium"):
+        for setting in DIGITS_EPOCHS:
+            trials += call_grid(setting, _digits_methods(setting), seeds or (6 if scale == "small" else 3))
+    return [*trials, *image_trials(scale, seeds or 3)]
 
 
-def digits_trial(
+def digits_training(
     setting: str,
-    method: str,
-    seed: int,
     *,
-    epochs: int,
+    seed: int,
+    epochs: int | None = None,
+    mixing: Literal["none", "mixup"] = "mixup",
     mixing_off: MixingOff = None,
     alpha: float | None = None,
     weight_decay: float = WEIGHT_DECAY,
     loss: Loss = "cross-entropy",
     has_geometry: bool = False,
-) -> Trial:
-    """Return one long training of the MLP on few digits; only a method that starts with "erm" does not mix.
+) -> NetworkTraining:
+    """Return one long training of the MLP on few digits.
 
     Args:
         setting: "digits-N".
-        method: Its name.
         seed: Of the images and of training.
-        epochs: Passes.
+        epochs: Passes; left out: the setting's own.
+        mixing: Plain training, or mixup.
         mixing_off: After how many epochs mixing stops.
         alpha: Of the weights' law.
         weight_decay: L2 penalty.
         loss: Trained on.
         has_geometry: Whether the gradient's length and the sharpness are measured along the way.
     """
+    epochs = epochs or DIGITS_EPOCHS[setting]
     options = TrainOptions(
         data=digits(int(setting.removeprefix("digits-")), seed=seed),
-        mixing=MixingOptions("none" if method.startswith(ERM) else "mixup", alpha=alpha),
+        mixing=MixingOptions(mixing, alpha=alpha),
         training=Recipe(
             epochs=epochs,
             batch_size=DIGITS_BATCH,
@@ -114,56 +109,41 @@ def digits_trial(
         device="cpu",  # steps this small wait longer for a GPU than they compute
         threads=1,
     )
-    work = NetworkTraining(
+    return NetworkTraining(
         options,
         curve_every=10,
         measure_at=tuple(epoch for epoch in GEOMETRY_AT if epoch < epochs) if has_geometry else (),
         instruments=("objective-gradient", "flatness") if has_geometry else (),
         is_measured=False,
     )
-    return Trial(setting, method, seed, work)
 
 
-def _smoke(num_seeds: int) -> list[Trial]:
-    trials = []
-    for seed in range(num_seeds):
-        off: dict[str, MixingOff] = {ERM: None, MIXUP: None, switched(20): 20, AUTO: "auto"}
-        trials += [
-            digits_trial("digits-200", method, seed, epochs=30, mixing_off=epoch, has_geometry=method != AUTO)
-            for method, epoch in off.items()
-        ]
-    return trials
+def _smoke_methods() -> Methods:
+    train = partial(digits_training, "digits-200", epochs=30)
+    return {
+        ERM: partial(train, mixing="none", has_geometry=True),
+        MIXUP: partial(train, has_geometry=True),
+        switched(20): partial(train, mixing_off=20, has_geometry=True),
+        AUTO: partial(train, mixing_off="auto"),
+    }
 
 
-def _digits(num_seeds: int) -> list[Trial]:
-    trials = []
-    for seed in range(num_seeds):
-        for setting, epochs in DIGITS_EPOCHS.items():
-            is_middle = setting == "digits-200"
-            trials += [
-                digits_trial(setting, ERM, seed, epochs=epochs, has_geometry=is_middle),
-                digits_trial(setting, MIXUP, seed, epochs=epochs, has_geometry=is_middle),
-                digits_trial(setting, AUTO, seed, epochs=epochs, mixing_off="auto"),
-            ]
-        for epoch in SWITCHES:
-            epochs = DIGITS_EPOCHS["digits-200"]
-            trials.append(digits_trial("digits-200", switched(epoch), seed, epochs=epochs, mixing_off=epoch))
-        trials += _sides(seed)
-    return trials
-
-
-def _sides(seed: int) -> list[Trial]:
-    """Return the runs on 200 digits with other alphas, penalties and the squared error."""
-    epochs = SIDE_EPOCHS
-    alphas = [
-        digits_trial("digits-200", f"mixup-alpha-{alpha:g}", seed, epochs=epochs, alpha=alpha) for alpha in ALPHAS
-    ]
-    penalties = [
-        digits_trial("digits-200", f"mixup-decay-{decay:g}", seed, epochs=epochs, weight_decay=decay)
-        for decay in (0.0, 1e-3)
-    ]
-    squared = [
-        digits_trial("digits-200", f"{method}-squared", seed, epochs=epochs, loss="squared-error")
-        for method in (ERM, MIXUP)
-    ]
-    return [*alphas, *penalties, *squared]
+def _digits_methods(setting: str) -> Methods:
+    """Return the methods on some digits: on 200 also switches, other alphas and penalties, and the squared error."""
+    train, is_middle = partial(digits_training, setting), setting == "digits-200"
+    methods: Methods = {
+        ERM: partial(train, mixing="none", has_geometry=is_middle),
+        MIXUP: partial(train, has_geometry=is_middle),
+        AUTO: partial(train, mixing_off="auto"),
+    }
+    if not is_middle:
+        return methods
+    side = partial(train, epochs=SIDE_EPOCHS)
+    return {
+        **methods,
+        **{switched(epoch): partial(train, mixing_off=epoch) for epoch in SWITCHES},
+        **{f"mixup-alpha-{alpha:g}": partial(side, alpha=alpha) for alpha in ALPHAS},
+        **{f"mixup-decay-{decay:g}": partial(side, weight_decay=decay) for decay in (0.0, 1e-3)},
+        "erm-squared": partial(side, mixing="none", loss="squared-error"),
+        "mixup-squared": partial(side, loss="squared-error"),
+    }

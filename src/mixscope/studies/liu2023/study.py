@@ -8,10 +8,7 @@ simulations).
 from mixscope.report.document import Chapter
 from mixscope.studies.engine.results import Results
 from mixscope.studies.engine.study_definition import Study
-from mixscope.studies.liu2023.claims_features import CHECKS as FEATURE_CHECKS
-from mixscope.studies.liu2023.claims_labels import CHECKS as LABEL_CHECKS
-from mixscope.studies.liu2023.claims_networks import CHECKS as NETWORK_CHECKS
-from mixscope.studies.liu2023.claims_simulated import CHECKS as SIMULATED_CHECKS
+from mixscope.studies.liu2023 import claims_features, claims_labels, claims_networks, claims_simulated
 from mixscope.studies.liu2023.figures import network_chapters
 from mixscope.studies.liu2023.runs import liu_trials
 from mixscope.studies.liu2023.simulation_figures import simulation_chapters
@@ -66,7 +63,7 @@ STUDY = Study(
     title="Over-training with mixup",
     citation="Zixuan Liu, Ziqiao Wang, Hongyu Guo, Yongyi Mao: Over-Training with Mixup May Hurt Generalization. "
     "ICLR 2023, arXiv 2303.01475",
-    checks=(*NETWORK_CHECKS, *SIMULATED_CHECKS, *FEATURE_CHECKS, *LABEL_CHECKS),
+    checks=(*claims_networks.CHECKS, *claims_simulated.CHECKS, *claims_features.CHECKS, *claims_labels.CHECKS),
     trials=liu_trials,
     chapters=_chapters,
     deviations=DEVIATIONS,

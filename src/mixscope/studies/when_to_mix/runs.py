@@ -1,8 +1,11 @@
 """The runs of the question beyond the papers: those of Liu et al. 2023 that it asks about, and a few fixed switches."""
 
+from functools import partial
+
+from mixscope.studies.engine.run_grid import call_grid
 from mixscope.studies.engine.trial import Trial
-from mixscope.studies.liu2023.image_runs import small_image_trial
-from mixscope.studies.liu2023.runs import digits_trial, liu_trials
+from mixscope.studies.liu2023.image_runs import small_image_setting
+from mixscope.studies.liu2023.runs import digits_training, liu_trials
 from mixscope.studies.liu2023.settings import (
     AUTO,
     DIGITS_EPOCHS,
@@ -10,6 +13,7 @@ from mixscope.studies.liu2023.settings import (
     MEDIUM_SETTINGS,
     MIXUP,
     SWITCHES,
+    MixingOff,
     switched,
 )
 from mixscope.studies.names import Scale
@@ -36,21 +40,9 @@ def _extra(scale: Scale, seeds: int | None) -> list[Trial]:
     trials = []
     for setting, epochs in EXTRA_SWITCHES.items():
         if setting in DIGITS_EPOCHS:
-            for seed in range(seeds or (6 if scale == "small" else 3)):
-                trials += [
-                    digits_trial(
-                        setting,
-                        switched(epoch),
-                        seed,
-                        epochs=DIGITS_EPOCHS[setting],
-                        mixing_off=epoch,
-                    )
-                    for epoch in epochs
-                ]
+            methods = {switched(epoch): partial(digits_training, setting, mixing_off=epoch) for epoch in epochs}
+            trials += call_grid(setting, methods, seeds or (6 if scale == "small" else 3))
         elif scale == "small":
-            trials += [
-                small_image_trial(setting, switched(epoch), seed, mixing_off=epoch)
-                for seed in range(seeds or 3)
-                for epoch in epochs
-            ]
+            switches: dict[str, MixingOff] = {switched(epoch): epoch for epoch in epochs}
+            trials += small_image_setting(setting).trials(switches, seeds or 3)
     return trials

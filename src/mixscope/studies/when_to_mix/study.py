@@ -2,132 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from itertools import chain
 
-from mixscope.records.claims import Claim, Judgement
-from mixscope.records.samples import Sample, paired
+from mixscope.records.judging import Judgement
 from mixscope.report.document import Chapter, Exhibit, Listing, Series
-from mixscope.studies.engine.evidence_sources import Evidence, difference, percent, value
-from mixscope.studies.engine.results import Number, Results, column, read_number
+from mixscope.studies.engine.results import Number, Results, column
 from mixscope.studies.engine.seed_figures import exhibit_name, mean_text, points_series
-from mixscope.studies.engine.study_definition import Check, Study
-from mixscope.studies.engine.trial import Outcome
-from mixscope.studies.liu2023.evidence import LOSS, best_error, last_error
-from mixscope.studies.liu2023.settings import AUTO, ERM, MIXUP, SWITCHES, switched
-from mixscope.studies.when_to_mix.runs import EXTRA_SWITCHES, SETTINGS, beyond_trials
-
-OURS = "a question of our own, limits ours; written before its own runs, while some of those of liu2023 were done"
-WITH_FIXED = tuple(setting for setting in SETTINGS if setting in {*EXTRA_SWITCHES, "digits-200"})
-FIXED = tuple(switched(epoch) for epoch in sorted({*SWITCHES, *chain.from_iterable(EXTRA_SWITCHES.values())}))
-NEAR = (0.5, 1.0, 0.05)  # percentage points of error and calibration, nats: close to the best fixed switch
-
-
-last_ece = percent("test/ece")  # expected calibration error at the end
-
-
-def is_switched(outcome: Outcome) -> float:
-    """Return 1 if mixing was switched off before the last epoch, 0 if it went on to the end."""
-    return float(read_number(outcome, "mixing_off_after") < column(outcome, "curve", "epoch")[-1])
-
-
-MEASURES: tuple[tuple[str, str, str | Number, str], ...] = (
-    ("1", "test error", last_error, "percentage points"),
-    ("2", "calibration error (ECE)", last_ece, "percentage points"),
-    ("3", "test cross-entropy (NLL)", LOSS, "nats"),
-)
-RIVALS = (("a", MIXUP, "mixup throughout"), ("b", ERM, "plain training"))
-
-
-def best_fixed(results: Results, setting: str) -> str | None:
-    """Return the fixed switch with the lowest mean test error at the end, chosen in hindsight; None without any."""
-    means = {}
-    for method in FIXED:
-        errors = list(results.sample(setting, method, last_error).values.values())
-        if errors:
-            means[method] = sum(errors) / len(errors)
-    return min(means, key=lambda method: means[method], default=None)
-
-
-def above_best_fixed(measure: str | Number) -> Evidence:
-    """Return the evidence of a measure with the automatic switch less that with the best fixed one, seed by seed."""
-
-    def evidence(results: Results, setting: str) -> Sample:
-        method = best_fixed(results, setting)
-        return Sample({}) if method is None else results.difference(setting, AUTO, method, measure)
-
-    return evidence
-
-
-def above_oracle(results: Results, setting: str) -> Sample:
-    """Return the test error with the automatic switch less that of mixup stopped at its best look."""
-    return paired(results.sample(setting, AUTO, last_error), results.sample(setting, MIXUP, best_error))
-
-
-CHECKS = (
-    *(
-        Check(
-            Claim(
-                f"beyond.{number}{letter}",
-                "derived",
-                f"Mixup that switches itself off ends with a lower {words} than {rival_words}.",
-                OURS,
-                f"{words} at the end, automatic switch less {rival_words}",
-                "a mean difference above 0",
-                high=0,
-                unit=unit,
-            ),
-            SETTINGS,
-            difference(AUTO, rival, measure),
-        )
-        for number, words, measure, unit in MEASURES
-        for letter, rival, rival_words in RIVALS
-    ),
-    *(
-        Check(
-            Claim(
-                f"beyond.4{letter}",
-                "derived",
-                f"Its {words} ends close to that of the best fixed switch, chosen in hindsight.",
-                OURS if letter == "a" else "a question of our own, limits ours; asked after the runs",
-                f"{words} at the end, automatic switch less the fixed one with the lowest mean test error",
-                f"a mean difference above {near:g} {unit}",
-                high=near,
-                unit=unit,
-            ),
-            WITH_FIXED,
-            above_best_fixed(measure),
-        )
-        for letter, near, (_, words, measure, unit) in zip("abc", NEAR, MEASURES, strict=True)
-    ),
-    Check(
-        Claim(
-            "beyond.5",
-            "derived",
-            "It ends no worse than mixup stopped at the best epoch, which only the test images can tell.",
-            OURS,
-            "test error at the end, automatic switch less the lowest of all looks of mixup",
-            "a mean difference above 0",
-            high=0,
-            unit="percentage points",
-        ),
-        SETTINGS,
-        above_oracle,
-    ),
-    Check(
-        Claim(
-            "beyond.6",
-            "control",
-            "The switch comes before training ends.",
-            f"{OURS}; the limit was 0.9 then, which six runs cannot show",
-            "share of runs in which mixing was switched off before the last epoch",
-            "a share of at most a half",
-            low=0.5,
-            is_share=True,
-        ),
-        SETTINGS,
-        value(AUTO, is_switched),
-    ),
-)
+from mixscope.studies.engine.study_definition import Study
+from mixscope.studies.liu2023.settings import AUTO, ERM, MIXUP
+from mixscope.studies.when_to_mix.claims_switch import CHECKS, FIXED, MEASURES, RIVALS, is_switched
+from mixscope.studies.when_to_mix.runs import SETTINGS, beyond_trials
 
 
 def answer(results: Results, judgements: Sequence[Judgement]) -> str:

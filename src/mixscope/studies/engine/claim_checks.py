@@ -1,0 +1,90 @@
+"""Claims of studies: each with the settings it is judged on and where its numbers come from, in one call."""
+
+from dataclasses import dataclass, replace
+
+from mixscope.records.claims import Claim, Group
+from mixscope.studies.engine.evidence_sources import Evidence
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a claim comes from.
+
+    Attributes:
+        group: Whether the paper was read, is recalled, or the claim derived or predicted here.
+        words: The place, for example "Fisher et al. 2024, abstract; the limit is ours".
+    """
+
+    group: Group
+    words: str
+
+    def noting(self, words: str) -> "Source":
+        """Return the source with a remark behind it."""
+        return replace(self, words=self.words + words)
+
+
+DERIVED = Source("derived", "derived here")
+RECALLED = Source("recalled", "recalled, not checked against the paper; the limit is ours")
+
+
+@dataclass(frozen=True)
+class Check:
+    """A claim and where its numbers come from.
+
+    Attributes:
+        claim: Written before any run.
+        settings: What it is checked on: each gets a verdict of its own; those that a scale does not run are left out.
+        evidence: Returns the numbers of one setting.
+    """
+
+    claim: Claim
+    settings: tuple[str, ...]
+    evidence: Evidence
+
+
+def claim_check(
+    *,
+    study: str,
+    key: str,
+    statement: str,
+    measured: str,
+    evidence: Evidence,
+    settings: tuple[str, ...],
+    source: Source = DERIVED,
+    is_control: bool = False,
+    low: float | None = None,
+    high: float | None = None,
+    unit: str = "",
+    is_exact: bool = False,
+    is_share: bool = False,
+) -> Check:
+    """Return a claim of a study with its evidence; what is not said here is as in `Claim`.
+
+    Args:
+        study: Its key, which the claim's begins with.
+        key: Of the claim within the study, for example "7a".
+        statement: What is claimed.
+        measured: Which quantity.
+        evidence: Returns the numbers of one setting.
+        settings: What it is checked on.
+        source: Where it comes from.
+        is_control: Whether it is a control: of what must not be seen, or must be with nothing at work.
+        low: Lower limit.
+        high: Upper limit.
+        unit: Of the quantity.
+        is_exact: Whether every single value must lie within the limits.
+        is_share: Whether the values are yes and no.
+    """
+    claim = Claim(
+        key=f"{study}.{key}",
+        group="control" if is_control else source.group,
+        statement=statement,
+        source=source.words,
+        measured=measured,
+        low=low,
+        high=high,
+        unit=unit,
+        is_exact=is_exact,
+        is_share=is_share,
+    )
+    return Check(claim, settings, evidence)
