@@ -166,6 +166,7 @@ def test_a_row_of_the_table_is_all_that_a_set_needs(tmp_path, monkeypatch):
 
 def test_every_named_set_has_sound_addresses_and_checksums():
     for named in named_sets.NAMED_SETS.values():
+        assert named.reader in named_sets.READERS
         assert len({file.md5 for file in named.files}) == len(named.files)
         for file in named.files:
             assert len(file.md5) == 32

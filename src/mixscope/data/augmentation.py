@@ -1,4 +1,4 @@
-"""Random crops and mirroring of training images: drawn as data once an epoch, applied as tensor operations."""
+"""Augmentation: random crops and mirroring, drawn as data once an epoch, applied as tensor operations."""
 
 from dataclasses import dataclass
 
@@ -76,11 +76,8 @@ def augment(images: Tensor, draw: AugmentationDraw) -> Tensor:
     numbers round. No loop over images, and no index the size of the batch.
 
     Args:
-        images: (B, C, H, W) uint8.
+        images: (B, C, H, W) uint8; so is what is returned.
         draw: The changes of these B images.
-
-    Returns:
-        (B, C, H, W) uint8.
     """
     if draw.tops is None and draw.flips is None:
         return images

@@ -1,4 +1,4 @@
-"""Batches cut from uint8 images that stay on the device; the order of an epoch is drawn at its start."""
+"""Batches cut from uint8 images that stay on the device: of a training, and of an evaluation."""
 
 from collections.abc import Iterator, Sequence
 
@@ -57,7 +57,7 @@ class TrainingBatches:
         device: torch.device | str = "cpu",
         channels_last: bool = False,
     ) -> None:
-        check_batch_arguments(images, labels, batch_size=batch_size)
+        _check_arguments(images, labels, batch_size=batch_size)
         self.images = images.to(device)
         self.labels = labels.to(device)
         self.batch_size = batch_size
@@ -77,14 +77,9 @@ class TrainingBatches:
         return self.num_batches
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Iterate over one epoch.
+        """Yield (B, C, H, W) float32 inputs and (B,) int64 labels of an epoch, on the device, from batch `start` on.
 
-        Args:
-            epoch: Number of the epoch; each has its own order, crops and flips.
-            start: Number of the first batch to give, counted from 0; it is the one an epoch from its beginning has.
-
-        Yields:
-            (B, C, H, W) float32 inputs and (B,) int64 labels, on the device.
+        Each epoch has its own order, crops and flips; a late start changes no batch.
         """
         count, device = len(self.labels), self.images.device
         order = torch.randperm(count, generator=named_generator(self.seed, "training order", epoch)).to(device)
@@ -100,17 +95,7 @@ class TrainingBatches:
 class EvaluationBatches:
     """Normalised batches in the order of the images; may be iterated over again and again.
 
-    Args:
-        images: (N, C, H, W) uint8; moved to `device` once and kept there as uint8.
-        labels: (N,) int64.
-        batch_size: Examples per batch; the last batch may have fewer.
-        mean: C numbers subtracted from pixels scaled to [0, 1].
-        std: C numbers the result is divided by.
-        device: Where batches are made.
-        channels_last: Give batches in torch.channels_last memory format.
-
-    Raises:
-        ValueError: If shapes, dtypes or counts do not fit.
+    Arguments and errors are those of `TrainingBatches`.
 
     Example:
         >>> images = torch.full((3, 1, 2, 2), 255, dtype=torch.uint8)
@@ -130,7 +115,7 @@ class EvaluationBatches:
         device: torch.device | str = "cpu",
         channels_last: bool = False,
     ) -> None:
-        check_batch_arguments(images, labels, batch_size=batch_size)
+        _check_arguments(images, labels, batch_size=batch_size)
         self.images = images.to(device)
         self.labels = labels.to(device)
         self.batch_size = batch_size
@@ -189,12 +174,8 @@ class Normaliser:
         return rows.mul_(self._scale).add_(self._shift).view(count, height, width, channels).permute(0, 3, 1, 2)
 
 
-def check_batch_arguments(images: Tensor, labels: Tensor, *, batch_size: int) -> None:
-    """Raise unless images and labels can be cut into batches.
-
-    Raises:
-        ValueError: Naming the argument.
-    """
+def _check_arguments(images: Tensor, labels: Tensor, *, batch_size: int) -> None:
+    """Raise unless images and labels can be cut into batches."""
     if images.dtype is not torch.uint8 or images.ndim != 4:
         raise ValueError(
             f"images must be uint8 of shape (N, C, H, W), got {images.dtype} of shape {tuple(images.shape)}"

@@ -1,4 +1,4 @@
-"""Wrong labels put in on purpose: a share of them, each replaced by another class."""
+"""Label noise: a share of the labels, each replaced by another class."""
 
 import torch
 from torch import Tensor

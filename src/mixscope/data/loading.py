@@ -16,7 +16,7 @@ from mixscope.data.image_data import DecodedSet, ImageData, Progress
 from mixscope.data.image_tree import read_image_tree
 from mixscope.data.locate import existing_folder, locate, locate_copy
 from mixscope.data.members import ARCHIVE_SUFFIXES, is_archive
-from mixscope.data.named_sets import NAMED_SETS, NamedSet
+from mixscope.data.named_sets import NAMED_SETS, READERS, NamedSet
 from mixscope.data.npz import read_npz
 from mixscope.data.splits import stratified_split
 
@@ -142,11 +142,10 @@ def _read_named(named: NamedSet, data_dir: str | Path | None, progress: Progress
             raise UserError(f"{copy} must hold {len(named.class_names)} classes, got {len(decoded.class_names)}")
         return replace(decoded, notes=f"{decoded.notes}, not the original files: pixels may differ")
     found = fetch_data(named.name, data_dir, progress) if folder is None else folder
-
-    def decode() -> DecodedSet:
-        return named.read(found, named.class_names)
-
-    return decoded_once(named.name, named.files_in(found), decode) if named.is_slow else decode()
+    reader = READERS[named.reader]
+    if not reader.is_slow:
+        return reader.read(found, named.class_names)
+    return decoded_once(named.name, named.files_in(found), lambda: reader.read(found, named.class_names))
 
 
 def _read_path(path: Path, progress: Progress | None) -> DecodedSet:

@@ -1,4 +1,4 @@
-"""The files inside a folder, a zip or a tar archive, read front to back; nothing is ever extracted to disk."""
+"""Members of a folder, a zip or a tar archive, read front to back; nothing is ever extracted to disk."""
 
 import gzip
 import lzma
@@ -19,13 +19,16 @@ from mixscope.base.reading import (
     SMALL_CHUNK_BYTES,
     check_regular,
     check_size,
+    one_line,
     open_regular,
     read_at_most,
     read_regular,
-    reason_of,
 )
 from mixscope.data.tar_stream import StrictHeader, unpacked
 
+Member = tuple[str, bytes | bytearray | None]  # name and content; None for a folder
+NameAndStatus = tuple[str, os.stat_result]
+Wanted = Callable[[str], bool]  # says by its name whether a file is to be read
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz")
 FOLDER_DEPTH = 5  # One more than the deepest layout, TOP/train/CLASS/FILE; it also ends a loop of links.
 DAMAGED = (
@@ -46,9 +49,7 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(ARCHIVE_SUFFIXES)
 
 
-def read_members(
-    path: Path, wanted: Callable[[str], bool], *, ceiling: int, why: str
-) -> Iterator[tuple[str, bytes | bytearray | None]]:
+def read_members(path: Path, wanted: Wanted, *, ceiling: int, why: str) -> Iterator[Member]:
     """Yield the wanted files of a folder or archive, and every folder in it.
 
     Archives are decompressed once, front to back, one file in memory at a time.
@@ -66,20 +67,16 @@ def read_members(
         UserError: If the archive is damaged or encrypted, a member points outside it, or what is wanted is not a
             plain file or larger than the ceiling.
     """
-    try:
+    with one_line(path, "damaged or incomplete archive", *DAMAGED):
         if path.is_dir():
             yield from _folder_members(path, wanted, ceiling, why)
         elif path.name.lower().endswith(".zip"):
             yield from _zip_members(path, wanted, ceiling, why)
         else:
             yield from _tar_members(path, wanted, ceiling, why)
-    except DAMAGED as error:
-        raise UserError(f"{path}: damaged or incomplete archive ({reason_of(error)})") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def count_members(path: Path, wanted: Callable[[str], bool]) -> int:
+def count_members(path: Path, wanted: Wanted) -> int:
     """Return how many wanted files a folder or zip archive names; 0 where only reading it can tell."""
     if path.is_dir():
         return sum(wanted(name) for name, _ in folder_files(path))
@@ -92,21 +89,17 @@ def count_members(path: Path, wanted: Callable[[str], bool]) -> int:
         return 0  # read_members says what is wrong
 
 
-def folder_files(folder: Path) -> list[tuple[str, os.stat_result]]:
+def folder_files(folder: Path) -> list[NameAndStatus]:
     """Return name and status of everything under `folder` that is no folder, sorted by name, to FOLDER_DEPTH."""
     return [(name, status) for name, status in _walk(folder) if not stat.S_ISDIR(status.st_mode)]
 
 
-def _walk(
-    folder: Path, prefix: str = "", above: tuple[os.stat_result, ...] = ()
-) -> Iterator[tuple[str, os.stat_result]]:
+def _walk(folder: Path, prefix: str = "", above: tuple[os.stat_result, ...] = ()) -> Iterator[NameAndStatus]:
     """Yield all that lies under a folder, folders first seen; `above` are those it lies in."""
-    try:
+    with one_line(folder):
         above = (*above, os.stat(folder))
         with os.scandir(folder) as entries:
             statuses = sorted((entry.name, _status(entry)) for entry in entries)
-    except OSError as error:
-        raise UserError(f"{error.filename or folder}: cannot be read ({error.strerror or error})") from error
     for name, status in statuses:
         yield prefix + name, status
         if stat.S_ISDIR(status.st_mode) and len(above) < FOLDER_DEPTH:
@@ -123,9 +116,7 @@ def _status(entry: os.DirEntry[str]) -> os.stat_result:
         return entry.stat(follow_symlinks=False)
 
 
-def _folder_members(
-    folder: Path, wanted: Callable[[str], bool], ceiling: int, why: str
-) -> Iterator[tuple[str, bytes | bytearray | None]]:
+def _folder_members(folder: Path, wanted: Wanted, ceiling: int, why: str) -> Iterator[Member]:
     for name, status in _walk(folder):
         if stat.S_ISDIR(status.st_mode):
             yield name, None
@@ -134,9 +125,7 @@ def _folder_members(
             yield name, read_regular(folder / name, ceiling=ceiling, why=why)
 
 
-def _zip_members(
-    path: Path, wanted: Callable[[str], bool], ceiling: int, why: str
-) -> Iterator[tuple[str, bytes | bytearray | None]]:
+def _zip_members(path: Path, wanted: Wanted, ceiling: int, why: str) -> Iterator[Member]:
     with open_regular(path) as file, zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
             name = _inside(info.filename, path)
@@ -155,20 +144,14 @@ def _zip_members(
 
 
 def read_zip_member(stream: IO[bytes], info: zipfile.ZipInfo, ceiling: int, source: str, why: str) -> bytearray:
-    """Return the content of an opened member of a zip archive; at most `ceiling` bytes, whatever its header says.
-
-    Raises:
-        UserError: If it is larger.
-    """
+    """Return the content of an opened member of a zip archive, or raise above `ceiling`, whatever its header says."""
     check_size(info.file_size, ceiling=ceiling, source=source, why=why)
     is_bounded = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
     chunk = CHUNK_BYTES if is_bounded else SMALL_CHUNK_BYTES
     return read_at_most(stream, ceiling=ceiling, source=source, why=why, chunk=chunk)
 
 
-def _tar_members(
-    path: Path, wanted: Callable[[str], bool], ceiling: int, why: str
-) -> Iterator[tuple[str, bytes | bytearray | None]]:
+def _tar_members(path: Path, wanted: Wanted, ceiling: int, why: str) -> Iterator[Member]:
     with open_regular(path) as file:
         stream = unpacked(file, path)
         # "r|" never seeks. The decompressor is ours because tarfile's own takes a cut-off stream for the end.

@@ -45,11 +45,9 @@ def stratified_split(labels: Tensor, test_size: float, generator: torch.Generato
     if int(counts.min()) < 2:
         raise UserError(f"class {int(classes[counts.argmin()])} has 1 example; a split needs at least 2 of every class")
     shares = _apportion(counts.tolist(), num_test)
-    test_rows = [
-        _random_rows(labels, int(label), share, generator) for label, share in zip(classes, shares, strict=True)
-    ]
     in_test = torch.zeros(total, dtype=torch.bool)
-    in_test[torch.cat(test_rows)] = True
+    for label, share in zip(classes.tolist(), shares, strict=True):
+        in_test[_random_rows(labels, label, share, generator)] = True
     return (~in_test).nonzero()[:, 0], in_test.nonzero()[:, 0]
 
 
@@ -60,8 +58,8 @@ def balanced_subset(labels: Tensor, size: int, num_classes: int, generator: torc
     Where num_classes does not divide size, the remainder goes to random classes, one example each.
 
     Args:
-        labels: (N,) integers in [0, num_classes).
-        size: Examples to choose, at least num_classes.
+        labels: (N,) integers in [0, K).
+        size: Examples to choose, at least K.
         num_classes: K.
         generator: A CPU generator.
 
@@ -105,9 +103,9 @@ def unlabelled_rows(
     """Choose the examples that are used without their labels, the same number of every class where not all are.
 
     Args:
-        labels: (N,) integers in [0, num_classes).
+        labels: (N,) integers in [0, K).
         labelled: (n,) int64, the rows that are used with their labels.
-        size: Examples to choose, at least num_classes; None takes all there are.
+        size: Examples to choose, at least K; None takes all there are.
         num_classes: K.
         is_disjoint: Whether the labelled rows are left out. Otherwise they are among all the others.
         generator: A CPU generator.

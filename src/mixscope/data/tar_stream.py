@@ -1,4 +1,4 @@
-"""The stream inside a tar archive, unpacked with a bound on its length, on one header and on the memory it takes."""
+"""Tar streams: unpacked with a bound on the length, on one header and on the memory it takes."""
 
 import gzip
 import io
