@@ -52,9 +52,7 @@ PROBABILITIES = LOGITS.softmax(dim=1)
 IMAGES = randn(N, 1, 6, 6)
 MEMBERS = torch.stack([torch.arange(N), torch.arange(N).flip(0)], dim=1)
 SHARES = torch.tensor([[0.75, 0.25], [0.5, 0.5], [0.25, 0.75]])[torch.arange(N) % 3]
-TARGETS = SHARES[:, :1] * mixture.one_hot(LABELS, num_classes=K) + SHARES[:, 1:] * mixture.one_hot(
-    LABELS.flip(0), num_classes=K
-)
+TARGETS = SHARES[:, :1] * torch.eye(K)[LABELS] + SHARES[:, 1:] * torch.eye(K)[LABELS.flip(0)]
 BLENDS = torch.einsum("np,npd->nd", SHARES, FEATURES[MEMBERS])
 CURVES = (torch.linspace(-1, 1, 9) ** 2)[None] + 0.01 * randn(5, 9)
 WEIGHTS = torch.linspace(0, 1, 11)
@@ -132,7 +130,6 @@ MIXING = [
     fresh(lambda: MIXTURE.to, device="cpu"),
     call(mixture.blend, values=IMAGES, mixture=MIXTURE),
     call(mixture.blend_targets, labels=LABELS, mixture=MIXTURE, num_classes=K),
-    call(mixture.one_hot, labels=LABELS, num_classes=K, dtype=torch.float32),
     call(mixture.soft_cross_entropy, logits=LOGITS, targets=TARGETS),
     call(mixup.Mixup, alpha=0.5, num_points=3, per_example=True),
     fresh(lambda: mixup.Mixup().draw, **draw_arguments()),

@@ -11,7 +11,7 @@ from torch import nn
 from mixscope.base.generators import named_generator
 from mixscope.metrics.overtraining.degenerate import is_constant_classifier, output_spread
 from mixscope.mixing.consistency import Consistency
-from mixscope.mixing.mixture import blend, one_hot, soft_cross_entropy
+from mixscope.mixing.mixture import blend, soft_cross_entropy
 from mixscope.training.checkpoint import load_state, save_state
 from mixscope.training.consistency_term import ConsistencyTerm
 
@@ -50,7 +50,7 @@ def naive_training(consistency, *, epochs):
     for epoch in range(1, epochs + 1):
         supervised, consistencies, count = 0.0, [], 0
         for inputs, labels in batches.epoch(epoch):
-            loss = soft_cross_entropy(net(inputs), one_hot(labels, num_classes=10))
+            loss = soft_cross_entropy(net(inputs), torch.eye(10)[labels])
             supervised, count = supervised + loss.item() * len(inputs), count + len(inputs)
             weight = 100 * min(1, step / (0.4 * num_steps))
             if step > 0:

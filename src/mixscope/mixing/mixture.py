@@ -211,19 +211,6 @@ def blend_targets(labels: Tensor, mixture: Mixture, *, num_classes: int) -> Tens
 
 
 @checked
-def one_hot(labels: Tensor, *, num_classes: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return (N, K) rows with a single 1, after checking the labels.
-
-    Raises:
-        ValueError: If labels are not (N,) integers in [0, num_classes), or the rows would not fit a memory.
-    """
-    check_size(1, num_classes=num_classes)
-    check_labels(labels, num_classes=num_classes, because=f"num_classes is {num_classes}")
-    check_numbers(len(labels), num_classes, num_classes=num_classes)
-    return F.one_hot(labels.long(), num_classes).to(dtype)
-
-
-@checked
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Return the mean cross-entropy of `targets` under softmax(`logits`).
 
@@ -237,7 +224,7 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
         Scalar, in nats, at least the mean entropy of the targets; lower is better.
 
     Raises:
-        ValueError: If the shapes differ (integer labels are refused: use `one_hot`).
+        ValueError: If the shapes differ (integer labels are refused: they are no distribution).
     """
     check_ndim(2, logits=logits, targets=targets)
     check_same_length(logits=logits, targets=targets)
