@@ -144,7 +144,7 @@ def test_a_damaged_file_is_refused(tmp_path, content):
 def test_damaged_safetensors_are_refused(tmp_path, content):
     path = tmp_path / "damaged.safetensors"
     path.write_bytes(content)
-    assert error_of(path, make(1)).startswith("cannot be read as safetensors: ")
+    assert error_of(path, make(1)).startswith("cannot be read as safetensors (")
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -179,7 +179,7 @@ def test_weights_of_another_shape_are_named_with_both_shapes(tmp_path):
     torch.save(make(1, num_classes=10).state_dict(), path)
     assert error_of(path, make(2)) == (
         "weights do not fit the model: 2 of another shape"
-        " (head.weight: (10, 256) in the file, (3, 256) in the model; head.bias: (10,) in the file, (3,) in the model)"
+        " (head.weight: (10, 256) instead of (3, 256), head.bias: (10,) instead of (3,))"
     )
 
 

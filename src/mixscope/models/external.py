@@ -33,9 +33,6 @@ def build_from_file(name: str, *, num_classes: int, image_shape: tuple[int, int,
         num_classes: K.
         image_shape: (C, H, W) of one image.
 
-    Returns:
-        What FACTORY returned.
-
     Raises:
         UserError: If the file or FACTORY is missing, either raises, FACTORY needs other arguments, or it returns
             anything but an `nn.Module`.
@@ -63,12 +60,9 @@ def build_from_file(name: str, *, num_classes: int, image_shape: tuple[int, int,
 
 
 def build_from_timm(name: str, *, num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
-    """Make a model of the timm library with fresh weights; only K and the number of channels are passed on.
+    """Make the timm library's model of this name with fresh weights; only K and the number of channels are passed on.
 
-    Args:
-        name: timm's name, for example "resnet10t".
-        num_classes: K.
-        image_shape: (C, H, W) of one image. Some of timm's models accept no other size than their own.
+    Some of timm's models accept no other size of images than their own.
 
     Raises:
         UserError: If timm is not installed or cannot be imported, knows no such model, or cannot make it.
@@ -127,24 +121,24 @@ def _find_factory(module: ModuleType, name: str, *, path: Path) -> Callable[...,
         ]
         listed = nearest(name, own) or (f" (it has {', '.join(own)})" if own else "")
         raise UserError(f"{path}: has no function or class {name!r}{listed}")
-    factory = vars(module)[name]
-    if isinstance(factory, nn.Module):
-        raise UserError(f"{path}: {name} must be a function or class that makes the model, got a finished model")
-    if not callable(factory):
-        raise UserError(f"{path}: {name} must be a function or class that makes the model, got {_kind(factory)}")
+    factory: Callable[..., Any] = vars(module)[name]
+    if isinstance(factory, nn.Module) or not callable(factory):
+        got = "a finished model" if isinstance(factory, nn.Module) else _kind(factory)
+        raise UserError(f"{path}: {name} must be a function or class that makes the model, got {got}")
     return factory
 
 
 def _accepted_arguments(factory: Callable[..., Any], *, label: str) -> list[str]:
     with users_code(f"{label} must have a signature:"):
         parameters = inspect.signature(factory).parameters.values()
-    by_keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    kinds = inspect.Parameter
+    optional = (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)
+    by_keyword = (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)
     accepted = [each.name for each in parameters if each.kind in by_keyword and each.name in FACTORY_ARGUMENTS]
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     required = [
-        f"{each.name} by position" if each.kind is inspect.Parameter.POSITIONAL_ONLY else each.name
+        f"{each.name} by position" if each.kind is kinds.POSITIONAL_ONLY else each.name
         for each in parameters
-        if each.default is inspect.Parameter.empty and each.kind not in variadic and each.name not in accepted
+        if each.default is kinds.empty and each.kind not in optional and each.name not in accepted
     ]
     if required:
         raise UserError(f"{label} may require only {', '.join(FACTORY_ARGUMENTS)}, got {', '.join(required)}")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mixscope.base.errors import UserError
-from mixscope.base.reading import check_nothing_packed, kind_and_reason, open_regular, reason_of
+from mixscope.base.reading import check_nothing_packed, kind_and_reason, one_line, open_regular
 from mixscope.base.seal import seal_fits
 from mixscope.base.text import is_utf8
 
@@ -60,30 +60,26 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
     with open_regular(path) as file:
         content = None if is_utf8(str(path)) else file.read()  # safetensors maps the file itself, where it can name it
-    try:
+    with one_line(path, "cannot be read as safetensors", SafetensorError, OSError):
         return load_file(path, device="cpu") if content is None else load(content)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: cannot be read as safetensors: {reason_of(error)}") from error
 
 
 def _read_torch(path: Path) -> Any:
-    try:
-        with open_regular(path) as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns of unusual pickle protocols, and reads them or raises.
-            check_nothing_packed(path, file)
+    # A damaged file makes torch raise KeyError, EOFError, RuntimeError and others.
+    what = "cannot be read as a PyTorch file, and nothing was executed"
+    telling = one_line(path, what, Exception, words=kind_and_reason)
+    with telling, open_regular(path) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of unusual pickle protocols, and reads them or raises.
+        check_nothing_packed(path, file)
+        try:
             return torch.load(file, weights_only=True, map_location="cpu")
-    except UserError:
-        raise
-    except pickle.UnpicklingError as error:
-        wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
-        asks_for = f" (it asks for {wanted[1]})" if wanted else ""
-        raise UserError(
-            f"{path}: needs unpickling, which can run code{asks_for}; nothing was executed."
-            " Save model.state_dict() alone, or use .safetensors"
-        ) from error
-    except Exception as error:  # A damaged file makes torch raise KeyError, EOFError, RuntimeError and others.
-        reason = kind_and_reason(error)
-        raise UserError(f"{path}: cannot be read as a PyTorch file ({reason}); nothing was executed") from error
+        except pickle.UnpicklingError as error:
+            wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
+            asks_for = f" (it asks for {wanted[1]})" if wanted else ""
+            raise UserError(
+                f"{path}: needs unpickling, which can run code{asks_for}; nothing was executed."
+                " Save model.state_dict() alone, or use .safetensors"
+            ) from error
 
 
 def _find_state(content: Any, *, path: Path) -> dict[str, Tensor]:
@@ -112,22 +108,16 @@ def _without_wrapper_prefixes(state: dict[str, Tensor], *, own_names: list[str])
 
 
 def _check_fit(state: dict[str, Tensor], own_state: dict[str, Tensor], *, path: Path) -> None:
-    missing = [name for name in own_state if name not in state]
-    unknown = [name for name in state if name not in own_state]
-    reshaped = [
-        f"{name}: {tuple(state[name].shape)} in the file, {tuple(value.shape)} in the model"
-        for name, value in own_state.items()
-        if name in state and state[name].shape != value.shape
-    ]
-    problems = [
-        f"{len(names)} {complaint} ({_few(names, separator)})"
-        for names, complaint, separator in (
-            (missing, "missing from the file", ", "),
-            (unknown, "unknown to the model", ", "),
-            (reshaped, "of another shape", "; "),
-        )
-        if names
-    ]
+    complaints = {
+        "missing from the file": [name for name in own_state if name not in state],
+        "unknown to the model": [name for name in state if name not in own_state],
+        "of another shape": [
+            f"{name}: {tuple(state[name].shape)} instead of {tuple(own_state[name].shape)}"
+            for name in own_state
+            if name in state and state[name].shape != own_state[name].shape
+        ],
+    }
+    problems = [f"{len(names)} {complaint} ({_few(names)})" for complaint, names in complaints.items() if names]
     if problems:
         raise UserError(f"{path}: weights do not fit the model: {'; '.join(problems)}")
 
@@ -145,5 +135,5 @@ def _check_finite(state: dict[str, Tensor], model: nn.Module, *, path: Path) -> 
         raise UserError(f"{path}: weights must be finite, got NaN or infinite values in {_few(broken)}")
 
 
-def _few(names: list[str], separator: str = ", ") -> str:
-    return separator.join([*names[:NUM_NAMED], *(["..."] if len(names) > NUM_NAMED else [])])
+def _few(names: list[str]) -> str:
+    return ", ".join([*names[:NUM_NAMED], *(["..."] if len(names) > NUM_NAMED else [])])
