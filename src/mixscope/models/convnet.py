@@ -1,6 +1,8 @@
 """Convolutional network of four layers, sized for two CPU cores; and the initialisation its relatives share."""
 
-from torch import Tensor, nn
+from collections import OrderedDict
+
+from torch import nn
 
 CHANNELS = (32, 64, 128, 256)  # Our choice: 391,466 parameters and 15 million multiply-adds for CIFAR-10.
 
@@ -27,7 +29,7 @@ def _block(in_channels: int, out_channels: int, *, stride: int) -> nn.Sequential
     )
 
 
-class ConvNet(nn.Module):
+class ConvNet(nn.Sequential):
     """Four 3x3 convolutions of 32, 64, 128 and 256 channels, with batch norm and ReLU; global average; a linear head.
 
     Layers 2 to 4 halve the image. In training mode an image of 8x8 or less needs a batch of at least 2, since layer 4
@@ -45,17 +47,12 @@ class ConvNet(nn.Module):
     """
 
     def __init__(self, *, num_classes: int, image_shape: tuple[int, int, int]) -> None:
-        super().__init__()
-        self.layer1 = _block(image_shape[0], CHANNELS[0], stride=1)
-        self.layer2 = _block(CHANNELS[0], CHANNELS[1], stride=2)
-        self.layer3 = _block(CHANNELS[1], CHANNELS[2], stride=2)
-        self.layer4 = _block(CHANNELS[2], CHANNELS[3], stride=2)
-        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.head = nn.Linear(CHANNELS[3], num_classes)
-        self.sites = ("layer1", "layer2", "layer3", "layer4", "pool", "head")
+        channels = (image_shape[0], *CHANNELS)
+        layers = {
+            f"layer{number}": _block(channels[number - 1], channels[number], stride=1 if number == 1 else 2)
+            for number in range(1, len(channels))
+        }
+        pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        super().__init__(OrderedDict(**layers, pool=pool, head=nn.Linear(channels[-1], num_classes)))
+        self.sites = (*layers, "pool", "head")
         initialise_he(self)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Map images (B, C, H, W) to logits (B, K)."""
-        hidden = self.layer4(self.layer3(self.layer2(self.layer1(inputs))))
-        return self.head(self.pool(hidden))

@@ -1,15 +1,16 @@
 """Multilayer perceptron: flattened pixels, blocks of linear map and ReLU, a linear head."""
 
+import itertools
 import math
+from collections import OrderedDict
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 HIDDEN_WIDTHS = (256, 256)  # Our default: small enough for digits and MNIST on a CPU.
 
 
-class MLP(nn.Module):
+class MLP(nn.Sequential):
     """Flatten, then one block of linear map and ReLU per entry of `hidden`, then a linear head.
 
     Weights that feed a ReLU are drawn from N(0, 2 / fan_in), biases are 0. Source: He et al. 2015. The head's weights
@@ -23,6 +24,7 @@ class MLP(nn.Module):
         head: The classifier; its input is (B, hidden[-1]), at least 0.
 
     Example:
+        >>> import torch
         >>> model = MLP(num_classes=10, image_shape=(1, 8, 8), hidden=(32,))
         >>> model.sites, tuple(model(torch.zeros(5, 1, 8, 8)).shape)
         (('layer1', 'head'), (5, 10))
@@ -31,21 +33,14 @@ class MLP(nn.Module):
     def __init__(
         self, *, num_classes: int, image_shape: tuple[int, int, int], hidden: Sequence[int] = HIDDEN_WIDTHS
     ) -> None:
-        super().__init__()
         widths = [math.prod(image_shape), *hidden]
-        self._layer_names = tuple(f"layer{number}" for number in range(1, len(widths)))
-        for name, width, next_width in zip(self._layer_names, widths[:-1], widths[1:], strict=True):
+        layers: dict[str, nn.Module] = {}
+        for number, (width, next_width) in enumerate(itertools.pairwise(widths), start=1):
             linear = nn.Linear(width, next_width)
             nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
             nn.init.zeros_(linear.bias)
-            self.add_module(name, nn.Sequential(linear, nn.ReLU()))
-        self.head = nn.Linear(widths[-1], num_classes)
-        nn.init.zeros_(self.head.bias)
-        self.sites = (*self._layer_names, "head")
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Map images (B, C, H, W) to logits (B, K)."""
-        hidden = torch.flatten(inputs, start_dim=1)
-        for name in self._layer_names:
-            hidden = self.get_submodule(name)(hidden)
-        return self.head(hidden)
+            layers[f"layer{number}"] = nn.Sequential(linear, nn.ReLU())
+        head = nn.Linear(widths[-1], num_classes)
+        nn.init.zeros_(head.bias)
+        super().__init__(OrderedDict(flatten=nn.Flatten(), **layers, head=head))
+        self.sites = (*layers, "head")

@@ -1,8 +1,8 @@
 """Residual network of fully connected layers without batch norm, its layers counted as in Chaudhry et al. 2022."""
 
 import math
+from collections import OrderedDict
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -24,7 +24,7 @@ class ResidualBlock(nn.Module):
         return inputs + self.second(F.leaky_relu(hidden, NEGATIVE_SLOPE))
 
 
-class ResidualMLP(nn.Module):
+class ResidualMLP(nn.Sequential):
     """Flatten, one affine layer, residual blocks, an activation, a linear head; PyTorch's initialisation throughout.
 
     A small stand-in for a wide residual network where linearity is looked at layer by layer: "layer0" is affine, so its
@@ -36,6 +36,7 @@ class ResidualMLP(nn.Module):
         head: The classifier; its input is the output of "layer4".
 
     Example:
+        >>> import torch
         >>> model = ResidualMLP(num_classes=10, image_shape=(1, 8, 8))
         >>> model.sites, tuple(model(torch.zeros(5, 1, 8, 8)).shape)
         (('layer0', 'layer1', 'layer2', 'layer3', 'layer4', 'head'), (5, 10))
@@ -49,19 +50,9 @@ class ResidualMLP(nn.Module):
         width: int = WIDTH,
         num_blocks: int = NUM_BLOCKS,
     ) -> None:
-        super().__init__()
         layers: list[nn.Module] = [nn.Linear(math.prod(image_shape), width)]
         layers += [ResidualBlock(width) for _ in range(num_blocks)]
         layers.append(nn.LeakyReLU(NEGATIVE_SLOPE))
-        self._layer_names = tuple(f"layer{number}" for number in range(len(layers)))
-        for name, layer in zip(self._layer_names, layers, strict=True):
-            self.add_module(name, layer)
-        self.head = nn.Linear(width, num_classes)
-        self.sites = (*self._layer_names, "head")
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Map images (B, C, H, W) to logits (B, K)."""
-        hidden = torch.flatten(inputs, start_dim=1)
-        for name in self._layer_names:
-            hidden = self.get_submodule(name)(hidden)
-        return self.head(hidden)
+        named = {f"layer{number}": layer for number, layer in enumerate(layers)}
+        super().__init__(OrderedDict(flatten=nn.Flatten(), **named, head=nn.Linear(width, num_classes)))
+        self.sites = (*named, "head")

@@ -1,5 +1,6 @@
 """Residual networks of basic blocks, with the stem used for small images (He et al. 2016)."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 
@@ -33,7 +34,7 @@ class BasicBlock(nn.Module):
         return F.relu(self.norm2(self.conv2(hidden)) + self.shortcut(inputs))
 
 
-class ResNet(nn.Module):
+class ResNet(nn.Sequential):
     """ResNet-18 or ResNet-34 for small images.
 
     Deviation: the stem is one 3x3 convolution of stride 1 without max-pooling, as is usual on CIFAR, since the 7x7 stem
@@ -58,26 +59,23 @@ class ResNet(nn.Module):
     def __init__(
         self, *, num_classes: int, image_shape: tuple[int, int, int], blocks: tuple[int, int, int, int]
     ) -> None:
-        super().__init__()
         channels = STAGE_CHANNELS
-        self.layer0 = nn.Sequential(
+        stem = nn.Sequential(
             nn.Conv2d(image_shape[0], channels[0], kernel_size=3, padding=1, bias=False),
             nn.BatchNorm2d(channels[0]),
             nn.ReLU(),
         )
-        self.layer1 = stage(BasicBlock, channels[0], channels[0], num_blocks=blocks[0], stride=1)
-        self.layer2 = stage(BasicBlock, channels[0], channels[1], num_blocks=blocks[1], stride=2)
-        self.layer3 = stage(BasicBlock, channels[1], channels[2], num_blocks=blocks[2], stride=2)
-        self.layer4 = stage(BasicBlock, channels[2], channels[3], num_blocks=blocks[3], stride=2)
-        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.head = nn.Linear(channels[3], num_classes)
-        self.sites = ("layer0", "layer1", "layer2", "layer3", "layer4", "pool", "head")
+        stages = {
+            f"layer{number}": stage(BasicBlock, before, after, num_blocks=num_blocks, stride=1 if number == 1 else 2)
+            for number, (before, after, num_blocks) in enumerate(
+                zip((channels[0], *channels), channels, blocks, strict=False), start=1
+            )
+        }
+        pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        head = nn.Linear(channels[-1], num_classes)
+        super().__init__(OrderedDict(layer0=stem, **stages, pool=pool, head=head))
+        self.sites = ("layer0", *stages, "pool", "head")
         initialise_he(self)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Map images (B, C, H, W) to logits (B, K)."""
-        hidden = self.layer4(self.layer3(self.layer2(self.layer1(self.layer0(inputs)))))
-        return self.head(self.pool(hidden))
 
 
 def stage(

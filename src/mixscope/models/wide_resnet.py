@@ -1,5 +1,6 @@
 """Wide residual networks (Zagoruyko and Komodakis 2016), with the layers counted as in Chaudhry et al. 2022."""
 
+from collections import OrderedDict
 from functools import partial
 
 import torch.nn.functional as F
@@ -35,7 +36,7 @@ class PreActivationBlock(nn.Module):
         return hidden + (inputs if self.shortcut is None else self.shortcut(activated))
 
 
-class WideResNet(nn.Module):
+class WideResNet(nn.Sequential):
     """WRN-D-K: one convolution, three groups of (D - 4) / 6 blocks with K times the usual channels, a linear head.
 
     Without dropout; initialisation as in `initialise_he`.
@@ -62,32 +63,24 @@ class WideResNet(nn.Module):
     """
 
     def __init__(self, *, num_classes: int, image_shape: tuple[int, int, int], depth: int, widen: int) -> None:
-        super().__init__()
         if depth < 10 or depth % 6 != 4:
             raise UserError(f"depth of a wide-resnet must be 6n + 4 (10, 16, 22, 28, 34, 40, ...), got {depth}")
         if widen < 1:
             raise UserError(f"widening factor of a wide-resnet must be at least 1, got {widen}")
         num_blocks = (depth - 4) // 6
         channels = [BASE_CHANNELS * widen * factor for factor in (1, 2, 4)]
-        self.layer0 = nn.Conv2d(image_shape[0], BASE_CHANNELS, kernel_size=3, padding=1, bias=False)
-        self.layer1 = stage(PreActivationBlock, BASE_CHANNELS, channels[0], num_blocks=num_blocks, stride=1)
-        self.layer2 = stage(PreActivationBlock, channels[0], channels[1], num_blocks=num_blocks, stride=2)
-        self.layer3 = stage(PreActivationBlock, channels[1], channels[2], num_blocks=num_blocks, stride=2)
-        self.layer4 = nn.Sequential(
-            nn.BatchNorm2d(channels[2]),
-            nn.ReLU(),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-        )
-        self.head = nn.Linear(channels[2], num_classes)
-        self.layer5 = nn.Identity()  # The logits under the paper's name.
-        self.sites = ("layer0", "layer1", "layer2", "layer3", "layer4", "layer5")
+        layers = {
+            "layer0": nn.Conv2d(image_shape[0], BASE_CHANNELS, kernel_size=3, padding=1, bias=False),
+            "layer1": stage(PreActivationBlock, BASE_CHANNELS, channels[0], num_blocks=num_blocks, stride=1),
+            "layer2": stage(PreActivationBlock, channels[0], channels[1], num_blocks=num_blocks, stride=2),
+            "layer3": stage(PreActivationBlock, channels[1], channels[2], num_blocks=num_blocks, stride=2),
+            "layer4": nn.Sequential(nn.BatchNorm2d(channels[2]), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+            "head": nn.Linear(channels[2], num_classes),
+            "layer5": nn.Identity(),  # The logits under the paper's name.
+        }
+        super().__init__(OrderedDict(layers))
+        self.sites = tuple(name for name in layers if name != "head")
         initialise_he(self)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Map images (B, C, H, W) to logits (B, num_classes)."""
-        hidden = self.layer3(self.layer2(self.layer1(self.layer0(inputs))))
-        return self.layer5(self.head(self.layer4(hidden)))
 
 
 wide_resnet_28_2 = partial(WideResNet, depth=28, widen=2)
