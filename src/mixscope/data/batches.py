@@ -151,10 +151,9 @@ class Normaliser:
         channels_last: bool,
     ) -> None:
         channels, width = shape[1], shape[3]
-        if len(mean) != channels or len(std) != channels:
-            raise ValueError(
-                f"mean and std must have one number per channel, {channels}, got {len(mean)} and {len(std)}"
-            )
+        if not len(mean) == len(std) == channels:
+            counts = f"{len(mean)} and {len(std)}"
+            raise ValueError(f"mean and std must have one number per channel, {channels}, got {counts}")
         if not all(value > 0 for value in std):
             raise ValueError(f"std must be positive, got {tuple(std)}")
         means, stds = torch.tensor(mean, dtype=torch.float64), torch.tensor(std, dtype=torch.float64)
@@ -177,9 +176,8 @@ class Normaliser:
 def _check_arguments(images: Tensor, labels: Tensor, *, batch_size: int) -> None:
     """Raise unless images and labels can be cut into batches."""
     if images.dtype is not torch.uint8 or images.ndim != 4:
-        raise ValueError(
-            f"images must be uint8 of shape (N, C, H, W), got {images.dtype} of shape {tuple(images.shape)}"
-        )
+        got = f"{images.dtype} of shape {tuple(images.shape)}"
+        raise ValueError(f"images must be uint8 of shape (N, C, H, W), got {got}")
     if labels.dtype is not torch.int64 or labels.ndim != 1:
         raise ValueError(f"labels must be int64 of shape (N,), got {labels.dtype} of shape {tuple(labels.shape)}")
     check_same_length(images=images, labels=labels)

@@ -58,9 +58,7 @@ def decoded_once(kind: str, paths: Sequence[Path], decode: Callable[[], DecodedS
         write_decoded(file, decode(), source=str(paths[0].absolute()))
         cached = read_decoded(file)
     if cached is None:
-        raise UserError(
-            f"{file}: the cache file just written cannot be read back; set {CACHE_VARIABLE} to another folder"
-        )
+        raise UserError(f"{file}: what was just written cannot be read back; set {CACHE_VARIABLE} to another folder")
     return cached
 
 
@@ -131,10 +129,8 @@ def read_decoded(file: Path) -> DecodedSet | None:
 
 def disk_error(folder: Path, error: OSError) -> UserError:
     """Return the one-line error for a folder that cannot be written."""
-    reason = error.strerror or str(error)
-    return UserError(
-        f"cannot write to {folder}: {reason}; free some space there or set {CACHE_VARIABLE} to another folder"
-    )
+    advice = f"free some space there or set {CACHE_VARIABLE} to another folder"
+    return UserError(f"cannot write to {folder}: {error.strerror or error}; {advice}")
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> int:

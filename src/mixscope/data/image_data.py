@@ -66,8 +66,7 @@ class ImageData:
         notes: Where it came from and how it was split, one line.
 
     Raises:
-        UserError: If the counts of images and labels differ, a label is out of range, a class has no training image,
-            a part is empty, or a dtype or shape is wrong.
+        UserError: As `checked_set`.
 
     Example:
         >>> images = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
@@ -117,8 +116,8 @@ class ImageData:
 
     def to(self, device: torch.device | str) -> "ImageData":
         """Return the same data with its four tensors on `device`."""
-        tensors = {name: getattr(self, name).to(device) for name in TENSOR_NAMES}
-        return replace(self, **tensors)
+        names = ("train_images", "train_labels", "test_images", "test_labels")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
     @checked
     def subset(self, size: int, *, generator: torch.Generator) -> "ImageData":
@@ -135,9 +134,6 @@ class ImageData:
         kept = balanced_subset(labels, size, self.num_classes, generator).to(images.device)
         chosen = {f"{part}_images": images[kept], f"{part}_labels": labels[kept]}
         return replace(self, **chosen, notes=f"{self.notes}; {size} of {len(labels)} {words} images, balanced")
-
-
-TENSOR_NAMES = ("train_images", "train_labels", "test_images", "test_labels")
 
 
 def channel_moments(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -193,10 +189,8 @@ def checked_set(
         _check_part(test, part="test", num_classes=len(class_names), source=source)
         train_shape, test_shape = train.images.shape[1:], test.images.shape[1:]
         if train_shape != test_shape:
-            raise UserError(
-                f"{source}: training and test images must have one shape, "
-                f"got {tuple(train_shape)} and {tuple(test_shape)}"
-            )
+            shapes = f"{tuple(train_shape)} and {tuple(test_shape)}"
+            raise UserError(f"{source}: training and test images must have one shape, got {shapes}")
     return DecodedSet(train, test, class_names, notes)
 
 
@@ -204,14 +198,11 @@ def _check_part(data: LabelledImages, *, part: str, num_classes: int, source: st
     """Raise unless `data` is at least one uint8 image with one int64 label in [0, num_classes) each."""
     images, labels = data.images, data.labels
     if images.dtype is not torch.uint8 or images.ndim != 4:
-        raise UserError(
-            f"{source}: {part} images must be uint8 of shape (N, C, H, W), "
-            f"got {images.dtype} of shape {tuple(images.shape)}"
-        )
+        got = f"{images.dtype} of shape {tuple(images.shape)}"
+        raise UserError(f"{source}: {part} images must be uint8 of shape (N, C, H, W), got {got}")
     if labels.dtype is not torch.int64 or labels.ndim != 1:
-        raise UserError(
-            f"{source}: {part} labels must be int64 of shape (N,), got {labels.dtype} of shape {tuple(labels.shape)}"
-        )
+        got = f"{labels.dtype} of shape {tuple(labels.shape)}"
+        raise UserError(f"{source}: {part} labels must be int64 of shape (N,), got {got}")
     if len(images) != len(labels):
         raise UserError(f"{source}: {len(images)} {part} images but {len(labels)} {part} labels")
     if images.numel() == 0:

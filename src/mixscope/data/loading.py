@@ -12,7 +12,7 @@ from mixscope.base.generators import named_generator
 from mixscope.data.cache import cache_folder, decoded_once
 from mixscope.data.download import fetch_files
 from mixscope.data.hub import PREFIX, read_hub
-from mixscope.data.image_data import DecodedSet, ImageData, Progress
+from mixscope.data.image_data import DecodedSet, ImageData, LabelledImages, Progress
 from mixscope.data.image_tree import read_image_tree
 from mixscope.data.locate import existing_folder, locate, locate_copy
 from mixscope.data.members import ARCHIVE_SUFFIXES, is_archive
@@ -90,11 +90,8 @@ def load_data(
 def data_status(data_dir: str | Path | None = None) -> tuple[SetStatus, ...]:
     """Say for every named set where it is on this machine, or which files are missing; decodes and downloads nothing.
 
-    Args:
-        data_dir: Looked in before MIXSCOPE_DATA and the cache.
-
     Raises:
-        UserError: If data_dir or MIXSCOPE_DATA names a folder that is not there.
+        UserError: If data_dir, which is looked in first, or MIXSCOPE_DATA names a folder that is not there.
 
     Example:
         >>> [status.named.name for status in data_status()][:3]
@@ -108,15 +105,12 @@ def data_status(data_dir: str | Path | None = None) -> tuple[SetStatus, ...]:
 
 
 def fetch_data(name: str, data_dir: str | Path | None = None, progress: Progress | None = None) -> Path:
-    """Make sure the files of a named set are on this machine, downloading them where they are not.
+    """Return the folder with the files of a named set, downloading them where this machine lacks them.
 
     Args:
         name: A name of NAMED_SETS.
         data_dir: Where to look first, and where downloads go; the cache where None.
         progress: Told the bytes that have arrived.
-
-    Returns:
-        The folder with the files.
 
     Raises:
         UserError: If the name is unknown, data_dir is not there, or a download fails.
@@ -161,25 +155,18 @@ def _read_path(path: Path, progress: Progress | None) -> DecodedSet:
 def _image_data(name: str, decoded: DecodedSet, *, source: str, test_size: float, split_seed: int) -> ImageData:
     """Return the set with its own test part, or with one split off; errors begin with `source`."""
     train, test, notes = decoded.train, decoded.test, decoded.notes
-    if test is not None:
-        counts = torch.bincount(test.labels, minlength=len(decoded.class_names)).tolist()
-        absent = [label for label, count in zip(decoded.class_names, counts, strict=True) if not count]
-        if absent:
-            notes += f"; no test image of class {', '.join(absent)}"
-        return ImageData(name, train.images, train.labels, test.images, test.labels, decoded.class_names, notes)
-    try:
-        kept, held_out = stratified_split(train.labels, test_size, named_generator(split_seed, "data split"))
-    except UserError as error:
-        raise UserError(f"{source} has no test part, and none can be split off: {error}") from error
-    return ImageData(
-        name,
-        train.images[kept],
-        train.labels[kept],
-        train.images[held_out],
-        train.labels[held_out],
-        decoded.class_names,
-        f"{notes}; no test part, {len(held_out)} of {len(train)} split off with split_seed {split_seed}",
-    )
+    if test is None:
+        try:
+            kept, held_out = stratified_split(train.labels, test_size, named_generator(split_seed, "data split"))
+        except UserError as error:
+            raise UserError(f"{source} has no test part, and none can be split off: {error}") from error
+        notes += f"; no test part, {len(held_out)} of {len(train)} split off with split_seed {split_seed}"
+        train, test = (LabelledImages(train.images[rows], train.labels[rows]) for rows in (kept, held_out))
+    counts = torch.bincount(test.labels, minlength=len(decoded.class_names)).tolist()
+    absent = [label for label, count in zip(decoded.class_names, counts, strict=True) if not count]
+    if absent:
+        notes += f"; no test image of class {', '.join(absent)}"
+    return ImageData(name, train.images, train.labels, test.images, test.labels, decoded.class_names, notes)
 
 
 def is_path(spec: str) -> bool:

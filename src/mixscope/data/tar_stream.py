@@ -1,7 +1,6 @@
 """Tar streams: unpacked with a bound on the length, on one header and on the memory it takes."""
 
 import gzip
-import io
 import lzma
 import tarfile
 from io import BufferedReader
@@ -24,63 +23,49 @@ def unpacked(file: BufferedReader, path: Path) -> "CountedStream":
     name = path.name.lower()
     if name.endswith((".gz", ".tgz")):
         return CountedStream(gzip.GzipFile(fileobj=file), path)
-    return CountedStream(BufferedReader(_Xz(file)) if name.endswith(".xz") else file, path)
+    return CountedStream(_Xz(file) if name.endswith(".xz") else file, path)
 
 
 class CountedStream:
     """A stream that ends in an error where it has no end."""
 
-    def __init__(self, stream: io.BufferedIOBase, path: Path) -> None:
+    def __init__(self, stream: "BufferedReader | gzip.GzipFile | _Xz", path: Path) -> None:
         self.stream, self.path, self.total = stream, path, 0
 
     def read(self, size: int) -> bytes:
-        """Return up to `size` bytes, fewer only at the end."""
+        """Return up to `size` bytes, and none at the end."""
         part = self.stream.read(size)
         self.total += len(part)
         check_size(self.total, ceiling=STREAM_BYTES, source=str(self.path), why="an archive unpacked", is_exact=False)
         return part
 
 
-class _Xz(io.RawIOBase):
+class _Xz:
     """What an .xz file holds; unlike lzma's own reader, with a bound on the memory that unpacking takes."""
 
     def __init__(self, file: BufferedReader) -> None:
-        self.file, self.unpacker = file, self._begin()
+        self.file, self.unpacker = file, lzma.LZMADecompressor(memlimit=UNPACKING_BYTES)
 
-    def _begin(self) -> lzma.LZMADecompressor:
-        return lzma.LZMADecompressor(memlimit=UNPACKING_BYTES)
-
-    def _unpack(self, packed: bytes, size: int) -> bytes:
-        try:
-            return self.unpacker.decompress(packed, size)
-        except lzma.LZMAError as error:
-            if "Memory usage limit" not in str(error):
-                raise
-            raise lzma.LZMAError(f"unpacking takes more than {size_words(UNPACKING_BYTES)} of memory") from error
-
-    def readable(self) -> bool:
-        """Say yes."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill the buffer as far as the next step of unpacking goes; 0 at the end."""
-        while True:
+    def read(self, size: int) -> bytes:
+        part = b""
+        while not part:
+            packed = b""
             if self.unpacker.eof:  # another stream may follow, after zeros that pad it
-                rest = (self.unpacker.unused_data or self.file.read(CHUNK_BYTES)).lstrip(b"\0")
-                while not rest and (rest := self.file.read(CHUNK_BYTES)):
-                    rest = rest.lstrip(b"\0")
-                if not rest:
-                    return 0
-                self.unpacker = self._begin()
-                part = self._unpack(rest, len(buffer))
-            else:
-                packed = self.file.read(CHUNK_BYTES) if self.unpacker.needs_input else b""
-                if self.unpacker.needs_input and not packed:
-                    raise EOFError("the compressed data end before their end is marked")
-                part = self._unpack(packed, len(buffer))
-            if part:
-                buffer[: len(part)] = part
-                return len(part)
+                packed = self.unpacker.unused_data.lstrip(b"\0")
+                while not packed and (packed := self.file.read(CHUNK_BYTES)):
+                    packed = packed.lstrip(b"\0")
+                if not packed:
+                    return b""
+                self.unpacker = lzma.LZMADecompressor(memlimit=UNPACKING_BYTES)
+            elif self.unpacker.needs_input and not (packed := self.file.read(CHUNK_BYTES)):
+                raise EOFError("the compressed data end before their end is marked")
+            try:
+                part = self.unpacker.decompress(packed, size)
+            except lzma.LZMAError as error:
+                if "Memory usage limit" not in str(error):
+                    raise
+                raise lzma.LZMAError(f"unpacking takes more than {size_words(UNPACKING_BYTES)} of memory") from error
+        return part
 
 
 class StrictHeader(tarfile.TarInfo):
