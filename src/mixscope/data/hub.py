@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
-
 from mixscope.base.errors import UserError
 from mixscope.base.reading import kind_and_reason, one_line
-from mixscope.data.image_data import DecodedSet, LabelledImages, Progress, checked_set
-from mixscope.data.image_tree import REPORT_EVERY, check_same_size, image_pixels, stack_pixels
+from mixscope.data.image_data import DecodedSet, Progress
+from mixscope.data.image_tree import REPORT_EVERY
+from mixscope.data.pixels import image_pixels, stacked_set
 
 PREFIX = "hf:"
 TEST_SPLITS = ("test", "validation", "valid", "val")  # the first one there is used
@@ -70,25 +69,17 @@ def convert_examples(
     Raises:
         UserError: If sizes differ, a pixel has more than 8 bits a channel, or labels do not fit.
     """
-    pixels = {
-        split: {
-            f"{split} image {row}": image_pixels(image, source=f"{source}: {split} image {row}")
-            for row, image in enumerate(images)
-        }
-        for split, (images, _) in parts.items()
+    decoded = {
+        split: (
+            {
+                f"{split} image {row}": image_pixels(image, source=f"{source}: {split} image {row}")
+                for row, image in enumerate(images)
+            },
+            list(labels),
+        )
+        for split, (images, labels) in parts.items()
     }
-    everything = {name: image for images in pixels.values() for name, image in images.items()}
-    empty = [split for split, images in pixels.items() if not images]
+    empty = [split for split, (images, _) in decoded.items() if not images]
     if empty:
         raise UserError(f"{source}: no images in the {empty[0]} split")
-    check_same_size(everything, source=source)
-    channels = 1 if all(image.ndim == 2 for image in everything.values()) else 3
-    everything.clear()  # so that stacking frees what it has taken
-    train, *test = (
-        LabelledImages(
-            stack_pixels(images, list(images), channels=channels), torch.tensor(list(parts[split][1])).long()
-        )
-        for split, images in pixels.items()
-    )
-    notes = f"hub set {source.removeprefix(PREFIX)}"
-    return checked_set(train, test[0] if test else None, class_names=class_names, notes=notes, source=source)
+    return stacked_set(decoded, class_names=class_names, notes=f"hub set {source.removeprefix(PREFIX)}", source=source)

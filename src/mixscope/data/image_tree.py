@@ -1,32 +1,23 @@
 """Image trees: a folder or an archive with one folder per class, decoded into one uint8 tensor per part."""
 
-import io
-import warnings
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from mixscope.base.errors import UserError
-from mixscope.base.reading import check_size, memory_bytes, one_line, reason_of
-from mixscope.data.image_data import DecodedSet, LabelledImages, Progress, checked_set
+from mixscope.base.reading import check_size, memory_bytes
+from mixscope.data.image_data import DecodedSet, Progress
 from mixscope.data.members import count_members, read_members
+from mixscope.data.pixels import check_same_size, decode_image, stacked_set
 
 if TYPE_CHECKING:
     import numpy as np
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 PART_NAMES = ("train", "test", "val")
-GREY_MODES = ("1", "L", "LA")
-COLOUR_MODES = ("RGB", "RGBA", "P", "PA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
 REPORT_EVERY = 500
-IMAGE_PIXELS = 1 << 24  # 4096 x 4096, more than networks for images are trained on
 FILE_BYTES = 1 << 27  # 128 MiB of one encoded image: twice the most pixels in four bytes each
 MEMORY_SHARE = 0.5  # of the machine's memory, that the decoded images may take: splits and subsets are copies
 SMALLER = "{}; scale the images down"
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # told by content; PIL knows some that run programs
 LAYOUT = "train/CLASS/FILE and test/CLASS/FILE, or CLASS/FILE"
 
 
@@ -58,7 +49,7 @@ def read_image_tree(path: Path, *, progress: Progress | None = None) -> DecodedS
             raise UserError(f"{path}: member {name!r} is in the archive twice")
         pixels[name] = decode_image(content, source=f"{path}: {name}")
         first = first or name
-        check_same_size({first: pixels[first], name: pixels[name]}, source=str(path))
+        check_same_size(((first, pixels[first]), (name, pixels[name])), source=path)
         check_size(
             max(expected, len(pixels)) * max(pixels[first].nbytes, pixels[name].nbytes),
             ceiling=int(MEMORY_SHARE * memory_bytes()),
@@ -75,79 +66,6 @@ def read_image_tree(path: Path, *, progress: Progress | None = None) -> DecodedS
     return _assemble(path, pixels, folders)
 
 
-def decode_image(content: bytes | bytearray, *, source: str) -> "np.ndarray":
-    """Return the pixels of one encoded image, (H, W) uint8 where it is grey, else (H, W, 3) uint8.
-
-    Raises:
-        UserError: If it cannot be decoded, or has more than IMAGE_PIXELS pixels or 8 bits a channel.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    def words(error: BaseException) -> str:
-        return f"none of {', '.join(FORMATS)}" if isinstance(error, UnidentifiedImageError) else reason_of(error)
-
-    # PIL's decoders raise nearly anything on damaged files.
-    with one_line(source, "not a readable image", Exception, words=words), warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own ceiling is lower
-        image = Image.open(io.BytesIO(content), formats=FORMATS)  # reads the header alone
-        width, height = image.size
-        if width * height > IMAGE_PIXELS:
-            raise UserError(
-                f"{source}: must have at most {IMAGE_PIXELS:,} pixels, got {width:,} x {height:,}; scale the image down"
-            )
-        image.load()
-    return image_pixels(image, source=source)
-
-
-def image_pixels(image: Any, *, source: str) -> "np.ndarray":
-    """Return the pixels of a PIL image, (H, W) uint8 where it is grey, else (H, W, 3) uint8.
-
-    Raises:
-        UserError: If its pixels have more than 8 bits a channel.
-    """
-    import numpy as np
-
-    if image.mode in GREY_MODES:
-        return np.asarray(image if image.mode == "L" else image.convert("L"))
-    if image.mode in COLOUR_MODES:
-        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-    # Converting 16-bit grey to 8 bits clips it: refuse rather than spoil.
-    raise UserError(f"{source}: images must have 8 bits a channel, got PIL mode {image.mode}")
-
-
-def check_same_size(pixels: "dict[str, np.ndarray]", *, source: str) -> None:
-    """Raise a `UserError` that names the first image of another height or width than the first, and both sizes."""
-    (first, image), *others = pixels.items()
-    height, width = image.shape[:2]
-    for name, other in others:
-        if other.shape[:2] != (height, width):
-            other_height, other_width = other.shape[:2]
-            raise UserError(
-                f"{source}: all images must have one size, but {name} is {other_width} x {other_height} "
-                f"and {first} is {width} x {height}"
-            )
-
-
-def stack_pixels(pixels: "dict[str, np.ndarray]", names: Sequence[str], *, channels: int) -> Tensor:
-    """Move images out of `pixels` into one tensor, in the order of `names`, so that none is held twice.
-
-    Args:
-        pixels: (H, W) and (H, W, 3) arrays by name; those named are taken out.
-        names: At least one.
-        channels: C, 1 or 3; grey images are repeated over three channels.
-
-    Returns:
-        (N, C, H, W) uint8.
-    """
-    height, width = pixels[names[0]].shape[:2]
-    stacked = torch.empty(len(names), channels, height, width, dtype=torch.uint8)
-    array = stacked.numpy()
-    for row, name in reversed(list(enumerate(names))):  # what was decoded last is given back to the system first
-        image = pixels.pop(name)
-        array[row] = image if image.ndim == 2 else image.transpose(2, 0, 1)
-    return stacked
-
-
 def _assemble(path: Path, pixels: "dict[str, np.ndarray]", folders: list[str]) -> DecodedSet:
     places, class_folders = _layout(sorted(pixels), folders, path)
     held = {part for part, _ in places.values()}
@@ -156,19 +74,16 @@ def _assemble(path: Path, pixels: "dict[str, np.ndarray]", folders: list[str]) -
     test_part = next((part for part in ("test", "val") if part in held), None)
     class_names = sorted({name for part, name in [*places.values(), *class_folders] if part == "train"})
     labels = {name: label for label, name in enumerate(class_names)}
-    channels = 1 if all(image.ndim == 2 for image in pixels.values()) else 3
-    parts: dict[str, LabelledImages] = {}
-    for part in ("train", test_part):
+    parts: dict[str, tuple[dict[str, np.ndarray], list[int]]] = {}
+    for part in ("train", test_part or "no test part"):
         names = [name for name, (place, _) in places.items() if place == part]
         strangers = sorted({places[name][1] for name in names} - set(class_names))
         if strangers:
             raise UserError(f"{path}: {part}/ has classes that train/ lacks: {', '.join(strangers)}")
-        if part is not None and names:
-            images = stack_pixels(pixels, names, channels=channels)
-            parts[part] = LabelledImages(images, torch.tensor([labels[places[name][1]] for name in names]))
+        if names:
+            parts[part] = {name: pixels.pop(name) for name in names}, [labels[places[name][1]] for name in names]
     notes = f"images of {path.name}" + ("; val/ left out" if test_part == "test" and "val" in held else "")
-    test = parts.get(test_part or "")
-    return checked_set(parts["train"], test, class_names=tuple(class_names), notes=notes, source=path)
+    return stacked_set(parts, class_names=tuple(class_names), notes=notes, source=path)
 
 
 def _check_folders(path: Path, folders: list[str], pixels: "dict[str, np.ndarray]") -> None:
