@@ -7,8 +7,6 @@ from mixscope.base.kinds import checked
 from mixscope.integrations.torchmetrics.streaming_metric import InstrumentMetric, ordinary_tensors
 from mixscope.metrics.calibration.top_label import NUM_BINS, CalibrationBins
 
-_SUMS = ("counts", "confidence_sums", "correct_sums")
-
 
 class BinnedCalibration(InstrumentMetric[CalibrationBins]):
     """What the calibration metrics share. Those with the same bins are fed once in a `MetricCollection`."""
@@ -33,11 +31,11 @@ class BinnedCalibration(InstrumentMetric[CalibrationBins]):
     def write(self) -> Tensor:
         """Return (3, num_bins) float64 sums."""
         sums = self.instrument.state()
-        return torch.stack([sums[name] for name in _SUMS])
+        return torch.stack(list(sums.values()))
 
     def read(self, gathered: Tensor) -> CalibrationBins:
         """Return the bins with these sums."""
-        return CalibrationBins.from_state(dict(zip(_SUMS, gathered.unbind(), strict=True)))
+        return CalibrationBins.from_state(dict(zip(CalibrationBins.names, gathered.unbind(), strict=True)))
 
     @checked
     def update(self, probabilities: Tensor, labels: Tensor) -> None:
