@@ -197,7 +197,7 @@ def call(**changes):
         ({"real_labels": torch.zeros(4)}, "real_labels must be integers, got torch.float32"),
         ({"member_labels": torch.zeros(2, 2)}, "member_labels must be integers, got torch.float32"),
         ({"member_labels": torch.zeros(2, 3)}, r"the same shape \(M, P\), got \(2, 3\) and \(2, 2\)"),
-        ({"weights": torch.full((2, 2), 0.6)}, "sum to 1, got a smallest weight of 0.6 and a row that is off by 0.2"),
+        ({"weights": torch.full((2, 2), 0.6)}, "sum to 1, got a smallest weight of 0.6 and sums from 1.2 to 1.2"),
         ({"weights": torch.tensor([[1.5, -0.5]] * 2)}, "got a smallest weight of -0.5"),
         ({"edges": (0.5, 0.5)}, r"edges must be at least two increasing numbers, got \[0.5, 0.5\]"),
         ({"members": torch.zeros(2, 3, dtype=torch.int64)}, r"members must have shape \(2, 2\), got \(2, 3\)"),

@@ -3,13 +3,27 @@
 import torch
 from torch import Tensor
 
-from mixscope.base.checks import check_ndim
+from mixscope.base.checks import check_finite, check_ndim
 
 # Numbers of one tensor turned into float64 at a time: as many for each CPU core as its cache holds beside what is made
 # of them, and few, large blocks on a GPU.
 CORE_BLOCK, GPU_BLOCK = 2**15, 2**24
+WEIGHT_TOLERANCE = 1e-4  # how far a row of weights may be from summing to 1: float32 rounding with room
 MIN_COLUMNS = 64  # of a block: shorter pieces of rows are slow to read
 NUM_SUMS = 10  # blends, those with directions, those with an angle; then five sums over directions and two of distances
+
+
+def check_shares(weights: Tensor) -> None:
+    """Raise unless the rows of (N, P) weights are finite, at least 0, and sum to 1."""
+    check_finite(weights=weights)
+    if not len(weights):
+        return
+    sums = weights.sum(dim=1, dtype=torch.float64)
+    if float(weights.min()) < 0 or float((sums - 1).abs().max()) > WEIGHT_TOLERANCE:
+        raise ValueError(
+            f"weights must be at least 0 with rows that sum to 1, got a smallest weight of {float(weights.min()):g} "
+            f"and sums from {float(sums.min()):.6g} to {float(sums.max()):.6g}"
+        )
 
 
 def block_size(device: torch.device) -> int:

@@ -15,10 +15,10 @@ from mixscope.base.checks import (
     naming,
 )
 from mixscope.base.kinds import checked
+from mixscope.metrics.blends.blend_sums import check_shares
 from mixscope.metrics.blends.neighbours import nearest_examples
 
 NUM_BINS = 5  # Ours: of the largest weight; 0.5-0.6, ..., 0.9-1.0 for two members.
-WEIGHT_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -132,13 +132,8 @@ def _check(
             f"member_labels and weights must have the same shape (M, P), got {tuple(member_labels.shape)} and "
             f"{tuple(weights.shape)}"
         )
-    check_finite(mixed=mixed, real_inputs=real_inputs, weights=weights)
-    low, off = float(weights.min()), float((weights.double().sum(dim=1) - 1).abs().max())
-    if low < 0 or off > WEIGHT_TOLERANCE:
-        raise ValueError(
-            f"weights must be at least 0 with rows that sum to 1, got a smallest weight of {low:g} and a row that is "
-            f"off by {off:.2g}"
-        )
+    check_finite(mixed=mixed, real_inputs=real_inputs)
+    check_shares(weights)
     largest = torch.iinfo(torch.int64).max
     check_labels(real_labels, num_classes=largest, name="real_labels")
     check_labels(member_labels.reshape(-1), num_classes=largest, name="member_labels")

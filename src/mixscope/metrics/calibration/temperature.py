@@ -88,17 +88,17 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> TemperatureFit:
     check_logits(logits, labels)
     check_not_empty(logits=logits)
     loss = _ScaledLoss(logits.detach(), labels)
-    nll_before = loss.at(loss.scale).nll if loss.scale else math.log(logits.shape[1])
+    nll_before = loss.at(loss.scale)[0] if loss.scale else math.log(logits.shape[1])
 
     def result(inverse: float, iterations: int, reason: str = "") -> TemperatureFit:
-        return TemperatureFit(loss.scale / inverse, nll_before, loss.at(inverse).nll, iterations, not reason, reason)
+        return TemperatureFit(loss.scale / inverse, nll_before, loss.at(inverse)[0], iterations, not reason, reason)
 
     if not loss.scale:
         reason = "every row of logits is constant, so the loss does not depend on the temperature"
         return TemperatureFit(1.0, nll_before, nll_before, 0, False, reason)
-    if loss.at(REACH).slope <= 0:
+    if loss.at(REACH)[1] <= 0:
         return result(REACH, 0, "every label has the largest logit of its row, so the loss falls all the way to T = 0")
-    if loss.at(1 / REACH).slope >= 0:
+    if loss.at(1 / REACH)[1] >= 0:
         reason = (
             "the labels' logits are on average no larger than the mean logit, so the loss falls towards T = infinity"
         )
@@ -106,11 +106,11 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> TemperatureFit:
     low, high = -math.log(REACH), math.log(REACH)  # of log b: the slope is negative at the one, positive at the other
     place = 0.0
     for iteration in range(1, MAX_ITERATIONS + 1):
-        here = loss.at(math.exp(place))
-        low, high = (place, high) if here.slope < 0 else (low, place)
+        _, slope, curvature = loss.at(math.exp(place))
+        low, high = (place, high) if slope < 0 else (low, place)
         # Newton on the slope as a function of log b, whose derivative is b times the curvature.
-        rise = math.exp(place) * here.curvature
-        target = place - here.slope / rise if rise > 0 else math.inf
+        rise = math.exp(place) * curvature
+        target = place - slope / rise if rise > 0 else math.inf
         if not low <= target <= high:
             target = (low + high) / 2
         step, place = abs(target - place), target
@@ -155,15 +155,6 @@ def calibration_after_temperature(
     return TemperatureReport(fit, before, calibration_report(scaled, labels, num_bins=num_bins))
 
 
-@dataclass(frozen=True)
-class _Slopes:
-    """The mean loss at one inverse temperature with its first two derivatives by it."""
-
-    nll: float
-    slope: float
-    curvature: float
-
-
 class _ScaledLoss:
     """The loss as a function of the inverse temperature, in units in which the logits' scale is 1."""
 
@@ -174,8 +165,8 @@ class _ScaledLoss:
         if not math.isfinite(self.scale):
             raise ValueError("logits must have differences within a row that float64 can hold, got larger ones")
 
-    def at(self, inverse: float) -> _Slopes:
-        """Return loss, slope and curvature at inverse temperature `inverse / scale`."""
+    def at(self, inverse: float) -> tuple[float, float, float]:
+        """Return the mean loss and its first two derivatives at inverse temperature `inverse / scale`."""
         sums = torch.zeros(3, dtype=torch.float64, device=self._logits.device)
         for below, chosen in self._blocks():
             weights = torch.exp(below * inverse)
@@ -185,7 +176,7 @@ class _ScaledLoss:
             loss = total.log() - inverse * chosen
             sums += torch.stack([loss.sum(), (first - chosen).sum(), (second - first.square()).sum()])
         nll, slope, curvature = (sums / len(self._logits)).tolist()
-        return _Slopes(nll, slope, curvature)
+        return nll, slope, curvature
 
     def _blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield each block's logits below its row's largest, over the scale, and those of its labels."""

@@ -1,7 +1,8 @@
 """The loss around trained weights: filter-normalised directions and slices along them (Li et al. 2018)."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -9,7 +10,6 @@ from torch import Tensor, nn
 
 from mixscope.base.kinds import checked, describe
 from mixscope.capturing.sites import evaluation_mode
-from mixscope.metrics.overtraining.restoring import restored_tensors
 
 LARGEST_STEP = 1e30  # times a weight it must stay a number of single precision
 NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
@@ -106,7 +106,7 @@ def loss_slice(
     if statistics_batches is not None and not len(statistics_batches):
         raise ValueError("statistics_batches must hold at least one batch, got none")
     losses = []
-    with restored_tensors(model) as start, evaluation_mode(model):
+    with _restored_tensors(model) as start, evaluation_mode(model):
         for step in map(float, steps):
             with torch.no_grad():
                 for name, parameter in model.named_parameters():
@@ -122,6 +122,21 @@ def loss_slice(
                 raise ValueError(f"evaluate must return a number, got {describe(value)} at step {step}")
             losses.append(float(value))
     return torch.tensor(losses, dtype=torch.float64)
+
+
+@contextmanager
+def _restored_tensors(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """Yield copies of the parameters by name; write them and the buffers back, bit for bit, when the block ends."""
+    parameters = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    try:
+        yield parameters
+    finally:
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(parameters[name])
+            for buffer, copy in buffers:
+                buffer.copy_(copy)
 
 
 def _is_vector(model: nn.Module, name: str, parameter: Tensor) -> bool:
