@@ -1,5 +1,7 @@
 """Calibration as torchmetrics: bins (low, high] in constant memory, and which way confidence is off."""
 
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,8 @@ from mixscope.metrics.calibration.top_label import NUM_BINS, CalibrationBins
 
 class BinnedCalibration(InstrumentMetric[CalibrationBins]):
     """What the calibration metrics share. Those with the same bins are fed once in a `MetricCollection`."""
+
+    result: ClassVar[str]  # the property of `CalibrationBins` that is the value
 
     @checked
     def __init__(self, num_bins: int = NUM_BINS) -> None:
@@ -30,8 +34,7 @@ class BinnedCalibration(InstrumentMetric[CalibrationBins]):
 
     def write(self) -> Tensor:
         """Return (3, num_bins) float64 sums."""
-        sums = self.instrument.state()
-        return torch.stack(list(sums.values()))
+        return torch.stack(list(self.instrument.state().values()))
 
     def read(self, gathered: Tensor) -> CalibrationBins:
         """Return the bins with these sums."""
@@ -52,6 +55,14 @@ class BinnedCalibration(InstrumentMetric[CalibrationBins]):
         with ordinary_tensors():
             self.instrument.update(probabilities, labels)
 
+    def compute(self) -> Any:
+        """Return a float64 scalar; of `CalibrationSummary` several by name.
+
+        Raises:
+            ValueError: If no example has been seen.
+        """
+        return self.scalar(getattr(self.instrument, self.result))
+
 
 class CalibrationError(BinnedCalibration):
     """Top-label expected calibration error with equal-width bins (Guo et al. 2017), in [0, 1]; 0 is best.
@@ -64,14 +75,7 @@ class CalibrationError(BinnedCalibration):
     """
 
     higher_is_better = False
-
-    def compute(self) -> Tensor:
-        """Return a float64 scalar.
-
-        Raises:
-            ValueError: If no example has been seen.
-        """
-        return self.scalar(self.instrument.expected_calibration_error)
+    result = "expected_calibration_error"
 
 
 class SignedCalibrationGap(BinnedCalibration):
@@ -85,18 +89,11 @@ class SignedCalibrationGap(BinnedCalibration):
     """
 
     higher_is_better = None
-
-    def compute(self) -> Tensor:
-        """Return a float64 scalar.
-
-        Raises:
-            ValueError: If no example has been seen.
-        """
-        return self.scalar(self.instrument.signed_gap)
+    result = "signed_gap"
 
 
 class CalibrationSummary(BinnedCalibration):
-    """A dict of what the bins know: `ece`, `mce` (the worst bin), `signed_gap`, `mean_confidence` and `accuracy`.
+    """A dict of what the bins know, by field names of `CalibrationReport`.
 
     Example:
         >>> metric = CalibrationSummary()
@@ -114,10 +111,6 @@ class CalibrationSummary(BinnedCalibration):
             ValueError: If no example has been seen.
         """
         bins = self.instrument
-        return {
-            "ece": self.scalar(bins.expected_calibration_error),
-            "mce": self.scalar(bins.maximum_calibration_error),
-            "signed_gap": self.scalar(bins.signed_gap),
-            "mean_confidence": self.scalar(bins.mean_confidence),
-            "accuracy": self.scalar(bins.accuracy),
-        }
+        numbers = {"ece": bins.expected_calibration_error, "mce": bins.maximum_calibration_error}
+        numbers |= {name: getattr(bins, name) for name in ("signed_gap", "mean_confidence", "accuracy")}
+        return {name: self.scalar(value) for name, value in numbers.items()}

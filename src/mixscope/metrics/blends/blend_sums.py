@@ -41,12 +41,8 @@ def column_sums(rows: Tensor) -> Tensor:
 def sum_over_blends(mixed: Tensor, clean: Tensor, members: Tensor, shares: Tensor, *, mean: Tensor) -> Tensor:
     """Return the (10,) sums of a meter over a batch of blends, a block of columns at a time.
 
-    Args:
-        mixed: (b, D) float, features of the blends.
-        clean: (B, D) float, features of the examples.
-        members: (b, P) int64, rows of `clean`.
-        shares: (b, P) float64, the weights.
-        mean: (D,) float64, the mean feature. All on one device.
+    All on one device: (b, D) features of blends, (B, D) of examples, (b, P) rows of these and their float64 weights,
+    and the (D,) float64 mean feature.
     """
     num_blends, num_points = members.shape
     own = torch.arange(len(clean), device=members.device)

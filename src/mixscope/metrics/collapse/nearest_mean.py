@@ -5,15 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from mixscope.base.checks import (
-    check_finite,
-    check_floating,
-    check_labels,
-    check_ndim,
-    check_not_empty,
-    check_same_length,
-    check_shape,
-)
+from mixscope.base.checks import check_finite, check_labels, check_ndim, check_not_empty, check_same_length
 from mixscope.base.kinds import checked
 from mixscope.metrics.collapse.class_geometry import check_head
 from mixscope.metrics.precision import full_precision
@@ -87,13 +79,12 @@ class NearestMeanCounts:
         return self._share(self.num_classifier_correct)
 
     @checked
-    def update(self, features: Tensor, labels: Tensor, logits: Tensor | None = None) -> None:
+    def update(self, features: Tensor, labels: Tensor) -> None:
         """Add a batch. When it raises, nothing has changed.
 
         Args:
             features: (B, D) float, B at least 0, on any device: the work is done there.
             labels: (B,) integers in [0, K).
-            logits: (B, K) float, where the classifier's outputs are at hand; else they are computed from the features.
 
         Raises:
             ValueError: If shapes do not fit, a value is not finite, or labels are not integers in [0, K).
@@ -101,7 +92,7 @@ class NearestMeanCounts:
         check_ndim(2, features=features)
         check_same_length(features=features, labels=labels)
         check_labels(labels, num_classes=len(self._nearest.weight), because="the rows of class_means")
-        nearest, chosen = self.decide(features, logits)
+        nearest, chosen = self.decide(features)
         labels = labels.to(nearest.device)
         self.num_examples += len(labels)
         self.num_mismatches += int((nearest != chosen).sum())
@@ -109,7 +100,7 @@ class NearestMeanCounts:
         self.num_classifier_correct += int((chosen == labels).sum())
 
     @checked
-    def decide(self, features: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def decide(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return the nearest class mean and the classifier's class of every row, (B,) int64 each. Nothing is counted.
 
         Raises:
@@ -123,14 +114,10 @@ class NearestMeanCounts:
                 f"got {features.dtype} of shape {tuple(features.shape)}"
             )
         check_finite(features=features)
-        if logits is not None:
-            check_shape((len(features), num_classes), of="features", logits=logits)
-            check_floating(logits=logits)
-            check_finite(logits=logits)
         rows = max(64, SCORES_AT_ONCE // num_classes)
         with full_precision(features.device):
             nearest = torch.empty(len(features), dtype=torch.int64, device=features.device)
-            chosen = torch.empty_like(nearest) if logits is None else logits.detach().argmax(dim=1).to(features.device)
+            chosen = torch.empty_like(nearest)
             self._move_to(features.device)
             for start in range(0, len(features), rows):
                 part = slice(start, start + rows)
@@ -138,8 +125,7 @@ class NearestMeanCounts:
                 values = values.to(torch.promote_types(values.dtype, torch.float32))
                 residuals = values - self._shift.to(values.dtype)
                 nearest[part] = self._nearest.best(residuals, values, self._shift)
-                if logits is None:
-                    chosen[part] = self._classifier.best(residuals, values, self._shift)
+                chosen[part] = self._classifier.best(residuals, values, self._shift)
         return nearest, chosen
 
     @checked
