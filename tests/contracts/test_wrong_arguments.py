@@ -44,7 +44,7 @@ SHARED = {
 # Called by Lightning and torchmetrics, not by users.
 CALLED_BY_FRAMEWORKS = (
     "forward",
-    "read",
+    "make_of",
     "load_state_dict",
     "on_fit_start",
     "on_train_epoch_end",

@@ -2,7 +2,6 @@
 
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from mixscope.base.kinds import checked
@@ -26,19 +25,15 @@ class BinnedCalibration(InstrumentMetric[CalibrationBins]):
             ValueError: If num_bins is below 1.
         """
         self.num_bins = num_bins
-        super().__init__("sum")
+        super().__init__()
 
     def make_empty(self) -> CalibrationBins:
         """Return bins that have seen nothing."""
         return CalibrationBins(self.num_bins)
 
-    def write(self) -> Tensor:
-        """Return (3, num_bins) float64 sums."""
-        return torch.stack(list(self.instrument.state().values()))
-
-    def read(self, gathered: Tensor) -> CalibrationBins:
+    def make_of(self, state: dict[str, Tensor]) -> CalibrationBins:
         """Return the bins with these sums."""
-        return CalibrationBins.from_state(dict(zip(CalibrationBins.names, gathered.unbind(), strict=True)))
+        return CalibrationBins.from_state(state)
 
     @checked
     def update(self, probabilities: Tensor, labels: Tensor) -> None:
