@@ -76,10 +76,10 @@ def test_batches_order_blocks_and_merging_do_not_matter(monkeypatch: pytest.Monk
     first.merge(second)
     again = ProperScores.from_state(first.state())
     for scores in (first, again):
-        assert scores.num_examples == 500
+        assert scores.state()["counts"] == 500
         assert scores.brier_score == pytest.approx(brier, rel=1e-12)
         assert scores.negative_log_likelihood == pytest.approx(nll, rel=1e-12)
-    assert second.num_examples == 493
+    assert second.state()["counts"] == 493
 
 
 def test_names_of_the_classes_and_gradients_do_not_matter() -> None:
@@ -117,7 +117,7 @@ def test_refused_logits_change_nothing(logits: list, labels: list, message: str)
     scores = ProperScores()
     with pytest.raises(ValueError, match=message):
         scores.update_logits(*given)
-    assert scores.num_examples == 0
+    assert scores.state()["counts"] == 0
 
 
 def test_no_examples_have_no_score() -> None:

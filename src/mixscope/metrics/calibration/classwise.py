@@ -56,11 +56,6 @@ class ClasswiseCalibration(PredictionSums):
         super().update_logits(logits, labels)
 
     @property
-    def num_examples(self) -> int:
-        """The examples seen so far."""
-        return int(self.state()["counts"][0].sum())
-
-    @property
     def class_errors(self) -> Tensor:
         """(K,) float64, the calibration error of each class's probability, in [0, 1]; 0 is best."""
         counts, probabilities, labels = self.seen()

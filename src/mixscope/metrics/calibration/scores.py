@@ -23,11 +23,6 @@ class ProperScores(PredictionSums):
     num_dimensions = 0
 
     @property
-    def num_examples(self) -> int:
-        """The examples seen so far."""
-        return int(self.state()["counts"])
-
-    @property
     def negative_log_likelihood(self) -> float:
         """Mean of -log p_y, in nats, at least 0; 0 is best, infinite where a label had probability 0."""
         counts, nll, _ = self.seen()
