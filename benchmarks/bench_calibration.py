@@ -16,14 +16,10 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from mixscope.metrics.calibration.calibration_intervals import calibration_intervals
 from mixscope.metrics.calibration.calibration_meter import calibration_report
-from mixscope.metrics.calibration.classwise import classwise_calibration_error
-from mixscope.metrics.calibration.equal_mass import equal_mass_calibration_error
+from mixscope.metrics.calibration.classwise import ClasswiseCalibration
+from mixscope.metrics.calibration.equal_mass import equal_mass_reliability, error_of_reliability
 from mixscope.metrics.calibration.temperature import fit_temperature
-from mixscope.metrics.calibration.top_label import (
-    CalibrationBins,
-    expected_calibration_error,
-    expected_calibration_error_from_logits,
-)
+from mixscope.metrics.calibration.top_label import CalibrationBins, expected_calibration_error
 
 NUM_CLASSES, NUM_BINS, BATCH = 10, 15, 1000
 
@@ -45,6 +41,23 @@ def ours_streamed(logits, probabilities, labels):
     for rows, row_labels in zip(probabilities.split(BATCH), labels.split(BATCH), strict=True):
         bins.update(rows, row_labels)
     return bins.expected_calibration_error
+
+
+def ours_from_logits(logits, probabilities, labels):
+    bins = CalibrationBins(NUM_BINS)
+    bins.update_logits(logits, labels)
+    return bins.expected_calibration_error
+
+
+def equal_mass(logits, probabilities, labels):
+    confidence, prediction = probabilities.max(dim=1)
+    return error_of_reliability(equal_mass_reliability(confidence, prediction == labels, num_bins=NUM_BINS))
+
+
+def classwise(logits, probabilities, labels):
+    sums = ClasswiseCalibration(NUM_CLASSES, NUM_BINS)
+    sums.update(probabilities, labels)
+    return sums.classwise_calibration_error
 
 
 def torchmetrics_function(logits, probabilities, labels):
@@ -71,9 +84,9 @@ CONTESTANTS = {
     f"torchmetrics Metric, batches of {BATCH}": torchmetrics_streamed,
 }
 OTHERS = {
-    "expected_calibration_error_from_logits": lambda z, p, y: expected_calibration_error_from_logits(z, y),
-    "equal_mass_calibration_error": lambda z, p, y: equal_mass_calibration_error(p, y),
-    "classwise_calibration_error": lambda z, p, y: classwise_calibration_error(p, y),
+    "CalibrationBins, from logits": ours_from_logits,
+    "equal_mass_reliability": equal_mass,
+    "ClasswiseCalibration": classwise,
     "calibration_report": lambda z, p, y: calibration_report(z, y),
     "fit_temperature": lambda z, p, y: fit_temperature(z, y),
 }

@@ -19,14 +19,13 @@ if TYPE_CHECKING:
     )
     from mixscope.metrics.blends.blend_reports import ChannelReport, NonlinearityReport
     from mixscope.metrics.blends.channels import mixed_feature_geometry
-    from mixscope.metrics.blends.curve_overlay import CurveFamily, theory_residual
     from mixscope.metrics.blends.intrusion import intrusion_rate
     from mixscope.metrics.blends.linearity import NonlinearityMeter, nonlinearity
     from mixscope.metrics.calibration.calibration_intervals import calibration_intervals
-    from mixscope.metrics.calibration.calibration_meter import calibration_after_temperature, calibration_report
+    from mixscope.metrics.calibration.calibration_meter import calibration_report
     from mixscope.metrics.calibration.calibration_report import CalibrationReport
     from mixscope.metrics.calibration.classwise import ClasswiseCalibration
-    from mixscope.metrics.calibration.temperature import fit_temperature
+    from mixscope.metrics.calibration.temperature import calibration_after_temperature, fit_temperature
     from mixscope.metrics.calibration.top_label import CalibrationBins, expected_calibration_error
     from mixscope.metrics.class_statistics.moments import ClassMoments
     from mixscope.metrics.class_statistics.statistics import ClassStatistics
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from mixscope.metrics.collapse.neural_collapse import neural_collapse
     from mixscope.metrics.overtraining.curve_intervals import end_minus_best, turning_epoch
     from mixscope.metrics.overtraining.gradients import gradient_norm
-    from mixscope.metrics.overtraining.loss_slices import loss_plane, loss_slice
+    from mixscope.metrics.overtraining.loss_slices import loss_slice
     from mixscope.metrics.overtraining.monitor import OvertrainingMonitor
     from mixscope.metrics.overtraining.sharpness import sharpness
     from mixscope.metrics.overtraining.turn_rules import FloorGapRule, ValidationRule
@@ -62,7 +61,7 @@ _HOMES = {
     "mixscope.metrics.calibration.top_label": ("CalibrationBins", "expected_calibration_error"),
     "mixscope.metrics.calibration.calibration_intervals": ("calibration_intervals",),
     "mixscope.metrics.calibration.calibration_report": ("CalibrationReport",),
-    "mixscope.metrics.calibration.calibration_meter": ("calibration_after_temperature", "calibration_report"),
+    "mixscope.metrics.calibration.calibration_meter": ("calibration_report",),
     "mixscope.metrics.blends.blend_reports": ("ChannelReport", "NonlinearityReport"),
     "mixscope.metrics.blends.channels": ("mixed_feature_geometry",),
     "mixscope.metrics.calibration.classwise": ("ClasswiseCalibration",),
@@ -72,15 +71,14 @@ _HOMES = {
     "mixscope.metrics.overtraining.gradients": ("gradient_norm",),
     "mixscope.metrics.collapse.held_out": ("collapse_on_test",),
     "mixscope.metrics.blends.intrusion": ("intrusion_rate",),
-    "mixscope.metrics.overtraining.loss_slices": ("loss_plane", "loss_slice"),
+    "mixscope.metrics.overtraining.loss_slices": ("loss_slice",),
     "mixscope.metrics.blends.linearity": ("NonlinearityMeter", "nonlinearity"),
     "mixscope.metrics.class_statistics.moments": ("ClassMoments",),
     "mixscope.metrics.overtraining.monitor": ("OvertrainingMonitor",),
     "mixscope.metrics.collapse.nearest_mean": ("NearestMeanCounts",),
-    "mixscope.metrics.blends.curve_overlay": ("CurveFamily", "theory_residual"),
     "mixscope.metrics.overtraining.sharpness": ("sharpness",),
     "mixscope.metrics.class_statistics.statistics": ("ClassStatistics",),
-    "mixscope.metrics.calibration.temperature": ("fit_temperature",),
+    "mixscope.metrics.calibration.temperature": ("calibration_after_temperature", "fit_temperature"),
     "mixscope.metrics.overtraining.turn_rules": ("FloorGapRule", "ValidationRule"),
     "mixscope.mixing.fixed_weights": ("FixedWeights",),
     "mixscope.mixing.manifold": ("ManifoldMixup",),
@@ -102,7 +100,6 @@ __all__ = [
     "ClasswiseCalibration",
     "CollapseOnTest",
     "CollapseReport",
-    "CurveFamily",
     "CutMix",
     "FixedWeights",
     "FloorGapRule",
@@ -129,7 +126,6 @@ __all__ = [
     "gradient_norm",
     "intrusion_rate",
     "loss_floor_gap",
-    "loss_plane",
     "loss_slice",
     "measure_calibration",
     "measure_channels",
@@ -147,7 +143,6 @@ __all__ = [
     "soft_cross_entropy",
     "soft_target_entropy",
     "theory",
-    "theory_residual",
     "turning_epoch",
 ]
 

@@ -5,11 +5,9 @@ import torch
 
 from mixscope.base.simplex import (
     center_rows,
-    cosine_similarity_matrix,
     project_to_classifier_plane,
     simplex_etf,
     unit_rows,
-    upper_pairs,
 )
 
 
@@ -66,18 +64,9 @@ def test_centred_rows_sum_to_zero() -> None:
     assert center_rows(torch.tensor([[1.0, 5.0], [3.0, 1.0]])).tolist() == [[-1.0, 2.0], [1.0, -2.0]]
 
 
-def test_unit_rows_and_cosines_by_hand() -> None:
+def test_unit_rows_by_hand() -> None:
     rows = torch.tensor([[3.0, 4.0], [0.0, 2.0], [-6.0, -8.0]], dtype=torch.float64)
     torch.testing.assert_close(unit_rows(rows)[0], torch.tensor([0.6, 0.8], dtype=torch.float64))
-    expected = torch.tensor([[1.0, 0.8, -1.0], [0.8, 1.0, -0.8], [-1.0, -0.8, 1.0]], dtype=torch.float64)
-    torch.testing.assert_close(cosine_similarity_matrix(rows), expected)
-    assert upper_pairs(expected).tolist() == [0.8, -1.0, -0.8]
-
-
-def test_cosine_with_a_row_of_zeros_is_undefined() -> None:
-    cosines = cosine_similarity_matrix(torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
-    assert cosines[0, 0] == 1
-    assert cosines[:, 1].isnan().all()
 
 
 @pytest.mark.parametrize("classes", [(0, 1, 2), (4, 0, 2), (3, 2, 1)])

@@ -163,7 +163,6 @@ FLOOR = [
     call(simplex.simplex_etf, num_classes=K, dim=D, scale=2.0, generator=GENERATOR),
     call(simplex.center_rows, matrix=FEATURES),
     call(simplex.unit_rows, rows=FEATURES),
-    call(simplex.cosine_similarity_matrix, rows=FEATURES),
     call(simplex.project_to_classifier_plane, features=FEATURES, head_weight=WEIGHT, classes=(0, 1, 2)),
     call(mixscope.mixup_loss_floor, alpha=1.0, class_frequencies=[0.5, 0.25, 0.25], num_points=3),
     call(mixscope.soft_target_entropy, targets=TARGETS),
@@ -186,11 +185,11 @@ CALIBRATION = [
     fresh(lambda: top_label.CalibrationBins(5).merge, other=fed(top_label.CalibrationBins(5))),
     call(top_label.CalibrationBins.from_state, state=fed(top_label.CalibrationBins(5)).state()),
     call(top_label.expected_calibration_error, **SOFT_ROWS, num_bins=5),
-    call(top_label.expected_calibration_error_from_logits, **ROWS, num_bins=5),
     call(calibration_intervals.calibration_intervals, **ROWS, num_bins=5, **RESAMPLED),
-    call(calibration_intervals.calibration_intervals_from_probabilities, **SOFT_ROWS, num_bins=5, **RESAMPLED),
+    call(calibration_meter.CalibrationMeter, num_bins=5),
+    fresh(lambda: calibration_meter.CalibrationMeter().update, **ROWS),
     call(calibration_meter.calibration_report, **ROWS, num_bins=5),
-    call(calibration_meter.calibration_after_temperature, fit_logits=LOGITS, fit_labels=LABELS, **ROWS, num_bins=5),
+    call(temperature.calibration_after_temperature, fit_logits=LOGITS, fit_labels=LABELS, **ROWS, num_bins=5),
     call(classwise.ClasswiseCalibration, num_classes=K, num_bins=5),
     fresh(lambda: classwise.ClasswiseCalibration(K, 5).update, **SOFT_ROWS),
     fresh(lambda: classwise.ClasswiseCalibration(K, 5).update_logits, **ROWS),
@@ -203,21 +202,12 @@ CALIBRATION = [
         state=fed(classwise.ClasswiseCalibration(K, 5)).state(),
     ),
     fresh(lambda: fed(classwise.ClasswiseCalibration(K, 5)).reliability, label=1),
-    call(classwise.classwise_calibration_error, **SOFT_ROWS, num_bins=5),
-    call(equal_mass.equal_mass_calibration_error, **SOFT_ROWS, num_bins=5),
-    call(equal_mass.equal_mass_calibration_error_from_logits, **ROWS, num_bins=5),
     call(equal_mass.equal_mass_reliability, confidence=WEIGHTS, is_correct=WEIGHTS > 0.5, num_bins=5),
     fresh(lambda: scores.ProperScores().update, **SOFT_ROWS),
     fresh(lambda: scores.ProperScores().update_logits, **ROWS),
     fresh(lambda: scores.ProperScores().merge, other=fed(scores.ProperScores())),
     call(scores.ProperScores.from_state, state=fed(scores.ProperScores()).state()),
-    call(scores.brier_score, **SOFT_ROWS),
-    call(scores.brier_score_from_logits, **ROWS),
-    call(scores.negative_log_likelihood, **SOFT_ROWS),
-    call(scores.negative_log_likelihood_from_logits, **ROWS),
     call(temperature.fit_temperature, **ROWS),
-    call(temperature.temperature_scaled, logits=LOGITS, temperature=2.0),
-    call(temperature.split_rows, num_examples=10, share=0.5, generator=GENERATOR),
 ]
 
 HEAD = {"statistics": STATISTICS, "head_weight": WEIGHT, "head_bias": BIAS, "center": MEANS[0]}
@@ -232,25 +222,10 @@ COLLAPSE = [
     call(mixscope.neural_collapse, **HEAD),
     call(mixscope.collapse_on_test, train=STATISTICS, test=STATISTICS),
     call(class_geometry.class_geometry, statistics=STATISTICS, center=MEANS[0]),
-    call(class_geometry.head_geometry, **HEAD),
     call(nearest_mean.NearestMeanCounts, class_means=MEANS, head_weight=WEIGHT, head_bias=BIAS),
-    fresh(lambda: nearest_counts().update, features=FEATURES, labels=LABELS, logits=LOGITS),
-    fresh(lambda: nearest_counts().decide, features=FEATURES, logits=LOGITS),
+    fresh(lambda: nearest_counts().update, features=FEATURES, labels=LABELS),
+    fresh(lambda: nearest_counts().decide, features=FEATURES),
     fresh(lambda: nearest_counts().merge, other=nearest_counts()),
-    call(
-        nearest_mean.count_nearest_mean_mismatches,
-        features=FEATURES,
-        class_means=MEANS,
-        head_weight=WEIGHT,
-        head_bias=BIAS,
-    ),
-    call(
-        nearest_mean.nearest_class_mean_mismatch,
-        features=FEATURES,
-        class_means=MEANS,
-        head_weight=WEIGHT,
-        head_bias=BIAS,
-    ),
     call(other_tools.as_papyan2020, statistics=STATISTICS, head_weight=WEIGHT),
     call(other_tools.as_zhu2021, statistics=STATISTICS, head_weight=WEIGHT),
     call(other_tools.as_tirer, statistics=STATISTICS),
@@ -258,9 +233,6 @@ COLLAPSE = [
     call(other_tools.as_galanti2021, statistics=STATISTICS),
 ]
 
-FAMILY = mixscope.CurveFamily(
-    curve=lambda weights, size: (size * weights, size * (1 - weights)), start={"size": 1.0}, bounds={"size": (0.0, 9.0)}
-)
 GAPS = {"train/loss_floor_gap": 0.1, "train/blend_entropy": 0.2}
 BLEND_ROWS = {"members": MEMBERS, "weights": SHARES}
 OVERTRAINING = [
@@ -289,7 +261,6 @@ OVERTRAINING = [
         edges=[0.5, 0.75, 1.0],
     ),
     call(neighbours.nearest_examples, queries=BLENDS, examples=FEATURES, excluded=MEMBERS),
-    call(intrusion.label_noise_bound, targets=TARGETS, posteriors=PROBABILITIES),
     call(gradients.gradient_norm, model=MODEL, batches=SOFT_BATCHES, loss=mixture.soft_cross_entropy),
     call(loss_slices.filter_normalised_direction, model=MODEL, generator=GENERATOR, include_vectors=True),
     call(
@@ -298,14 +269,6 @@ OVERTRAINING = [
         evaluate=square_loss,
         direction=DIRECTION,
         steps=[-0.5, 0.5],
-        statistics_batches=[IMAGES],
-    ),
-    call(
-        loss_slices.loss_plane,
-        model=MODEL,
-        evaluate=square_loss,
-        directions=(DIRECTION, DIRECTION),
-        steps=([-0.5, 0.5], [0.0]),
         statistics_batches=[IMAGES],
     ),
     call(
@@ -318,8 +281,6 @@ OVERTRAINING = [
         include_vectors=False,
         statistics_batches=None,
     ),
-    call(mixscope.CurveFamily, curve=FAMILY.curve, start=FAMILY.start, bounds=FAMILY.bounds),
-    call(mixscope.theory_residual, first=WEIGHTS, second=1 - WEIGHTS, weights=WEIGHTS, predictor=FAMILY),
     call(mixscope.FloorGapRule, share=0.4, window=0.3, level=0.9),
     fresh(
         lambda: mixscope.FloorGapRule().judge,

@@ -18,7 +18,7 @@ from mixscope.integrations.torchmetrics import (
     NeuralCollapse,
     SignedCalibrationGap,
 )
-from mixscope.metrics.collapse.nearest_mean import nearest_class_mean_mismatch
+from mixscope.metrics.collapse.nearest_mean import NearestMeanCounts
 
 K, D, N = 4, 6, 120
 EXACT = {"rtol": 1e-10, "atol": 1e-12}  # float64 sums in another order: seen 1e-15.
@@ -389,7 +389,8 @@ def test_the_mismatch_equals_nc4():
     metric = NearestClassMean(head)
     metric.update(features, labels, means)
     value = float(metric.compute()["nc4_mismatch"])
-    assert value == nearest_class_mean_mismatch(features, means, head.weight, head.bias)
+    nearest, chosen = NearestMeanCounts(means, head.weight, head.bias).decide(features)
+    assert value == float((nearest != chosen).double().mean())
     assert 0 < value < 1
 
 

@@ -19,13 +19,10 @@ from mixscope.measuring import (
 )
 from mixscope.metrics.blends.channels import mixed_feature_geometry
 from mixscope.metrics.blends.linearity import nonlinearity
-from mixscope.metrics.calibration.classwise import classwise_calibration_error
-from mixscope.metrics.calibration.equal_mass import equal_mass_calibration_error
-from mixscope.metrics.calibration.scores import brier_score, negative_log_likelihood_from_logits
+from mixscope.metrics.calibration.calibration_meter import calibration_report
 from mixscope.metrics.calibration.top_label import CalibrationBins
 from mixscope.metrics.catalogue import find_metric
 from mixscope.metrics.class_statistics.statistics import ClassStatistics
-from mixscope.metrics.collapse.nearest_mean import nearest_class_mean_mismatch
 from mixscope.metrics.collapse.neural_collapse import neural_collapse
 from mixscope.mixing.cutmix import CutMix
 from mixscope.mixing.fixed_weights import FixedWeights
@@ -93,8 +90,8 @@ def test_one_pass_gives_every_number_of_collapse_that_the_instruments_give_one_b
     statistics = ClassStatistics(K, 5)
     statistics.update(features, seen.labels)
     expected = neural_collapse(statistics, head.weight, head.bias).as_dict()
-    expected["nc4_mismatch"] = nearest_class_mean_mismatch(features, statistics.means, head.weight, head.bias)
     nearest = torch.cdist(features.double(), statistics.means).argmin(dim=1)
+    expected["nc4_mismatch"] = float((nearest != head(features).argmax(dim=1)).double().mean())
     expected["nearest_mean_accuracy"] = float((nearest == seen.labels).double().mean())
     net.num_rows = 0
     found = measure_collapse(net, data, head=HEAD).as_dict()
@@ -120,27 +117,14 @@ def test_means_of_an_earlier_epoch_keep_nothing_and_give_their_own_nc4() -> None
 def test_calibration_is_that_of_all_logits_at_once() -> None:
     net, data = Net(), batches()
     seen = capture(net, data)
-    probabilities = torch.softmax(seen.logits.double(), dim=1)
+    expected = calibration_report(seen.logits, seen.labels).as_dict()
     bins = CalibrationBins()
-    bins.update(probabilities, seen.labels)
-    accuracy = float((seen.logits.argmax(dim=1) == seen.labels).double().mean())
-    expected = {
-        "accuracy": accuracy,
-        "error": 1 - accuracy,
-        "loss": negative_log_likelihood_from_logits(seen.logits, seen.labels),
-        "brier": brier_score(probabilities, seen.labels),
-        "ece": bins.expected_calibration_error,
-        "ece_equal_mass": equal_mass_calibration_error(probabilities, seen.labels),
-        "mce": bins.maximum_calibration_error,
-        "classwise_ece": classwise_calibration_error(probabilities, seen.labels),
-        "signed_gap": bins.mean_confidence - accuracy,
-        "mean_confidence": bins.mean_confidence,
-    }
+    bins.update_logits(seen.logits, seen.labels)
     net.num_rows = 0
     found = measure_calibration(net, data)
     assert net.num_rows == 25
     assert found.as_dict() == pytest.approx(expected, rel=1e-6)  # logits of another batch size: float32
-    assert torch.equal(look_at(net, data, head=HEAD).reliability.counts, bins.counts)
+    assert torch.equal(look_at(net, data, head=HEAD).reliability.counts, bins.reliability.counts)
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,59 @@
 import torch
 from torch import Tensor
 
+from mixscope.metrics.calibration.classwise import ClasswiseCalibration
+from mixscope.metrics.calibration.equal_mass import equal_mass_reliability, error_of_reliability
+from mixscope.metrics.calibration.scores import ProperScores
+from mixscope.metrics.calibration.top_label import CalibrationBins
+
 
 def random_logits(num: int = 500, num_classes: int = 6, *, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Over-confident logits: the labels follow the softmax of half of them."""
     stream = torch.Generator().manual_seed(seed)
     logits = 2 * torch.randn(num, num_classes, dtype=torch.float64, generator=stream)
     return logits, torch.multinomial(torch.softmax(0.5 * logits, dim=1), 1, generator=stream)[:, 0]
+
+
+def of_probabilities(meter, probabilities: Tensor, labels: Tensor):
+    """A meter that has seen some probabilities."""
+    meter.update(probabilities, labels)
+    return meter
+
+
+def of_logits(meter, logits: Tensor, labels: Tensor):
+    """A meter that has seen some logits."""
+    meter.update_logits(logits, labels)
+    return meter
+
+
+def brier_score(probabilities: Tensor, labels: Tensor) -> float:
+    return of_probabilities(ProperScores(), probabilities, labels).brier_score
+
+
+def brier_score_from_logits(logits: Tensor, labels: Tensor) -> float:
+    return of_logits(ProperScores(), logits, labels).brier_score
+
+
+def negative_log_likelihood(probabilities: Tensor, labels: Tensor) -> float:
+    return of_probabilities(ProperScores(), probabilities, labels).negative_log_likelihood
+
+
+def negative_log_likelihood_from_logits(logits: Tensor, labels: Tensor) -> float:
+    return of_logits(ProperScores(), logits, labels).negative_log_likelihood
+
+
+def expected_calibration_error_from_logits(logits: Tensor, labels: Tensor, *, num_bins: int = 15) -> float:
+    return of_logits(CalibrationBins(num_bins), logits, labels).expected_calibration_error
+
+
+def classwise_calibration_error(probabilities: Tensor, labels: Tensor, *, num_bins: int = 15) -> float:
+    meter = ClasswiseCalibration(probabilities.shape[1], num_bins)
+    return of_probabilities(meter, probabilities, labels).classwise_calibration_error
+
+
+def equal_mass_calibration_error(probabilities: Tensor, labels: Tensor, *, num_bins: int = 15) -> float:
+    confidence, prediction = probabilities.max(dim=1)
+    return error_of_reliability(equal_mass_reliability(confidence, prediction == labels, num_bins=num_bins))
 
 
 def random_case(num: int = 500, num_classes: int = 6, *, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:

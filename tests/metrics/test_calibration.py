@@ -3,14 +3,20 @@ import pickle
 
 import pytest
 import torch
-from calibration_cases import BAD_LOGITS, BAD_PROBABILITIES, random_case, random_logits, two_class
+from calibration_cases import (
+    BAD_LOGITS,
+    BAD_PROBABILITIES,
+    expected_calibration_error_from_logits,
+    random_case,
+    random_logits,
+    two_class,
+)
 from torch import Tensor
 
 from mixscope.metrics.calibration import predictions
 from mixscope.metrics.calibration.top_label import (
     CalibrationBins,
     expected_calibration_error,
-    expected_calibration_error_from_logits,
 )
 
 
@@ -43,10 +49,10 @@ def test_four_predictions_by_hand() -> None:
     # Bins (0, .5] and (.5, 1]: confidences .5 | .75, 1, .625; right | right, wrong, right.
     probabilities = two_class([0.5, 0.75, 1.0, 0.375])
     bins = filled(probabilities, torch.tensor([0, 0, 1, 1]), num_bins=2)
-    assert bins.edges.tolist() == [0, 0.5, 1]
-    assert bins.counts.tolist() == [1, 3]
-    assert bins.bin_confidence.tolist() == pytest.approx([0.5, 2.375 / 3])
-    assert bins.bin_accuracy.tolist() == pytest.approx([1, 2 / 3])
+    assert bins.reliability.edges.tolist() == [0, 0.5, 1]
+    assert bins.reliability.counts.tolist() == [1, 3]
+    assert bins.reliability.confidence.tolist() == pytest.approx([0.5, 2.375 / 3])
+    assert bins.reliability.accuracy.tolist() == pytest.approx([1, 2 / 3])
     assert bins.expected_calibration_error == pytest.approx((0.5 + 0.375) / 4)
     assert bins.maximum_calibration_error == pytest.approx(0.5)
     assert bins.accuracy == 0.75
@@ -59,9 +65,9 @@ def test_four_predictions_by_hand() -> None:
 def test_bins_agree_with_their_definition(num_bins: int) -> None:
     probabilities, labels = random_case()
     bins, expected = filled(probabilities, labels, num_bins=num_bins), naive_bins(probabilities, labels, num_bins)
-    assert bins.counts.tolist() == [count for count, _, _ in expected]
-    assert bins.bin_confidence.tolist() == pytest.approx([value for _, value, _ in expected], nan_ok=True)
-    assert bins.bin_accuracy.tolist() == pytest.approx([value for _, _, value in expected], nan_ok=True)
+    assert bins.reliability.counts.tolist() == [count for count, _, _ in expected]
+    assert bins.reliability.confidence.tolist() == pytest.approx([value for _, value, _ in expected], nan_ok=True)
+    assert bins.reliability.accuracy.tolist() == pytest.approx([value for _, _, value in expected], nan_ok=True)
     gaps = [(count, abs(confidence - accuracy)) for count, confidence, accuracy in expected if count]
     error = sum(count * gap for count, gap in gaps) / 500
     assert bins.expected_calibration_error == pytest.approx(error)
@@ -71,7 +77,7 @@ def test_bins_agree_with_their_definition(num_bins: int) -> None:
 
 def test_full_confidence_is_in_the_last_bin_and_counted() -> None:
     bins = filled(two_class([1.0, 0.0]), torch.tensor([1, 0]))
-    assert bins.counts.tolist() == [0] * 14 + [2]
+    assert bins.reliability.counts.tolist() == [0] * 14 + [2]
     assert bins.expected_calibration_error == 1
     assert filled(two_class([1.0]), torch.tensor([0])).expected_calibration_error == 0
 
@@ -80,7 +86,7 @@ def test_the_smallest_confidences_are_in_the_first_bins_and_counted() -> None:
     # A thousand classes: confidence 1/1000 lies in (0, 1/15].
     probabilities = torch.full((3, 1000), 1e-3, dtype=torch.float64)
     bins = filled(probabilities, torch.tensor([0, 1, 2]))
-    assert bins.counts.tolist() == [3] + [0] * 14
+    assert bins.reliability.counts.tolist() == [3] + [0] * 14
     assert bins.expected_calibration_error == pytest.approx(1 / 3 - 1e-3)  # ties go to the first class
 
 
@@ -97,13 +103,13 @@ def test_a_confidence_on_an_inner_edge_stays_below_it(dtype: torch.dtype) -> Non
         bins = CalibrationBins()
         for number in around:
             bins.update(torch.stack([number, 1 - number])[None], torch.tensor([0]))
-        assert bins.counts.nonzero().flatten().tolist() == [position, position + 1]
-        assert bins.counts[position] == 2
+        assert bins.reliability.counts.nonzero().flatten().tolist() == [position, position + 1]
+        assert bins.reliability.counts[position] == 2
 
 
 def test_halves_are_exact_edges() -> None:
     bins = filled(two_class([0.5, 0.75, 0.875, 1.0]), torch.zeros(4, dtype=torch.int64), num_bins=8)
-    assert bins.counts.tolist() == [0, 0, 0, 1, 0, 1, 1, 1]
+    assert bins.reliability.counts.tolist() == [0, 0, 0, 1, 0, 1, 1, 1]
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 499])
@@ -116,7 +122,7 @@ def test_batches_order_and_merging_do_not_matter(batch_size: int) -> None:
     merged.merge(filled(probabilities[123:], labels[123:]))
     merged.merge(CalibrationBins())
     for bins in (streamed, merged):
-        assert torch.equal(bins.counts, expected.counts)
+        assert torch.equal(bins.reliability.counts, expected.reliability.counts)
         assert bins.expected_calibration_error == pytest.approx(expected.expected_calibration_error, rel=1e-12)
         assert bins.maximum_calibration_error == pytest.approx(expected.maximum_calibration_error, rel=1e-12)
         assert bins.signed_gap == pytest.approx(expected.signed_gap, rel=1e-12)
@@ -155,13 +161,13 @@ def test_gradients_are_left_behind() -> None:
     assert expected_calibration_error_from_logits(needs_gradient, labels) == ece
     bins = CalibrationBins()
     bins.update(torch.softmax(needs_gradient, dim=1), labels)
-    assert not bins.counts.requires_grad
-    assert not bins.bin_confidence.requires_grad
+    assert not bins.reliability.counts.requires_grad
+    assert not bins.reliability.confidence.requires_grad
 
 
 def test_two_equal_halves_count_for_the_first_class_and_the_bin_below() -> None:
     bins = filled(two_class([0.5, 0.5]), torch.tensor([0, 1]), num_bins=2)
-    assert bins.counts.tolist() == [2, 0]
+    assert bins.reliability.counts.tolist() == [2, 0]
     assert bins.accuracy == 0.5
     assert bins.expected_calibration_error == 0
 
@@ -179,7 +185,7 @@ def test_the_size_of_blocks_does_not_matter(monkeypatch: pytest.MonkeyPatch, blo
     expected = filled(probabilities, labels)
     monkeypatch.setattr(predictions, "BLOCK_ELEMENTS", block)
     for bins in (filled(probabilities, labels), CalibrationBins.from_state(expected.state())):
-        assert torch.equal(bins.counts, expected.counts)
+        assert torch.equal(bins.reliability.counts, expected.reliability.counts)
         assert bins.expected_calibration_error == pytest.approx(expected.expected_calibration_error, rel=1e-12)
     bad = torch.cat([probabilities, probabilities[:1] * 0.9])
     with pytest.raises(ValueError, match=r"off by 0\.1"):
@@ -217,7 +223,7 @@ def test_merging_leaves_the_other_as_it_was() -> None:
 def test_what_was_read_does_not_change_later() -> None:
     probabilities, labels = random_case()
     bins = filled(probabilities, labels)
-    counts, state = bins.counts, bins.state()
+    counts, state = bins.reliability.counts, bins.state()
     kept = counts.clone()
     bins.update(probabilities, labels)
     assert torch.equal(counts, kept)
@@ -290,7 +296,7 @@ def test_half_precision_probabilities_are_taken(dtype: torch.dtype) -> None:
     assert bins.accuracy == float((prediction == labels).double().mean())
     # 0.6 in this precision is the edge 9/15 in this precision.
     on_edge = filled(two_class([0.6], dtype=dtype), torch.tensor([0]))
-    assert on_edge.counts.nonzero().tolist() == [[8]]
+    assert on_edge.reliability.counts.nonzero().tolist() == [[8]]
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int32])
@@ -346,13 +352,13 @@ def test_a_batch_refused_without_waiting_is_left_out_and_every_reading_says_so()
     probabilities, labels = random_case()
     bins = filled(probabilities, labels)
     sums = torch.full((3, 15), math.nan, dtype=torch.float64)
-    bins._sums.add_unless_refused(sums, torch.tensor(False))
+    bins._add_unless_refused(sums, torch.tensor(False))
     assert bins.num_refused_batches == 1
-    assert not bins._sums._sums.isnan().any()
+    assert not bins._sums.isnan().any()
     other = filled(probabilities, labels)
     other.merge(bins)
     for refused in (bins, other):
-        for name in ("counts", "expected_calibration_error", "signed_gap", "reliability", "num_examples"):
+        for name in ("expected_calibration_error", "signed_gap", "reliability", "num_examples"):
             with pytest.raises(ValueError, match="got 1 that did not and were left out"):
                 getattr(refused, name)
         with pytest.raises(ValueError, match=r"every batch must have probabilities in \[0, 1\]"):
@@ -375,7 +381,7 @@ def test_checks_that_stay_on_a_device_refuse_the_same(
         assert bins.num_refused_batches == 0
     else:
         assert bins.num_refused_batches == 1
-    assert torch.equal(bins._sums._sums, torch.stack(list(expected.state().values())))
+    assert torch.equal(bins._sums, torch.stack(list(expected.state().values())))
     with pytest.raises(ValueError, match=message):
         expected_calibration_error(*given)
 
@@ -394,7 +400,7 @@ def test_no_examples_have_no_calibration() -> None:
         with pytest.raises(ValueError, match="must be updated with at least one example first, got 0"):
             getattr(bins, name)
     assert bins.num_examples == 0
-    assert bins.bin_accuracy.isnan().all()
+    assert bins.reliability.accuracy.isnan().all()
     with pytest.raises(ValueError, match="at least one example"):
         expected_calibration_error(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64))
 
@@ -402,7 +408,9 @@ def test_no_examples_have_no_calibration() -> None:
 def test_other_mistakes_are_named() -> None:
     with pytest.raises(ValueError, match="num_bins must be at least 1, got 0"):
         CalibrationBins(0)
-    with pytest.raises(ValueError, match="other must have 15 bins, got 10"):
+    with pytest.raises(
+        ValueError, match=r"other must be a CalibrationBins of the same size \(15,\), got a CalibrationBins \(10,\)"
+    ):
         CalibrationBins().merge(CalibrationBins(10))
 
 

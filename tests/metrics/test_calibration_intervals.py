@@ -2,18 +2,20 @@ from dataclasses import fields
 
 import pytest
 import torch
-from calibration_cases import BAD_LOGITS, BAD_PROBABILITIES, random_logits, two_class
+from calibration_cases import (
+    BAD_LOGITS,
+    brier_score_from_logits,
+    expected_calibration_error_from_logits,
+    negative_log_likelihood_from_logits,
+    random_logits,
+)
 from torch import Tensor
 
 from mixscope.metrics import bootstrap
 from mixscope.metrics.calibration import calibration_intervals, predictions
-from mixscope.metrics.calibration.calibration_intervals import (
-    CalibrationIntervals,
-    calibration_intervals_from_probabilities,
-)
+from mixscope.metrics.calibration.calibration_intervals import CalibrationIntervals
 from mixscope.metrics.calibration.calibration_intervals import calibration_intervals as intervals_of
-from mixscope.metrics.calibration.scores import brier_score_from_logits, negative_log_likelihood_from_logits
-from mixscope.metrics.calibration.top_label import CalibrationBins, expected_calibration_error_from_logits
+from mixscope.metrics.calibration.top_label import CalibrationBins
 
 
 def stream(seed: int = 0) -> torch.Generator:
@@ -67,27 +69,10 @@ def test_the_generator_alone_decides_whatever_the_blocks(monkeypatch: pytest.Mon
     assert again == pytest.approx(first, rel=1e-10, abs=1e-12)
 
 
-def test_probabilities_have_the_intervals_of_their_logits() -> None:
-    logits, labels = random_logits()
-    expected = intervals_of(logits, labels, generator=stream(), num_resamples=50)
-    probabilities = torch.softmax(logits, dim=1)
-    found = calibration_intervals_from_probabilities(probabilities, labels, generator=stream(), num_resamples=50)
-    assert numbers(found) == pytest.approx(numbers(expected), rel=1e-9)
-
-
 def test_more_examples_than_are_searched_one_by_one_have_intervals() -> None:
     logits, labels = random_logits(predictions.FEW_VALUES + 1)
     found = intervals_of(logits, labels, generator=stream(), num_resamples=3)
     assert found.ece.value == pytest.approx(expected_calibration_error_from_logits(logits, labels), rel=1e-12)
-
-
-def test_bins_of_float32_probabilities_are_those_of_the_stream() -> None:
-    probabilities = two_class([0.6, 0.6, 0.8, 0.9], dtype=torch.float32)  # 0.6 and 0.8 lie on edges
-    labels = torch.tensor([0, 1, 0, 1])
-    bins = CalibrationBins()
-    bins.update(probabilities, labels)
-    found = calibration_intervals_from_probabilities(probabilities, labels, generator=stream(), num_resamples=5)
-    assert found.ece.value == pytest.approx(bins.expected_calibration_error, rel=1e-12)
 
 
 def drawn(num: int, *, shift: float, seed: int) -> tuple[Tensor, Tensor]:
@@ -137,18 +122,8 @@ def test_bad_logits_are_refused(logits: list, labels: list, message: str) -> Non
         intervals_of(torch.tensor(logits), torch.tensor(labels), generator=stream())
 
 
-@pytest.mark.parametrize(("probabilities", "labels", "message"), BAD_PROBABILITIES)
-def test_bad_probabilities_are_refused(probabilities: list, labels: list, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        calibration_intervals_from_probabilities(torch.tensor(probabilities), torch.tensor(labels), generator=stream())
-
-
 def test_mistakes_are_named() -> None:
     logits, labels = random_logits(10)
-    with pytest.raises(
-        ValueError, match=r"probabilities of the labels must be above 0, got 1 that are 0 \(give the lo"
-    ):
-        calibration_intervals_from_probabilities(two_class([1.0, 0.5]), torch.tensor([1, 0]), generator=stream())
     with pytest.raises(ValueError, match="logits must hold at least one example, got 0"):
         intervals_of(logits[:0], labels[:0], generator=stream())
     with pytest.raises(ValueError, match="num_bins must be at least 1, got 0"):

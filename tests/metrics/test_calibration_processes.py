@@ -32,7 +32,7 @@ def work(rank: int, folder: str) -> None:
     # A batch refused by one process alone: all of them hear of it, and none hangs.
     bins = CalibrationBins()
     if rank == 0:
-        bins._sums.add_unless_refused(torch.zeros(3, 15, dtype=torch.float64), torch.tensor(False))
+        bins._add_unless_refused(torch.zeros(3, 15, dtype=torch.float64), torch.tensor(False))
     bins.all_reduce()
     (Path(folder) / f"refused-{rank}").write_text(str(bins.num_refused_batches))
     distributed.destroy_process_group()

@@ -1,13 +1,17 @@
 import pytest
 import torch
-from calibration_cases import BAD_LOGITS, random_logits
+from calibration_cases import (
+    BAD_LOGITS,
+    brier_score_from_logits,
+    classwise_calibration_error,
+    equal_mass_calibration_error,
+    negative_log_likelihood_from_logits,
+    random_logits,
+)
 
 from mixscope.metrics.calibration import predictions
-from mixscope.metrics.calibration.calibration_meter import calibration_after_temperature, calibration_report
-from mixscope.metrics.calibration.classwise import classwise_calibration_error
-from mixscope.metrics.calibration.equal_mass import equal_mass_calibration_error
-from mixscope.metrics.calibration.scores import brier_score_from_logits, negative_log_likelihood_from_logits
-from mixscope.metrics.calibration.temperature import fit_temperature, split_rows, temperature_scaled
+from mixscope.metrics.calibration.calibration_meter import calibration_report
+from mixscope.metrics.calibration.temperature import calibration_after_temperature, fit_temperature
 from mixscope.metrics.calibration.top_label import CalibrationBins
 
 
@@ -48,13 +52,13 @@ def test_order_names_and_shifts_do_not_matter() -> None:
 
 def test_a_temperature_of_one_split_is_reported_on_another() -> None:
     logits, labels = random_logits(2000)
-    fit_rows, rows = split_rows(2000, generator=torch.Generator().manual_seed(0))
+    fit_rows, rows = torch.randperm(2000, generator=torch.Generator().manual_seed(0)).split(1000)
     report = calibration_after_temperature(logits[fit_rows], labels[fit_rows], logits[rows], labels[rows])
     fit = fit_temperature(logits[fit_rows], labels[fit_rows])
     assert report.fit == fit
     assert fit.temperature == pytest.approx(2, rel=0.2)  # the labels follow the softmax of half the logits
     assert report.before == calibration_report(logits[rows], labels[rows])
-    assert report.after == calibration_report(temperature_scaled(logits[rows], fit.temperature), labels[rows])
+    assert report.after == calibration_report(logits[rows] / fit.temperature, labels[rows])
     assert report.after.accuracy == report.before.accuracy
     assert report.after.loss < report.before.loss
     assert report.after.brier < report.before.brier

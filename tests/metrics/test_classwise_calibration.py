@@ -1,9 +1,9 @@
 import pytest
 import torch
-from calibration_cases import BAD_PROBABILITIES, random_case, random_logits, two_class
+from calibration_cases import BAD_PROBABILITIES, classwise_calibration_error, random_case, random_logits, two_class
 from torch import Tensor
 
-from mixscope.metrics.calibration.classwise import ClasswiseCalibration, classwise_calibration_error
+from mixscope.metrics.calibration.classwise import ClasswiseCalibration
 from mixscope.metrics.calibration.top_label import CalibrationBins
 
 
@@ -57,7 +57,7 @@ def test_zero_and_one_are_in_the_outer_bins_and_counted() -> None:
     classwise = ClasswiseCalibration(2)
     classwise.update(two_class([1.0, 0.0]), torch.tensor([0, 0]))
     assert classwise.reliability(0).counts.tolist() == [1] + [0] * 13 + [1]
-    assert classwise.num_examples == 2
+    assert classwise.state()["counts"][0].sum() == 2
 
 
 @pytest.mark.parametrize("batch_size", [1, 33, 500])
@@ -102,8 +102,6 @@ def test_a_refused_batch_changes_nothing(probabilities: list, labels: list, mess
     with pytest.raises(ValueError, match=message):
         classwise.update(torch.tensor(probabilities), torch.tensor(labels))
     assert all(torch.equal(value, classwise.state()[name]) for name, value in before.items())
-    with pytest.raises(ValueError, match=message):
-        classwise_calibration_error(torch.tensor(probabilities), torch.tensor(labels))
 
 
 def test_mistakes_are_named() -> None:
@@ -116,7 +114,9 @@ def test_mistakes_are_named() -> None:
         classwise.update(torch.zeros(3), torch.tensor([0]))
     with pytest.raises(ValueError, match="logits must be finite"):
         classwise.update_logits(torch.full((1, 3), torch.inf), torch.tensor([0]))
-    with pytest.raises(ValueError, match="other must have 3 classes and 5 bins, got 3 and 15"):
+    with pytest.raises(
+        ValueError, match=r"other must be a ClasswiseCalibration of the same size \(3, 5\), got a .* \(3, 15\)"
+    ):
         classwise.merge(ClasswiseCalibration(3))
     with pytest.raises(ValueError, match="ClasswiseCalibration must be updated with at least one example first, got 0"):
         classwise.classwise_calibration_error  # noqa: B018

@@ -9,8 +9,9 @@ from torch import Tensor
 from mixscope.base.simplex import simplex_etf
 from mixscope.metrics.class_statistics.moments import ClassMoments
 from mixscope.metrics.class_statistics.statistics import ClassStatistics
-from mixscope.metrics.collapse.class_geometry import ClassGeometry, HeadGeometry, class_geometry, head_geometry
-from mixscope.metrics.collapse.neural_collapse import CollapseReport, neural_collapse
+from mixscope.metrics.collapse.class_geometry import class_geometry
+from mixscope.metrics.collapse.collapse_report import ClassGeometry, CollapseReport
+from mixscope.metrics.collapse.neural_collapse import neural_collapse
 
 NOT_MEASURED = ("nc4_mismatch", "nearest_mean_accuracy")
 
@@ -425,11 +426,10 @@ def test_moments_give_every_number_that_needs_no_matrix() -> None:
     center = normal(6, seed=7)
     for middle in (None, center):
         report = neural_collapse(statistics_of(features, labels, 4), head, center=middle).as_dict()
-        found = class_geometry(moments, center=middle).as_dict() | head_geometry(moments, head, center=middle).as_dict()
-        assert set(report) - set(found) == {"nc1_pinv", "nc1_pinv_sum", "participation"}
+        found = class_geometry(moments, center=middle).as_dict()
+        assert set(found) == {field.name for field in fields(ClassGeometry)}
         for name, value in found.items():
             assert value == pytest.approx(report[name], rel=1e-10, abs=1e-13), name
-    assert {field.name for field in fields(ClassGeometry)}.isdisjoint(field.name for field in fields(HeadGeometry))
 
 
 def test_geometry_names_what_does_not_fit() -> None:
@@ -437,8 +437,6 @@ def test_geometry_names_what_does_not_fit() -> None:
     moments.update(normal(2, 2), torch.tensor([0, 2]))
     with pytest.raises(ValueError, match="statistics must hold an example of every class, got none of 1"):
         class_geometry(moments)
-    with pytest.raises(ValueError, match=r"head_weight must have shape \(3, 2\), got \(2, 2\)"):
-        head_geometry(moments, torch.zeros(2, 2))
     moments.update(normal(1, 2), torch.tensor([1]))
     with pytest.raises(ValueError, match=r"center must have shape \(2,\), got \(3,\)"):
         class_geometry(moments, center=torch.zeros(3))

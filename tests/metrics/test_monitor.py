@@ -191,7 +191,7 @@ def test_a_rule_that_raises_leaves_the_monitor_as_it_was() -> None:
     [
         (lambda: FloorGapRule(share=0), "share must be positive and finite, got 0"),
         (lambda: FloorGapRule(window=0), r"window must be in \(0, 1\], got 0"),
-        (lambda: FloorGapRule(level=1), r"level must be in \(0, 1\), got 1"),
+        (lambda: FloorGapRule(level=1), r"level must lie in \(0, 1\), got 1"),
         (lambda: ValidationRule(window=2), r"window must be in \(0, 1\], got 2"),
         (lambda: ValidationRule(patience=-1), "patience must be at least 0, got -1"),
     ],

@@ -2,12 +2,11 @@ import math
 
 import pytest
 import torch
-from calibration_cases import BAD_LOGITS, random_logits
+from calibration_cases import BAD_LOGITS, negative_log_likelihood_from_logits, random_logits
 from torch import Tensor
 
 from mixscope.metrics.calibration import predictions
-from mixscope.metrics.calibration.scores import negative_log_likelihood_from_logits
-from mixscope.metrics.calibration.temperature import TemperatureFit, fit_temperature, split_rows, temperature_scaled
+from mixscope.metrics.calibration.temperature import TemperatureFit, fit_temperature
 
 
 def minimised_by_scipy(logits: Tensor, labels: Tensor) -> float:
@@ -60,7 +59,7 @@ def test_the_temperature_is_that_of_a_bounded_search(name: str, change: str) -> 
     assert fit.nll_after == pytest.approx(original.nll_after, rel=1e-9)
     assert fit.nll_after <= fit.nll_before
     assert fit.nll_before == pytest.approx(negative_log_likelihood_from_logits(logits, labels), rel=1e-12)
-    scaled = temperature_scaled(logits, fit.temperature)
+    scaled = logits / fit.temperature
     assert fit.nll_after == pytest.approx(negative_log_likelihood_from_logits(scaled, labels), rel=1e-9)
 
 
@@ -152,19 +151,6 @@ def test_blocks_precision_and_gradients_do_not_matter(monkeypatch: pytest.Monkey
     assert fit.temperature == pytest.approx(expected.temperature, rel=1e-9)
 
 
-def test_scaling_keeps_the_predictions_and_the_dtype() -> None:
-    logits, _ = random_logits()
-    scaled = temperature_scaled(logits.float(), 3.0)
-    assert scaled.dtype is torch.float32
-    assert torch.equal(scaled.argmax(dim=1), logits.float().argmax(dim=1))
-    assert torch.equal(temperature_scaled(logits, 1.0), logits)
-    for temperature in (0.0, -1.0, math.inf, math.nan):
-        with pytest.raises(ValueError, match="temperature must be positive and finite, got"):
-            temperature_scaled(logits, temperature)
-    with pytest.raises(ValueError, match=r"logits must be floating point, got torch\.int64"):
-        temperature_scaled(torch.ones(1, 2, dtype=torch.int64), 2.0)
-
-
 @pytest.mark.parametrize(("logits", "labels", "message"), BAD_LOGITS)
 def test_bad_logits_are_refused(logits: list, labels: list, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -176,24 +162,3 @@ def test_what_cannot_be_fitted_is_named() -> None:
         fit_temperature(torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64))
     with pytest.raises(ValueError, match="logits must have differences within a row that float64 can hold"):
         fit_temperature(torch.tensor([[1.7e308, -1.7e308]], dtype=torch.float64), torch.tensor([0]))
-
-
-@pytest.mark.parametrize(("share", "size"), [(0.5, 10), (0.26, 5), (0.001, 1), (0.999, 19)])
-def test_a_split_has_every_row_once_and_repeats(share: float, size: int) -> None:
-    first, second = split_rows(20, share=share, generator=torch.Generator().manual_seed(0))
-    assert len(first) == size
-    assert sorted([*first.tolist(), *second.tolist()]) == list(range(20))
-    assert first.tolist() == sorted(first.tolist())
-    again, _ = split_rows(20, share=share, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(first, again)
-    others = [split_rows(20, share=share, generator=torch.Generator().manual_seed(seed))[0] for seed in range(1, 9)]
-    assert any(not torch.equal(first, other) for other in others)
-
-
-def test_splits_out_of_range_are_refused() -> None:
-    generator = torch.Generator()
-    with pytest.raises(ValueError, match="num_examples must be at least 2, got 1"):
-        split_rows(1, generator=generator)
-    for share in (0.0, 1.0, math.nan):
-        with pytest.raises(ValueError, match=r"share must lie in \(0, 1\), got"):
-            split_rows(10, share=share, generator=generator)

@@ -7,8 +7,7 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
-from mixscope.metrics.blends.curve_overlay import CurveFamily, theory_residual
-from mixscope.theory.channel.curve_families import LOG_GAIN_RANGE, line_curve, mixup_curve, mixup_points
+from mixscope.theory.channel.curve_families import LOG_GAIN_RANGE, mixup_curve, mixup_points
 from mixscope.theory.channel.curve_fit import fit_mixup_channel, fit_mixup_shape
 from mixscope.theory.channel.lengths import fit_scale_and_penalty
 from mixscope.theory.channel.lines import fit_squared_loss_line, fit_unmixed_line
@@ -129,21 +128,6 @@ def test_the_fit_is_the_least_squares_minimum_of_a_generic_minimiser() -> None:
     direct = minimize_scalar(squares, bounds=(2, 15), method="bounded", options={"xatol": 1e-10})
     assert math.log(fit.gain) == pytest.approx(direct.x, abs=1e-6)  # half the digits of a minimum's value
     assert fit.relative_residual == pytest.approx(math.sqrt(direct.fun / float(points.square().sum())), rel=1e-9)
-
-
-def test_the_hook_of_the_metrics_finds_the_same_curve() -> None:
-    weights = uniform(300)
-    points = torch.stack(mixup_curve(10)(weights, math.log(3e3))) + noise(300, size=0.5)
-    ours = fit_mixup_channel(*points, weights, num_classes=10).value
-    family = CurveFamily(mixup_curve(10), start={"log_gain": 5.0}, bounds={"log_gain": LOG_GAIN_RANGE})
-    theirs = theory_residual(*points, weights, family)
-    assert theirs.is_converged
-    assert theirs.parameters["log_gain"] == pytest.approx(math.log(ours.gain), abs=1e-6)  # numerical derivatives
-    assert theirs.relative_residual == pytest.approx(ours.relative_residual, rel=1e-9)
-    line = theory_residual(*points, weights, CurveFamily(line_curve(10), start={"same_class": 1.0}))
-    unmixed = fit_unmixed_line(*points, weights, num_classes=10).value
-    assert line.parameters["same_class"] == pytest.approx(unmixed.same_class, rel=1e-6)
-    assert line.relative_residual == pytest.approx(unmixed.relative_residual, rel=1e-9)
 
 
 def test_noise_is_averaged_out() -> None:

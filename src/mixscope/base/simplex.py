@@ -85,30 +85,6 @@ def unit_rows(rows: Tensor) -> Tensor:
     return rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)
 
 
-@checked
-def cosine_similarity_matrix(rows: Tensor) -> Tensor:
-    """Return the cosine of the angle between every two rows.
-
-    Args:
-        rows: (K, D) float.
-
-    Returns:
-        (K, K) in [-1, 1] up to rounding; NaN in the rows and columns of a row of length 0.
-
-    Raises:
-        ValueError: If rows are not (K, D) float, or K x K numbers would not fit a memory.
-    """
-    check_numbers(len(rows) if rows.ndim else 0, len(rows) if rows.ndim else 0, rows=tuple(rows.shape))
-    unit = unit_rows(rows)
-    return unit @ unit.T
-
-
-def upper_pairs(matrix: Tensor) -> Tensor:
-    """Return the entries above the diagonal of a (K, K) matrix, one per pair i < j, as (K (K - 1) / 2,)."""
-    first, second = torch.triu_indices(len(matrix), len(matrix), offset=1, device=matrix.device)
-    return matrix[first, second]
-
-
 def spans_plane(corners: Tensor) -> bool:
     """Return whether three points, (3, D) float, do not lie on one line (three zeros do)."""
     sizes = torch.linalg.svdvals(center_rows(corners.detach().to(torch.float64)))

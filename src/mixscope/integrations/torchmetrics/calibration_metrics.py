@@ -1,17 +1,18 @@
 """Calibration as torchmetrics: bins (low, high] in constant memory, and which way confidence is off."""
 
-import torch
+from typing import Any, ClassVar
+
 from torch import Tensor
 
 from mixscope.base.kinds import checked
 from mixscope.integrations.torchmetrics.streaming_metric import InstrumentMetric, ordinary_tensors
 from mixscope.metrics.calibration.top_label import NUM_BINS, CalibrationBins
 
-_SUMS = ("counts", "confidence_sums", "correct_sums")
-
 
 class BinnedCalibration(InstrumentMetric[CalibrationBins]):
     """What the calibration metrics share. Those with the same bins are fed once in a `MetricCollection`."""
+
+    result: ClassVar[str]  # the property of `CalibrationBins` that is the value
 
     @checked
     def __init__(self, num_bins: int = NUM_BINS) -> None:
@@ -24,20 +25,15 @@ class BinnedCalibration(InstrumentMetric[CalibrationBins]):
             ValueError: If num_bins is below 1.
         """
         self.num_bins = num_bins
-        super().__init__("sum")
+        super().__init__()
 
     def make_empty(self) -> CalibrationBins:
         """Return bins that have seen nothing."""
         return CalibrationBins(self.num_bins)
 
-    def write(self) -> Tensor:
-        """Return (3, num_bins) float64 sums."""
-        sums = self.instrument.state()
-        return torch.stack([sums[name] for name in _SUMS])
-
-    def read(self, gathered: Tensor) -> CalibrationBins:
+    def make_of(self, state: dict[str, Tensor]) -> CalibrationBins:
         """Return the bins with these sums."""
-        return CalibrationBins.from_state(dict(zip(_SUMS, gathered.unbind(), strict=True)))
+        return CalibrationBins.from_state(state)
 
     @checked
     def update(self, probabilities: Tensor, labels: Tensor) -> None:
@@ -54,6 +50,14 @@ class BinnedCalibration(InstrumentMetric[CalibrationBins]):
         with ordinary_tensors():
             self.instrument.update(probabilities, labels)
 
+    def compute(self) -> Any:
+        """Return a float64 scalar; of `CalibrationSummary` several by name.
+
+        Raises:
+            ValueError: If no example has been seen.
+        """
+        return self.scalar(getattr(self.instrument, self.result))
+
 
 class CalibrationError(BinnedCalibration):
     """Top-label expected calibration error with equal-width bins (Guo et al. 2017), in [0, 1]; 0 is best.
@@ -66,14 +70,7 @@ class CalibrationError(BinnedCalibration):
     """
 
     higher_is_better = False
-
-    def compute(self) -> Tensor:
-        """Return a float64 scalar.
-
-        Raises:
-            ValueError: If no example has been seen.
-        """
-        return self.scalar(self.instrument.expected_calibration_error)
+    result = "expected_calibration_error"
 
 
 class SignedCalibrationGap(BinnedCalibration):
@@ -87,18 +84,11 @@ class SignedCalibrationGap(BinnedCalibration):
     """
 
     higher_is_better = None
-
-    def compute(self) -> Tensor:
-        """Return a float64 scalar.
-
-        Raises:
-            ValueError: If no example has been seen.
-        """
-        return self.scalar(self.instrument.signed_gap)
+    result = "signed_gap"
 
 
 class CalibrationSummary(BinnedCalibration):
-    """A dict of what the bins know: `ece`, `mce` (the worst bin), `signed_gap`, `mean_confidence` and `accuracy`.
+    """A dict of what the bins know, by field names of `CalibrationReport`.
 
     Example:
         >>> metric = CalibrationSummary()
@@ -116,10 +106,6 @@ class CalibrationSummary(BinnedCalibration):
             ValueError: If no example has been seen.
         """
         bins = self.instrument
-        return {
-            "ece": self.scalar(bins.expected_calibration_error),
-            "mce": self.scalar(bins.maximum_calibration_error),
-            "signed_gap": self.scalar(bins.signed_gap),
-            "mean_confidence": self.scalar(bins.mean_confidence),
-            "accuracy": self.scalar(bins.accuracy),
-        }
+        numbers = {"ece": bins.expected_calibration_error, "mce": bins.maximum_calibration_error}
+        numbers |= {name: getattr(bins, name) for name in ("signed_gap", "mean_confidence", "accuracy")}
+        return {name: self.scalar(value) for name, value in numbers.items()}

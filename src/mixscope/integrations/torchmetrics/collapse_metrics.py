@@ -1,21 +1,27 @@
 """Neural collapse as torchmetrics: NC0 to NC3 in one pass, NC4 and the nearest class mean against given means."""
 
 from dataclasses import MISSING, fields
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mixscope.base.kinds import checked
-from mixscope.integrations.torchmetrics.streaming_metric import ExactMetric, Head, InstrumentMetric, ordinary_tensors
+from mixscope.integrations.torchmetrics.streaming_metric import (
+    ExactMetric,
+    Head,
+    InstrumentMetric,
+    Shapes,
+    ordinary_tensors,
+    read_state,
+    write_state,
+)
 from mixscope.metrics.class_statistics.statistics import ClassStatistics
 from mixscope.metrics.collapse.collapse_report import CollapseReport
 from mixscope.metrics.collapse.nearest_mean import NearestMeanCounts
 from mixscope.metrics.collapse.neural_collapse import neural_collapse
 
 _NAMES = tuple(field.name for field in fields(CollapseReport) if field.default is MISSING)
-_STATE = ("counts", "means", "within", "scatter")
 
 
 class NeuralCollapse(InstrumentMetric[ClassStatistics]):
@@ -51,22 +57,16 @@ class NeuralCollapse(InstrumentMetric[ClassStatistics]):
         """
         self._head = Head(head)
         self._is_one_batch = False
-        merge = partial(_merge_all, num_classes=head.out_features, dim=head.in_features)
-        super().__init__(merge, compute_with_cache=False)  # the head may have been trained since the last value
+        super().__init__(_merge_all, is_cached=False)  # the head may have been trained since the last value
 
     def make_empty(self) -> ClassStatistics:
         """Return statistics that have seen nothing."""
         layer = self._head.layer
         return ClassStatistics(layer.out_features, layer.in_features, device=self.device)
 
-    def write(self) -> Tensor:
-        """Return counts, means, within and scatter in a row."""
-        return _write(self.instrument)
-
-    def read(self, gathered: Tensor) -> ClassStatistics:
+    def make_of(self, state: dict[str, Tensor]) -> ClassStatistics:
         """Return the statistics with these numbers."""
-        layer = self._head.layer
-        return _read(gathered, num_classes=layer.out_features, dim=layer.in_features)
+        return ClassStatistics.from_state(state, device=state["means"].device)
 
     @checked
     def update(self, features: Tensor, labels: Tensor) -> None:
@@ -124,25 +124,14 @@ class NeuralCollapse(InstrumentMetric[ClassStatistics]):
         return means
 
 
-def _write(statistics: ClassStatistics) -> Tensor:
-    state = statistics.state()
-    return torch.cat([state[name].flatten() for name in _STATE])
-
-
-def _read(gathered: Tensor, *, num_classes: int, dim: int) -> ClassStatistics:
-    shapes = ((num_classes,), (num_classes, dim), (dim, dim), (num_classes,))
-    parts = gathered.split([torch.Size(shape).numel() for shape in shapes])
-    state = {name: part.view(shape) for name, part, shape in zip(_STATE, parts, shapes, strict=True)}
-    return ClassStatistics.from_state(state, device=gathered.device)
-
-
-def _merge_all(stacked: Tensor, *, num_classes: int, dim: int) -> Tensor:
+def _merge_all(shapes: Shapes, stacked: Tensor) -> Tensor:
     """Merge the (R, size) states of R processes or batches: means do not add, their statistics merge."""
     with ordinary_tensors():
-        first, *others = (_read(gathered, num_classes=num_classes, dim=dim) for gathered in stacked)
+        states = (read_state(gathered, shapes) for gathered in stacked)
+        first, *others = (ClassStatistics.from_state(state, device=stacked.device) for state in states)
         for other in others:
             first.merge(other)
-        return _write(first)
+        return write_state(first)
 
 
 class NearestClassMean(ExactMetric):

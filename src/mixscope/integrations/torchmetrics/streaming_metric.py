@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
@@ -55,14 +56,19 @@ class Instrument(Protocol):
         """Add a batch; when it raises, nothing has changed."""
         ...
 
+    def state(self) -> dict[str, Tensor]:
+        """Return all it holds, float64 of constant shapes."""
+        ...
+
 
 I = TypeVar("I", bound=Instrument)  # noqa: E741
+Shapes = dict[str, torch.Size]
 
 
 class InstrumentMetric(ExactMetric, Generic[I]):
     """A metric around an instrument, which is fed in its own way and read only when torchmetrics asks for the state.
 
-    A subclass says how to make an empty instrument, and how to write one as a tensor and back.
+    A subclass says how to make an empty instrument, and how to make one of a state.
 
     Attributes:
         instrument: What this process has gathered. Read it, but update the metric.
@@ -70,45 +76,55 @@ class InstrumentMetric(ExactMetric, Generic[I]):
 
     instrument: I
 
-    def __init__(self, reduction: str | Callable[[Tensor], Tensor], *, compute_with_cache: bool = True) -> None:
+    def __init__(self, reduction: Callable[[Shapes, Tensor], Tensor] | None = None, *, is_cached: bool = True) -> None:
         """Start with an empty instrument.
 
         Args:
-            reduction: How the states of R processes or batches, stacked (R, ...), become one.
-            compute_with_cache: Whether the value of `compute` holds until the next update.
+            reduction: How the states of R processes or batches, stacked (R, size), become one, given the shapes of the
+                tensors in each. None: they add up.
+            is_cached: Whether the value of `compute` holds until the next update.
         """
-        super().__init__(compute_with_cache=compute_with_cache)
+        super().__init__(compute_with_cache=is_cached)
         self.instrument = self.make_empty()
-        self.add_state("gathered", self.write(), dist_reduce_fx=reduction)
+        self._shapes = {name: tensor.shape for name, tensor in self.instrument.state().items()}
+        reduce = "sum" if reduction is None else partial(reduction, self._shapes)
+        self.add_state("gathered", write_state(self.instrument), dist_reduce_fx=reduce)
 
     def make_empty(self) -> I:
         """Return an instrument that has seen nothing."""
         raise NotImplementedError
 
-    def write(self) -> Tensor:
-        """Return all the instrument holds as one float64 tensor of constant shape."""
-        raise NotImplementedError
-
-    def read(self, gathered: Tensor) -> I:
-        """Return the instrument that was written."""
+    def make_of(self, state: dict[str, Tensor]) -> I:
+        """Return the instrument of this state."""
         raise NotImplementedError
 
     @property
     def gathered(self) -> Tensor:
         """The metric's one state, float64: one gather moves it and one reduction sees all of it."""
         with ordinary_tensors():
-            return self.write().to(self.device)
+            return write_state(self.instrument).to(self.device)
 
     @gathered.setter
     def gathered(self, gathered: Tensor) -> None:
         with ordinary_tensors():
-            self.instrument = self.read(gathered.clone())
+            self.instrument = self.make_of(read_state(gathered.clone(), self._shapes))
 
     def reset(self) -> None:
         """Forget every example."""
         # First of all: an instrument that refused a batch on a device cannot be read, only replaced.
         self.instrument = self.make_empty()
         super().reset()
+
+
+def write_state(instrument: Instrument) -> Tensor:
+    """Return the tensors of an instrument's state in a row."""
+    return torch.cat([tensor.flatten() for tensor in instrument.state().values()])
+
+
+def read_state(gathered: Tensor, shapes: Shapes) -> dict[str, Tensor]:
+    """Return the tensors of a state that was written."""
+    parts = gathered.split([shape.numel() for shape in shapes.values()])
+    return {name: part.view(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
 
 
 @contextmanager

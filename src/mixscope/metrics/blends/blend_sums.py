@@ -3,13 +3,27 @@
 import torch
 from torch import Tensor
 
-from mixscope.base.checks import check_ndim
+from mixscope.base.checks import check_finite, check_ndim
 
 # Numbers of one tensor turned into float64 at a time: as many for each CPU core as its cache holds beside what is made
 # of them, and few, large blocks on a GPU.
 CORE_BLOCK, GPU_BLOCK = 2**15, 2**24
+WEIGHT_TOLERANCE = 1e-4  # how far a row of weights may be from summing to 1: float32 rounding with room
 MIN_COLUMNS = 64  # of a block: shorter pieces of rows are slow to read
 NUM_SUMS = 10  # blends, those with directions, those with an angle; then five sums over directions and two of distances
+
+
+def check_shares(weights: Tensor) -> None:
+    """Raise unless the rows of (N, P) weights are finite, at least 0, and sum to 1."""
+    check_finite(weights=weights)
+    if not len(weights):
+        return
+    sums = weights.sum(dim=1, dtype=torch.float64)
+    if float(weights.min()) < 0 or float((sums - 1).abs().max()) > WEIGHT_TOLERANCE:
+        raise ValueError(
+            f"weights must be at least 0 with rows that sum to 1, got a smallest weight of {float(weights.min()):g} "
+            f"and sums from {float(sums.min()):.6g} to {float(sums.max()):.6g}"
+        )
 
 
 def block_size(device: torch.device) -> int:
@@ -27,12 +41,8 @@ def column_sums(rows: Tensor) -> Tensor:
 def sum_over_blends(mixed: Tensor, clean: Tensor, members: Tensor, shares: Tensor, *, mean: Tensor) -> Tensor:
     """Return the (10,) sums of a meter over a batch of blends, a block of columns at a time.
 
-    Args:
-        mixed: (b, D) float, features of the blends.
-        clean: (B, D) float, features of the examples.
-        members: (b, P) int64, rows of `clean`.
-        shares: (b, P) float64, the weights.
-        mean: (D,) float64, the mean feature. All on one device.
+    All on one device: (b, D) features of blends, (B, D) of examples, (b, P) rows of these and their float64 weights,
+    and the (D,) float64 mean feature.
     """
     num_blends, num_points = members.shape
     own = torch.arange(len(clean), device=members.device)

@@ -1,4 +1,4 @@
-"""Blends that land on another class: how often, by nearest neighbour, and how wrong their labels must then be."""
+"""Intrusion of blends into other classes: how often a blend lies nearest to an example of a class not in its label."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,11 +15,10 @@ from mixscope.base.checks import (
     naming,
 )
 from mixscope.base.kinds import checked
+from mixscope.metrics.blends.blend_sums import check_shares
 from mixscope.metrics.blends.neighbours import nearest_examples
-from mixscope.mixing.loss_floor import check_targets
 
 NUM_BINS = 5  # Ours: of the largest weight; 0.5-0.6, ..., 0.9-1.0 for two members.
-WEIGHT_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -111,38 +110,6 @@ def intrusion_rate(
     return IntrusionReport(float(hits.mean()), rates=sums / counts, counts=counts, edges=bounds, intruded=intruded)
 
 
-@checked
-def label_noise_bound(targets: Tensor, posteriors: Tensor) -> Tensor:
-    """Return the least probability that a blend's label, drawn from its target, is not what it should be.
-
-    Total variation (1/2) sum_k |t_k - f_k|: with t the blended label or posterior of the members and f the true
-    posterior at the blend, labels drawn from t and from f differ at least that often, however they are drawn together
-    (the coupling lemma). It is the bound for drawn labels; that of the two largest entries can agree where t and f are
-    far apart, and differ where they are close. Source: after Liu et al. 2023, Sec. 5.
-
-    Args:
-        targets: (M, K) float, rows at least 0 and summing to 1 within 1e-4.
-        posteriors: (M, K) float, the same: P(class | blend), where it is known.
-
-    Returns:
-        (M,) float64 in [0, 1]; low is good.
-
-    Raises:
-        ValueError: If shapes differ or rows are not distributions.
-
-    Example:
-        >>> label_noise_bound(torch.tensor([[0.5, 0.5, 0.0]]), torch.tensor([[0.0, 0.0, 1.0]])).tolist()
-        [1.0]
-    """
-    check_targets(targets=targets, posteriors=posteriors)
-    if targets.shape != posteriors.shape:
-        raise ValueError(
-            f"targets and posteriors must have the same shape, got {tuple(targets.shape)} and {tuple(posteriors.shape)}"
-        )
-    wanted = targets.detach().to(torch.float64)
-    return (wanted - posteriors.detach().to(wanted.device, torch.float64)).abs().sum(dim=1) / 2
-
-
 def _check(
     mixed: Tensor,
     member_labels: Tensor,
@@ -165,13 +132,8 @@ def _check(
             f"member_labels and weights must have the same shape (M, P), got {tuple(member_labels.shape)} and "
             f"{tuple(weights.shape)}"
         )
-    check_finite(mixed=mixed, real_inputs=real_inputs, weights=weights)
-    low, off = float(weights.min()), float((weights.double().sum(dim=1) - 1).abs().max())
-    if low < 0 or off > WEIGHT_TOLERANCE:
-        raise ValueError(
-            f"weights must be at least 0 with rows that sum to 1, got a smallest weight of {low:g} and a row that is "
-            f"off by {off:.2g}"
-        )
+    check_finite(mixed=mixed, real_inputs=real_inputs)
+    check_shares(weights)
     largest = torch.iinfo(torch.int64).max
     check_labels(real_labels, num_classes=largest, name="real_labels")
     check_labels(member_labels.reshape(-1), num_classes=largest, name="member_labels")

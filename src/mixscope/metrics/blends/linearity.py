@@ -8,9 +8,14 @@ from torch import Tensor
 from mixscope.base.checks import check_finite, check_floating, check_ndim, check_same_length
 from mixscope.base.kinds import checked
 from mixscope.metrics.blends.blend_reports import NonlinearityReport
-from mixscope.metrics.blends.blend_sums import MIN_COLUMNS, NUM_SUMS, block_size, column_sums, sum_over_blends
-
-WEIGHT_TOLERANCE = 1e-4  # How far a row of weights may be from summing to 1: float32 rounding with room.
+from mixscope.metrics.blends.blend_sums import (
+    MIN_COLUMNS,
+    NUM_SUMS,
+    block_size,
+    check_shares,
+    column_sums,
+    sum_over_blends,
+)
 
 
 class NonlinearityMeter:
@@ -141,7 +146,7 @@ class NonlinearityMeter:
         if members.numel() and not 0 <= int(members.min()) <= int(members.max()) < len(clean):
             low, high = int(members.min()), int(members.max())
             raise ValueError(f"members must lie in [0, {len(clean)}), the rows of clean, got from {low} to {high}")
-        _check_shares(weights)
+        check_shares(weights)
 
 
 @checked
@@ -186,15 +191,3 @@ def nonlinearity(mixed: Tensor, members: Tensor, weights: Tensor) -> Nonlinearit
         clean = members[rows].flatten(0, 1)
         meter.update(mixed[rows], clean, torch.arange(len(clean)).view(-1, num_points), weights[rows])
     return meter.report()
-
-
-def _check_shares(weights: Tensor) -> None:
-    check_finite(weights=weights)
-    if not len(weights):
-        return
-    sums = weights.sum(dim=1)
-    if float(weights.min()) < 0 or float((sums - 1).abs().max()) > WEIGHT_TOLERANCE:
-        raise ValueError(
-            f"weights must be at least 0 with rows that sum to 1, got a smallest weight of {float(weights.min())} "
-            f"and sums from {float(sums.min())} to {float(sums.max())}"
-        )

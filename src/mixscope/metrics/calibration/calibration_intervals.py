@@ -14,13 +14,8 @@ from mixscope.metrics.bootstrap import (
     reflected_interval,
     resampled_means,
 )
-from mixscope.metrics.calibration.predictions import (
-    bin_positions,
-    check_logits,
-    check_probabilities,
-    row_blocks,
-    top_label,
-)
+from mixscope.metrics.calibration.predictions import bin_positions, check_logits, row_blocks, top_label
+from mixscope.metrics.calibration.scores import split_label
 from mixscope.metrics.calibration.top_label import NUM_BINS
 from mixscope.stats.intervals import LEVEL, Interval
 
@@ -93,85 +88,14 @@ def calibration_intervals(
     """
     check_logits(logits, labels)
     check_not_empty(logits=logits)
-    parts = []
-    for rows, row_labels in row_blocks(logits.detach(), labels):
-        confidence, prediction = top_label(rows)
-        logs = torch.log_softmax(rows.to(torch.float64), dim=1)
-        parts.append(_columns(confidence, prediction, logs.exp(), logs, row_labels))
-    return _intervals(torch.cat(parts), None, generator, num_bins, num_resamples, level)
-
-
-@checked
-def calibration_intervals_from_probabilities(
-    probabilities: Tensor,
-    labels: Tensor,
-    *,
-    generator: torch.Generator,
-    num_bins: int = NUM_BINS,
-    num_resamples: int = NUM_RESAMPLES,
-    level: float = LEVEL,
-) -> CalibrationIntervals:
-    """Return the `calibration_intervals` of probabilities; where logits are at hand they lose fewer digits.
-
-    Args:
-        probabilities: (N, K) float in [0, 1], rows sum to 1 within 1e-4; N at least 1; that of a label above 0.
-        labels: (N,) integers in [0, K).
-        generator: A CPU generator.
-        num_bins: At least 1.
-        num_resamples: At least 1.
-        level: In (0, 1).
-
-    Raises:
-        ValueError: If there are no examples, the inputs are not probabilities, labels do not fit, a label has
-            probability 0 (no likelihood has an interval then), or a number is out of range.
-
-    Example:
-        >>> stream = torch.Generator().manual_seed(0)
-        >>> labels = torch.tensor([0, 0, 0, 1])
-        >>> calibration_intervals_from_probabilities(torch.full((4, 2), 0.5), labels, generator=stream).ece.value
-        0.25
-    """
-    check_probabilities(probabilities, labels)
-    check_not_empty(probabilities=probabilities)
-    parts = []
-    for rows, row_labels in row_blocks(probabilities.detach(), labels):
-        confidence, prediction = rows.max(dim=1)
-        exact = rows.to(torch.float64)
-        parts.append(_columns(confidence.to(torch.float64), prediction, exact, exact.log(), row_labels))
-    columns = torch.cat(parts)
-    num_lost = int(columns[:, 2].isinf().sum())
-    if num_lost:
-        raise ValueError(
-            f"probabilities of the labels must be above 0, got {num_lost} that are 0 (give the logits instead)"
-        )
-    return _intervals(columns, probabilities.dtype, generator, num_bins, num_resamples, level)
-
-
-def _columns(confidence: Tensor, prediction: Tensor, probabilities: Tensor, logs: Tensor, labels: Tensor) -> Tensor:
-    """Return (B, 4) float64: confidence, whether right, negative log-likelihood, squared errors summed."""
-    chosen = labels.long()[:, None]
-    errors = probabilities.scatter_add(1, chosen, -torch.ones_like(probabilities[:, :1]))
-    is_right = (prediction == labels).to(torch.float64)
-    return torch.stack([confidence, is_right, -logs.gather(1, chosen)[:, 0], errors.square().sum(dim=1)], dim=1).cpu()
-
-
-def _intervals(
-    columns: Tensor,
-    dtype: torch.dtype | None,
-    generator: torch.Generator,
-    num_bins: int,
-    num_resamples: int,
-    level: float,
-) -> CalibrationIntervals:
+    columns = torch.cat([_columns(rows, row_labels) for rows, row_labels in row_blocks(logits.detach(), labels)])
     check_size(1, num_bins=num_bins, num_resamples=num_resamples)
     num = len(columns)
     check_numbers(max(num, num_resamples), num_bins, num_bins=num_bins, num_resamples=num_resamples)
-    confidence, is_right = columns[:, 0], columns[:, 1]
-    # In the precision the probabilities came in, so that the bins are those of `CalibrationBins`.
-    position = bin_positions(confidence if dtype is None else confidence.to(dtype), num_bins=num_bins)
-    gaps = torch.zeros(num, num_bins, dtype=torch.float64)
-    gaps.scatter_(1, position[:, None], (confidence - is_right)[:, None])
-    table = torch.cat([gaps, columns, (confidence - is_right)[:, None]], dim=1)
+    confidence, gap = columns[:, 0], columns[:, 4]
+    position = bin_positions(confidence, num_bins=num_bins)
+    gaps = torch.zeros(num, num_bins, dtype=torch.float64).scatter_(1, position[:, None], gap[:, None])
+    table = torch.cat([gaps, columns], dim=1)
     value, resampled = table.mean(dim=0), resampled_means(table, generator=generator, num_resamples=num_resamples)
     ece, eces = float(value[:num_bins].abs().sum()), resampled[:, :num_bins].abs().sum(dim=1)
     fitting = _eces_if_calibrated(confidence, position, num_bins, num_resamples, generator)
@@ -190,6 +114,15 @@ def _intervals(
         accuracy=mean_of(1),
         signed_gap=mean_of(4),
     )
+
+
+def _columns(rows: Tensor, labels: Tensor) -> Tensor:
+    """Return (B, 5) float64: confidence, whether right, negative log-likelihood, squared errors, signed gap."""
+    confidence, prediction = top_label(rows)
+    logs = torch.log_softmax(rows.to(torch.float64), dim=1)
+    is_right = (prediction == labels).to(torch.float64)
+    brier = split_label(logs.exp(), labels)[1].square().sum(dim=1)
+    return torch.stack([confidence, is_right, -split_label(logs, labels)[0], brier, confidence - is_right], dim=1).cpu()
 
 
 def _clipped(number: float) -> float:

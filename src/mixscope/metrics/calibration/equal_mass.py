@@ -5,78 +5,18 @@ from torch import Tensor
 
 from mixscope.base.checks import check_not_empty, check_size, check_within
 from mixscope.base.kinds import checked
-from mixscope.metrics.calibration.predictions import check_logits, check_probabilities, row_blocks, top_label
 from mixscope.metrics.calibration.top_label import NUM_BINS, Reliability
 
 
 @checked
-def equal_mass_calibration_error(probabilities: Tensor, labels: Tensor, *, num_bins: int = NUM_BINS) -> float:
-    """Return the top-label calibration error with bins that hold equally many examples.
+def equal_mass_reliability(confidence: Tensor, is_correct: Tensor, *, num_bins: int = NUM_BINS) -> Reliability:
+    """Return the top-label reliability diagram with bins that hold equally many examples.
 
-    sum_b (n_b / N) |accuracy_b - mean confidence_b|, where the examples, sorted by confidence, are cut into
-    min(num_bins, N) bins whose counts differ by at most 1 (Nguyen and O'Connor 2015). Needs all confidences sorted:
-    memory of order N beyond the input, and it cannot be merged.
+    The examples, sorted by confidence, are cut into min(num_bins, N) bins whose counts differ by at most 1 (Nguyen and
+    O'Connor 2015). Needs all confidences sorted: memory of order N beyond the input, and it cannot be merged.
 
     Deviation: examples of equal confidence share their mean accuracy, because otherwise their order would decide which
     of them falls on which side of a cut. With N < num_bins every bin is one example, and the number says little.
-
-    Args:
-        probabilities: (N, K) float in [0, 1], rows sum to 1 within 1e-4; N at least 1.
-        labels: (N,) integers in [0, K).
-        num_bins: At least 1.
-
-    Returns:
-        In [0, 1]; 0 is best.
-
-    Raises:
-        ValueError: If there are no examples, the inputs are not probabilities, or labels do not fit.
-
-    Example:
-        >>> probabilities = torch.tensor([[0.75, 0.25], [1.0, 0.0], [0.5, 0.5], [0.875, 0.125]])
-        >>> equal_mass_calibration_error(probabilities, torch.tensor([0, 0, 1, 1]), num_bins=2)
-        0.28125
-    """
-    check_probabilities(probabilities, labels)
-    check_not_empty(probabilities=probabilities)
-    confidence, prediction = probabilities.detach().max(dim=1)
-    return error_of_reliability(
-        equal_mass_reliability(confidence, prediction == labels.to(prediction.device), num_bins=num_bins)
-    )
-
-
-@checked
-def equal_mass_calibration_error_from_logits(logits: Tensor, labels: Tensor, *, num_bins: int = NUM_BINS) -> float:
-    """Return the `equal_mass_calibration_error` of softmax(logits), taken in float64.
-
-    Args:
-        logits: (N, K) float, finite; N at least 1.
-        labels: (N,) integers in [0, K).
-        num_bins: At least 1.
-
-    Returns:
-        In [0, 1]; 0 is best.
-
-    Raises:
-        ValueError: If there are no examples, logits are not finite floats, or labels do not fit.
-
-    Example:
-        >>> round(equal_mass_calibration_error_from_logits(torch.zeros(2, 4), torch.tensor([0, 1])), 6)
-        0.25
-    """
-    check_logits(logits, labels)
-    check_not_empty(logits=logits)
-    parts = [
-        (confidence, prediction == row_labels)
-        for rows, row_labels in row_blocks(logits.detach(), labels)
-        for confidence, prediction in [top_label(rows)]
-    ]
-    confidence, is_correct = (torch.cat(part) for part in zip(*parts, strict=True))
-    return error_of_reliability(equal_mass_reliability(confidence, is_correct, num_bins=num_bins))
-
-
-@checked
-def equal_mass_reliability(confidence: Tensor, is_correct: Tensor, *, num_bins: int = NUM_BINS) -> Reliability:
-    """Return the reliability diagram with bins that hold equally many examples (see `equal_mass_calibration_error`).
 
     Args:
         confidence: (N,) float in [0, 1], N at least 1.

@@ -6,8 +6,8 @@ from mixscope.metrics.class_statistics.class_sums import ClassSums
 class ClassMoments(ClassSums):
     """Counts, means and scatter of the features of each class, fed batch by batch.
 
-    `ClassStatistics` without its D x D matrix: memory and time grow with D, not D^2. `class_geometry` and
-    `head_geometry` read it. Any split, order or tree of merges gives the same numbers (relative 1e-10 in float64).
+    `ClassStatistics` without its D x D matrix: memory and time grow with D, not D^2. `class_geometry`
+    reads it. Any split, order or tree of merges gives the same numbers (relative 1e-10 in float64).
     Numbers that are read are the live ones; clone what must outlast the next update.
 
     Attributes:

@@ -12,7 +12,7 @@ from mixscope.base.checks import check_at_least, check_finite, check_shape
 from mixscope.base.kinds import checked
 from mixscope.metrics.class_statistics.class_sums import ClassSums
 from mixscope.metrics.class_statistics.statistics import ClassStatistics
-from mixscope.metrics.collapse.collapse_report import ClassGeometry, HeadGeometry
+from mixscope.metrics.collapse.collapse_report import ClassGeometry
 from mixscope.metrics.collapse.pairwise import (
     angle_deviations,
     compare_means,
@@ -26,7 +26,7 @@ from mixscope.metrics.collapse.pairwise import (
 from mixscope.metrics.collapse.spectrum import Spectrum, spectrum
 
 MOST_CLASSES_NAMED = 10
-WithScatter = Annotated[ClassStatistics, "class_geometry and head_geometry give what there is without D x D scatter"]
+WithScatter = Annotated[ClassStatistics, "class_geometry gives what there is without D x D scatter"]
 
 
 @dataclass(frozen=True)
@@ -87,32 +87,6 @@ def class_geometry(statistics: ClassSums, *, center: Tensor | None = None) -> Cl
     return geometry_of_means(statistics, means, spectrum(means.rows, gram=means.gram))
 
 
-@checked
-def head_geometry(
-    statistics: ClassSums, head_weight: Tensor, head_bias: Tensor | None = None, *, center: Tensor | None = None
-) -> HeadGeometry:
-    """Compare a classifier with the simplex and with the class means.
-
-    Args:
-        statistics: `ClassMoments` or `ClassStatistics` of the features that enter the classifier.
-        head_weight: (K, D) float, one row per class.
-        head_bias: (K,) float or None. Checked; no number here depends on it.
-        center: (D,) float, what class means are centred by. Default: the mean of the class means.
-
-    Raises:
-        ValueError: If a class has no example, there are fewer than two classes, or shapes do not fit.
-
-    Example:
-        >>> from mixscope.metrics.class_statistics.moments import ClassMoments
-        >>> moments = ClassMoments(num_classes=2, dim=1)
-        >>> moments.update(torch.tensor([[1.0], [2.0]]), torch.tensor([0, 1]))
-        >>> round(head_geometry(moments, torch.tensor([[-4.0], [4.0]])).nc3_duality, 6)
-        0.0
-    """
-    check_head(head_weight, head_bias, shape=tuple(statistics.means.shape), of="statistics")
-    return geometry_of_head(head_weight, CenteredMeans.of(statistics, center=center))
-
-
 def geometry_of_means(statistics: ClassSums, means: CenteredMeans, decomposition: Spectrum) -> ClassGeometry:
     """Compute `ClassGeometry` from means that are centred and decomposed already."""
     num_classes = statistics.num_classes
@@ -133,8 +107,8 @@ def geometry_of_means(statistics: ClassSums, means: CenteredMeans, decomposition
     )
 
 
-def geometry_of_head(head_weight: Tensor, means: CenteredMeans) -> HeadGeometry:
-    """Compute `HeadGeometry` of a checked head."""
+def geometry_of_head(head_weight: Tensor, means: CenteredMeans) -> dict[str, float]:
+    """Compute the numbers of `CollapseReport` that compare a checked head with the simplex and with the class means."""
     head_weight = head_weight.detach().to(means.rows.device)
     weight = head_weight.to(torch.float64, copy=True)
     mean, lengths_uncentered = weight.mean(dim=0), torch.linalg.vector_norm(weight, dim=1)
@@ -150,19 +124,19 @@ def geometry_of_head(head_weight: Tensor, means: CenteredMeans) -> HeadGeometry:
     )
     inner = row_products(weight, means.rows)
     duality_squared = squared_distance(weight, means.rows, inner=inner.sum(), squares=(square, means.square))
-    return HeadGeometry(
-        nc0_row_sum=float((len(weight) * mean).square().sum() / lengths_uncentered.square().sum()),
-        nc2_equinorm_weights=length_variation(lengths),
-        nc2_equinorm_weights_uncentered=length_variation(lengths_uncentered),
-        nc2_equiangular_weights=angles,
-        nc2_equiangular_weights_uncentered=angles_uncentered,
-        nc2_etf_weights=distance_to_simplex(weight, weight, inner=square, squared_norm=gram_square),
-        nc3_duality=math.sqrt(duality_squared),
-        nc3_duality_squared=duality_squared,
-        nc3_product=distance_to_simplex(weight, means.rows, inner=inner.sum(), squared_norm=product),
+    return {
+        "nc0_row_sum": float((len(weight) * mean).square().sum() / lengths_uncentered.square().sum()),
+        "nc2_equinorm_weights": length_variation(lengths),
+        "nc2_equinorm_weights_uncentered": length_variation(lengths_uncentered),
+        "nc2_equiangular_weights": angles,
+        "nc2_equiangular_weights_uncentered": angles_uncentered,
+        "nc2_etf_weights": distance_to_simplex(weight, weight, inner=square, squared_norm=gram_square),
+        "nc3_duality": math.sqrt(duality_squared),
+        "nc3_duality_squared": duality_squared,
+        "nc3_product": distance_to_simplex(weight, means.rows, inner=inner.sum(), squared_norm=product),
         # 1 - cos of two unit vectors is half their squared distance, which keeps its digits near 0.
-        nc3_alignment=squared_row_distance(weight, means.rows, inner=inner, lengths=(lengths, means.lengths)) / 2,
-    )
+        "nc3_alignment": squared_row_distance(weight, means.rows, inner=inner, lengths=(lengths, means.lengths)) / 2,
+    }
 
 
 def check_every_class(statistics: ClassSums, *, name: str = "statistics") -> None:

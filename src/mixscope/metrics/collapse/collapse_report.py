@@ -49,9 +49,25 @@ class ClassGeometry(Report):
 
 
 @dataclass(frozen=True)
-class HeadGeometry(Report):
-    """The numbers of a classifier and how it fits the class means."""
+class CollapseReport(ClassGeometry):
+    """The neural-collapse numbers of one network; 0 is full collapse unless the card says otherwise.
 
+    The last two look at the examples again, against fixed means: None unless measured by `NearestMeanCounts` and put in
+    with `dataclasses.replace`.
+    """
+
+    nc1_pinv: float = _collapse(
+        symbol="tr(Sw pinv Sb) / K", title="NC1: within-class variability", column="NC1",
+        definition="tr(Sigma_W pinv(Sigma_B)) / K, class means centred by their mean",
+        note="With 1/K. Falls at another power than the trace form: never compare the two.")
+    nc1_pinv_sum: float = _collapse(
+        symbol="tr(Sw pinv Sb)", title="NC1 without 1/K",
+        definition="tr(Sigma_W pinv(Sigma_B)), class means centred by their mean",
+        note="Exactly K times nc1_pinv.")
+    participation: float = _collapse(
+        symbol="(tr S)^2 / tr S^2", title="Participation ratio of the features", low=1, better="none",
+        definition="(tr S)^2 / tr S^2, S the covariance of all examples around their mean", source="standard",
+        note="How many directions carry the variance of all examples; K - 1 at collapse.")
     nc0_row_sum: float = _collapse(
         symbol="|sum w|^2 / |W|^2", title="NC0: classifier rows sum to zero", source="defined here",
         definition="|sum_k w_k|^2 / |W|_F^2",
@@ -87,28 +103,6 @@ class HeadGeometry(Report):
     nc3_alignment: float = _collapse(
         symbol="1 - cos(w, m)", title="NC3: angle between classifier and class mean", high=2,
         definition="1 - mean_k cos(w_k, m_k), rows centred", note="Mean over classes; rows centred.")
-
-
-@dataclass(frozen=True)
-class CollapseReport(HeadGeometry, ClassGeometry):
-    """The neural-collapse numbers of one network; 0 is full collapse unless the card says otherwise.
-
-    The last two look at the examples again, against fixed means: None unless measured by `NearestMeanCounts` and put in
-    with `dataclasses.replace`.
-    """
-
-    nc1_pinv: float = _collapse(
-        symbol="tr(Sw pinv Sb) / K", title="NC1: within-class variability", column="NC1",
-        definition="tr(Sigma_W pinv(Sigma_B)) / K, class means centred by their mean",
-        note="With 1/K. Falls at another power than the trace form: never compare the two.")
-    nc1_pinv_sum: float = _collapse(
-        symbol="tr(Sw pinv Sb)", title="NC1 without 1/K",
-        definition="tr(Sigma_W pinv(Sigma_B)), class means centred by their mean",
-        note="Exactly K times nc1_pinv.")
-    participation: float = _collapse(
-        symbol="(tr S)^2 / tr S^2", title="Participation ratio of the features", low=1, better="none",
-        definition="(tr S)^2 / tr S^2, S the covariance of all examples around their mean", source="standard",
-        note="How many directions carry the variance of all examples; K - 1 at collapse.")
     nc4_mismatch: float | None = _collapse(
         symbol="NC4", title="NC4: disagreement with the nearest class mean", high=1, default=None,
         definition="share of examples where argmax(W h + b) is not the class of the nearest mean mu_k",

@@ -5,15 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from mixscope.base.checks import (
-    check_finite,
-    check_floating,
-    check_labels,
-    check_ndim,
-    check_not_empty,
-    check_same_length,
-    check_shape,
-)
+from mixscope.base.checks import check_finite, check_labels, check_ndim, check_not_empty, check_same_length
 from mixscope.base.kinds import checked
 from mixscope.metrics.collapse.class_geometry import check_head
 from mixscope.metrics.precision import full_precision
@@ -87,13 +79,12 @@ class NearestMeanCounts:
         return self._share(self.num_classifier_correct)
 
     @checked
-    def update(self, features: Tensor, labels: Tensor, logits: Tensor | None = None) -> None:
+    def update(self, features: Tensor, labels: Tensor) -> None:
         """Add a batch. When it raises, nothing has changed.
 
         Args:
             features: (B, D) float, B at least 0, on any device: the work is done there.
             labels: (B,) integers in [0, K).
-            logits: (B, K) float, where the classifier's outputs are at hand; else they are computed from the features.
 
         Raises:
             ValueError: If shapes do not fit, a value is not finite, or labels are not integers in [0, K).
@@ -101,7 +92,7 @@ class NearestMeanCounts:
         check_ndim(2, features=features)
         check_same_length(features=features, labels=labels)
         check_labels(labels, num_classes=len(self._nearest.weight), because="the rows of class_means")
-        nearest, chosen = self.decide(features, logits)
+        nearest, chosen = self.decide(features)
         labels = labels.to(nearest.device)
         self.num_examples += len(labels)
         self.num_mismatches += int((nearest != chosen).sum())
@@ -109,7 +100,7 @@ class NearestMeanCounts:
         self.num_classifier_correct += int((chosen == labels).sum())
 
     @checked
-    def decide(self, features: Tensor, logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def decide(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return the nearest class mean and the classifier's class of every row, (B,) int64 each. Nothing is counted.
 
         Raises:
@@ -123,14 +114,10 @@ class NearestMeanCounts:
                 f"got {features.dtype} of shape {tuple(features.shape)}"
             )
         check_finite(features=features)
-        if logits is not None:
-            check_shape((len(features), num_classes), of="features", logits=logits)
-            check_floating(logits=logits)
-            check_finite(logits=logits)
         rows = max(64, SCORES_AT_ONCE // num_classes)
         with full_precision(features.device):
             nearest = torch.empty(len(features), dtype=torch.int64, device=features.device)
-            chosen = torch.empty_like(nearest) if logits is None else logits.detach().argmax(dim=1).to(features.device)
+            chosen = torch.empty_like(nearest)
             self._move_to(features.device)
             for start in range(0, len(features), rows):
                 part = slice(start, start + rows)
@@ -138,8 +125,7 @@ class NearestMeanCounts:
                 values = values.to(torch.promote_types(values.dtype, torch.float32))
                 residuals = values - self._shift.to(values.dtype)
                 nearest[part] = self._nearest.best(residuals, values, self._shift)
-                if logits is None:
-                    chosen[part] = self._classifier.best(residuals, values, self._shift)
+                chosen[part] = self._classifier.best(residuals, values, self._shift)
         return nearest, chosen
 
     @checked
@@ -198,52 +184,3 @@ class _Rule:
             exact = values[again].to(torch.float64) - shift
             best[again] = torch.addmm(self.offset, exact, self.weight.T).argmax(dim=1)
         return best
-
-
-@checked
-def count_nearest_mean_mismatches(
-    features: Tensor, class_means: Tensor, head_weight: Tensor, head_bias: Tensor | None = None
-) -> int:
-    """Count the examples on which the classifier and the nearest class mean disagree.
-
-    Arguments as of `nearest_class_mean_mismatch`, but no features at all are fine.
-
-    Returns:
-        From 0 to N. Equal scores go to the class with the lower index.
-
-    Raises:
-        ValueError: If shapes do not fit or a value is not finite.
-    """
-    nearest, chosen = NearestMeanCounts(class_means, head_weight, head_bias).decide(features)
-    return int((nearest != chosen).sum())
-
-
-@checked
-def nearest_class_mean_mismatch(
-    features: Tensor, class_means: Tensor, head_weight: Tensor, head_bias: Tensor | None = None
-) -> float:
-    """Return the share of examples where argmax(W h + b) differs from the nearest class mean (NC4).
-
-    Args:
-        features: (N, D) float, N at least 1.
-        class_means: (K, D) float, usually of the training features.
-        head_weight: (K, D) float.
-        head_bias: (K,) float; None only for a classifier without bias.
-
-    Returns:
-        In [0, 1]; 0 is full collapse.
-
-    Raises:
-        ValueError: If there are no features, shapes do not fit, or a value is not finite.
-
-    Example:
-        >>> features, means = torch.tensor([[0.4], [2.0]]), torch.tensor([[0.0], [1.0]])
-        >>> nearest_class_mean_mismatch(features, means, torch.tensor([[0.0], [1.0]]), torch.tensor([0.0, -0.5]))
-        0.0
-        >>> nearest_class_mean_mismatch(features, means, torch.tensor([[0.0], [1.0]]))
-        0.5
-    """
-    check_ndim(2, features=features)
-    if len(features) == 0:
-        raise ValueError("features must hold at least one example, got 0")
-    return count_nearest_mean_mismatches(features, class_means, head_weight, head_bias) / len(features)

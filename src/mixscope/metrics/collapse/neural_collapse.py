@@ -66,7 +66,7 @@ def neural_collapse(
         nc1_pinv_sum=statistics.num_classes * nc1_pinv,
         participation=participation,
         **of_means,
-        **geometry_of_head(head_weight, means).as_dict(),
+        **geometry_of_head(head_weight, means),
     )
 
 

@@ -33,16 +33,9 @@ class MeanPairs:
 
 
 def compare_means(variances: Tensor, means: Tensor, *, lengths: Tensor) -> MeanPairs:
-    """Take distances and angles between all pairs of class means.
+    """Compare all pairs of (K, D) centred class means, given their lengths and the classes' variances, (K,) both.
 
-    Args:
-        variances: (K,) float64, v_k.
-        means: (K, D) float64, centred, K at least 2.
-        lengths: (K,) float64, of the means.
-
-    Returns:
-        The mean over pairs of (v_i + v_j) / (2 |m_i - m_j|^2), infinite where two means coincide; the mean over pairs
-        of |cos + 1/(K-1)|, and the largest cos + 1/(K-1), both NaN where a mean has length 0.
+    The normalised variance is infinite where two means coincide, the others NaN where a mean has length 0.
     """
     squares = lengths.square()
     ratios, deviations, largest = (means.new_zeros(()) for _ in range(3))
@@ -69,17 +62,9 @@ def compare_means(variances: Tensor, means: Tensor, *, lengths: Tensor) -> MeanP
 def angle_deviations(
     rows: Tensor, *, lengths: Tensor, mean: Tensor, centered: Tensor, centered_lengths: Tensor
 ) -> tuple[float, float]:
-    """Return the mean over pairs of |cos + 1/(K-1)| of rows and of the same rows centred.
+    """Return the mean over pairs of |cos + 1/(K-1)| of (K, D) rows of any precision, and of the same rows centred.
 
-    Args:
-        rows: (K, D) float of any precision, K at least 2.
-        lengths: (K,) float64, of the rows.
-        mean: (D,) float64, of the rows.
-        centered: (K, D) float64, rows - mean.
-        centered_lengths: (K,) float64, theirs.
-
-    Returns:
-        Both at least 0, 0 for a simplex; NaN where a row has length 0.
+    Both are 0 for a simplex, and NaN where a row has length 0.
     """
     along, mean_square = centered @ mean, mean @ mean
     # (c_i + m).(c_j + m) = c_i.c_j + c_i.m + c_j.m + m.m saves a product, unless a row all but vanishes with the mean.
@@ -105,14 +90,7 @@ def row_products(left: Tensor, right: Tensor) -> Tensor:
 
 
 def squared_distance(left: Tensor, right: Tensor, *, inner: Tensor, squares: tuple[Tensor, Tensor]) -> float:
-    """Return |A/|A|_F - B/|B|_F|_F^2 of two (K, D) matrices, right also near 0; NaN where one is 0.
-
-    Args:
-        left: A.
-        right: B.
-        inner: <A, B>.
-        squares: Of |A|_F and |B|_F.
-    """
+    """Return |A/|A|_F - B/|B|_F|_F^2, right also near 0, given <A, B> and (|A|_F^2, |B|_F^2); NaN where one is 0."""
     distance = float(2 - 2 * inner / (squares[0] * squares[1]).sqrt())
     if distance > FAR:
         return distance
@@ -122,14 +100,7 @@ def squared_distance(left: Tensor, right: Tensor, *, inner: Tensor, squares: tup
 
 
 def squared_row_distance(left: Tensor, right: Tensor, *, inner: Tensor, lengths: tuple[Tensor, Tensor]) -> float:
-    """Return the mean over rows of |a/|a| - b/|b||^2 of two (K, D) matrices, right also near 0; NaN where one is 0.
-
-    Args:
-        left: Rows a.
-        right: Rows b.
-        inner: (K,) <a, b>.
-        lengths: (K,) |a| and |b|.
-    """
+    """Return the mean over rows of |a/|a| - b/|b||^2, right also near 0, given <a, b> and lengths; NaN for 0."""
     distance = float(2 - 2 * (inner / (lengths[0] * lengths[1])).mean())
     if distance > FAR:
         return distance
@@ -163,15 +134,8 @@ def distance_to_simplex(left: Tensor, right: Tensor, *, inner: Tensor, squared_n
     With c the cosine between P and E it is sqrt(2 - 2 c). Near c = 1 that has no digits left: then, with
     s = <P, E> / (K - 1), the rest R = P/s - E is orthogonal to E, r = |R|/|E| is summed up in tiles, and the distance
     is sqrt(2 r^2 / (h (1 + h))) with h = sqrt(1 + r^2).
-
-    Args:
-        left: (K, D) float64, K at least 2.
-        right: (K, D) float64.
-        inner: <P, E> = <left, right> - (sum of left's rows).(sum of right's rows) / K.
-        squared_norm: |P|_F^2, from `squared_product_norm`.
-
-    Returns:
-        In [0, 2]; NaN where P is 0.
+    `inner` is <P, E> = <left, right> - (sum of left's rows).(sum of right's rows) / K, `squared_norm` |P|_F^2. The
+    result lies in [0, 2]; NaN where P is 0.
     """
     num_classes = len(left)
     cosine = float(inner / (squared_norm * (num_classes - 1)).sqrt())

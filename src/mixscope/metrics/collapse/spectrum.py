@@ -52,11 +52,8 @@ class Spectrum:
 def spectrum(means: Tensor, *, gram: Tensor) -> Spectrum:
     """Decompose centred class means.
 
-    Squaring M halves its digits, so M^T M is used only where it is smaller than M and well conditioned.
-
-    Args:
-        means: (K, D) float64.
-        gram: The smaller of M^T M and M M^T.
+    Squaring M, (K, D), halves its digits: M^T M is used only where it is smaller than M and well conditioned. `gram` is
+    the smaller of M^T M and M M^T.
     """
     num_classes, dim = means.shape
     if num_classes > dim:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from mixscope.base.kinds import checked, describe
 from mixscope.capturing.sites import evaluation_mode
-from mixscope.metrics.overtraining.restoring import restored_tensors
 
 LARGEST_STEP = 1e30  # times a weight it must stay a number of single precision
 NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
@@ -101,44 +100,43 @@ def loss_slice(
         >>> loss_slice(model, lambda net: net.weight.item() ** 2, direction=line, steps=(-1, 0, 1)).tolist()
         [1.0, 4.0, 9.0]
     """
-    _check_steps(steps)
-    with _moving(model, (direction,), statistics_batches) as loss_at:
-        return torch.tensor([loss_at(evaluate, (float(step),)) for step in steps], dtype=torch.float64)
-
-
-@checked
-def loss_plane(
-    model: nn.Module,
-    evaluate: Evaluate,
-    *,
-    directions: tuple[Direction, Direction],
-    steps: tuple[Sequence[float], Sequence[float]],
-    statistics_batches: Sequence[Tensor] | None = None,
-) -> Tensor:
-    """Return the loss on a grid in a plane through the weights; everything as in `loss_slice`.
-
-    Args:
-        model: Left as it was, bit for bit, also after an exception.
-        evaluate: The loss of the network as it stands; it must not change it.
-        directions: The two axes. Random ones are nearly at right angles in many dimensions; they are not made so.
-        steps: A distances along the first and T along the second.
-        statistics_batches: As in `loss_slice`.
-
-    Returns:
-        (A, T) float64 on the CPU.
-
-    Raises:
-        ValueError: As `loss_slice`.
-    """
-    _check_steps([*steps[0], *steps[1]])
-    with _moving(model, directions, statistics_batches) as loss_at:
-        rows = [[loss_at(evaluate, (float(first), float(second))) for second in steps[1]] for first in steps[0]]
-    return torch.tensor(rows, dtype=torch.float64).reshape(len(steps[0]), len(steps[1]))
-
-
-def _check_steps(steps: Sequence[float]) -> None:
     if not all(abs(step) <= LARGEST_STEP for step in steps):
         raise ValueError(f"steps must lie within {LARGEST_STEP:g} of 0, got {describe(list(steps))}")
+    _check_direction(model, direction)
+    if statistics_batches is not None and not len(statistics_batches):
+        raise ValueError("statistics_batches must hold at least one batch, got none")
+    losses = []
+    with _restored_tensors(model) as start, evaluation_mode(model):
+        for step in map(float, steps):
+            with torch.no_grad():
+                for name, parameter in model.named_parameters():
+                    # From the copy every time: nothing adds up, and a step of 0 is exact.
+                    parameter.copy_(start[name])
+                    if step != 0 and name in direction:
+                        parameter.add_(direction[name], alpha=step)
+                if statistics_batches is not None:
+                    _estimate_batch_norm(model, statistics_batches)
+                value = evaluate(model)
+            is_number = isinstance(value, (float, int, np.number)) or (isinstance(value, Tensor) and value.numel() == 1)
+            if not is_number or math.isnan(value):
+                raise ValueError(f"evaluate must return a number, got {describe(value)} at step {step}")
+            losses.append(float(value))
+    return torch.tensor(losses, dtype=torch.float64)
+
+
+@contextmanager
+def _restored_tensors(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """Yield copies of the parameters by name; write them and the buffers back, bit for bit, when the block ends."""
+    parameters = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    try:
+        yield parameters
+    finally:
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(parameters[name])
+            for buffer, copy in buffers:
+                buffer.copy_(copy)
 
 
 def _is_vector(model: nn.Module, name: str, parameter: Tensor) -> bool:
@@ -164,38 +162,6 @@ def _filter_layout(layer: nn.Module, parameter: Tensor) -> tuple[tuple[int, ...]
     if isinstance(layer, nn.modules.conv._ConvTransposeNd):  # (inputs, outputs / groups, ...), group by group
         return (layer.groups, len(parameter) // layer.groups, parameter.shape[1], -1), (1, 3)
     return (len(parameter), -1), (1,)
-
-
-@contextmanager
-def _moving(
-    model: nn.Module, directions: tuple[Direction, ...], statistics_batches: Sequence[Tensor] | None
-) -> Iterator[Callable[[Evaluate, tuple[float, ...]], float]]:
-    """Yield a function that gives the loss at some steps along the directions; put everything back afterwards."""
-    for direction in directions:
-        _check_direction(model, direction)
-    if statistics_batches is not None and not len(statistics_batches):
-        raise ValueError("statistics_batches must hold at least one batch, got none")
-    with ExitStack() as stack:
-        start = stack.enter_context(restored_tensors(model))
-        stack.enter_context(evaluation_mode(model))
-
-        def loss_at(evaluate: Evaluate, steps: tuple[float, ...]) -> float:
-            with torch.no_grad():
-                for name, parameter in model.named_parameters():
-                    # From the copy every time: nothing adds up, and a step of 0 is exact.
-                    parameter.copy_(start[name])
-                    for direction, step in zip(directions, steps, strict=True):
-                        if step != 0 and name in direction:
-                            parameter.add_(direction[name], alpha=step)
-                if statistics_batches is not None:
-                    _estimate_batch_norm(model, statistics_batches)
-                value = evaluate(model)
-            is_number = isinstance(value, (float, int, np.number)) or (isinstance(value, Tensor) and value.numel() == 1)
-            if not is_number or math.isnan(value):
-                raise ValueError(f"evaluate must return a number, got {describe(value)} at steps {steps}")
-            return float(value)
-
-        yield loss_at
 
 
 def _check_direction(model: nn.Module, direction: Direction) -> None:

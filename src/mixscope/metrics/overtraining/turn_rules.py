@@ -9,6 +9,7 @@ import torch
 
 from mixscope.base.checks import check_at_least
 from mixscope.base.kinds import checked
+from mixscope.stats.intervals import check_level
 
 FLOOR_GAP, BLEND_ENTROPY, VALIDATION_LOSS = "train/loss_floor_gap", "train/blend_entropy", "validation/loss"
 SMALLEST_WINDOW = 3  # values: fewer give no useful standard error
@@ -180,5 +181,4 @@ def _confidence_above_zero(mean: float, variance: float, degrees: int) -> float:
 def _check_rule(*, window: float, level: float) -> None:
     if not 0 < window <= 1:
         raise ValueError(f"window must be in (0, 1], got {window}")
-    if not 0 < level < 1:
-        raise ValueError(f"level must be in (0, 1), got {level}")
+    check_level(level)
