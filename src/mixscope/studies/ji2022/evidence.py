@@ -5,9 +5,10 @@ from dataclasses import replace
 
 from mixscope.records.samples import Sample
 from mixscope.studies.engine.evidence_sources import Evidence, quotient, ratio_within
+from mixscope.studies.engine.network_setting import NetworkSetting
 from mixscope.studies.engine.results import Number, Results, column
 from mixscope.studies.engine.trial import Outcome
-from mixscope.studies.ji2022.runs import MOMENTUM, NETWORKS, WEIGHT_DECAY, NetworkSetting
+from mixscope.studies.ji2022.runs import MOMENTUM, NETWORKS, WEIGHT_DECAY, num_steps
 
 SEPARATED = 0.999  # of the training images: at most one of a thousand is still wrong
 FLOWS = ("flow-scale-1", "flow-scale-0.4")
@@ -80,7 +81,7 @@ def mean_classifier_decay(network: NetworkSetting) -> float:
 
     learning_rate weight_decay / (1 - momentum) a step. Derived here.
     """
-    return network.learning_rate * WEIGHT_DECAY / (1 - MOMENTUM) * network.num_steps
+    return network.options.training.peak_learning_rate * WEIGHT_DECAY / (1 - MOMENTUM) * num_steps(network)
 
 
 def decay_rate(results: Results, setting: str) -> Sample:

@@ -1,15 +1,16 @@
 """The runs of the study of Ji et al. 2022: paths and checks of the layer-peeled model, and networks on images."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Any
 
-from mixscope.bench.options import DataOptions, MeasureOptions, MixingOptions, TrainOptions
+from mixscope.bench.options import MeasureOptions, MixingOptions, TrainOptions
 from mixscope.studies.engine.computation import computation
-from mixscope.studies.engine.network_training import NetworkTraining
-from mixscope.studies.engine.run_grid import call_grid, run_grid
-from mixscope.studies.engine.setups import device_of, digits, images, threads_of
+from mixscope.studies.engine.network_setting import NetworkSetting
+from mixscope.studies.engine.run_grid import call_grid
+from mixscope.studies.engine.setups import digits, images
 from mixscope.studies.engine.trial import Trial
 from mixscope.studies.ji2022.landscape_checks import (
     bounds,
@@ -40,106 +41,117 @@ SIZES = [[2, 2, 1], [3, 3, 1], [3, 4, 2], [4, 3, 1], [4, 4, 2], [4, 6, 3]]  # (K
 WIDE_SIZES = [[3, 3, 2], [4, 4, 2], [4, 6, 3], [4, 3, 3], [5, 5, 2]]
 REACHES = (2.0, 6.0, 12.0)  # rho^2 gamma: about the log odds of an example at collapse
 FULL_SIZES = {"mnist": 60_000, "fashion-mnist": 60_000, "cifar10": 50_000}
-METHODS: dict[str, tuple[Literal["none", "mixup"], float]] = {
-    "no-decay": ("none", 0.0),
-    "decay": ("none", WEIGHT_DECAY),
-    "mixup-no-decay": ("mixup", 0.0),
-}  # mixing, and weight decay
 
 
-@dataclass(frozen=True)
-class NetworkSetting:
-    """A network on a set of images.
-
-    Attributes:
-        name: Of the setting.
-        data: "digits", or the name of a set with a test part of its own.
-        num_train: Images trained on; None is all.
-        num_test: Images measured on where the set has a test part of its own; None is all.
-        model: Of the catalogue.
-        epochs: Passes.
-        batch_size: Images a step.
-        learning_rate: Constant.
-        measure_at: Epochs, about evenly spread over their logarithm.
-        seeds: How many.
-        methods: Names of `METHODS`.
-    """
-
-    name: str
-    data: str
-    num_train: int | None
-    num_test: int | None
-    model: str
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    measure_at: tuple[int, ...]
-    seeds: int
-    methods: tuple[str, ...] = ("no-decay", "decay")
-
-    def images(self, seed: int) -> DataOptions:
-        """Return the images of a seed."""
-        if self.data == "digits":
-            assert self.num_train is not None
-            return digits(self.num_train, seed=seed)
-        return images(self.data, self.num_train, seed=seed, num_test=self.num_test)
-
-    @property
-    def num_steps(self) -> int:
-        """Steps of the whole training; the last batch of an epoch may be smaller."""
-        num_train = FULL_SIZES[self.data] if self.num_train is None else self.num_train
-        return self.epochs * math.ceil(num_train / self.batch_size)
-
-    def work(self, method: str, seed: int, *, scale: Scale) -> NetworkTraining:
-        """Return the training of one method with one seed."""
-        mixing, decay = METHODS[method]
-        options = TrainOptions(
-            data=self.images(seed),
-            model=self.model,
-            mixing=MixingOptions(mixing),
-            training=Recipe(
-                epochs=self.epochs,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                momentum=MOMENTUM,
-                weight_decay=decay,
-                schedule="constant",
-            ),
+def _network(
+    data: str,
+    num_train: int | None,
+    *,
+    model: str,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    measure_at: Sequence[int],
+    num_seeds: int,
+    num_test: int | None = None,
+    with_mixup: bool = False,
+) -> NetworkSetting:
+    """Return a network on a set of images, all of them or some, measured at epochs spread over their logarithm."""
+    recipe = Recipe(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        momentum=MOMENTUM,
+        weight_decay=0.0,
+        schedule="constant",
+    )
+    methods: dict[str, dict[str, Any]] = {
+        "no-decay": {},
+        "decay": {"training": replace(recipe, weight_decay=WEIGHT_DECAY)},
+        "mixup-no-decay": {"mixing": MixingOptions("mixup")},
+    }
+    if not with_mixup:
+        del methods["mixup-no-decay"]
+    draw = partial(digits, num_train or 0) if data == "digits" else partial(images, data, num_train, num_test=num_test)
+    return NetworkSetting(
+        name=data if num_train is None else f"{data}-{num_train}",
+        images=draw,
+        options=TrainOptions(
+            model=model,
+            mixing=MixingOptions("none"),
+            training=recipe,
             measuring=MeasureOptions(num_pairs=200, linearity_pairs=64),
-            seed=seed,
-            device=device_of(scale),
-            threads=threads_of(scale),
-        )
-        return NetworkTraining(options, max(1, self.epochs // 50), self.measure_at, instruments=("classifier-mean",))
+        ),
+        methods=methods,
+        num_seeds=num_seeds,
+        curve_every=max(1, epochs // 50),
+        measure_at=tuple(measure_at),
+        instruments=("classifier-mean",),
+        is_measured=True,
+    )
 
 
-DIGITS_EPOCHS = (0, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000, 1400, 2000)
-DIGITS = NetworkSetting(
-    *("digits-1000", "digits", 1000, None, "mlp", 2000, 100, 0.05, DIGITS_EPOCHS, 5),
-    methods=("no-decay", "decay", "mixup-no-decay"),
+def num_steps(setting: NetworkSetting) -> int:
+    """Return the steps of the whole training; the last batch of an epoch may be smaller."""
+    name, _, num_train = setting.name.rpartition("-")
+    size = int(num_train) if name in (*FULL_SIZES, "digits") else FULL_SIZES[setting.name]
+    return setting.epochs * math.ceil(size / setting.options.training.batch_size)
+
+
+_mlp = partial(_network, model="mlp", learning_rate=0.05)
+_resnet = partial(_network, model="resnet18", batch_size=128, num_seeds=3, num_test=2000)
+DIGITS = _mlp(
+    "digits",
+    1000,
+    epochs=2000,
+    batch_size=100,
+    measure_at=(0, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000, 1400, 2000),
+    num_seeds=5,
+    with_mixup=True,
 )
-MNIST = NetworkSetting(
-    *("mnist-2000", "mnist", 2000, 1000, "mlp", 500, 100, 0.05),
-    *((0, 2, 4, 6, 8, 10, 15, 20, 30, 50, 80, 130, 200, 320, 500), 5),
+MNIST = _mlp(
+    "mnist",
+    2000,
+    epochs=500,
+    batch_size=100,
+    measure_at=(0, 2, 4, 6, 8, 10, 15, 20, 30, 50, 80, 130, 200, 320, 500),
+    num_seeds=5,
+    num_test=1000,
 )
-FASHION = NetworkSetting(
-    *("fashion-mnist-1000", "fashion-mnist", 1000, 1000, "convnet", 80, 50, 0.1),
-    *((0, 3, 6, 10, 14, 18, 23, 29, 36, 46, 60, 80), 3),
+FASHION = _network(
+    "fashion-mnist",
+    1000,
+    model="convnet",
+    epochs=80,
+    batch_size=50,
+    learning_rate=0.1,
+    measure_at=(0, 3, 6, 10, 14, 18, 23, 29, 36, 46, 60, 80),
+    num_seeds=3,
+    num_test=1000,
 )
-MNIST_MEDIUM = NetworkSetting(
-    *("mnist-10000", "mnist", 10_000, 2000, "resnet18", 50, 128, 0.05),
-    *((0, 1, 2, 4, 6, 8, 10, 14, 20, 28, 38, 50), 3),
+MNIST_MEDIUM = _resnet(
+    "mnist", 10_000, epochs=50, learning_rate=0.05, measure_at=(0, 1, 2, 4, 6, 8, 10, 14, 20, 28, 38, 50)
 )
-CIFAR_MEDIUM = NetworkSetting(
-    *("cifar10-10000", "cifar10", 10_000, 2000, "resnet18", 100, 128, 0.05),
-    *((0, 2, 5, 10, 14, 18, 22, 27, 33, 40, 50, 62, 78, 100), 3),
+CIFAR_MEDIUM = _resnet(
+    "cifar10",
+    10_000,
+    epochs=100,
+    learning_rate=0.05,
+    measure_at=(0, 2, 5, 10, 14, 18, 22, 27, 33, 40, 50, 62, 78, 100),
 )
-PAPER_EPOCHS = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 45, 65, 100, 150, 230, 350)
 PAPER = tuple(
-    NetworkSetting(name, name, None, None, "resnet18", 350, 128, 0.1, PAPER_EPOCHS, 5)
+    _resnet(
+        name,
+        None,
+        epochs=350,
+        learning_rate=0.1,
+        measure_at=(0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 45, 65, 100, 150, 230, 350),
+        num_seeds=5,
+        num_test=None,
+    )
     for name in ("mnist", "fashion-mnist", "cifar10")
 )
-SMOKE = NetworkSetting("digits-200", "digits", 200, None, "mlp", 60, 50, 0.05, (0, 10, 15, 20, 30, 40), 1)
+SMOKE = _mlp("digits", 200, epochs=60, batch_size=50, measure_at=(0, 10, 15, 20, 30, 40), num_seeds=1)
 NETWORKS: dict[Scale, tuple[NetworkSetting, ...]] = {
     "smoke": (SMOKE,),
     "small": (DIGITS, MNIST, FASHION),
@@ -163,7 +175,7 @@ def trials(scale: Scale, seeds: int | None) -> list[Trial]:
         *_double_precision(seeds or (1 if is_short else 5), is_short=is_short),
     ]
     for setting in NETWORKS[scale]:
-        runs += run_grid(setting.name, setting.methods, seeds or setting.seeds, partial(setting.work, scale=scale))
+        runs += setting.trials(scale, seeds)
     return runs
 
 
