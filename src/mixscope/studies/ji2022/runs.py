@@ -1,7 +1,6 @@
 """The runs of the study of Ji et al. 2022: paths and checks of the layer-peeled model, and networks on images."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -43,49 +42,40 @@ REACHES = (2.0, 6.0, 12.0)  # rho^2 gamma: about the log odds of an example at c
 FULL_SIZES = {"mnist": 60_000, "fashion-mnist": 60_000, "cifar10": 50_000}
 
 
+def _recipe(epochs: int, batch_size: int, learning_rate: float) -> Recipe:
+    """Return a constant learning rate without weight decay."""
+    recipe = Recipe(epochs, batch_size, learning_rate=learning_rate, schedule="constant")
+    return replace(recipe, momentum=MOMENTUM, weight_decay=0.0)
+
+
 def _network(
     data: str,
     num_train: int | None,
-    *,
     model: str,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    measure_at: Sequence[int],
+    recipe: Recipe,
+    measure_at: tuple[int, ...],
+    *,
     num_seeds: int,
     num_test: int | None = None,
-    with_mixup: bool = False,
+    has_mixup: bool = False,
 ) -> NetworkSetting:
     """Return a network on a set of images, all of them or some, measured at epochs spread over their logarithm."""
-    recipe = Recipe(
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        momentum=MOMENTUM,
-        weight_decay=0.0,
-        schedule="constant",
-    )
     methods: dict[str, dict[str, Any]] = {
         "no-decay": {},
         "decay": {"training": replace(recipe, weight_decay=WEIGHT_DECAY)},
-        "mixup-no-decay": {"mixing": MixingOptions("mixup")},
     }
-    if not with_mixup:
-        del methods["mixup-no-decay"]
+    if has_mixup:
+        methods["mixup-no-decay"] = {"mixing": MixingOptions("mixup")}
     draw = partial(digits, num_train or 0) if data == "digits" else partial(images, data, num_train, num_test=num_test)
+    measuring = MeasureOptions(num_pairs=200, linearity_pairs=64)
     return NetworkSetting(
         name=data if num_train is None else f"{data}-{num_train}",
         images=draw,
-        options=TrainOptions(
-            model=model,
-            mixing=MixingOptions("none"),
-            training=recipe,
-            measuring=MeasureOptions(num_pairs=200, linearity_pairs=64),
-        ),
+        options=TrainOptions(model=model, mixing=MixingOptions("none"), training=recipe, measuring=measuring),
         methods=methods,
         num_seeds=num_seeds,
-        curve_every=max(1, epochs // 50),
-        measure_at=tuple(measure_at),
+        curve_every=max(1, recipe.epochs // 50),
+        measure_at=measure_at,
         instruments=("classifier-mean",),
         is_measured=True,
     )
@@ -98,65 +88,30 @@ def num_steps(setting: NetworkSetting) -> int:
     return setting.epochs * math.ceil(size / setting.options.training.batch_size)
 
 
-_mlp = partial(_network, model="mlp", learning_rate=0.05)
-_resnet = partial(_network, model="resnet18", batch_size=128, num_seeds=3, num_test=2000)
-DIGITS = _mlp(
-    "digits",
-    1000,
-    epochs=2000,
-    batch_size=100,
-    measure_at=(0, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000, 1400, 2000),
-    num_seeds=5,
-    with_mixup=True,
-)
-MNIST = _mlp(
-    "mnist",
-    2000,
-    epochs=500,
-    batch_size=100,
-    measure_at=(0, 2, 4, 6, 8, 10, 15, 20, 30, 50, 80, 130, 200, 320, 500),
-    num_seeds=5,
-    num_test=1000,
-)
-FASHION = _network(
-    "fashion-mnist",
-    1000,
-    model="convnet",
-    epochs=80,
-    batch_size=50,
-    learning_rate=0.1,
-    measure_at=(0, 3, 6, 10, 14, 18, 23, 29, 36, 46, 60, 80),
-    num_seeds=3,
-    num_test=1000,
-)
-MNIST_MEDIUM = _resnet(
-    "mnist", 10_000, epochs=50, learning_rate=0.05, measure_at=(0, 1, 2, 4, 6, 8, 10, 14, 20, 28, 38, 50)
-)
-CIFAR_MEDIUM = _resnet(
-    "cifar10",
-    10_000,
-    epochs=100,
-    learning_rate=0.05,
-    measure_at=(0, 2, 5, 10, 14, 18, 22, 27, 33, 40, 50, 62, 78, 100),
-)
-PAPER = tuple(
-    _resnet(
-        name,
-        None,
-        epochs=350,
-        learning_rate=0.1,
-        measure_at=(0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 45, 65, 100, 150, 230, 350),
-        num_seeds=5,
-        num_test=None,
-    )
-    for name in ("mnist", "fashion-mnist", "cifar10")
-)
-SMOKE = _mlp("digits", 200, epochs=60, batch_size=50, measure_at=(0, 10, 15, 20, 30, 40), num_seeds=1)
+AT_2000 = (0, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000, 1400, 2000)
+AT_500 = (0, 2, 4, 6, 8, 10, 15, 20, 30, 50, 80, 130, 200, 320, 500)
+AT_350 = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 45, 65, 100, 150, 230, 350)
+AT_100 = (0, 2, 5, 10, 14, 18, 22, 27, 33, 40, 50, 62, 78, 100)
+AT_80 = (0, 3, 6, 10, 14, 18, 23, 29, 36, 46, 60, 80)
+AT_50 = (0, 1, 2, 4, 6, 8, 10, 14, 20, 28, 38, 50)
+AT_40 = (0, 10, 15, 20, 30, 40)
+DIGITS = _network("digits", 1000, "mlp", _recipe(2000, 100, 0.05), AT_2000, num_seeds=5, has_mixup=True)
+SMOKE = _network("digits", 200, "mlp", _recipe(60, 50, 0.05), AT_40, num_seeds=1)
 NETWORKS: dict[Scale, tuple[NetworkSetting, ...]] = {
     "smoke": (SMOKE,),
-    "small": (DIGITS, MNIST, FASHION),
-    "medium": (DIGITS, MNIST_MEDIUM, CIFAR_MEDIUM),
-    "paper": PAPER,
+    "small": (
+        DIGITS,
+        _network("mnist", 2000, "mlp", _recipe(500, 100, 0.05), AT_500, num_seeds=5, num_test=1000),
+        _network("fashion-mnist", 1000, "convnet", _recipe(80, 50, 0.1), AT_80, num_seeds=3, num_test=1000),
+    ),
+    "medium": (
+        DIGITS,
+        _network("mnist", 10_000, "resnet18", _recipe(50, 128, 0.05), AT_50, num_seeds=3, num_test=2000),
+        _network("cifar10", 10_000, "resnet18", _recipe(100, 128, 0.05), AT_100, num_seeds=3, num_test=2000),
+    ),
+    "paper": tuple(
+        _network(name, None, "resnet18", _recipe(350, 128, 0.1), AT_350, num_seeds=5) for name in FULL_SIZES
+    ),
 }
 NUM_STARTS: dict[Scale, int] = {"smoke": 1, "small": 10, "medium": 10, "paper": 20}
 
