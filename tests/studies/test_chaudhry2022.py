@@ -131,7 +131,7 @@ def test_methods_differ_in_nothing_but_what_they_are_named_for(method):
 
 def test_labelled_images_are_balanced_and_drawn_by_the_seed():
     setting = SETTINGS["digits-50"]
-    first, again, other = (prepare_images(setting.images(seed), SILENT) for seed in (0, 0, 1))
+    first, again, other = (prepare_images(setting.images(seed=seed), SILENT) for seed in (0, 0, 1))
     assert first.train_labels.bincount().tolist() == [5] * 10
     assert len(first.test_labels) == 600
     assert torch.equal(first.train_images, again.train_images)

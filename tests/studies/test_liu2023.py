@@ -17,7 +17,6 @@ from mixscope.studies.liu2023.evidence import (
     best_error,
     between,
     decay,
-    decay_by,
     floor_distance,
     last_error,
     loss_rise,
@@ -133,7 +132,7 @@ def test_decay_is_of_the_smoothed_curve_after_the_start():
     # Without epoch 0: .1 .3 .2 .4, over three looks .2 .2 .3 .3 (the last over its two).
     assert decay(curve([0.9, 0.1, 0.3, 0.2, 0.4])) == pytest.approx(10)
     # Up to epoch 30: .2 .2 .25
-    assert decay_by(30)(curve([0.9, 0.1, 0.3, 0.2, 0.4])) == pytest.approx(5)
+    assert decay(curve([0.9, 0.1, 0.3, 0.2, 0.4]), until=30) == pytest.approx(5)
     assert decay(curve([0.9, 0.4, 0.3, 0.2])) == 0
     assert math.isnan(decay(curve([0.9])))
 

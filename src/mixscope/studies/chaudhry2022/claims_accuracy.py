@@ -5,7 +5,6 @@ from typing import Any
 
 from mixscope.studies.chaudhry2022.evidence import (
     PILOT,
-    SETTINGS,
     accuracy_of,
     every_run,
     gain,
@@ -13,6 +12,7 @@ from mixscope.studies.chaudhry2022.evidence import (
     labels_needed,
     shrinking_gain,
 )
+from mixscope.studies.chaudhry2022.runs import SETTINGS
 from mixscope.studies.engine.claim_checks import DERIVED, Check, Source, claim_check
 
 PAPER = Source("paper", "Chaudhry et al. 2022, experiments (text on the figures of accuracy)")

@@ -2,13 +2,16 @@
 
 from functools import partial
 
-from mixscope.studies.chaudhry2022.evidence import PILOT, SETTINGS, floor_share, same_order, worst_ratio
+from mixscope.studies.chaudhry2022.evidence import PILOT, floor_share, same_order, worst_ratio
+from mixscope.studies.chaudhry2022.runs import SETTINGS
 from mixscope.studies.engine.claim_checks import DERIVED, Source, claim_check
 from mixscope.studies.engine.instruments import LINEARITY_ALPHAS
 
 PAPER = Source("paper", "Chaudhry et al. 2022, experiments (text on the figures of NonLin)")
 ALL = tuple(SETTINGS)
-AFFINE = tuple(name for name, setting in SETTINGS.items() if setting.model != "convnet")  # batch norm, ReLU in layer 0
+AFFINE = tuple(
+    name for name, setting in SETTINGS.items() if setting.options.model != "convnet"
+)  # batch norm, ReLU in layer 0
 FEWEST = ("digits-50", "fashion-mnist-250", "cifar10-250", "svhn-250")
 AT_END = "at the end of training, on blends of two test images, seed by seed"
 

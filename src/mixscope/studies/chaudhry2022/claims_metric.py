@@ -2,7 +2,8 @@
 
 from functools import partial
 
-from mixscope.studies.chaudhry2022.evidence import DIGITS, SETTINGS, every_run, first_layer_defect, least_excess
+from mixscope.studies.chaudhry2022.evidence import DIGITS, every_run, first_layer_defect, least_excess
+from mixscope.studies.chaudhry2022.runs import SETTINGS
 from mixscope.studies.engine.claim_checks import DERIVED, Source, claim_check
 from mixscope.studies.engine.evidence_sources import value
 

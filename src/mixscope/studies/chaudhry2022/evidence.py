@@ -6,14 +6,13 @@ from dataclasses import replace
 from itertools import combinations, pairwise
 
 from mixscope.records.samples import Sample, combined, paired, paired_ratio
-from mixscope.studies.chaudhry2022.runs import PLANS, Setting
+from mixscope.studies.chaudhry2022.runs import SETTINGS, data_of, labels_of
 from mixscope.studies.engine.claim_checks import Source
 from mixscope.studies.engine.evidence_sources import Evidence, difference, percent
 from mixscope.studies.engine.instruments import LINEARITY_ALPHAS
 from mixscope.studies.engine.results import Results, column, read_number
 from mixscope.studies.engine.trial import Outcome
 
-SETTINGS: dict[str, Setting] = {setting.name: setting for plan in PLANS.values() for setting, _, _ in plan}
 DIGITS = ("digits-50", "digits-100", "digits-200")
 SITES = {
     "residual-mlp": ("layer0", "layer1", "layer2", "layer3", "layer4", "head"),
@@ -30,8 +29,9 @@ PILOT = Source("derived", "ours, from a pilot on digits")
 
 def site_key(setting: str, layer: int, name: str, *, alpha: float | None = None) -> str:
     """Return the key of a layer's number on pairs whose weights have the setting's own alpha, or another."""
-    chosen = SETTINGS[setting]
-    return f"linearity/alpha={chosen.alpha if alpha is None else alpha:g}/{SITES[chosen.model][layer]}/{name}"
+    options = SETTINGS[setting].options
+    own = options.measuring.linearity_alpha if alpha is None else alpha
+    return f"linearity/alpha={own:g}/{SITES[options.model][layer]}/{name}"
 
 
 def gain(first: str, second: str) -> Evidence:
@@ -143,7 +143,7 @@ def same_order(methods: Sequence[str], layers: Sequence[int]) -> Evidence:
                         setting, first, second, site_key(setting, layer, NONLINEARITY, alpha=alpha)
                     )
 
-        others = [alpha for alpha in LINEARITY_ALPHAS if alpha != SETTINGS[setting].alpha]
+        others = [alpha for alpha in LINEARITY_ALPHAS if alpha != SETTINGS[setting].options.measuring.linearity_alpha]
         kept = [
             combined(_has_same_sign, own, other, is_paired=False)
             for alpha in others
@@ -163,7 +163,7 @@ def labels_needed(method: str, reference: str, *, target: str) -> Evidence:
 
     def evidence(results: Results, setting: str) -> Sample:
         sizes = _sizes_like(results, setting)
-        logs = [math.log2(SETTINGS[size].num_labels) for size in sizes]
+        logs = [math.log2(labels_of(size)) for size in sizes]
         own, others = ([results.sample(size, name, ACCURACY) for size in sizes] for name in (method, reference))
 
         def ratio(aim: float, *accuracies: float) -> float:
@@ -191,8 +191,7 @@ def _has_same_sign(first: float, second: float) -> float:
 def _sizes_like(results: Results, setting: str) -> list[str]:
     """Return the settings that were run on the same images, by number of labels."""
     run = {trial.setting for trial in results.trials} & set(SETTINGS)
-    alike = [name for name in run if SETTINGS[name].data == SETTINGS[setting].data]
-    return sorted(alike, key=lambda name: SETTINGS[name].num_labels)
+    return sorted((name for name in run if data_of(name) == data_of(setting)), key=labels_of)
 
 
 def _first_crossing(places: Sequence[float], heights: Sequence[float], aim: float) -> float:

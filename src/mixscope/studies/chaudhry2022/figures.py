@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from mixscope.records.samples import Sample
 from mixscope.report.document import Chapter, Exhibit, Listing, Series
-from mixscope.studies.chaudhry2022.evidence import ACCURACY, SETTINGS
+from mixscope.studies.chaudhry2022.evidence import ACCURACY
 from mixscope.studies.chaudhry2022.figures_layers import (
     FAMILIES,
     METHODS,
@@ -15,6 +15,7 @@ from mixscope.studies.chaudhry2022.figures_layers import (
     laws_chapter,
     layers_chapter,
 )
+from mixscope.studies.chaudhry2022.runs import SETTINGS, data_of, labels_of
 from mixscope.studies.engine.evidence_sources import PERCENT, percent
 from mixscope.studies.engine.results import Results, column
 from mixscope.studies.engine.seed_figures import curves_exhibit, exhibit_name, line_through, mean_and_interval
@@ -48,8 +49,8 @@ def chapters(results: Results) -> list[Chapter]:
 def _accuracies(results: Results, run: Sequence[str]) -> Chapter:
     """Return accuracy against the number of labels, with a table of every method."""
     exhibits = []
-    for data in dict.fromkeys(SETTINGS[setting].data for setting in run):
-        sizes = sorted((s for s in run if SETTINGS[s].data == data), key=lambda s: SETTINGS[s].num_labels)
+    for data in dict.fromkeys(map(data_of, run)):
+        sizes = sorted((s for s in run if data_of(s) == data), key=labels_of)
         for family, members in FAMILIES.items():
             methods = ("erm", "mixup", *members)
             series = [_by_labels(results, sizes, method, colour=place) for place, method in enumerate(methods)]
@@ -120,7 +121,7 @@ def _trainings(results: Results, run: Sequence[str]) -> Chapter:
 
 
 def _by_labels(results: Results, sizes: Sequence[str], method: str, *, colour: int | None = None) -> Series:
-    samples = [(SETTINGS[size].num_labels, results.sample(size, method, percent(ACCURACY))) for size in sizes]
+    samples = [(labels_of(size), results.sample(size, method, percent(ACCURACY))) for size in sizes]
     return line_through(samples, name=(METHODS | OTHERS)[method], colour=colour)
 
 

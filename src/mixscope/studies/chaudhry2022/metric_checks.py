@@ -15,7 +15,7 @@ from mixscope.metrics.blends.linearity import nonlinearity
 from mixscope.mixing.consistency import Consistency
 from mixscope.mixing.mixture import blend
 from mixscope.mixing.mixup import Mixup, draw_mixture
-from mixscope.studies.engine.trial import Measured
+from mixscope.studies.engine.trial import Measured, table_of
 
 ALPHAS = (0.1, 0.5, 1.0)  # 0.1 and 0.5 are the paper's
 NUM_DRAWS = 200_000  # so that a mean floor's standard error is below 0.0005
@@ -33,8 +33,7 @@ def weights() -> Measured:
     from scipy.special import psi
     from scipy.stats import kstest
 
-    power_errors, entropy_errors, distances = [], [], []
-    rows: dict[str, list[float | None]] = {"points": [], "alpha": [], "seen": [], "expected": []}
+    power_errors, entropy_errors, distances, rows = [], [], [], []
     for alpha in ALPHAS:
         # The smaller weight of two: the other's distance from 1 is lost in rounding, and with alpha 0.1 often below it.
         smaller = sample_dirichlet(alpha, (NUM_DRAWS, 2), generator=named_generator(0, "beta")).min(dim=1).values
@@ -48,17 +47,14 @@ def weights() -> Measured:
             expected = expected_power(alpha, num_points)
             power_errors.append(_standard_errors(powers, expected))
             entropy_errors.append(_standard_errors(entropies, float(psi(num_points * alpha + 1) - psi(alpha + 1))))
-            for key, value in zip(rows, (num_points, alpha, float(powers.mean()), expected), strict=True):
-                rows[key].append(value)
-    return Measured(
-        {
-            "power_errors": max(power_errors),
-            "entropy_errors": max(entropy_errors),
-            "beta_distance": max(distances),
-            "svhn_excess": expected_power(0.1, 4) - expected_power(0.5, 2),
-        },
-        {"weights": rows},
-    )
+            rows.append({"points": num_points, "alpha": alpha, "seen": float(powers.mean()), "expected": expected})
+    values = {
+        "power_errors": max(power_errors),
+        "entropy_errors": max(entropy_errors),
+        "beta_distance": max(distances),
+        "svhn_excess": expected_power(0.1, 4) - expected_power(0.5, 2),
+    }
+    return Measured(values, {"weights": table_of(rows)})
 
 
 def expected_power(alpha: float, num_points: int) -> float:
@@ -70,7 +66,7 @@ def floors() -> Measured:
     """Compare the floor measured on features of a known angle with its integral over Beta's law."""
     from scipy.special import roots_jacobi
 
-    rows: dict[str, list[float | None]] = {"alpha": [], "cosine": [], "seen": [], "integral": []}
+    rows = []
     for alpha in ALPHAS:
         nodes, masses = (torch.from_numpy(part) for part in roots_jacobi(200, alpha - 1, alpha - 1))
         shares = (1 + nodes) / 2
@@ -79,16 +75,12 @@ def floors() -> Measured:
             weights = sample_dirichlet(alpha, (NUM_DRAWS, 2), generator=named_generator(0, "floors"))
             seen = nonlinearity(weights @ ends, ends.expand(NUM_DRAWS, 2, 2), weights).floor
             integral = float((masses * floor_at(shares, cosine)).sum() / masses.sum())
-            for key, value in zip(rows, (alpha, cosine, seen, integral), strict=True):
-                rows[key].append(value)
-    pairs = zip(rows["seen"], rows["integral"], strict=True)
-    return Measured(
-        {
-            "orthogonal_at_half": float(rows["seen"][2 * ALPHAS.index(0.5)] or 0.0),
-            "largest_difference": max(abs((seen or 0) - (integral or 0)) for seen, integral in pairs),
-        },
-        {"floors": rows},
-    )
+            rows.append({"alpha": alpha, "cosine": cosine, "seen": seen, "integral": integral})
+    values = {
+        "orthogonal_at_half": next(row["seen"] for row in rows if row["alpha"] == 0.5),
+        "largest_difference": max(abs(row["seen"] - row["integral"]) for row in rows),
+    }
+    return Measured(values, {"floors": table_of(rows)})
 
 
 def floor_at(weight: Tensor, cosine: float) -> Tensor:
@@ -111,25 +103,20 @@ def affine_layers() -> Measured:
         biased = nn.Linear(width, 128)
         biased.bias.data.normal_(std=float(images.norm(dim=1).mean()) / math.sqrt(3 * width))
         layers["affine, large bias"] = biased
-    rows: dict[str, list[float | None]] = {"alpha": [], "nonlinearity": [], "floor": [], "relative_defect": []}
-    names, defects, least = [], [], math.inf
+    names, rows = [], []
     for name, layer in layers.items():
         for alpha in ALPHAS:
-            report = _of_layer(layer, images, alpha=alpha)
+            report = nonlinearity(*_features_of_blends(layer, images, alpha=alpha))
             names.append(name)
-            for key, value in zip(
-                rows, (alpha, report.nonlinearity, report.floor, report.relative_defect), strict=True
-            ):
-                rows[key].append(value)
-            if name != "ReLU":
-                defects.append(report.relative_defect)
-            if name in ("identity", "linear"):
-                least = min(least, report.nonlinearity)
-    return Measured(
-        {"defect": max(defects), "least_nonlinearity": least, "formula_error": _formula_error(images)},
-        {"layers": rows},
-        {"layers": names},
-    )
+            row = {name: getattr(report, name) for name in ("nonlinearity", "floor", "relative_defect")}
+            rows.append({"alpha": alpha, **row})
+    linear = [row["nonlinearity"] for name, row in zip(names, rows, strict=True) if name in ("identity", "linear")]
+    values = {
+        "defect": max(row["relative_defect"] for name, row in zip(names, rows, strict=True) if name != "ReLU"),
+        "least_nonlinearity": min(linear),
+        "formula_error": _formula_error(images),
+    }
+    return Measured(values, {"layers": table_of(rows)}, {"layers": names})
 
 
 def decomposition() -> Measured:
@@ -200,10 +187,6 @@ def _features_of_blends(layer: nn.Module, images: Tensor, *, alpha: float) -> tu
         mixed = layer(blend(images, mixture))
     first = mixture.weights[apart, 0].to(images.dtype)
     return mixed[apart], features[mixture.members[apart]], torch.stack([first, 1 - first], dim=1)
-
-
-def _of_layer(layer: nn.Module, images: Tensor, *, alpha: float) -> Any:
-    return nonlinearity(*_features_of_blends(layer, images, alpha=alpha))
 
 
 def _formula_error(images: Tensor) -> float:

@@ -1,8 +1,9 @@
 """The runs behind Chaudhry et al. 2022: few labelled images, many without labels, at four scales."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from mixscope.bench.options import (
     AugmentationOptions,
@@ -15,12 +16,11 @@ from mixscope.bench.options import (
 from mixscope.studies.chaudhry2022.ict_checks import DIGITS_TEST, logistic_regression, no_weight, ramp, trivial_zero
 from mixscope.studies.chaudhry2022.metric_checks import affine_layers, decomposition, floors, scale_and_shift, weights
 from mixscope.studies.engine.computation import computation
-from mixscope.studies.engine.network_training import NetworkTraining
-from mixscope.studies.engine.run_grid import run_grid
-from mixscope.studies.engine.setups import device_of, threads_of
-from mixscope.studies.engine.trial import Trial, Work
+from mixscope.studies.engine.network_setting import NetworkSetting
+from mixscope.studies.engine.run_grid import call_grid
+from mixscope.studies.engine.trial import Trial
 from mixscope.studies.names import Scale
-from mixscope.training.recipe import Precision, Recipe
+from mixscope.training.recipe import Recipe
 
 ALPHA, SVHN_ALPHA = 0.5, 0.1  # Chaudhry et al. 2022: on CIFAR, and on SVHN
 LEARNING_RATE = 0.002  # Chaudhry et al. 2022, with Adam
@@ -36,7 +36,16 @@ EMA = ("ict2-ema", "ict3-ema", "ict4-ema", "ict5-ema")
 DETACHED, LATE, SVHN_LAW, BASELINE = "ict2-detached", "ict2-ema-late", "ict2-alpha-0.1", "logistic"
 
 
-def consistency_of(method: str) -> ConsistencyOptions:
+FORMS: dict[str, dict[str, Any]] = {
+    "": {},
+    "detached": {"consistency_teacher": "same-detached"},
+    "ema": {"consistency_teacher": "ema", "consistency_space": "softmax"},
+    "ema-late": {"consistency_teacher": "ema", "consistency_space": "late-softmax"},
+    "alpha-0.1": {"consistency_alpha": SVHN_ALPHA},
+}
+
+
+def consistency_of(method: str, *, alpha: float = ALPHA) -> ConsistencyOptions:
     """Return what a method asks of images without labels.
 
     "ictK" is Eq. 2 of Chaudhry et al. 2022 as printed, the network against itself on logits; "-detached" the same with
@@ -45,126 +54,101 @@ def consistency_of(method: str) -> ConsistencyOptions:
     """
     if not method.startswith("ict"):
         return ConsistencyOptions()
-    name, *variant = method.split("-", 1)
-    options = ConsistencyOptions(consistency_points=int(name.removeprefix("ict")), consistency_alpha=ALPHA)
-    match variant:
-        case []:
-            return options
-        case ["detached"]:
-            return replace(options, consistency_teacher="same-detached")
-        case ["ema"]:
-            return replace(options, consistency_teacher="ema", consistency_space="softmax")
-        case ["ema-late"]:
-            return replace(options, consistency_teacher="ema", consistency_space="late-softmax")
-        case ["alpha-0.1"]:
-            return replace(options, consistency_alpha=SVHN_ALPHA)
-    raise ValueError(f"method must be one of this study, got {method!r}")
+    name, _, form = method.partition("-")
+    if form not in FORMS:
+        raise ValueError(f"method must be one of this study, got {method!r}")
+    return ConsistencyOptions(**{"consistency_points": int(name[3:]), "consistency_alpha": alpha, **FORMS[form]})
 
 
-@dataclass(frozen=True)
-class Setting:
-    """Images with few labels and how a network is trained on them.
+def _setting(
+    data: str,
+    num_labels: int,
+    *,
+    model: str,
+    num_steps: int,
+    methods: Sequence[str],
+    num_seeds: int = 5,
+    batch_size: int = 64,
+    num_test: int | None = None,
+    num_unlabelled: int | None = None,
+    num_pairs: int = 1000,
+    alpha: float = ALPHA,
+    augmentation: AugmentationOptions = NOT_AUGMENTED,
+) -> NetworkSetting:
+    """Return images with few labels and how a network is trained on them.
 
-    Attributes:
-        data: A named set.
-        num_labels: Labelled training images, the same number of each class.
-        model: The network.
-        num_steps: Of training, about: whole passes over the labelled images.
-        batch_size: Labelled images a step, and as many without labels.
-        num_test: Test images.
-        num_unlabelled: Training images without labels; None is all. The labelled ones may be among them.
-        num_pairs: Blends of two test images that linearity is measured on.
-        alpha: Concentration of the weights of mixup and of ICT[K].
-        augmentation: Of labelled and unlabelled images alike.
-        precision: Of training.
+    Training takes about `num_steps`: whole passes over the labelled images. A step takes `batch_size` labelled images
+    and as many of `num_unlabelled` without labels (None: all), the labelled ones among them. Linearity is measured on
+    `num_pairs` blends of two test images; `alpha` is that of mixup's weights and of ICT[K]'s.
     """
+    epochs = max(1, round(num_steps / -(-num_labels // batch_size)))
 
-    data: str
-    num_labels: int
-    model: str
-    num_steps: int
-    batch_size: int = 64
-    num_test: int | None = None
-    num_unlabelled: int | None = None
-    num_pairs: int = 1000
-    alpha: float = ALPHA
-    augmentation: AugmentationOptions = NOT_AUGMENTED
-    precision: Precision = "fp32"
+    def images(*, seed: int) -> DataOptions:
+        if data == "digits":
+            return DataOptions("digits", test_size=DIGITS_TEST, subset=num_labels, split_seed=seed)
+        return DataOptions(data, subset=num_labels, test_subset=num_test, split_seed=seed)
 
-    @property
-    def name(self) -> str:
-        """For example "digits-50"."""
-        return f"{self.data}-{self.num_labels}"
+    def changes(method: str) -> dict[str, Any]:
+        if method == "mixup":
+            return {"mixing": MixingOptions("mixup", alpha=alpha, per_example=True)}
+        consistency = consistency_of(method, alpha=alpha)
+        return {"consistency": replace(consistency, unlabelled=num_unlabelled)} if method != "erm" else {}
 
-    def images(self, seed: int) -> DataOptions:
-        """Return the images of a seed: it draws the test part, the labelled and the unlabelled ones."""
-        if self.data == "digits":
-            return DataOptions("digits", test_size=DIGITS_TEST, subset=self.num_labels, split_seed=seed)
-        return DataOptions(self.data, subset=self.num_labels, test_subset=self.num_test, split_seed=seed)
-
-    def work(self, method: str, seed: int, *, scale: Scale) -> Work:
-        """Return what a method does with a seed."""
-        if method == BASELINE:
-            arguments = {"data": self.data, "num_labels": self.num_labels, "num_test": self.num_test, "seed": seed}
-            return computation("chaudhry2022_training", logistic_regression, **arguments)
-        epochs = max(1, round(self.num_steps / -(-self.num_labels // self.batch_size)))
-        is_mixed = method == "mixup"
-        consistency = consistency_of(method)
-        if consistency.consistency_points:
-            consistency = replace(consistency, unlabelled=self.num_unlabelled)
-            if method != SVHN_LAW:
-                consistency = replace(consistency, consistency_alpha=self.alpha)
-        options = TrainOptions(
-            data=self.images(seed),
-            model=self.model,
-            augmentation=self.augmentation,
-            mixing=MixingOptions("mixup", alpha=self.alpha, per_example=True) if is_mixed else MixingOptions("none"),
-            consistency=consistency,
+    return NetworkSetting(
+        name=f"{data}-{num_labels}",
+        images=images,
+        options=TrainOptions(
+            model=model,
+            augmentation=augmentation,
+            mixing=MixingOptions("none"),
             training=Recipe(
                 epochs=epochs,
-                batch_size=self.batch_size,
+                batch_size=batch_size,
                 optimizer="adam",
                 learning_rate=LEARNING_RATE,
                 weight_decay=0.0,
                 schedule="constant",
-                precision=self.precision,
             ),
-            measuring=MeasureOptions(linearity_pairs=self.num_pairs, linearity_alpha=self.alpha),
-            seed=seed,
-            device=device_of(scale),
-            threads=threads_of(scale),
-        )
-        looks = tuple(sorted({round(share * epochs) for share in LOOKS}))
-        every = max(1, epochs // CURVE_LOOKS)
-        return NetworkTraining(options, every, looks, instruments=("linearity",), is_measured=False)
+            measuring=MeasureOptions(linearity_pairs=num_pairs, linearity_alpha=alpha),
+        ),
+        methods={method: changes(method) for method in methods},
+        num_seeds=num_seeds,
+        curve_every=max(1, epochs // CURVE_LOOKS),
+        measure_at=tuple(sorted({round(share * epochs) for share in LOOKS})),
+        instruments=("linearity",),
+    )
 
 
-Plan = Sequence[tuple[Setting, Sequence[str], int]]  # on what, which methods, how many seeds
-
-_EVERY_K = (*LABELLED, *EQUATION_2, *EMA, BASELINE)
+_EVERY_K = (*LABELLED, *EQUATION_2, *EMA)
 _VARIANTS = (DETACHED, LATE, SVHN_LAW)  # at the fewest labels
-_FEW = (*LABELLED, "ict2", "ict4", "ict2-ema", "ict4-ema", BASELINE)
+_FEW = (*LABELLED, "ict2", "ict4", "ict2-ema", "ict4-ema")
 
 
-_FASHION = Setting(
-    *("fashion-mnist", 250, "convnet", 800), batch_size=32, num_test=1000, num_unlabelled=3000, num_pairs=512
-)
+def _digits(num_labels: int, methods: Sequence[str]) -> NetworkSetting:
+    return _setting("digits", num_labels, model="residual-mlp", num_steps=1500, methods=methods)
 
 
-def _digits(num_labels: int, *, num_steps: int = 1500, num_pairs: int = 1000) -> Setting:
-    return Setting("digits", num_labels, "residual-mlp", num_steps, num_pairs=num_pairs)
+def _medium(num_labels: int) -> NetworkSetting:
+    return _setting(
+        "cifar10",
+        num_labels,
+        model="wide-resnet-16-2",
+        num_steps=5000,
+        methods=_FEW,
+        num_seeds=3,
+        num_test=5000,
+        num_pairs=2000,
+        augmentation=SHIFTED,
+    )
 
 
-def _medium(num_labels: int) -> Setting:
-    return Setting("cifar10", num_labels, "wide-resnet-16-2", 5000, num_test=5000, num_pairs=2000, augmentation=SHIFTED)
-
-
-def _published(data: str, num_labels: int) -> Setting:
-    return Setting(
+def _published(data: str, num_labels: int) -> NetworkSetting:
+    return _setting(
         data,
         num_labels,
-        "wide-resnet-28-2",
-        PAPER_STEPS,
+        model="wide-resnet-28-2",
+        num_steps=PAPER_STEPS,
+        methods=(*_FEW, "ict3"),
         batch_size=128,
         num_pairs=2000,
         alpha=SVHN_ALPHA if data == "svhn" else ALPHA,
@@ -172,21 +156,47 @@ def _published(data: str, num_labels: int) -> Setting:
     )
 
 
-PLANS: Mapping[Scale, Plan] = {
-    "smoke": ((_digits(50, num_steps=100, num_pairs=128), (*LABELLED, "ict2", DETACHED, "ict2-ema", BASELINE), 1),),
-    "small": (
-        (_digits(50), (*_EVERY_K, *_VARIANTS), 5),
-        (_digits(100), _EVERY_K, 5),
-        (_digits(200), _EVERY_K, 5),
-        (_FASHION, (*LABELLED, "ict2", "ict4", "ict2-ema", BASELINE), 3),
-    ),
-    "medium": ((_medium(250), _FEW, 3), (_medium(2000), _FEW, 3)),
-    "paper": tuple(
-        (_published(data, num_labels), (*_FEW, "ict3"), 5)
-        for data, sizes in (("cifar10", SIZES), ("svhn", SIZES), ("cifar100", (10_000,)))
-        for num_labels in sizes
-    ),
+_SMOKE = _setting(
+    "digits",
+    50,
+    model="residual-mlp",
+    num_steps=100,
+    methods=(*LABELLED, "ict2", DETACHED, "ict2-ema"),
+    num_seeds=1,
+    num_pairs=128,
+)
+_FASHION = _setting(
+    "fashion-mnist",
+    250,
+    model="convnet",
+    num_steps=800,
+    methods=(*LABELLED, "ict2", "ict4", "ict2-ema"),
+    num_seeds=3,
+    batch_size=32,
+    num_test=1000,
+    num_unlabelled=3000,
+    num_pairs=512,
+)
+PLANS: Mapping[Scale, Sequence[NetworkSetting]] = {
+    "smoke": [_SMOKE],
+    "small": [_digits(50, (*_EVERY_K, *_VARIANTS)), _digits(100, _EVERY_K), _digits(200, _EVERY_K), _FASHION],
+    "medium": [_medium(250), _medium(2000)],
+    "paper": [
+        *(_published(data, num_labels) for data in ("cifar10", "svhn") for num_labels in SIZES),
+        _published("cifar100", 10_000),
+    ],
 }
+SETTINGS = {setting.name: setting for plan in PLANS.values() for setting in plan}
+
+
+def data_of(setting: str) -> str:
+    """Return the name of a setting's images."""
+    return SETTINGS[setting].images(seed=0).data
+
+
+def labels_of(setting: str) -> int:
+    """Return how many labels a setting has: its name ends with it."""
+    return int(setting.rpartition("-")[2])
 
 
 CHECKS = {
@@ -207,6 +217,10 @@ def trials(scale: Scale, seeds: int | None = None) -> list[Trial]:
         for home, functions in CHECKS.items()
         for function in functions
     ]
-    for setting, methods, num_seeds in PLANS[scale]:
-        found += run_grid(setting.name, methods, seeds or num_seeds, partial(setting.work, scale=scale))
+    for setting in PLANS[scale]:
+        images = setting.images(seed=0)
+        baseline = partial(computation, "chaudhry2022_training", logistic_regression, data=images.data)
+        baseline = partial(baseline, num_labels=images.subset, num_test=images.test_subset)
+        found += setting.trials(scale, seeds)
+        found += call_grid(setting.name, {BASELINE: baseline}, seeds or setting.num_seeds)
     return found

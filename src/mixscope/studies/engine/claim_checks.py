@@ -58,22 +58,9 @@ def claim_check(
     is_exact: bool = False,
     is_share: bool = False,
 ) -> Check:
-    """Return a claim of a study with its evidence; what is not said here is as in `Claim`.
+    """Return a claim of a study with its evidence: "7a" of "fisher2024" is "fisher2024.7a".
 
-    Args:
-        study: Its key, which the claim's begins with.
-        key: Of the claim within the study, for example "7a".
-        statement: What is claimed.
-        measured: Which quantity.
-        evidence: Returns the numbers of one setting.
-        settings: What it is checked on.
-        source: Where it comes from.
-        is_control: Whether it is a control: of what must not be seen, or must be with nothing at work.
-        low: Lower limit.
-        high: Upper limit.
-        unit: Of the quantity.
-        is_exact: Whether every single value must lie within the limits.
-        is_share: Whether the values are yes and no.
+    A control is of what must not be seen, or must be with nothing at work. All else is as in `Claim` and `Check`.
     """
     claim = Claim(
         key=f"{study}.{key}",

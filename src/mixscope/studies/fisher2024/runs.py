@@ -1,14 +1,14 @@
 """What is trained and computed for Fisher et al. 2024, at each scale."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from mixscope.bench.options import AugmentationOptions, DataOptions, MeasureOptions, MixingOptions, TrainOptions
 from mixscope.studies.engine.computation import computation
-from mixscope.studies.engine.network_training import NetworkTraining
-from mixscope.studies.engine.run_grid import run_grid
-from mixscope.studies.engine.setups import device_of, digits, images, threads_of
+from mixscope.studies.engine.network_setting import NetworkSetting
+from mixscope.studies.engine.setups import digits, images
 from mixscope.studies.engine.trial import Trial
 from mixscope.studies.fisher2024.theory_checks import (
     blended_features,
@@ -26,77 +26,46 @@ PICTURED = (ERM, MIXUP, SQUARED, MANIFOLD, FIXED)
 PLAIN_OR_MIXED = (ERM, MIXUP)
 THEORY = "theory"  # the setting of what is computed
 NOISE = 0.2  # share of wrong labels
+IMAGE_SEEDS = 3
 # Classes and feature dimensions; the last has no room for a simplex.
 SIZES = [[3, 2], [3, 5], [4, 6], [4, 4], [5, 8], [6, 10], [4, 2]]
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What networks are trained on, and how.
-
-    Attributes:
-        name: Of the setting.
-        methods: That are trained on it.
-        data: The images of a seed.
-        recipe: Of training.
-        model: A network by name.
-        measure_at: Epochs after which everything is measured, besides the last.
-        curve_every: Epochs between looks at the test images.
-        is_per_example: Whether mixup draws a weight per image rather than per batch.
-        augmentation: Of the training images.
-        num_pairs: Blended pairs of training images that are measured.
-        squared_rate: Learning rate under the squared error, where it is another.
-    """
-
-    name: str
-    methods: tuple[str, ...]
-    data: Callable[[int], DataOptions]
-    recipe: Recipe
-    model: str
-    measure_at: tuple[int, ...]
-    curve_every: int
-    is_per_example: bool = False
-    augmentation: AugmentationOptions = field(default_factory=AugmentationOptions)
-    num_pairs: int = 1000
-    squared_rate: float | None = None
-
-    def work(self, method: str, seed: int, *, scale: Scale) -> NetworkTraining:
-        """Return the training of one method with one seed."""
-        mixup = MixingOptions(mixing="mixup", alpha=1.0, per_example=self.is_per_example)
-        mixing = {
-            ERM: MixingOptions(mixing="none"),
-            MANIFOLD: MixingOptions(mixing="manifold-mixup", alpha=1.0),
-            LABELS: MixingOptions(mixing="label-mixup", alpha=1.0),
-        }.get(method, mixup)
-        options = TrainOptions(
-            data=self.data(seed),
-            model=self.model,
-            classifier="fixed-etf" if method == FIXED else "learned",
-            augmentation=self.augmentation,
-            mixing=mixing,
-            training=self._squared_recipe() if method == SQUARED else self.recipe,
-            measuring=MeasureOptions(num_pairs=self.num_pairs),
-            seed=seed,
-            device=device_of(scale),
-            threads=threads_of(scale),
-        )
-        return NetworkTraining(options, self.curve_every, self.measure_at, INSTRUMENTS)
-
-    def _squared_recipe(self) -> Recipe:
-        rate = self.recipe.learning_rate if self.squared_rate is None else self.squared_rate
-        return replace(self.recipe, loss="squared-error", learning_rate=rate)
+def _methods(
+    names: Sequence[str], recipe: Recipe, *, is_per_example: bool = False, squared_rate: float | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return what each method changes of mixup; the squared error may take a learning rate of its own."""
+    squared = replace(recipe, loss="squared-error", learning_rate=squared_rate or recipe.learning_rate)
+    mixup = MixingOptions("mixup", alpha=1.0, per_example=is_per_example)
+    changes: dict[str, dict[str, Any]] = {
+        ERM: {"mixing": MixingOptions("none")},
+        MIXUP: {"mixing": mixup},
+        SQUARED: {"mixing": mixup, "training": squared},
+        MANIFOLD: {"mixing": MixingOptions("manifold-mixup", alpha=1.0)},
+        FIXED: {"mixing": mixup, "classifier": "fixed-etf"},
+        LABELS: {"mixing": MixingOptions("label-mixup", alpha=1.0)},
+    }
+    return {name: changes[name] for name in names}
 
 
-def _on_digits(num_train: int, epochs: int, *, methods: tuple[str, ...], label_noise: float = 0.0) -> Setting:
-    return Setting(
-        f"digits-{num_train}{'-noisy' if label_noise else ''}",
-        methods,
-        lambda seed: digits(num_train, seed=seed, label_noise=label_noise),
-        Recipe(epochs, batch_size=100, optimizer="adam", learning_rate=1e-3, weight_decay=1e-4),
-        "mlp",
-        measure_at=tuple(epoch for epoch in (2, 10, 50) if epoch < epochs),
+def _noisy(name: str, label_noise: float) -> str:
+    return f"{name}-noisy" if label_noise else name
+
+
+def _on_digits(
+    num_train: int, epochs: int, *, methods: Sequence[str], num_seeds: int = 5, label_noise: float = 0.0
+) -> NetworkSetting:
+    recipe = Recipe(epochs, batch_size=100, optimizer="adam", learning_rate=1e-3, weight_decay=1e-4)
+    return NetworkSetting(
+        name=_noisy(f"digits-{num_train}", label_noise),
+        images=partial(digits, num_train, label_noise=label_noise),
+        options=TrainOptions(model="mlp", training=recipe),
+        methods=_methods(methods, recipe, is_per_example=True),
+        num_seeds=num_seeds,
         curve_every=10,
-        is_per_example=True,
+        measure_at=tuple(epoch for epoch in (2, 10, 50) if epoch < epochs),
+        instruments=INSTRUMENTS,
+        is_measured=True,
     )
 
 
@@ -106,24 +75,30 @@ def _on_images(
     epochs: int,
     *,
     model: str,
-    methods: tuple[str, ...],
+    methods: Sequence[str],
     num_test: int | None = None,
     label_noise: float = 0.0,
-) -> Setting:
-    return Setting(
-        f"{name}-{num_train}{'-noisy' if label_noise else ''}",
-        methods,
-        lambda seed: replace(images(name, num_train, seed=seed, num_test=num_test), label_noise=label_noise),
-        # bf16 takes half the time where the processor multiplies it; what is measured is computed in float32.
-        Recipe(epochs, batch_size=128, learning_rate=0.1, weight_decay=5e-4, precision="bf16"),
-        model,
-        measure_at=(1, 4, 10),
+) -> NetworkSetting:
+    # bf16 takes half the time where the processor multiplies it; what is measured is computed in float32.
+    recipe = Recipe(epochs, batch_size=128, learning_rate=0.1, weight_decay=5e-4, precision="bf16")
+
+    def noisy_images(*, seed: int) -> DataOptions:
+        return replace(images(name, num_train, seed=seed, num_test=num_test), label_noise=label_noise)
+
+    return NetworkSetting(
+        name=_noisy(f"{name}-{num_train}", label_noise),
+        images=noisy_images,
+        options=TrainOptions(model=model, training=recipe),
+        methods=_methods(methods, recipe, squared_rate=0.03),
+        num_seeds=IMAGE_SEEDS,
         curve_every=2,
-        squared_rate=0.03,
+        measure_at=(1, 4, 10),
+        instruments=INSTRUMENTS,
+        is_measured=True,
     )
 
 
-def _as_published(name: str, model: str, *, methods: tuple[str, ...]) -> Setting:
+def _as_published(name: str, model: str, *, methods: Sequence[str]) -> NetworkSetting:
     """Return what is known of the paper's setting; numbers it does not give are those of the replication, or ours."""
     recipe = Recipe(
         epochs=500,
@@ -137,24 +112,29 @@ def _as_published(name: str, model: str, *, methods: tuple[str, ...]) -> Setting
     is_transformer = model.startswith("vit")
     if is_transformer:
         recipe = replace(recipe, optimizer="adamw", learning_rate=1e-3, weight_decay=0.05, schedule="cosine")
-    return Setting(
-        f"{name}-vit" if is_transformer else name,
-        methods,
-        lambda seed: images(name, None, seed=seed),
-        recipe,
-        model,
-        measure_at=(2, 8, 32, 128, 250),
+    return NetworkSetting(
+        name=f"{name}-vit" if is_transformer else name,
+        images=partial(images, name, None),
+        options=TrainOptions(
+            model=model,
+            augmentation=AugmentationOptions(crop_padding=4, flip=True),
+            training=recipe,
+            measuring=MeasureOptions(num_pairs=5000),
+        ),
+        methods=_methods(methods, recipe),
+        num_seeds=IMAGE_SEEDS,
         curve_every=10,
-        augmentation=AugmentationOptions(crop_padding=4, flip=True),
-        num_pairs=5000,
+        measure_at=(2, 8, 32, 128, 250),
+        instruments=INSTRUMENTS,
+        is_measured=True,
     )
 
 
 WIDE, TRANSFORMER, SMALL_WIDE = "wide-resnet-40-10", "vit-b/4", "wide-resnet-28-2"
-SETTINGS: dict[Scale, tuple[Setting, ...]] = {
+SETTINGS: dict[Scale, tuple[NetworkSetting, ...]] = {
     "smoke": (
-        _on_digits(200, 3, methods=ALL),
-        _on_digits(200, 3, methods=PLAIN_OR_MIXED, label_noise=NOISE),
+        _on_digits(200, 3, methods=ALL, num_seeds=1),
+        _on_digits(200, 3, methods=PLAIN_OR_MIXED, num_seeds=1, label_noise=NOISE),
     ),
     "small": (
         _on_digits(1000, 300, methods=ALL),
@@ -174,20 +154,13 @@ SETTINGS: dict[Scale, tuple[Setting, ...]] = {
         *(_as_published(name, TRANSFORMER, methods=PICTURED) for name in ("fashion-mnist", "cifar10", "cifar100")),
     ),
 }
-SMOKE_SEEDS, DIGITS_SEEDS, IMAGE_SEEDS = 1, 5, 3
 
 
 def trials(scale: Scale, seeds: int | None = None) -> list[Trial]:
-    """Return the runs of a scale: first what is only computed, then all methods of a setting, seed by seed.
-
-    Args:
-        scale: Decides on settings and sizes.
-        seeds: Of every setting; left out: the scale's own numbers.
-    """
+    """Return the runs of a scale, given the number of seeds: first what is only computed, then all settings."""
     found = theory_trials()
     for setting in SETTINGS[scale]:
-        own = SMOKE_SEEDS if scale == "smoke" else DIGITS_SEEDS if setting.name.startswith("digits") else IMAGE_SEEDS
-        found += run_grid(setting.name, setting.methods, seeds or own, partial(setting.work, scale=scale))
+        found += setting.trials(scale, seeds)
     return found
 
 

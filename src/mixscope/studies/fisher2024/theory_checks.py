@@ -2,7 +2,8 @@
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -45,7 +46,7 @@ def blended_features(
     its closed form, relative to an unblended feature.
     """
     values: dict[str, float] = {}
-    for num_classes, scale, penalty in _cases(class_counts, scales, penalties):
+    for num_classes, scale, penalty in product(class_counts, scales, penalties):
         case = f"K={num_classes} m={scale:g} penalty={penalty:g}"
         generator = named_generator(0, "features", num_classes)
         frame = simplex_etf(num_classes, num_classes - 1 + SPARE_DIMENSIONS, scale=scale, generator=generator)
@@ -130,8 +131,7 @@ def collapse_threshold(sizes: Sequence[Sequence[int]], distance: float, seed: in
     for num_classes, dim in sizes:
         threshold = etf_threshold(num_classes, LAW)
         for side, factor in (("below", 1 - distance), ("above", 1 + distance)):
-            penalty = math.sqrt(factor * threshold)
-            found, reason = _joint(num_classes, dim, penalty, num_starts=1, seed=seed)
+            found, reason = _joint(num_classes, dim, math.sqrt(factor * threshold), num_starts=1, seed=seed)
             values[f"{side}/K={num_classes} D={dim}"] = found.scale
             doubts += [f"K={num_classes} {side}: {reason}"] if reason else []
     return Measured(values, problem="; ".join(doubts))
@@ -141,14 +141,7 @@ def collapse_threshold(sizes: Sequence[Sequence[int]], distance: float, seed: in
 def minimiser(frame: Tensor, label: Tensor, penalty: float, *, generator: torch.Generator) -> Tensor:
     """Minimise cross-entropy(W h, y) + (penalty / 2) |h|^2 over h by damped Newton steps from a random start.
 
-    Args:
-        frame: (K, D) float64, W.
-        label: (K,) float64, y.
-        penalty: Positive.
-        generator: A CPU generator, for the start.
-
-    Returns:
-        (D,) float64, h.
+    `frame` is W, (K, D) float64, and `label` y, (K,); h is returned, (D,).
     """
     feature = torch.randn(frame.shape[1], dtype=torch.float64, generator=generator)
     for _ in range(MAX_STEPS):
@@ -184,12 +177,6 @@ def _joint(num_classes: int, dim: int, penalty: float, *, num_starts: int, seed:
             generator=named_generator(seed, "joint optimum", num_classes, dim),
         )
     return solution.value, solution.reason
-
-
-def _cases(
-    class_counts: Sequence[int], scales: Sequence[float], penalties: Sequence[float]
-) -> Iterator[tuple[int, float, float]]:
-    return ((count, scale, penalty) for count in class_counts for scale in scales for penalty in penalties)
 
 
 def _label(num_classes: int, first: int, second: int, weight: float) -> Tensor:

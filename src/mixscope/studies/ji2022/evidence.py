@@ -1,13 +1,14 @@
 """Numbers of the study of Ji et al. 2022 that are made of several: ratios along training, slopes, rates."""
 
 import math
-from dataclasses import replace
+import statistics
 
-from mixscope.records.samples import Sample
+from mixscope.records.samples import Sample, combined
 from mixscope.studies.engine.evidence_sources import Evidence, quotient, ratio_within
-from mixscope.studies.engine.results import Number, Results, column
+from mixscope.studies.engine.network_setting import NetworkSetting
+from mixscope.studies.engine.results import Number, Results, column, read_number
 from mixscope.studies.engine.trial import Outcome
-from mixscope.studies.ji2022.runs import MOMENTUM, NETWORKS, WEIGHT_DECAY, NetworkSetting
+from mixscope.studies.ji2022.runs import MOMENTUM, NETWORKS, WEIGHT_DECAY, num_steps
 
 SEPARATED = 0.999  # of the training images: at most one of a thousand is still wrong
 FLOWS = ("flow-scale-1", "flow-scale-0.4")
@@ -18,20 +19,17 @@ SETTINGS: dict[str, NetworkSetting] = {item.name: item for group in NETWORKS.val
 def log_ratio(first: str, second: str, key: str) -> Evidence:
     """Return the evidence of the decimal logarithm of that ratio: how many powers of ten they are apart."""
 
-    def evidence(results: Results, setting: str) -> Sample:
-        sample = results.ratio(setting, first, second, key)
-        values = {name: math.log10(value) if value > 0 else math.nan for name, value in sample.values.items()}
-        return replace(sample, values=values, is_ratio=False)
+    def log(ratio: float) -> float:
+        return math.log10(ratio) if ratio > 0 else math.nan
 
-    return evidence
+    return lambda results, setting: combined(log, results.ratio(setting, first, second, key))
 
 
 def law_error(*laws: str) -> Number:
     """Return how far the worst of some laws, each 1 in the limit, is from 1 at the end of the flow."""
 
     def read(outcome: Outcome) -> float:
-        found = [outcome.values.get(f"end/{law}") for law in laws]
-        errors = [math.nan if value is None else abs(value - 1) for value in found]
+        errors = [abs(read_number(outcome, f"end/{law}") - 1) for law in laws]
         return math.nan if any(map(math.isnan, errors)) else max(errors)  # max may pass a NaN by
 
     return read
@@ -80,18 +78,15 @@ def mean_classifier_decay(network: NetworkSetting) -> float:
 
     learning_rate weight_decay / (1 - momentum) a step. Derived here.
     """
-    return network.learning_rate * WEIGHT_DECAY / (1 - MOMENTUM) * network.num_steps
+    return network.options.training.peak_learning_rate * WEIGHT_DECAY / (1 - MOMENTUM) * num_steps(network)
 
 
 def decay_rate(results: Results, setting: str) -> Sample:
     """Return the rate at which the mean classifier decayed over that of `mean_classifier_decay`."""
-    network = SETTINGS[setting]
 
     def read(outcome: Outcome) -> float:
-        moved = outcome.values.get("nc/classifier_mean_drift")
-        if moved is None or moved >= 1:
-            return math.nan
-        return -math.log1p(-moved) / mean_classifier_decay(network)
+        moved = read_number(outcome, "nc/classifier_mean_drift")
+        return -math.log1p(-moved) / mean_classifier_decay(SETTINGS[setting]) if moved < 1 else math.nan
 
     return results.sample(setting, "decay", read)
 
@@ -107,7 +102,5 @@ def _slope(pairs: list[tuple[float, float]]) -> float:
     """Return the least-squares slope of log value on log epoch; NaN of too few points."""
     if len(pairs) < MIN_POINTS:
         return math.nan
-    x, y = [math.log(epoch) for epoch, _ in pairs], [math.log(value) for _, value in pairs]
-    middle_x, middle_y = sum(x) / len(x), sum(y) / len(y)
-    products = sum((a - middle_x) * (b - middle_y) for a, b in zip(x, y, strict=True))
-    return products / sum((a - middle_x) ** 2 for a in x)
+    epochs, values = zip(*pairs, strict=True)
+    return statistics.linear_regression([*map(math.log, epochs)], [*map(math.log, values)]).slope

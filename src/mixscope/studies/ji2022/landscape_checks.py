@@ -24,7 +24,7 @@ from mixscope.theory import (
     square_point,
 )
 
-Sizes = Sequence[Sequence[int]]  # of problems: (K, D, n) each
+Sizes = Sequence[Sequence[int]]  # of problems: classes K, dimensions D and examples of a class n, each
 PUSHES = (0.0, 1e-6, 1e-3, 0.1, 1.0)  # off the optimum, relative: where a bound that is wrong would show
 DIM_OF_SQUARE = 6
 PLANE_STEPS = 180  # of each angle, over the whole turn
@@ -35,24 +35,20 @@ def separation(sizes: Sizes, num_starts: int) -> Measured:
 
     Values by "SIZE": "value/", the relative error of the optimal value; "balance/", that of |W|^2 = |H|^2; "duality/",
     the largest |h - w_y / sqrt(n)|; "gram/", the largest entry of W W^T minus the closed form's.
-
-    Args:
-        sizes: (K, D, n) of each problem.
-        num_starts: Of the solver.
     """
-    values = {}
+    values: dict[str, float] = {}
     for num_classes, dim, num_per_class in sizes:
-        name = _size_name(num_classes, dim, num_per_class)
         exact = separation_optimum(num_classes, num_per_class).value
-        generator = torch.Generator().manual_seed(0)
-        counts = [num_per_class] * num_classes
+        generator, counts = torch.Generator().manual_seed(0), [num_per_class] * num_classes
         found = solve_separation(counts, dim=dim, num_starts=num_starts, generator=generator).value
         weight, features = found.head_weight, found.features
-        of_weight, of_features = float(weight.square().sum()), float(features.square().sum())
-        values[f"value/{name}"] = abs(found.squared_norm / 2 / exact.value - 1)
-        values[f"balance/{name}"] = abs(of_weight / of_features - 1)
-        values[f"duality/{name}"] = float((features - weight[found.labels] / math.sqrt(num_per_class)).abs().max())
-        values[f"gram/{name}"] = float((weight @ weight.T - exact.weight_gram).abs().max())
+        errors = {
+            "value": found.squared_norm / 2 / exact.value - 1,
+            "balance": float(weight.square().sum()) / float(features.square().sum()) - 1,
+            "duality": float((features - weight[found.labels] / math.sqrt(num_per_class)).abs().max()),
+            "gram": float((weight @ weight.T - exact.weight_gram).abs().max()),
+        }
+        values |= {f"{name}/{_size_name(num_classes, dim, num_per_class)}": abs(e) for name, e in errors.items()}
     return Measured(values)
 
 
@@ -61,10 +57,6 @@ def bounds(sizes: Sizes, num_draws: int) -> Measured:
 
     Values: "margin_excess", the largest margin over the bound, minus 1; "loss_excess", the least log loss minus its
     bound; "loss_at_optimum", the largest relative distance of the loss from its bound at collapse.
-
-    Args:
-        sizes: (K, D, n) of each problem.
-        num_draws: Points in all.
     """
     generator = torch.Generator().manual_seed(0)
     margin, loss, at_optimum = -math.inf, math.inf, 0.0
@@ -91,10 +83,6 @@ def conservation(sizes: Sizes, num_draws: int) -> Measured:
     """Measure at random points how fast the flow changes W^T W - H H^T, with gradients by automatic differentiation.
 
     Value: "rate", the largest |d/dt (W^T W - H H^T)| over |d/dt W^T W|; and "mean_rate", |d/dt wbar| over |dW/dt|.
-
-    Args:
-        sizes: (K, D, n) of each problem.
-        num_draws: Points in all.
     """
     generator, rate, mean_rate = torch.Generator().manual_seed(0), 0.0, 0.0
     for draw in range(num_draws):
@@ -116,18 +104,14 @@ def square(nums_per_class: Sequence[int]) -> Measured:
 
     Values by "n=N": "residual/" of the KKT conditions; "value/", its value over 4 sqrt(n); "margin/", over the best;
     "curvature/" along the way out.
-
-    Args:
-        nums_per_class: n of each check.
     """
-    values = {}
-    for num_per_class in nums_per_class:
-        name, point = f"n={num_per_class}", square_point(num_per_class, dim=DIM_OF_SQUARE)
+    values: dict[str, float] = {}
+    for n in nums_per_class:
+        point = square_point(n, dim=DIM_OF_SQUARE)
         report = separation_kkt(point)
-        values[f"residual/{name}"] = report.residual
-        values[f"value/{name}"] = report.value / (4 * math.sqrt(num_per_class))
-        values[f"margin/{name}"] = normalized_margin(point) / best_normalized_margin(4, num_per_class)
-        values[f"curvature/{name}"] = report.curvature
+        values |= {f"residual/n={n}": report.residual, f"value/n={n}": report.value / (4 * math.sqrt(n))}
+        values[f"margin/n={n}"] = normalized_margin(point) / best_normalized_margin(4, n)
+        values[f"curvature/n={n}"] = report.curvature
     return Measured(values)
 
 
@@ -152,58 +136,52 @@ def stationary_points(sizes: Sizes, squared_norms: Sequence[float], num_starts: 
     stationarity; in units of lam "eigenvalue/", the least of the Riemannian Hessian, "bound/", 1 - sigma_1 / lam,
     "excess/", how far the eigenvalue lies above it, and "form/", how far above 2 - 2 sigma_1 / lam, which is the
     quadratic form along a direction of squared length 2 and no eigenvalue; "gap/", log loss minus its bound.
-
-    Args:
-        sizes: (K, D, n) of each problem, D at least K.
-        squared_norms: rho^2 gamma of each sphere.
-        num_starts: Of the search in the plane.
     """
-    values = {}
-    for num_classes, dim, num_per_class in sizes:
-        best = best_normalized_margin(num_classes, num_per_class)
-        for reach in squared_norms:
-            name = f"{_size_name(num_classes, dim, num_per_class)}, rho^2 g = {reach:g}"
-            counts, norm = [num_per_class] * num_classes, reach / best
-            generator = torch.Generator().manual_seed(0)
-            found = minimize_on_sphere(counts, dim=2, squared_norm=norm, num_starts=num_starts, generator=generator)
-            point = _padded(found.value.best, dim=dim)
-            report = sphere_report(point)
-            lam = report.multiplier
-            bound = 1 - report.largest_singular_value / lam
-            eigenvalue = float(torch.linalg.eigvalsh(_hessian(point))[0]) / lam
-            values[f"residual/{name}"] = report.residual
-            values[f"eigenvalue/{name}"] = eigenvalue
-            values[f"bound/{name}"] = bound
-            values[f"excess/{name}"] = eigenvalue - bound
-            values[f"form/{name}"] = eigenvalue - 2 * bound
-            floor = log_loss_bound(norm, num_classes=num_classes, num_per_class=num_per_class)
-            values[f"gap/{name}"] = report.log_loss - floor
+    values: dict[str, float] = {}
+    for place, (counts, dim, norm, bound) in _spheres(sizes, squared_norms).items():
+        generator = torch.Generator().manual_seed(0)
+        found = minimize_on_sphere(counts, dim=2, squared_norm=norm, num_starts=num_starts, generator=generator)
+        point = _padded(found.value.best, dim=dim)
+        report = sphere_report(point)
+        lowest = 1 - report.largest_singular_value / report.multiplier
+        eigenvalue = float(torch.linalg.eigvalsh(_hessian(point))[0]) / report.multiplier
+        numbers = {
+            "residual": report.residual,
+            "eigenvalue": eigenvalue,
+            "bound": lowest,
+            "excess": eigenvalue - lowest,
+            "form": eigenvalue - 2 * lowest,
+            "gap": report.log_loss - bound,
+        }
+        values |= {f"{name}/{place}": number for name, number in numbers.items()}
     return Measured(values)
 
 
 def minima(sizes: Sizes, squared_norms: Sequence[float], num_starts: int) -> Measured:
-    """Minimise the loss on spheres from random starts and compare every end with the bound.
+    """Minimise the loss on spheres, of rho^2 gamma each, from random starts and compare every end with the bound.
 
     Values by "SIZE, rho^2 g = X": "worst/", the largest |log loss - bound| of any start; "least/", the smallest
     log loss - bound.
-
-    Args:
-        sizes: (K, D, n) of each problem.
-        squared_norms: rho^2 gamma of each sphere.
-        num_starts: Random starts on each.
     """
-    values = {}
+    values: dict[str, float] = {}
+    for place, (counts, dim, norm, bound) in _spheres(sizes, squared_norms).items():
+        generator = torch.Generator().manual_seed(0)
+        found = minimize_on_sphere(counts, dim=dim, squared_norm=norm, num_starts=num_starts, generator=generator)
+        excess = found.value.log_losses - bound
+        values |= {f"worst/{place}": float(excess.abs().max()), f"least/{place}": float(excess.min())}
+    return Measured(values)
+
+
+def _spheres(sizes: Sizes, reaches: Sequence[float]) -> dict[str, tuple[list[int], int, float, float]]:
+    """Return examples by class, dimensions, squared norm and lower bound of the log loss, by "SIZE, rho^2 g = X"."""
+    spheres = {}
     for num_classes, dim, num_per_class in sizes:
-        for reach in squared_norms:
+        for reach in reaches:
             norm = reach / best_normalized_margin(num_classes, num_per_class)
             bound = log_loss_bound(norm, num_classes=num_classes, num_per_class=num_per_class)
-            generator, counts = torch.Generator().manual_seed(0), [num_per_class] * num_classes
-            found = minimize_on_sphere(counts, dim=dim, squared_norm=norm, num_starts=num_starts, generator=generator)
-            excess = found.value.log_losses - bound
             name = f"{_size_name(num_classes, dim, num_per_class)}, rho^2 g = {reach:g}"
-            values[f"worst/{name}"] = float(excess.abs().max())
-            values[f"least/{name}"] = float(excess.min())
-    return Measured(values)
+            spheres[name] = ([num_per_class] * num_classes, dim, norm, bound)
+    return spheres
 
 
 def _size_name(num_classes: int, dim: int, num_per_class: int) -> str:

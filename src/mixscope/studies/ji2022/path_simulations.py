@@ -31,76 +31,37 @@ LAWS = ("margin_ratio", "smoothed_margin_ratio", "norm_law", "loss_law", "norm_r
 
 
 def generic_flow(seed: int, scale: float, log_time: float) -> Measured:
-    """Follow the flow from a normal start.
-
-    Args:
-        seed: Of the start.
-        scale: Standard deviation of its entries.
-        log_time: Last log t, at least 150 for slopes.
-    """
-    start = gaussian_start(_counts(), dim=DIM, scale=scale, generator=torch.Generator().manual_seed(seed))
-    return _followed(start, log_time=log_time)
+    """Follow the flow from a normal start of that size to a log t; at least 150 of it for slopes."""
+    return _followed(_start(seed, scale), log_time=log_time)
 
 
 def symmetric_flow(seed: int, scale: float, log_time: float) -> Measured:
-    """Follow the flow from a start without mean classifier, scatter within classes or imbalance.
-
-    Args:
-        seed: Of the start.
-        scale: Standard deviation of the classifier before it is centred.
-        log_time: Last log t.
-    """
-    start = symmetric_start(
-        NUM_CLASSES, NUM_PER_CLASS, dim=DIM, scale=scale, generator=torch.Generator().manual_seed(seed)
-    )
+    """Follow the flow from a start without mean classifier, scatter within classes or imbalance."""
+    generator = torch.Generator().manual_seed(seed)
+    start = symmetric_start(NUM_CLASSES, NUM_PER_CLASS, dim=DIM, scale=scale, generator=generator)
     return _followed(start, log_time=log_time)
 
 
 def planar_flow(seed: int, push: float, log_time: float) -> Measured:
-    """Follow the flow from a start in a plane, pushed out of it by a multiple of a normal draw.
-
-    Args:
-        seed: Of both draws; their first two columns are the start in the plane.
-        push: Standard deviation outside the plane; 0 stays in it.
-        log_time: Last log t.
-    """
-    drawn = gaussian_start(_counts(), dim=DIM, generator=torch.Generator().manual_seed(seed))
+    """Follow the flow from a start in a plane, pushed out of it by `push` times a normal draw; 0 stays in it."""
+    drawn = _start(seed, 1.0)
     sizes = torch.tensor([1.0, 1.0] + [push] * (DIM - 2), dtype=torch.float64)
     return _followed(PeeledPoint(drawn.head_weight * sizes, drawn.features * sizes, drawn.labels), log_time=log_time)
 
 
 def descent(seed: int, scale: float, learning_rate: float, record_steps: Sequence[int]) -> Measured:
-    """Run plain gradient descent from the start of `generic_flow`.
-
-    Args:
-        seed: Of the start.
-        scale: Standard deviation of its entries.
-        learning_rate: Of the summed loss.
-        record_steps: After which to look.
-    """
-    start = gaussian_start(_counts(), dim=DIM, scale=scale, generator=torch.Generator().manual_seed(seed))
-    record = layer_peeled_descent(start, learning_rate=learning_rate, record_steps=record_steps).value
-    values = {
-        "conserved_drift": float(record.conserved_drift.max()),
-        "mean_classifier_drift": float(record.mean_classifier_drift.max()),
-    }
-    return Measured(values, {"path": _table(record)})
+    """Run plain gradient descent of the summed loss from the start of `generic_flow`."""
+    record = layer_peeled_descent(_start(seed, scale), learning_rate=learning_rate, record_steps=record_steps).value
+    return Measured(_drifts(record), {"path": _table(record)})
 
 
 def decayed_flow(seed: int, scale: float, weight_decay: float, log_times: Sequence[float]) -> Measured:
-    """Follow the flow with and without weight decay from one start, over the same times.
+    """Follow the flow with and without weight decay, of classifier and features, from the start of `generic_flow`.
 
     Values: "law_residual", how far the mean classifier is from exp(-weight_decay t) of its start; and the metrics at
     the end with decay ("end/METRIC") and without ("plain/METRIC"). Tables: "path" with decay and "plain" without.
-
-    Args:
-        seed: Of the start.
-        scale: Standard deviation of its entries.
-        weight_decay: Of the classifier and the features.
-        log_times: Of the records.
     """
-    start = gaussian_start(_counts(), dim=DIM, scale=scale, generator=torch.Generator().manual_seed(seed))
-    times = torch.tensor(list(log_times), dtype=torch.float64)
+    start, times = _start(seed, scale), torch.tensor(list(log_times), dtype=torch.float64)
     decayed = regularized_flow(start, times=times.exp(), weight_decay=weight_decay, feature_decay=weight_decay)
     plain = layer_peeled_flow(start, log_times=times)
     values = {"law_residual": decayed.residual}
@@ -112,6 +73,7 @@ def decayed_flow(seed: int, scale: float, weight_decay: float, log_times: Sequen
 
 def mean_classifier(
     seed: int,
+    *,
     num_train: int,
     num_steps: int,
     batch_size: int,
@@ -123,15 +85,6 @@ def mean_classifier(
 
     Values: "drift", |wbar(t) - wbar(0)| / |wbar(0)|, the largest of any step; with weight decay "rate_ratio", the rate
     at which |wbar| decayed over learning_rate weight_decay / (1 - momentum), and "turn", how far its direction moved.
-
-    Args:
-        seed: Of the images, the weights and the order of the images.
-        num_train: Digits trained on.
-        num_steps: Of SGD.
-        batch_size: Images a step.
-        learning_rate: Constant.
-        momentum: Of SGD.
-        weight_decay: L2 penalty on every parameter.
     """
     data = load_data("digits", test_size=NUM_DIGITS - num_train, split_seed=seed)
     inputs = data.train_images.double() / 255
@@ -157,8 +110,13 @@ def mean_classifier(
     return Measured(values)
 
 
-def _counts() -> list[int]:
-    return [NUM_PER_CLASS] * NUM_CLASSES
+def _start(seed: int, scale: float) -> PeeledPoint:
+    generator = torch.Generator().manual_seed(seed)
+    return gaussian_start([NUM_PER_CLASS] * NUM_CLASSES, dim=DIM, scale=scale, generator=generator)
+
+
+def _drifts(record: FlowRecord) -> dict[str, float]:
+    return {name: float(getattr(record, name).max()) for name in ("conserved_drift", "mean_classifier_drift")}
 
 
 def _followed(start: PeeledPoint, *, log_time: float) -> Measured:
@@ -171,10 +129,7 @@ def _followed(start: PeeledPoint, *, log_time: float) -> Measured:
     spread = torch.logspace(0, math.log10(log_time), NUM_RECORDS, dtype=torch.float64).tolist()
     times = sorted({*spread[:-1], log_time, *(mark for mark in LANDMARKS if mark < log_time)})
     record = layer_peeled_flow(start, log_times=torch.tensor(times, dtype=torch.float64)).value
-    values = {
-        "conserved_drift": float(record.conserved_drift.max()),
-        "mean_classifier_drift": float(record.mean_classifier_drift.max()),
-    }
+    values = _drifts(record)
     for name in ("margin_ratio", "smoothed_margin_ratio"):
         steps = getattr(record, name)[record.is_separated].diff()
         values[f"step/{name}"] = float(steps.min()) if len(steps) else math.nan

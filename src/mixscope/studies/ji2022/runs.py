@@ -1,15 +1,15 @@
 """The runs of the study of Ji et al. 2022: paths and checks of the layer-peeled model, and networks on images."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Any
 
-from mixscope.bench.options import DataOptions, MeasureOptions, MixingOptions, TrainOptions
+from mixscope.bench.options import MeasureOptions, MixingOptions, TrainOptions
 from mixscope.studies.engine.computation import computation
-from mixscope.studies.engine.network_training import NetworkTraining
-from mixscope.studies.engine.run_grid import call_grid, run_grid
-from mixscope.studies.engine.setups import device_of, digits, images, threads_of
+from mixscope.studies.engine.network_setting import NetworkSetting
+from mixscope.studies.engine.run_grid import call_grid
+from mixscope.studies.engine.setups import digits, images
 from mixscope.studies.engine.trial import Trial
 from mixscope.studies.ji2022.landscape_checks import (
     bounds,
@@ -40,111 +40,78 @@ SIZES = [[2, 2, 1], [3, 3, 1], [3, 4, 2], [4, 3, 1], [4, 4, 2], [4, 6, 3]]  # (K
 WIDE_SIZES = [[3, 3, 2], [4, 4, 2], [4, 6, 3], [4, 3, 3], [5, 5, 2]]
 REACHES = (2.0, 6.0, 12.0)  # rho^2 gamma: about the log odds of an example at collapse
 FULL_SIZES = {"mnist": 60_000, "fashion-mnist": 60_000, "cifar10": 50_000}
-METHODS: dict[str, tuple[Literal["none", "mixup"], float]] = {
-    "no-decay": ("none", 0.0),
-    "decay": ("none", WEIGHT_DECAY),
-    "mixup-no-decay": ("mixup", 0.0),
-}  # mixing, and weight decay
 
 
-@dataclass(frozen=True)
-class NetworkSetting:
-    """A network on a set of images.
-
-    Attributes:
-        name: Of the setting.
-        data: "digits", or the name of a set with a test part of its own.
-        num_train: Images trained on; None is all.
-        num_test: Images measured on where the set has a test part of its own; None is all.
-        model: Of the catalogue.
-        epochs: Passes.
-        batch_size: Images a step.
-        learning_rate: Constant.
-        measure_at: Epochs, about evenly spread over their logarithm.
-        seeds: How many.
-        methods: Names of `METHODS`.
-    """
-
-    name: str
-    data: str
-    num_train: int | None
-    num_test: int | None
-    model: str
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    measure_at: tuple[int, ...]
-    seeds: int
-    methods: tuple[str, ...] = ("no-decay", "decay")
-
-    def images(self, seed: int) -> DataOptions:
-        """Return the images of a seed."""
-        if self.data == "digits":
-            assert self.num_train is not None
-            return digits(self.num_train, seed=seed)
-        return images(self.data, self.num_train, seed=seed, num_test=self.num_test)
-
-    @property
-    def num_steps(self) -> int:
-        """Steps of the whole training; the last batch of an epoch may be smaller."""
-        num_train = FULL_SIZES[self.data] if self.num_train is None else self.num_train
-        return self.epochs * math.ceil(num_train / self.batch_size)
-
-    def work(self, method: str, seed: int, *, scale: Scale) -> NetworkTraining:
-        """Return the training of one method with one seed."""
-        mixing, decay = METHODS[method]
-        options = TrainOptions(
-            data=self.images(seed),
-            model=self.model,
-            mixing=MixingOptions(mixing),
-            training=Recipe(
-                epochs=self.epochs,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                momentum=MOMENTUM,
-                weight_decay=decay,
-                schedule="constant",
-            ),
-            measuring=MeasureOptions(num_pairs=200, linearity_pairs=64),
-            seed=seed,
-            device=device_of(scale),
-            threads=threads_of(scale),
-        )
-        return NetworkTraining(options, max(1, self.epochs // 50), self.measure_at, instruments=("classifier-mean",))
+def _recipe(epochs: int, batch_size: int, learning_rate: float) -> Recipe:
+    """Return a constant learning rate without weight decay."""
+    recipe = Recipe(epochs, batch_size, learning_rate=learning_rate, schedule="constant")
+    return replace(recipe, momentum=MOMENTUM, weight_decay=0.0)
 
 
-DIGITS_EPOCHS = (0, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000, 1400, 2000)
-DIGITS = NetworkSetting(
-    *("digits-1000", "digits", 1000, None, "mlp", 2000, 100, 0.05, DIGITS_EPOCHS, 5),
-    methods=("no-decay", "decay", "mixup-no-decay"),
-)
-MNIST = NetworkSetting(
-    *("mnist-2000", "mnist", 2000, 1000, "mlp", 500, 100, 0.05),
-    *((0, 2, 4, 6, 8, 10, 15, 20, 30, 50, 80, 130, 200, 320, 500), 5),
-)
-FASHION = NetworkSetting(
-    *("fashion-mnist-1000", "fashion-mnist", 1000, 1000, "convnet", 80, 50, 0.1),
-    *((0, 3, 6, 10, 14, 18, 23, 29, 36, 46, 60, 80), 3),
-)
-MNIST_MEDIUM = NetworkSetting(
-    *("mnist-10000", "mnist", 10_000, 2000, "resnet18", 50, 128, 0.05),
-    *((0, 1, 2, 4, 6, 8, 10, 14, 20, 28, 38, 50), 3),
-)
-CIFAR_MEDIUM = NetworkSetting(
-    *("cifar10-10000", "cifar10", 10_000, 2000, "resnet18", 100, 128, 0.05),
-    *((0, 2, 5, 10, 14, 18, 22, 27, 33, 40, 50, 62, 78, 100), 3),
-)
-PAPER_EPOCHS = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 45, 65, 100, 150, 230, 350)
-PAPER = tuple(
-    NetworkSetting(name, name, None, None, "resnet18", 350, 128, 0.1, PAPER_EPOCHS, 5)
-    for name in ("mnist", "fashion-mnist", "cifar10")
-)
-SMOKE = NetworkSetting("digits-200", "digits", 200, None, "mlp", 60, 50, 0.05, (0, 10, 15, 20, 30, 40), 1)
+def _network(
+    data: str,
+    num_train: int | None,
+    model: str,
+    recipe: Recipe,
+    measure_at: tuple[int, ...],
+    *,
+    num_seeds: int,
+    num_test: int | None = None,
+    has_mixup: bool = False,
+) -> NetworkSetting:
+    """Return a network on a set of images, all of them or some, measured at epochs spread over their logarithm."""
+    methods: dict[str, dict[str, Any]] = {
+        "no-decay": {},
+        "decay": {"training": replace(recipe, weight_decay=WEIGHT_DECAY)},
+    }
+    if has_mixup:
+        methods["mixup-no-decay"] = {"mixing": MixingOptions("mixup")}
+    draw = partial(digits, num_train or 0) if data == "digits" else partial(images, data, num_train, num_test=num_test)
+    measuring = MeasureOptions(num_pairs=200, linearity_pairs=64)
+    return NetworkSetting(
+        name=data if num_train is None else f"{data}-{num_train}",
+        images=draw,
+        options=TrainOptions(model=model, mixing=MixingOptions("none"), training=recipe, measuring=measuring),
+        methods=methods,
+        num_seeds=num_seeds,
+        curve_every=max(1, recipe.epochs // 50),
+        measure_at=measure_at,
+        instruments=("classifier-mean",),
+        is_measured=True,
+    )
+
+
+def num_steps(setting: NetworkSetting) -> int:
+    """Return the steps of the whole training; the last batch of an epoch may be smaller."""
+    name, _, num_train = setting.name.rpartition("-")
+    size = int(num_train) if name in (*FULL_SIZES, "digits") else FULL_SIZES[setting.name]
+    return setting.epochs * math.ceil(size / setting.options.training.batch_size)
+
+
+AT_2000 = (0, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000, 1400, 2000)
+AT_500 = (0, 2, 4, 6, 8, 10, 15, 20, 30, 50, 80, 130, 200, 320, 500)
+AT_350 = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 45, 65, 100, 150, 230, 350)
+AT_100 = (0, 2, 5, 10, 14, 18, 22, 27, 33, 40, 50, 62, 78, 100)
+AT_80 = (0, 3, 6, 10, 14, 18, 23, 29, 36, 46, 60, 80)
+AT_50 = (0, 1, 2, 4, 6, 8, 10, 14, 20, 28, 38, 50)
+AT_40 = (0, 10, 15, 20, 30, 40)
+DIGITS = _network("digits", 1000, "mlp", _recipe(2000, 100, 0.05), AT_2000, num_seeds=5, has_mixup=True)
+SMOKE = _network("digits", 200, "mlp", _recipe(60, 50, 0.05), AT_40, num_seeds=1)
 NETWORKS: dict[Scale, tuple[NetworkSetting, ...]] = {
     "smoke": (SMOKE,),
-    "small": (DIGITS, MNIST, FASHION),
-    "medium": (DIGITS, MNIST_MEDIUM, CIFAR_MEDIUM),
-    "paper": PAPER,
+    "small": (
+        DIGITS,
+        _network("mnist", 2000, "mlp", _recipe(500, 100, 0.05), AT_500, num_seeds=5, num_test=1000),
+        _network("fashion-mnist", 1000, "convnet", _recipe(80, 50, 0.1), AT_80, num_seeds=3, num_test=1000),
+    ),
+    "medium": (
+        DIGITS,
+        _network("mnist", 10_000, "resnet18", _recipe(50, 128, 0.05), AT_50, num_seeds=3, num_test=2000),
+        _network("cifar10", 10_000, "resnet18", _recipe(100, 128, 0.05), AT_100, num_seeds=3, num_test=2000),
+    ),
+    "paper": tuple(
+        _network(name, None, "resnet18", _recipe(350, 128, 0.1), AT_350, num_seeds=5) for name in FULL_SIZES
+    ),
 }
 NUM_STARTS: dict[Scale, int] = {"smoke": 1, "small": 10, "medium": 10, "paper": 20}
 
@@ -163,7 +130,7 @@ def trials(scale: Scale, seeds: int | None) -> list[Trial]:
         *_double_precision(seeds or (1 if is_short else 5), is_short=is_short),
     ]
     for setting in NETWORKS[scale]:
-        runs += run_grid(setting.name, setting.methods, seeds or setting.seeds, partial(setting.work, scale=scale))
+        runs += setting.trials(scale, seeds)
     return runs
 
 

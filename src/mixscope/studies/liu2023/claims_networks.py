@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from mixscope.records.samples import Sample, paired
+from mixscope.records.samples import Sample, combined, paired
 from mixscope.studies.engine.claim_checks import RECALLED, Source, claim_check
 from mixscope.studies.engine.evidence_sources import difference, ratio, ratio_within, value
 from mixscope.studies.engine.results import Results
@@ -13,7 +13,6 @@ from mixscope.studies.liu2023.evidence import (
     best_error,
     between,
     decay,
-    decay_by,
     last_error,
     loss_rise,
     sharpness_rise,
@@ -38,8 +37,8 @@ def protocol_gap(results: Results, setting: str) -> Sample:
 
 def halved_decay(results: Results, setting: str) -> Sample:
     """Return the decay under a strong penalty less half of that without."""
-    strong = results.sample(setting, "mixup-decay-0.001", decay)
-    return paired(strong, results.sample(setting, "mixup-decay-0", lambda outcome: decay(outcome) / 2))
+    strong, none = (results.sample(setting, f"mixup-decay-{penalty}", decay) for penalty in ("0.001", "0"))
+    return combined(lambda with_penalty, without: with_penalty - without / 2, strong, none)
 
 
 claim = partial(claim_check, study="liu2023", source=PILOT, settings=MIDDLE)
@@ -93,7 +92,7 @@ CHECKS = (
             measured=f"{DECAY}: mixup with alpha {alpha:g} less plain training, both up to epoch {SIDE_EPOCHS:,}",
             low=0,
             unit=POINTS,
-            evidence=difference(f"mixup-alpha-{alpha:g}", ERM, decay_by(SIDE_EPOCHS)),
+            evidence=difference(f"mixup-alpha-{alpha:g}", ERM, partial(decay, until=SIDE_EPOCHS)),
         )
         for letter, alpha in zip("ef", ALPHAS, strict=True)
     ),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mixscope.records.samples import Sample, paired
-from mixscope.stats.curves import running_mean
+from mixscope.stats.curves import TurningPoint, turning_point
 from mixscope.stats.intervals import student_interval
 from mixscope.studies.engine.claim_checks import DERIVED, Source
 from mixscope.studies.engine.evidence_sources import PERCENT, Evidence, percent
@@ -16,7 +16,7 @@ ABSTRACT = Source("paper", "Liu et al. 2023, abstract; the limit is ours")
 SUMMARY = Source("paper", "Liu et al. 2023, as a summary by others has it; the limit is ours")
 LEMMA = DERIVED.noting("; recalled of the paper's Lemma 5.1, not checked against it")
 PILOT = Source("derived", "predicted here from a pilot on other seeds; the limit is ours")
-WINDOW = 3  # looks at the test images that are averaged before a best is taken
+WINDOW = 3  # looks at the test images that are averaged, whatever the curve's length
 ERROR, LOSS = "test/error", "test/loss"
 
 
@@ -50,38 +50,28 @@ def _lower_end(sample: Sample) -> float:
 
 
 def looks(outcome: Outcome, key: str, *, until: int | None = None) -> tuple[list[float], list[float]]:
-    """Return the epochs after the start, and the curve at them.
-
-    Args:
-        outcome: Of a trained network.
-        key: Column of its curve.
-        until: The last epoch that counts; None is all.
-    """
+    """Return the epochs after the start up to one, None being the last, and a column of the curve at them."""
     pairs = zip(column(outcome, "curve", "epoch"), column(outcome, "curve", key), strict=True)
     kept = [(epoch, height) for epoch, height in pairs if epoch > 0 and (until is None or epoch <= until)]
     return [epoch for epoch, _ in kept], [height for _, height in kept]
 
 
-def _smooth(outcome: Outcome, key: str, until: int | None) -> list[float]:
+def _turn(outcome: Outcome, key: str, until: int | None = None) -> TurningPoint | None:
+    """Return where a curve is lowest and how it ends; None without a look after the start."""
     _, heights = looks(outcome, key, until=until)
-    return running_mean(heights, window=WINDOW)
+    return turning_point([heights], window=WINDOW) if heights else None
 
 
 def decay(outcome: Outcome, *, until: int | None = None) -> float:
-    """Return how far the smoothed test error ends above its lowest, in percentage points."""
-    heights = _smooth(outcome, ERROR, until)
-    return PERCENT * (heights[-1] - min(heights)) if heights else math.nan
-
-
-def decay_by(until: int) -> Number:
-    """Return the same as if training had ended at an epoch."""
-    return lambda outcome: decay(outcome, until=until)
+    """Return how far the test error ends above its lowest, in percentage points, as if training had ended there."""
+    turn = _turn(outcome, ERROR, until)
+    return math.nan if turn is None else PERCENT * turn.rises[0]
 
 
 def loss_rise(outcome: Outcome) -> float:
-    """Return the smoothed test loss at the end over its lowest."""
-    heights = _smooth(outcome, LOSS, None)
-    return heights[-1] / min(heights) if heights else math.nan
+    """Return the test loss at the end over its lowest."""
+    turn = _turn(outcome, LOSS)
+    return math.nan if turn is None else turn.ends[0] / turn.lows[0]
 
 
 def best_error(outcome: Outcome) -> float:
@@ -99,12 +89,12 @@ def floor_distance(outcome: Outcome) -> float:
 
 
 def sharpness_rise(outcome: Outcome) -> float:
-    """Return the sharpness at the end over that at the measured epoch nearest to the lowest smoothed test error."""
+    """Return the sharpness at the end over that at the measured epoch nearest to the lowest test error."""
     epochs, sharpness = (column(outcome, "measured", key) for key in ("epoch", "train/sharpness"))
-    heights = _smooth(outcome, ERROR, None)
-    if not epochs or not heights:
+    turn = _turn(outcome, ERROR)
+    if not epochs or turn is None:
         return math.nan
-    best = looks(outcome, ERROR)[0][heights.index(min(heights))]
+    best = looks(outcome, ERROR)[0][turn.place]
     nearest = min(range(len(epochs)), key=lambda place: abs(epochs[place] - best))
     return sharpness[-1] / sharpness[nearest]
 

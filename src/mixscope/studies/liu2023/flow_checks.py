@@ -56,13 +56,17 @@ class _World:
     def labels(self) -> Tensor:
         return self.teacher(self.inputs)
 
+    def flow(self, learning_rate: float = 1.0) -> FeatureFlow:
+        targets = self.pairs.blend(self.labels)
+        return random_feature_flow(self.features(self.blends), targets, learning_rate=learning_rate).value
+
 
 def _draw(setting: FeatureSetting, seed: int, draw_teacher: Callable[..., SpanTeacher]) -> _World:
-    def normal(rows: int, purpose: str) -> Tensor:
-        return torch.randn(rows, setting.input_dim, dtype=torch.float64, generator=stream(purpose))
-
     def stream(purpose: str) -> torch.Generator:
         return named_generator(seed, f"liu2023: {purpose}")
+
+    def normal(rows: int, purpose: str) -> Tensor:
+        return torch.randn(rows, setting.input_dim, dtype=torch.float64, generator=stream(purpose))
 
     features = tanh_features(setting.input_dim, setting.num_features, generator=stream("features"))
     teacher = draw_teacher(features, generator=stream("teacher"))
@@ -108,16 +112,9 @@ def closed_form(seed: int) -> Measured:
 def _solver_path(matrix: Tensor, targets: Tensor, start: Tensor, times: Tensor) -> Tensor:
     """Return gradient flow by a Runge-Kutta method."""
     a, y, num = matrix.numpy(), targets.numpy(), len(matrix)
-    moments = times.numpy()
-    solution = solve_ivp(
-        lambda _, theta: a.T @ (y - a @ theta) / num,
-        (0.0, float(moments[-1])),
-        start.numpy(),
-        method="DOP853",
-        t_eval=moments,
-        rtol=1e-12,
-        atol=1e-13,
-    )
+    options = {"method": "DOP853", "t_eval": times.numpy(), "rtol": 1e-12, "atol": 1e-13}
+    span = (0.0, float(times[-1]))
+    solution = solve_ivp(lambda _, theta: a.T @ (y - a @ theta) / num, span, start.numpy(), **options)
     return torch.from_numpy(solution.y.T.copy())
 
 
@@ -141,8 +138,7 @@ def _lemma_path(matrix: Tensor, targets: Tensor, clean: Tensor, start: Tensor, t
 def bound_and_modes(seed: int) -> Measured:
     """Check the risk bound, the turning time of every mode, and that the learning rate only rescales time."""
     world = _draw(SETTING, seed, span_teacher)
-    flow = random_feature_flow(world.features(world.blends), world.pairs.blend(world.labels)).value
-    clean = world.teacher(world.blends)
+    flow, clean = world.flow(), world.teacher(world.blends)
     modes = turning_times(flow, clean)
     star = flow.with_targets(clean).end
     table: Table = {
@@ -163,9 +159,7 @@ def bound_and_modes(seed: int) -> Measured:
 def outside_bound(seed: int) -> Measured:
     """Check the risk bound for a teacher that the features cannot express."""
     world = _draw(SETTING, seed, two_layer_teacher)
-    flow = random_feature_flow(world.features(world.blends), world.pairs.blend(world.labels)).value
-    values, _ = _bound(world, flow, world.teacher(world.blends))
-    return Measured(values)
+    return Measured(_bound(world, world.flow(), world.teacher(world.blends))[0])
 
 
 def _bound(world: _World, flow: FeatureFlow, clean: Tensor) -> tuple[dict[str, float], Table]:
@@ -218,10 +212,7 @@ def _rescaled(world: _World, flow: FeatureFlow) -> dict[str, float]:
     time, smallest = _lowest(world.risk, flow)
     lows, products = [], []
     for rate in RATES:
-        other = random_feature_flow(
-            world.features(world.blends), world.pairs.blend(world.labels), learning_rate=rate
-        ).value
-        other_time, other_smallest = _lowest(world.risk, other)
+        other_time, other_smallest = _lowest(world.risk, world.flow(rate))
         lows.append(abs(other_smallest / smallest - 1))
         products.append(abs(other_time * rate / time - 1))
     return {"rate/risk_change": max(lows), "rate/time_change": max(products)}
@@ -232,10 +223,9 @@ def _lowest(risk: SquaredRisk, flow: FeatureFlow) -> tuple[float, float]:
     grid = default_times()[1:-1] / flow.learning_rate
     place = int(risk.of(flow.at(grid)).argmin())
     ends = (math.log(float(grid[max(place - 1, 0)])), math.log(float(grid[min(place + 1, len(grid) - 1)])))
-    found = minimize_scalar(
-        lambda log_time: float(risk.of(flow.at(math.exp(log_time)))),
-        bounds=ends,
-        method="bounded",
-        options={"xatol": 1e-9},
-    )
+
+    def height(log_time: float) -> float:
+        return float(risk.of(flow.at(math.exp(log_time))))
+
+    found = minimize_scalar(height, bounds=ends, method="bounded", options={"xatol": 1e-9})
     return math.exp(float(found.x)), float(found.fun)

@@ -2,7 +2,7 @@
 
 import torch
 
-from mixscope.studies.engine.trial import Measured
+from mixscope.studies.engine.trial import Measured, table_of
 from mixscope.theory import (
     FeatureExperiment,
     FeatureSetting,
@@ -14,6 +14,14 @@ from mixscope.theory import (
 SETTING = FeatureSetting()  # 20 examples, 400 blends, 100 features
 SIZES = (15, 20, 30, 50, 80)
 TABLE_ALPHAS = (0.1, 0.2, 0.5, 2.0, 8.0)
+METHODS = ("mixup", "clean", "plain", "feature_blends", "switched")
+SUMMARY = {
+    "best_time": "best_times",
+    "smallest": "smallest",
+    "end": "end",
+    "rise": "rises",
+    "is_u_shaped": "is_u_shaped",
+}  # what records call a number of `RiskCurves`
 THINNING = 4  # of the curves that are kept
 
 
@@ -36,9 +44,8 @@ def sizes(seed: int) -> Measured:
     rows = []
     for setting in settings:
         curves = random_feature_experiment(setting, num_repetitions=1, generator=_stream(seed)).mixup
-        rows.append((setting.num_examples, setting.alpha, *_summary(curves).values()))
-    names = ("num_examples", "alpha", "best_time", "smallest", "end", "rise", "is_u_shaped")
-    return Measured({}, {"settings": {name: [row[place] for row in rows] for place, name in enumerate(names)}})
+        rows.append({"num_examples": setting.num_examples, "alpha": setting.alpha, **_summary(curves)})
+    return Measured({}, {"settings": table_of(rows)})
 
 
 def _stream(seed: int) -> torch.Generator:
@@ -46,28 +53,14 @@ def _stream(seed: int) -> torch.Generator:
 
 
 def _summary(curves: RiskCurves) -> dict[str, float]:
-    return {
-        "best_time": float(curves.best_times[0]),
-        "smallest": float(curves.smallest[0]),
-        "end": float(curves.end[0]),
-        "rise": float(curves.rises[0]),
-        "is_u_shaped": float(curves.is_u_shaped[0]),
-    }
+    return {name: float(getattr(curves, own)[0]) for name, own in SUMMARY.items()}
 
 
 def _measured(experiment: FeatureExperiment) -> Measured:
     """Return the numbers of one repetition, and its curves."""
-    methods = {
-        "mixup": experiment.mixup,
-        "clean": experiment.clean,
-        "plain": experiment.plain,
-        "feature_blends": experiment.feature_blends,
-        "switched": experiment.switched,
-    }
+    methods: dict[str, RiskCurves] = {name: getattr(experiment, name) for name in METHODS}
     values = {f"{name}/{key}": value for name, curves in methods.items() for key, value in _summary(curves).items()}
-    clean, plain, blended = (
-        curves.risks[0] for curves in (experiment.clean, experiment.plain, experiment.feature_blends)
-    )
+    clean, plain, blended = (methods[name].risks[0] for name in ("clean", "plain", "feature_blends"))
     distances = experiment.clean_distances[0]
     values |= {
         "clean/rise_of_first": float((clean[-1] - clean.min()) / clean[0]),

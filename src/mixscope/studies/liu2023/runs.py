@@ -1,17 +1,18 @@
 """The runs of the study of Liu et al. 2023 at each scale: simulations, digits, and the images of another module."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Any
 
 from mixscope.bench.options import MixingOptions, TrainOptions
 from mixscope.studies.engine.computation import computation
-from mixscope.studies.engine.network_training import NetworkTraining
+from mixscope.studies.engine.network_setting import NetworkSetting
 from mixscope.studies.engine.run_grid import call_grid
 from mixscope.studies.engine.setups import digits
 from mixscope.studies.engine.trial import Trial
 from mixscope.studies.liu2023 import flow_checks, label_checks, risk_simulations
-from mixscope.studies.liu2023.image_runs import image_trials
+from mixscope.studies.liu2023.image_runs import IMAGES, methods_of
 from mixscope.studies.liu2023.settings import (
     ALPHAS,
     AUTO,
@@ -27,9 +28,8 @@ from mixscope.studies.liu2023.settings import (
     switched,
 )
 from mixscope.studies.names import Scale
-from mixscope.training.recipe import Loss, Recipe
+from mixscope.training.recipe import Recipe
 
-DIGITS_BATCH, DIGITS_RATE = 50, 0.05  # our pilot's
 SQUARED_RATE = 0.02  # at 0.05 the squared error diverges
 GEOMETRY_AT = (20, 100, 200, 500, 1000)  # and at the end: gradient and sharpness
 NUM_DRAWS = 20
@@ -49,8 +49,6 @@ SIMULATED = (
 )  # where records have it, what, the setting, and how many seeds
 NOT_IN_SMOKE = ("sizes",)
 
-Methods = dict[str, Callable[..., NetworkTraining]]  # each takes the seed
-
 
 def liu_trials(scale: Scale, seeds: int | None = None) -> list[Trial]:
     """Return all runs of a scale, given the number of seeds; None is the scale's own."""
@@ -59,91 +57,71 @@ def liu_trials(scale: Scale, seeds: int | None = None) -> list[Trial]:
         if scale != "smoke" or function.__name__ not in NOT_IN_SMOKE:
             num_seeds = seeds or (2 if scale == "smoke" else num_draws)
             trials += call_grid(setting, {function.__name__: partial(computation, home, function)}, num_seeds)
-    if scale == "smoke":
-        trials += call_grid("digits-200", _smoke_methods(), seeds or 1)
-    if scale in ("small", "medium"):
-        for setting in DIGITS_EPOCHS:
-            trials += call_grid(setting, _digits_methods(setting), seeds or (6 if scale == "small" else 3))
-    return [*trials, *image_trials(scale, seeds or 3)]
+    for network in DIGITS[scale]:
+        trials += network.trials("small", seeds)  # steps this small wait longer for a GPU than they compute
+    for network in IMAGES[scale]:
+        trials += network.trials(scale, seeds)
+    return trials
 
 
-def digits_training(
-    setting: str,
+def digits_setting(
+    name: str,
+    switches: Mapping[str, MixingOff],
     *,
-    seed: int,
     epochs: int | None = None,
-    mixing: Literal["none", "mixup"] = "mixup",
-    mixing_off: MixingOff = None,
-    alpha: float | None = None,
-    weight_decay: float = WEIGHT_DECAY,
-    loss: Loss = "cross-entropy",
+    num_seeds: int = 6,
     has_geometry: bool = False,
-) -> NetworkTraining:
-    """Return one long training of the MLP on few digits.
+) -> NetworkSetting:
+    """Return long trainings of the MLP on few digits.
 
     Args:
-        setting: "digits-N".
-        seed: Of the images and of training.
+        name: "digits-N".
+        switches: Methods, with the epochs after which mixing stops.
         epochs: Passes; left out: the setting's own.
-        mixing: Plain training, or mixup.
-        mixing_off: After how many epochs mixing stops.
-        alpha: Of the weights' law.
-        weight_decay: L2 penalty.
-        loss: Trained on.
+        num_seeds: Of every method.
         has_geometry: Whether the gradient's length and the sharpness are measured along the way.
     """
-    epochs = epochs or DIGITS_EPOCHS[setting]
-    options = TrainOptions(
-        data=digits(int(setting.removeprefix("digits-")), seed=seed),
-        mixing=MixingOptions(mixing, alpha=alpha),
-        training=Recipe(
-            epochs=epochs,
-            batch_size=DIGITS_BATCH,
-            learning_rate=DIGITS_RATE if loss == "cross-entropy" else SQUARED_RATE,
-            weight_decay=weight_decay,
-            schedule="constant",
-            loss=loss,
-            mixing_off=mixing_off,
-        ),
-        seed=seed,
-        device="cpu",  # steps this small wait longer for a GPU than they compute
-        threads=1,
-    )
-    return NetworkTraining(
-        options,
+    epochs = epochs or DIGITS_EPOCHS[name]
+    recipe = Recipe(epochs, 50, learning_rate=0.05, weight_decay=WEIGHT_DECAY, schedule="constant")  # our pilot's
+    return NetworkSetting(
+        name=name,
+        images=partial(digits, int(name.removeprefix("digits-"))),
+        options=TrainOptions(mixing=MixingOptions("mixup"), training=recipe),
+        methods=methods_of(recipe, switches),
+        num_seeds=num_seeds,
         curve_every=10,
         measure_at=tuple(epoch for epoch in GEOMETRY_AT if epoch < epochs) if has_geometry else (),
         instruments=("objective-gradient", "flatness") if has_geometry else (),
-        is_measured=False,
     )
 
 
-def _smoke_methods() -> Methods:
-    train = partial(digits_training, "digits-200", epochs=30)
-    return {
-        ERM: partial(train, mixing="none", has_geometry=True),
-        MIXUP: partial(train, has_geometry=True),
-        switched(20): partial(train, mixing_off=20, has_geometry=True),
-        AUTO: partial(train, mixing_off="auto"),
-    }
+def _digits_settings(num_seeds: int) -> list[NetworkSetting]:
+    settings = []
+    for name in DIGITS_EPOCHS:
+        make, is_middle = partial(digits_setting, name, num_seeds=num_seeds), name == "digits-200"
+        settings += [make({ERM: None, MIXUP: None}, has_geometry=is_middle), make({AUTO: "auto"})]
+        if is_middle:
+            settings += [make({switched(epoch): epoch for epoch in SWITCHES}), _sides(make({}, epochs=SIDE_EPOCHS))]
+    return settings
 
 
-def _digits_methods(setting: str) -> Methods:
-    """Return the methods on some digits: on 200 also switches, other alphas and penalties, and the squared error."""
-    train, is_middle = partial(digits_training, setting), setting == "digits-200"
-    methods: Methods = {
-        ERM: partial(train, mixing="none", has_geometry=is_middle),
-        MIXUP: partial(train, has_geometry=is_middle),
-        AUTO: partial(train, mixing_off="auto"),
+def _sides(setting: NetworkSetting) -> NetworkSetting:
+    """Return a setting's runs with other alphas, penalties and the squared error."""
+    recipe = setting.options.training
+    squared = replace(recipe, loss="squared-error", learning_rate=SQUARED_RATE)
+    methods: dict[str, dict[str, Any]] = {
+        **{f"mixup-alpha-{alpha:g}": {"mixing": MixingOptions("mixup", alpha=alpha)} for alpha in ALPHAS},
+        **{f"mixup-decay-{decay:g}": {"training": replace(recipe, weight_decay=decay)} for decay in (0.0, 1e-3)},
+        "erm-squared": {"mixing": MixingOptions("none"), "training": squared},
+        "mixup-squared": {"training": squared},
     }
-    if not is_middle:
-        return methods
-    side = partial(train, epochs=SIDE_EPOCHS)
-    return {
-        **methods,
-        **{switched(epoch): partial(train, mixing_off=epoch) for epoch in SWITCHES},
-        **{f"mixup-alpha-{alpha:g}": partial(side, alpha=alpha) for alpha in ALPHAS},
-        **{f"mixup-decay-{decay:g}": partial(side, weight_decay=decay) for decay in (0.0, 1e-3)},
-        "erm-squared": partial(side, mixing="none", loss="squared-error"),
-        "mixup-squared": partial(side, loss="squared-error"),
-    }
+    return replace(setting, methods=methods)
+
+
+_smoke = partial(digits_setting, "digits-200", epochs=30, num_seeds=1)
+DIGITS: dict[Scale, list[NetworkSetting]] = {
+    "smoke": [_smoke({ERM: None, MIXUP: None, switched(20): 20}, has_geometry=True), _smoke({AUTO: "auto"})],
+    "small": _digits_settings(6),
+    "medium": _digits_settings(3),
+    "paper": [],
+}

@@ -1,11 +1,8 @@
 """The runs of the question beyond the papers: those of Liu et al. 2023 that it asks about, and a few fixed switches."""
 
-from functools import partial
-
-from mixscope.studies.engine.run_grid import call_grid
 from mixscope.studies.engine.trial import Trial
 from mixscope.studies.liu2023.image_runs import small_image_setting
-from mixscope.studies.liu2023.runs import digits_training, liu_trials
+from mixscope.studies.liu2023.runs import digits_setting, liu_trials
 from mixscope.studies.liu2023.settings import (
     AUTO,
     DIGITS_EPOCHS,
@@ -38,11 +35,13 @@ def beyond_trials(scale: Scale, seeds: int | None = None) -> list[Trial]:
 def _extra(scale: Scale, seeds: int | None) -> list[Trial]:
     """Return mixup with fixed switches on the sets where the other study has none."""
     trials = []
-    for setting, epochs in EXTRA_SWITCHES.items():
-        if setting in DIGITS_EPOCHS:
-            methods = {switched(epoch): partial(digits_training, setting, mixing_off=epoch) for epoch in epochs}
-            trials += call_grid(setting, methods, seeds or (6 if scale == "small" else 3))
+    for name, epochs in EXTRA_SWITCHES.items():
+        switches: dict[str, MixingOff] = {switched(epoch): epoch for epoch in epochs}
+        if name in DIGITS_EPOCHS:
+            setting = digits_setting(name, switches, num_seeds=6 if scale == "small" else 3)
         elif scale == "small":
-            switches: dict[str, MixingOff] = {switched(epoch): epoch for epoch in epochs}
-            trials += small_image_setting(setting).trials(switches, seeds or 3)
+            setting = small_image_setting(name, switches)
+        else:
+            continue
+        trials += setting.trials("small", seeds)
     return trials
