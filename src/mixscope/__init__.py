@@ -10,13 +10,7 @@ if TYPE_CHECKING:
     from mixscope import measuring, theory
     from mixscope.base.simplex import project_to_classifier_plane, simplex_etf
     from mixscope.capturing.capture import Captured, capture, capture_batches
-    from mixscope.measuring import (
-        measure_calibration,
-        measure_channels,
-        measure_collapse,
-        measure_linearity,
-        measure_network,
-    )
+    from mixscope.measuring import Examination, examine
     from mixscope.metrics.blends.blend_reports import ChannelReport, NonlinearityReport
     from mixscope.metrics.blends.channels import mixed_feature_geometry
     from mixscope.metrics.blends.curve_overlay import CurveFamily, theory_residual
@@ -52,13 +46,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "mixscope.capturing.capture": ("Captured", "capture", "capture_batches"),
     "mixscope.mixing.loss_floor": ("loss_floor_gap", "mixup_loss_floor", "soft_target_entropy"),
-    "mixscope.measuring": (
-        "measure_calibration",
-        "measure_channels",
-        "measure_collapse",
-        "measure_linearity",
-        "measure_network",
-    ),
+    "mixscope.measuring": ("Examination", "examine"),
     "mixscope.metrics.calibration.top_label": ("CalibrationBins", "expected_calibration_error"),
     "mixscope.metrics.calibration.calibration_intervals": ("calibration_intervals",),
     "mixscope.metrics.calibration.calibration_report": ("CalibrationReport",),
@@ -104,6 +92,7 @@ __all__ = [
     "CollapseReport",
     "CurveFamily",
     "CutMix",
+    "Examination",
     "FixedWeights",
     "FloorGapRule",
     "ManifoldMixup",
@@ -124,6 +113,7 @@ __all__ = [
     "capture_batches",
     "collapse_on_test",
     "end_minus_best",
+    "examine",
     "expected_calibration_error",
     "fit_temperature",
     "gradient_norm",
@@ -131,11 +121,6 @@ __all__ = [
     "loss_floor_gap",
     "loss_plane",
     "loss_slice",
-    "measure_calibration",
-    "measure_channels",
-    "measure_collapse",
-    "measure_linearity",
-    "measure_network",
     "measuring",
     "mixed_feature_geometry",
     "mixup_loss_floor",
