@@ -6,7 +6,7 @@ import time
 import torch
 from _bench import parse_arguments, summarise, write_result
 
-from mixscope.measuring import look_at, measure_calibration, measure_collapse, measure_linearity
+from mixscope.measuring import BlendLaw, examine, measure_last_layer, measure_linearity
 from mixscope.mixing.mixture import blend
 from mixscope.mixing.mixup import Mixup
 from mixscope.models.networks import build_model
@@ -17,7 +17,7 @@ SCHEME = Mixup(alpha=0.5, per_example=True)
 NOTES = (
     "eval mode, no gradients; batches of 500 images, pairs in batches of 64 that go through with their 64 blends",
     "linearity at layer1 to layer4, pool and head: 61,706 features per image, compared in float64",
-    "its first look, for the mean features, counts as its own cost, not as a forward pass; given means save it",
+    "its first pass, for the mean features, counts as its own cost, not as a forward pass",
     "extra: (with the instrument - forward alone) / forward alone, of runs side by side; median over the repetitions",
 )
 
@@ -43,70 +43,34 @@ def forward_pairs(model, batches):
         model(torch.cat([inputs, blend(inputs, SCHEME.draw(inputs, labels, generator=generator))]))
 
 
-def feature_means(model, batches):
-    sums = dict.fromkeys(SITES, 0.0)
-    handles = [
-        model.get_submodule(site).register_forward_hook(
-            lambda module, arguments, output, site=site: sums.update(
-                {site: sums[site] + output.double().flatten(1).sum(dim=0)}
-            )
-        )
-        for site in SITES
-    ]
-    forward(model, batches)
-    for handle in handles:
-        handle.remove()
-    return {site: total / sum(len(labels) for _, labels in batches) for site, total in sums.items()}
-
-
 def cases(model, epoch, few, many):
     """Return name to (forward passes alone, the same with the instrument)."""
-    class_means = look_at(model, epoch[:2], head=HEAD).statistics.means
+    class_means = measure_last_layer(model, epoch[:2], head=HEAD).statistics.means
 
-    def linearity(pairs, **options):
-        generator = torch.Generator().manual_seed(0)
-        measure_linearity(model, pairs, sites=SITES, mixing=SCHEME, generator=generator, **options)
+    def linearity(pairs, sites=SITES):
+        measure_linearity(model, pairs, sites=sites, laws=[BlendLaw(SCHEME, torch.Generator().manual_seed(0))])
 
-    def all_of_it(**options):
-        look_at(model, epoch, head=HEAD, **options)
-        linearity(few)
-
-    known = feature_means(model, few)
     chosen = {
-        "calibration": (lambda: forward(model, epoch), lambda: measure_calibration(model, epoch)),
+        "calibration": (lambda: forward(model, epoch), lambda: examine(model, test=epoch)),
         "collapse and calibration, class means given": (
             lambda: forward(model, epoch),
-            lambda: look_at(model, epoch, head=HEAD, class_means=class_means),
+            lambda: measure_last_layer(model, epoch, head=HEAD, class_means=class_means),
         ),
         "collapse and calibration": (
             lambda: forward(model, epoch),
-            lambda: measure_collapse(model, epoch, head=HEAD),
+            lambda: examine(model, head=HEAD, train=epoch),
         ),
-        "linearity of 256 pairs, means given": (
-            lambda: forward_pairs(model, few),
-            lambda: linearity(few, feature_means=known),
-        ),
+        "linearity of 256 pairs": (lambda: forward_pairs(model, few), lambda: linearity(few)),
         "collapse, calibration and linearity of 256 pairs": (
             lambda: (forward(model, epoch), forward_pairs(model, few)),
-            all_of_it,
+            lambda: (measure_last_layer(model, epoch, head=HEAD), linearity(few)),
         ),
     }
     if many:
-        known_of_many = feature_means(model, many)
-        chosen["linearity of 2,000 pairs, means given"] = (
+        chosen["linearity of 2,000 pairs"] = (lambda: forward_pairs(model, many), lambda: linearity(many))
+        chosen["linearity of 2,000 pairs, layer4 to head"] = (
             lambda: forward_pairs(model, many),
-            lambda: linearity(many, feature_means=known_of_many),
-        )
-        chosen["linearity of 2,000 pairs, layer4 to head, means given"] = (
-            lambda: forward_pairs(model, many),
-            lambda: measure_linearity(
-                model,
-                many,
-                sites=SITES[3:],
-                mixing=SCHEME,
-                generator=torch.Generator().manual_seed(0),
-                feature_means=known_of_many,
-            ),
+            lambda: linearity(many, SITES[3:]),
         )
     return chosen
 

@@ -134,11 +134,11 @@ def evaluate(model, inputs, labels):
     return error, float(torch.nn.functional.cross_entropy(logits.double(), labels))
 
 
-def finish(setting, data, seed, state, *, off_after, test):
+def finish(setting, data, seed, state, *, mixing_off, test):
     """Train on without mixing, on all images; return test error and loss."""
     training = make_training(setting, data, seed)
     training.load_state(state)
-    training.mixing_off = off_after
+    training.mixing_off = mixing_off
     for _ in training.epochs():
         pass
     return evaluate(training.model, *test)
@@ -185,7 +185,7 @@ def held_out_rules(setting, data, seed, *, test):
     for _ in reduced.epochs():
         pass
     ends["validation loss, 20% held out to the end"] = (one_epoch, *evaluate(reduced.model, *test))
-    given_back = finish(setting, data, seed, state, off_after=one_epoch, test=test)
+    given_back = finish(setting, data, seed, state, mixing_off=one_epoch, test=test)
     ends["validation loss, 20% held out until the switch"] = (one_epoch, *given_back)
     return ends, many_epoch
 
@@ -224,7 +224,7 @@ def run_seed(setting, seed):
     branches = {}
     for name, epoch in wanted.items():
         if epoch not in branches:
-            branches[epoch] = finish(setting, data, seed, states[epoch], off_after=epoch, test=test)
+            branches[epoch] = finish(setting, data, seed, states[epoch], mixing_off=epoch, test=test)
         ends[name] = (epoch, *branches[epoch])
     return ends
 

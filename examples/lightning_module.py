@@ -40,7 +40,7 @@ def main(**trainer_options) -> MixscopeCallback:
     images, labels = (torch.from_numpy(array) for array in load_digits(return_X_y=True))
     train, val = random_split(TensorDataset(images.float().div(16), labels), [1400, 397])
     measuring = MixscopeCallback(every=2, head="head", sites=("body.0",))
-    mixing = MixupCallback(mixscope.Mixup(alpha=1.0), num_classes=10, off_after=3)
+    mixing = MixupCallback(mixscope.Mixup(alpha=1.0), num_classes=10, mixing_off=3)
     trainer = Trainer(max_epochs=4, accelerator="cpu", callbacks=[measuring, mixing], **trainer_options)
     trainer.fit(Digits(), DataLoader(train, batch_size=64, shuffle=True), DataLoader(val, batch_size=200))
     for numbers in measuring.history:

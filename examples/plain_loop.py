@@ -5,7 +5,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 import mixscope
-from mixscope.measuring import measure_network
+from mixscope.measuring import LAYER_MIXING, PAIR_MIXING, BlendLaw, examine
 
 
 def digit_batches() -> tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor]]]:
@@ -34,16 +34,18 @@ def main() -> dict[str, float]:
     for epoch in range(1, 11):
         train_epoch(model, optimizer, train, generator)
         if epoch % 5 == 0:  # one pass over each set, and two over the blends of each
-            numbers = measure_network(
+            draws = torch.Generator().manual_seed(1)  # the same blends at every epoch
+            numbers = examine(
                 model,
                 head="4",  # the linear layer that gives the logits
-                train_batches=train,
-                test_batches=test,
-                pair_batches=train,  # blended to see where blends lie
-                linearity_batches=test,  # blended to see how linear the layers are
+                train=train,
+                test=test,
+                pairs=train,  # blended to see where blends lie
+                pair_law=BlendLaw(PAIR_MIXING, draws),
+                layer_pairs=test,  # blended to see how linear the layers are
+                layer_laws=[BlendLaw(LAYER_MIXING, draws)],
                 sites=("0", "2"),
-                generator=torch.Generator().manual_seed(1),  # the same blends at every epoch
-            )
+            ).values
             print(f"epoch {epoch}: accuracy {numbers['test/accuracy']:.3f}, NC1 {numbers['nc/nc1_pinv']:.2f},")
             print(f"  confidence - accuracy {numbers['test/signed_gap']:+.3f}, ECE {numbers['test/ece']:.3f},")
             print(f"  amplification of blends in the middle {numbers['channels/amplification']:.2f}")

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits
 
 import mixscope
-from mixscope.measuring import measure_network
+from mixscope.measuring import LAYER_MIXING, BlendLaw, examine
 
 
 def main() -> dict[str, float]:
@@ -28,16 +28,16 @@ def main() -> dict[str, float]:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    numbers = measure_network(
+    numbers = examine(
         model,
         head=head,
-        train_batches=train,
-        test_batches=test,
-        linearity_batches=test,
+        train=train,
+        test=test,
+        layer_pairs=test,
+        layer_laws=[BlendLaw(LAYER_MIXING, torch.Generator().manual_seed(1))],
         sites=("layer1", "layer4"),
         average_pooled=("layer1", "layer4"),  # compare averages over pixels, not every pixel
-        generator=torch.Generator().manual_seed(1),
-    )
+    ).values
     print(f"head {head!r}: NC1 {numbers['nc/nc1_pinv']:.2f}, test accuracy {numbers['test/accuracy']:.3f}")
     print(f"relative defect of the last stage {numbers['linearity/layer4/relative_defect']:.2f}")
     return numbers

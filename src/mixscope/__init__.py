@@ -10,13 +10,7 @@ if TYPE_CHECKING:
     from mixscope import measuring, theory
     from mixscope.base.simplex import project_to_classifier_plane, simplex_etf
     from mixscope.capturing.capture import Captured, capture, capture_batches
-    from mixscope.measuring import (
-        measure_calibration,
-        measure_channels,
-        measure_collapse,
-        measure_linearity,
-        measure_network,
-    )
+    from mixscope.measuring import Examination, examine
     from mixscope.metrics.blends.blend_reports import ChannelReport, NonlinearityReport
     from mixscope.metrics.blends.channels import mixed_feature_geometry
     from mixscope.metrics.blends.intrusion import intrusion_rate
@@ -51,13 +45,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "mixscope.capturing.capture": ("Captured", "capture", "capture_batches"),
     "mixscope.mixing.loss_floor": ("loss_floor_gap", "mixup_loss_floor", "soft_target_entropy"),
-    "mixscope.measuring": (
-        "measure_calibration",
-        "measure_channels",
-        "measure_collapse",
-        "measure_linearity",
-        "measure_network",
-    ),
+    "mixscope.measuring": ("Examination", "examine"),
     "mixscope.metrics.calibration.top_label": ("CalibrationBins", "expected_calibration_error"),
     "mixscope.metrics.calibration.calibration_intervals": ("calibration_intervals",),
     "mixscope.metrics.calibration.calibration_report": ("CalibrationReport",),
@@ -101,6 +89,7 @@ __all__ = [
     "CollapseOnTest",
     "CollapseReport",
     "CutMix",
+    "Examination",
     "FixedWeights",
     "FloorGapRule",
     "ManifoldMixup",
@@ -121,17 +110,13 @@ __all__ = [
     "capture_batches",
     "collapse_on_test",
     "end_minus_best",
+    "examine",
     "expected_calibration_error",
     "fit_temperature",
     "gradient_norm",
     "intrusion_rate",
     "loss_floor_gap",
     "loss_slice",
-    "measure_calibration",
-    "measure_channels",
-    "measure_collapse",
-    "measure_linearity",
-    "measure_network",
     "measuring",
     "mixed_feature_geometry",
     "mixup_loss_floor",

@@ -90,7 +90,7 @@ def test_an_error_that_is_not_the_networks_stays_what_it_is(network, tmp_path):
     bench = build_bench(network(), folder=tmp_path, tracker=None, observer=SILENT)
     with (
         pytest.raises(ValueError, match="ours") as raised,
-        divergence_told(bench.model, bench.probe, head=bench.head),
+        divergence_told(bench.subject),
     ):
         raise ValueError("ours")
     assert not isinstance(raised.value, NonFiniteLossError)

@@ -19,7 +19,7 @@ from mixscope.integrations.torchmetrics.calibration_metrics import (
     SignedCalibrationGap,
 )
 from mixscope.integrations.torchmetrics.collapse_metrics import NearestClassMean, NeuralCollapse
-from mixscope.measuring import blends, last_layer, network, prediction_meter
+from mixscope.measuring import blended_features, last_layer, prediction_meter
 from mixscope.metrics import bootstrap, catalogue
 from mixscope.metrics.blends import channels, intrusion, neighbours
 from mixscope.metrics.calibration import (
@@ -95,7 +95,6 @@ BATCHES = [(IMAGES[:6], LABELS[:6]), (IMAGES[6:], LABELS[6:])]
 SOFT_BATCHES = [(IMAGES[:6], TARGETS[:6]), (IMAGES[6:], TARGETS[6:])]
 STATISTICS = make_statistics()
 MIXTURE = mixscope.Mixture(members=MEMBERS, weights=SHARES)
-LINEAR_MEANS = {"1": torch.zeros(D)}
 
 
 def square_loss(model: nn.Module) -> float:
@@ -142,7 +141,7 @@ MIXING = [
     fresh(lambda: manifold.ManifoldMixup(sites=("input", "1")).draw, **draw_arguments()),
     call(fixed_weights.FixedWeights, weights=((0.5, 0.5), (0.75, 0.25))),
     fresh(lambda: fixed_weights.FixedWeights().draw, **draw_arguments()),
-    call(schedule.scheme_at, scheme=mixup.Mixup(), epoch=3, off_after=5),
+    call(schedule.scheme_at, scheme=mixup.Mixup(), epoch=3, mixing_off=5),
     call(manifold.blending_at, model=MODEL, mixture=MIXTURE),
     call(
         consistency.Consistency,
@@ -303,57 +302,29 @@ OVERTRAINING = [
 ]
 
 SITES = {"sites": ("1",), "average_pooled": ()}
+LAW = blended_features.BlendLaw(mixup.Mixup(), torch.Generator())
 MEASURING = [
     call(mixscope.capture, model=MODEL, batches=BATCHES, **SITES, mixing=mixup.Mixup(), generator=GENERATOR),
     call(mixscope.capture_batches, model=MODEL, batches=BATCHES, **SITES, mixing=mixup.Mixup(), generator=GENERATOR),
-    call(mixscope.measure_calibration, model=MODEL, batches=BATCHES),
-    call(mixscope.measure_collapse, model=MODEL, batches=BATCHES, head="3", class_means=MEANS),
-    call(last_layer.look_at, model=MODEL, batches=BATCHES, head="3", class_means=MEANS),
+    call(blended_features.BlendLaw, mixing=mixup.Mixup(), generator=GENERATOR),
+    call(last_layer.measure_last_layer, model=MODEL, batches=BATCHES, head="3", class_means=MEANS, keep_logits=True),
+    call(blended_features.measure_linearity, model=MODEL, batches=BATCHES, **SITES, laws=[LAW]),
+    call(blended_features.capture_blends, model=MODEL, batches=BATCHES, site="1", law=LAW, features=None),
     call(
-        mixscope.measure_linearity,
-        model=MODEL,
-        batches=BATCHES,
-        **SITES,
-        mixing=mixup.Mixup(),
-        generator=GENERATOR,
-        feature_means=LINEAR_MEANS,
-    ),
-    call(
-        mixscope.measure_channels,
-        model=MODEL,
-        batches=BATCHES,
-        head="3",
-        class_means=MEANS,
-        generator=GENERATOR,
-        mixing=mixup.Mixup(),
-    ),
-    call(blends.capture_blends, model=MODEL, batches=BATCHES, site="1", mixing=mixup.Mixup(), generator=GENERATOR),
-]
-MEASURING += [
-    call(
-        function,
+        mixscope.examine,
         model=MODEL,
         head="3",
-        train_batches=BATCHES,
-        test_batches=BATCHES,
-        pair_batches=BATCHES,
-        linearity_batches=BATCHES,
+        train=BATCHES,
+        test=BATCHES,
+        pairs=BATCHES,
+        pair_law=LAW,
+        pair_rows=None,
+        layer_pairs=BATCHES,
+        layer_laws=[LAW],
         **SITES,
-        generator=GENERATOR,
-        pair_mixing=mixup.Mixup(),
-        linearity_mixing=mixup.Mixup(),
         class_means=MEANS,
-    )
-    for function in (mixscope.measure_network, network.examine_network)
-]
-
-MEASURING += [
+    ),
     call(last_layer.linear_head, model=MODEL, head="3"),
-    call(network.calibration_values, report=calibration_meter.calibration_report(LOGITS, LABELS)),
-    call(
-        network.linearity_values,
-        reports={"1": mixscope.nonlinearity(BLENDS, FEATURES[MEMBERS], SHARES)},
-    ),
     fresh(lambda: prediction_meter.PredictionMeter().update, **ROWS),
 ]
 
@@ -377,7 +348,7 @@ INTEGRATIONS = [
         val_batches=BATCHES,
         seed=1,
     ),
-    call(MixupCallback, scheme=mixup.Mixup(), num_classes=K, off_after=5, seed=1),
+    call(MixupCallback, scheme=mixup.Mixup(), num_classes=K, mixing_off=5, seed=1),
 ]
 
 POINT = theory.gaussian_start([2, 2, 2], dim=D, generator=torch.Generator().manual_seed(0))

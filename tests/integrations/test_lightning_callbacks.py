@@ -18,7 +18,7 @@ from mixscope import ManifoldMixup, Mixup, NoMixing, blend, blend_targets
 from mixscope.base.generators import named_generator
 from mixscope.integrations.lightning import MixscopeCallback, MixupCallback
 from mixscope.integrations.torchmetrics import CalibrationError, CalibrationSummary, NeuralCollapse
-from mixscope.measuring import measure_network
+from mixscope.measuring import examine
 from mixscope.metrics.catalogue import find_metric
 
 pytestmark = [
@@ -181,7 +181,7 @@ def test_every_number_is_logged_by_its_catalogue_key_and_equals_a_measurement_by
         assert find_metric(key)
         logged = trainer.callback_metrics[key]
         torch.testing.assert_close(logged, torch.tensor(value), equal_nan=True)  # logged in float32
-    by_hand = measure_network(network, head="head", train_batches=[make_data()], test_batches=[make_data(seed=1)])
+    by_hand = examine(network, head="head", train=[make_data()], test=[make_data(seed=1)]).values
     for key, value in by_hand.items():
         assert numbers[key] == pytest.approx(value, rel=1e-4, abs=1e-6), key  # float32 features in other batches
     assert {key.split("/")[0] for key in numbers} >= {"nc", "train", "test", "nc_test", "channels", "linearity"}
@@ -235,7 +235,7 @@ def test_batches_that_are_given_are_looked_at_in_full():
     given = [make_data(num=90, seed=5), make_data(num=10, seed=6)]
     callback = MixscopeCallback(max_examples=5, train_batches=given, val_batches=given)
     fit(network, callback, epochs=1, val=make_loader(seed=1))
-    expected = measure_network(network, head="head", train_batches=given, test_batches=given)
+    expected = examine(network, head="head", train=given, test=given).values
     for key, value in expected.items():
         assert callback.history[0][key] == value
 
@@ -267,6 +267,11 @@ def test_double_precision_training_is_measured_in_double_precision():
 class Softmax(Network):
     def forward(self, inputs):
         return super().forward(inputs).softmax(dim=1)
+
+
+class LogSoftmax(Network):
+    def forward(self, inputs):
+        return super().forward(inputs).log_softmax(dim=1)
 
 
 class Pair(Network):
@@ -305,7 +310,11 @@ class OwnSampler(Sampler):
             r"head must be a linear classifier \(torch.nn.Linear\), got 'body.2', which is ReLU",
         ),
         (Network, {"sites": ("bdy.0",), "val_batches": [make_data()]}, r"got 'bdy.0' \(did you mean body.0"),
-        (Softmax, {}, "forward must return the logits of head 'head' as they are, got other numbers"),
+        (
+            Softmax,
+            {},
+            r"train: head 'head' must give the model's logits .* does something follow the head, a softmax\?",
+        ),
         (Pair, {}, r"the model's output must be a \(B, K\) tensor of logits, got tuple"),
         (OwnTransfer, {}, "train_batches must be given where OwnTransfer defines on_after_batch_transfer, got None"),
         (Network, {"max_examples": 1}, "must hold an example of every class"),
@@ -315,6 +324,14 @@ class OwnSampler(Sampler):
 def test_a_module_that_does_not_fit_is_told_what_is_asked_of_it(network, options, message):
     with pytest.raises(ValueError, match=message):
         fit(make_network(kind=network), MixscopeCallback(**options), epochs=1)
+
+
+def test_a_module_that_ends_in_log_softmax_is_measured_as_one_that_gives_logits():
+    ended = {kind: MixscopeCallback() for kind in (Network, LogSoftmax)}
+    for kind, callback in ended.items():
+        fit(make_network(kind=kind), callback, epochs=1)
+    expected = ended[Network].history[0]
+    assert ended[LogSoftmax].history[0] == pytest.approx(expected, rel=1e-4, nan_ok=True)  # float32 losses
 
 
 @pytest.mark.parametrize(
@@ -411,7 +428,7 @@ def test_validation_batches_are_never_mixed():
 
 def test_mixing_stops_after_the_epoch_named_and_targets_keep_their_form():
     network = make_network()
-    fit(network, MixupCallback(Mixup(), num_classes=K, off_after=1), epochs=2)
+    fit(network, MixupCallback(Mixup(), num_classes=K, mixing_off=1), epochs=2)
     batches = list(make_loader())
     for (inputs, targets), (original, labels) in zip(network.seen[len(batches) :], batches, strict=True):
         assert torch.equal(inputs, original)
@@ -457,7 +474,7 @@ def test_mixing_and_measuring_go_together_and_the_measurement_sees_no_blend():
     callback = MixscopeCallback()
     network = make_network()
     fit(network, MixupCallback(Mixup(), num_classes=K), callback, val=make_loader(seed=1))
-    expected = measure_network(network, head="head", train_batches=[make_data()])
+    expected = examine(network, head="head", train=[make_data()]).values
     assert callback.history[-1]["train/accuracy_clean"] == expected["train/accuracy_clean"]
 
 
@@ -485,8 +502,8 @@ def test_a_scheme_for_hidden_layers_is_refused():
 def test_mixing_settings_out_of_range_are_refused():
     with pytest.raises(ValueError, match="num_classes must be at least 2, got 1"):
         MixupCallback(NoMixing(), num_classes=1)
-    with pytest.raises(ValueError, match="off_after must be at least 0, got -1"):
-        MixupCallback(NoMixing(), num_classes=3, off_after=-1)
+    with pytest.raises(ValueError, match="mixing_off must be at least 0, got -1"):
+        MixupCallback(NoMixing(), num_classes=3, mixing_off=-1)
 
 
 def test_two_processes_log_the_same_numbers_and_draw_different_blends(tmp_path):
@@ -533,7 +550,7 @@ def test_metrics_are_logged_from_a_lightning_module():
     network = make_network(kind=Metered)
     trainer = fit(network, val=make_loader(seed=1))
     batches = [make_data(seed=1)]
-    expected = measure_network(network, head="head", train_batches=batches, test_batches=batches)
+    expected = examine(network, head="head", train=batches, test=batches).values
     logged = trainer.callback_metrics
     for name, key in (("val/ece", "test/ece"), ("ece", "test/ece"), ("nc1_pinv", "nc/nc1_pinv")):
         assert float(logged[name]) == pytest.approx(expected[key], rel=1e-4), name  # float32, other batches

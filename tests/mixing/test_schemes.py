@@ -169,10 +169,10 @@ def test_a_site_that_gives_no_row_per_example_is_refused():
 
 def test_mixing_stops_after_the_given_epoch():
     scheme = Mixup()
-    assert scheme_at(scheme, 10**6, off_after=None) is scheme
-    assert scheme_at(scheme, 5, off_after=5) is scheme
-    assert scheme_at(scheme, 6, off_after=5) == NoMixing()
-    assert scheme_at(scheme, 1, off_after=0) == NoMixing()
+    assert scheme_at(scheme, 10**6, mixing_off=None) is scheme
+    assert scheme_at(scheme, 5, mixing_off=5) is scheme
+    assert scheme_at(scheme, 6, mixing_off=5) == NoMixing()
+    assert scheme_at(scheme, 1, mixing_off=0) == NoMixing()
 
 
 def test_bad_options_of_schemes_are_refused():

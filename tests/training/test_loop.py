@@ -55,7 +55,7 @@ def naive_losses(scheme, *, epochs, mixing_off=None):
     for epoch in range(1, epochs + 1):
         total, floor, hits, count = 0.0, 0.0, 0.0, 0
         for step, (inputs, labels) in enumerate(batches.epoch(epoch)):
-            chosen = scheme_at(SCHEMES[scheme], epoch, off_after=mixing_off)
+            chosen = scheme_at(SCHEMES[scheme], epoch, mixing_off=mixing_off)
             mixture = chosen.draw(inputs, labels, generator=named_generator(0, "mixing", epoch, step))
             targets = blend_targets(labels, mixture, num_classes=10)
             with blending_at(net, mixture):

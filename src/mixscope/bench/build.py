@@ -1,4 +1,4 @@
-"""Everything one run works with, made from its options; every mistake in them shows here."""
+"""Bench of a run: everything it works with, made from its options; every mistake in them shows here."""
 
 import os
 from dataclasses import dataclass, replace
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mixscope.base.errors import UserError, users_code
 from mixscope.base.generators import derive_seed, named_generator
 from mixscope.bench.devices import build_accelerator
+from mixscope.bench.measurement import Subject
 from mixscope.bench.network_checks import check_forward, check_sites, check_training, has_batch_norm
 from mixscope.bench.observer import Observer
 from mixscope.bench.options import ConsistencyOptions, DataOptions, MixingOptions, TrainOptions
@@ -24,6 +25,7 @@ from mixscope.bench.run_processes import (
     failing_together,
 )
 from mixscope.bench.switching import MonitoredSwitchOff
+from mixscope.bench.theory_overlay import expectation_of
 from mixscope.data.batches import Augmentation, TrainingBatches
 from mixscope.data.image_data import ImageData
 from mixscope.data.loading import is_path
@@ -50,6 +52,11 @@ class Bench:
     training: Training
     probe: Probe
     unlabelled: Tensor | None
+
+    @property
+    def subject(self) -> Subject:
+        """What is measured."""
+        return Subject(self.model, self.head, self.sites, self.probe, expectation_of(self.options))
 
 
 def anchored(options: TrainOptions) -> TrainOptions:

@@ -14,7 +14,7 @@ from mixscope.bench.build import (
 from mixscope.bench.description import describe_images, describe_machine, describe_model, new_record
 from mixscope.bench.devices import build_accelerator
 from mixscope.bench.divergence import divergence_told
-from mixscope.bench.measurement import Measurement, measure
+from mixscope.bench.measurement import Measurement, Subject, measure
 from mixscope.bench.network_checks import check_forward, check_sites
 from mixscope.bench.observer import Observer
 from mixscope.bench.options import DataOptions, Device, MeasureOptions, options_to_dict
@@ -126,9 +126,10 @@ def _measure_model(
         split_seed=data.split_seed,
         channels_last=channels_last,
     )
+    subject = Subject(model, head, sites, probe)
     try:
-        with divergence_told(model, probe, head=head, sites=sites):
-            measurement = measure(model, probe, head=head, sites=sites)
+        with divergence_told(subject):
+            measurement = measure(subject)
     except NonFiniteLossError as error:
         raise UserError(f"{weights} must be weights that can be measured, but {error}") from error
     description = {

@@ -1,11 +1,9 @@
 """Divergence of a network in training, told where measuring meets it: its outputs are no longer finite."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torch import nn
-
-from mixscope.bench.probe import Probe
+from mixscope.bench.measurement import Subject
 from mixscope.capturing.capture import capture_batches
 from mixscope.mixing.mixture import INPUT_SUFFIX
 from mixscope.training.loop import NonFiniteLossError
@@ -14,16 +12,11 @@ LARGEST = 1e15  # outputs beyond it are nobody's: sums of their squares leave fl
 
 
 @contextmanager
-def divergence_told(
-    model: nn.Module, probe: Probe, *, head: str, sites: Sequence[str] = (), epoch: int | None = None
-) -> Iterator[None]:
+def divergence_told(subject: Subject, *, epoch: int | None = None) -> Iterator[None]:
     """Turn an error of measuring inside the block into a divergence, where the network is to blame.
 
     Args:
-        model: The network that is measured.
-        probe: On these images.
-        head: Module name of its linear classifier.
-        sites: Where else it is looked at.
+        subject: What is measured.
         epoch: After which it is measured, for the message.
 
     Raises:
@@ -32,7 +25,7 @@ def divergence_told(
     try:
         yield
     except (ArithmeticError, RuntimeError, ValueError) as error:
-        if isinstance(error, NonFiniteLossError) or _is_bounded(model, probe, (f"{head}{INPUT_SUFFIX}", *sites)):
+        if isinstance(error, NonFiniteLossError) or _is_bounded(subject):
             raise
         when = "" if epoch is None else f", measured after epoch {epoch}"
         raise NonFiniteLossError(
@@ -41,11 +34,12 @@ def divergence_told(
         ) from error
 
 
-def _is_bounded(model: nn.Module, probe: Probe, sites: Sequence[str]) -> bool:
+def _is_bounded(subject: Subject) -> bool:
     """Return whether logits and features of all images are below `LARGEST` (NaN is not)."""
+    sites = tuple(dict.fromkeys((f"{subject.head}{INPUT_SUFFIX}", *subject.sites)))
     return all(
         bool((values.abs() < LARGEST).all())
-        for batches in (probe.train, probe.test)
-        for seen in capture_batches(model, batches, sites=tuple(dict.fromkeys(sites)))
+        for batches in (subject.probe.train, subject.probe.test)
+        for seen in capture_batches(subject.model, batches, sites=sites)
         for values in (seen.logits, *seen.features.values())
     )

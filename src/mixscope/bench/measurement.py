@@ -1,5 +1,6 @@
-"""Measure one network on one set of images: every number of a metrics line and every picture of a report."""
+"""Measurement of one network on one set of images: every number of a metrics line and what figures are drawn from."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,13 +13,70 @@ from mixscope.bench.probe import Probe
 from mixscope.bench.theory_overlay import MIXUP, Expectation, draw_expectation
 from mixscope.capturing.capture import capture
 from mixscope.capturing.sites import measurable
-from mixscope.measuring import BlendedFeatures, NetworkMeasurement, examine_network, linearity_values, measure_linearity
+from mixscope.measuring import PAIR_MIXING, BlendedFeatures, BlendLaw, Examination, PredictionMeter, examine
 from mixscope.metrics.blends.channels import classifier_coordinates
-from mixscope.metrics.calibration.top_label import Reliability
 from mixscope.mixing.mixture import INPUT_SUFFIX
 from mixscope.mixing.mixup import Mixup
 
 PICTURED_PAIRS = 400  # points of a scatter plot: enough to see the shape, few enough for a phone
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network and what it is measured on.
+
+    Attributes:
+        model: On the probe's device; left as it was.
+        head: Module name of its linear classifier, whose input is the last-layer feature.
+        sites: Modules whose linearity is measured, early to late.
+        probe: The images.
+        expectation: What theory expects of it.
+    """
+
+    model: nn.Module
+    head: str
+    sites: tuple[str, ...]
+    probe: Probe
+    expectation: Expectation = MIXUP
+
+    @property
+    def weight(self) -> Tensor:
+        """(K, D) float64, the classifier's rows.
+
+        Raises:
+            UserError: If the network's outputs do not fit the images' classes.
+        """
+        classifier, num_classes = self.model.get_submodule(self.head), self.probe.num_classes
+        if not isinstance(classifier, nn.Linear) or classifier.out_features != num_classes:
+            raise UserError(f"head {self.head!r} must be a linear layer with {num_classes} outputs, got {classifier}")
+        return measurable(classifier.weight.detach()).double()
+
+    def examine(self, *, test: bool = True, blends: bool = True, alphas: Sequence[float] | None = None) -> Examination:
+        """Examine the network, each set of images in one pass.
+
+        Args:
+            test: Whether the test images are predicted.
+            blends: Whether training images go through, and blends of pairs of them.
+            alphas: Of the laws by which test images are blended for the linearity of layers; None: the probe's own.
+        """
+        probe = self.probe
+        # Draws of their own, so that the blends of the one do not depend on the number of the other.
+        laws = [
+            BlendLaw(Mixup(alpha=alpha, per_example=True), named_generator(probe.split_seed, "linearity-weights"))
+            for alpha in ((probe.linearity_alpha,) if alphas is None else alphas)
+        ]
+        return examine(
+            self.model,
+            head=self.head if blends else None,
+            train=probe.train if blends else None,
+            test=probe.test if test else None,
+            pairs=probe.pairs if blends else None,
+            pair_law=BlendLaw(PAIR_MIXING, named_generator(probe.split_seed, "channel-weights")) if blends else None,
+            pair_rows=probe.pair_rows if blends else None,
+            layer_pairs=probe.layer_pairs if laws else None,
+            layer_laws=laws,
+            sites=self.sites if laws else (),
+        )
 
 
 @dataclass(frozen=True)
@@ -29,72 +87,39 @@ class Measurement:
     pictures: dict[str, Any]
 
 
-def measure(
-    model: nn.Module,
-    probe: Probe,
-    *,
-    head: str,
-    sites: tuple[str, ...],
-    expectation: Expectation = MIXUP,
-    draw_pictures: bool = True,
-) -> Measurement:
-    """Measure everything the bench knows about a network.
-
-    Args:
-        model: On the probe's device; left as it was.
-        probe: The images.
-        head: Module name of its linear classifier, whose input is the last-layer feature.
-        sites: Modules whose linearity is measured, early to late.
-        expectation: What theory expects of it.
-        draw_pictures: Whether to add what takes longer: the picture of three classes' blends, and theory's curve fitted
-            to the blends of all classes, with "channels/theory_residual".
+def measure(subject: Subject) -> Measurement:
+    """Measure everything the bench knows about a network, pictures included.
 
     Raises:
         UserError: If the network's outputs do not fit the images' classes.
         ValueError: If a site does not exist.
     """
-    classifier = model.get_submodule(head)
-    if not isinstance(classifier, nn.Linear) or classifier.out_features != probe.num_classes:
-        raise UserError(f"head {head!r} must be a linear layer with {probe.num_classes} outputs, got {classifier}")
-    weight = measurable(classifier.weight.detach()).double()
-    seen = examine_network(
-        model,
-        head=head,
-        train_batches=probe.train,
-        test_batches=probe.test,
-        pair_batches=probe.pairs,
-        generator=named_generator(probe.split_seed, "channel-weights"),
-    )
-    # Draws of its own, so that the blends of the one do not depend on the number of the other.
-    layers = measure_linearity(
-        model,
-        probe.held_out,
-        sites=sites,
-        mixing=Mixup(alpha=probe.linearity_alpha, per_example=True),
-        generator=named_generator(probe.split_seed, "linearity-weights"),
-    )
-    assert seen.reliability is not None
+    return draw(subject, subject.examine())
+
+
+def draw(subject: Subject, seen: Examination) -> Measurement:
+    """Draw the pictures of an examination; theory's curve, fitted for them, adds "channels/theory_residual"."""
+    assert seen.predictions is not None
     assert seen.blends is not None
-    values = seen.values | linearity_values(layers)
-    pairs, curve = _draw_pairs(seen, seen.blends, weight, expectation if draw_pictures else None)
-    if curve is not None:
-        values["channels/theory_residual"] = curve["residual"]
+    assert seen.train is not None
+    pairs, residual = _draw_pairs(subject, seen.blends, center=seen.train.statistics.means.mean(dim=0))
     pictures: dict[str, Any] = {
-        "reliability": _draw_reliability(seen.reliability, seen.values),
-        "linearity": [{"site": site, **asdict(report)} for site, report in layers.items()],
+        "reliability": _draw_reliability(seen.predictions, seen.values),
+        "linearity": [{"site": site, **asdict(report)} for site, report in seen.linearity[0].items()],
         "pairs": pairs,
     }
-    if draw_pictures and probe.plane_classes and spans_plane(weight[list(probe.plane_classes)]):
-        pictures["plane"] = _draw_plane(model, probe, f"{head}{INPUT_SUFFIX}", weight=weight.cpu())
-    return Measurement(values=values, pictures=pictures)
+    classes = subject.probe.plane_classes
+    if classes and spans_plane(subject.weight[list(classes)]):
+        pictures["plane"] = _draw_plane(subject)
+    return Measurement(seen.values | residual, pictures)
 
 
 def _draw_pairs(
-    seen: NetworkMeasurement, blends: BlendedFeatures, weight: Tensor, expectation: Expectation | None
-) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    subject: Subject, blends: BlendedFeatures, *, center: Tensor
+) -> tuple[dict[str, Any], dict[str, float]]:
     """Return where blends of two training images lie on the classifiers of their classes, and theory's curve."""
-    labels, shares = blends.labels, blends.weights[:, 0]
-    first, second = classifier_coordinates(blends.mixed.double() - seen.class_means.mean(dim=0), weight, labels)
+    weight, labels, shares = subject.weight, blends.labels, blends.weights[:, 0]
+    first, second = classifier_coordinates(blends.mixed.double() - center, weight, labels)
     same = labels[:, 0] == labels[:, 1]
     some = slice(0, PICTURED_PAIRS)
     pairs: dict[str, Any] = {
@@ -103,48 +128,49 @@ def _draw_pairs(
         "x2": rounded(second[some]),
         "same": same[some].tolist(),
     }
-    if expectation is None:
-        return pairs, None
     points = (part[~same].double().cpu() for part in (first, second, shares))
-    curve = draw_expectation(expectation, *points, num_classes=len(weight))
-    return pairs | ({} if curve is None else {"theory": curve}), curve
+    curve = draw_expectation(subject.expectation, *points, num_classes=len(weight))
+    return (
+        (pairs, {}) if curve is None else (pairs | {"theory": curve}, {"channels/theory_residual": curve["residual"]})
+    )
 
 
-def _draw_plane(model: nn.Module, probe: Probe, site: str, *, weight: Tensor) -> dict[str, Any]:
+def _draw_plane(subject: Subject) -> dict[str, Any]:
     """Blend images of three classes among themselves and project their features on the plane of their classifiers."""
+    probe, weight, site = subject.probe, subject.weight.cpu(), f"{subject.head}{INPUT_SUFFIX}"
     first, second, third = probe.plane_classes
     blended = capture(
-        model,
+        subject.model,
         probe.plane,
         sites=(site,),
-        mixing=Mixup(alpha=1.0, per_example=True),
+        mixing=PAIR_MIXING,
         generator=named_generator(probe.split_seed, "plane-weights"),
     )
     assert blended.mixture is not None
     points = project_to_classifier_plane(blended.features[site].double(), weight, classes=(first, second, third))
-    corners = project_to_classifier_plane(weight[[first, second, third]], weight, classes=(first, second, third))
     labels, weights = blended.labels[blended.mixture.members], blended.mixture.weights[:, 0]
     same = labels[:, 0] == labels[:, 1]
 
     def cloud(chosen: Tensor) -> dict[str, Any]:
         return {
-            "x": rounded(points[chosen, 0]),
-            "y": rounded(points[chosen, 1]),
+            **as_points(points[chosen]),
             "weight": rounded(weights[chosen]),
             "first": labels[chosen, 0].tolist(),
             "second": labels[chosen, 1].tolist(),
         }
 
+    corners = project_to_classifier_plane(weight[[first, second, third]], weight, classes=(first, second, third))
     return {
         "classes": list(probe.plane_classes),
         "class_names": [probe.class_names[index] for index in probe.plane_classes],
-        "classifiers": {"x": rounded(corners[:, 0]), "y": rounded(corners[:, 1])},
+        "classifiers": as_points(corners),
         "same": cloud(same),
         "different": cloud(~same),
     }
 
 
-def _draw_reliability(reliability: Reliability, values: dict[str, float]) -> dict[str, Any]:
+def _draw_reliability(predictions: PredictionMeter, values: dict[str, float]) -> dict[str, Any]:
+    reliability = predictions.reliability
     return {
         "edges": reliability.edges.tolist(),
         "count": reliability.counts.tolist(),
@@ -153,6 +179,11 @@ def _draw_reliability(reliability: Reliability, values: dict[str, float]) -> dic
         "ece": values["test/ece"],
         "signed_gap": values["test/signed_gap"],
     }
+
+
+def as_points(points: Tensor) -> dict[str, list[float]]:
+    """Return (N, 2) points as a picture holds them."""
+    return {"x": rounded(points[:, 0]), "y": rounded(points[:, 1])}
 
 
 def rounded(values: Tensor) -> list[float]:

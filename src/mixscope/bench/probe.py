@@ -1,4 +1,4 @@
-"""Which images are looked at: chosen once for a run, the same for every run on the same images and split seed."""
+"""Probe of a run: the images it is measured on, the same for every run on the same images and split seed."""
 
 import math
 from collections.abc import Sequence
@@ -20,15 +20,16 @@ Batch = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Probe:
-    """What is looked at, fixed for a run and the same for every run on the same images and split seed.
+    """What is measured on, fixed for a run and the same for every run on the same images and split seed.
 
     Attributes:
         train: All training images, unaugmented.
         test: All test images.
         pairs: Training images that are blended for the channel numbers, all classes.
+        pair_rows: (N,) int64, their places among the training images.
         plane: Training images of `plane_classes` that are blended for the picture.
         plane_classes: Three classes, drawn at random (empty where the set has fewer than three).
-        held_out: Test images that are blended for the linearity of layers.
+        layer_pairs: Test images that are blended for the linearity of layers.
         linearity_alpha: Concentration of their weights.
         split_seed: Names the draws.
     """
@@ -36,9 +37,10 @@ class Probe:
     train: EvaluationBatches
     test: EvaluationBatches
     pairs: Sequence[Batch]
+    pair_rows: Tensor
     plane: Sequence[Batch]
     plane_classes: tuple[int, ...]
-    held_out: Sequence[Batch]
+    layer_pairs: Sequence[Batch]
     linearity_alpha: float
     split_seed: int
     num_classes: int
@@ -54,7 +56,7 @@ def build_probe(
     split_seed: int,
     channels_last: bool,
 ) -> Probe:
-    """Choose the images that are looked at.
+    """Choose the images that are measured on.
 
     Args:
         data: Images on the device the network is on.
@@ -90,9 +92,10 @@ def build_probe(
         train=batches(data.train_images, labels),
         test=batches(data.test_images, data.test_labels),
         pairs=list(batches(data.train_images[pairs], labels[pairs])),
+        pair_rows=pairs,
         plane=list(batches(data.train_images[plane], labels[plane])) if plane_classes else [],
         plane_classes=plane_classes,
-        held_out=list(batches(data.test_images[held_out], data.test_labels[held_out], LINEARITY_BATCH)),
+        layer_pairs=list(batches(data.test_images[held_out], data.test_labels[held_out], LINEARITY_BATCH)),
         linearity_alpha=options.linearity_alpha,
         split_seed=split_seed,
         num_classes=data.num_classes,

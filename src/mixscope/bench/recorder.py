@@ -1,212 +1,117 @@
-"""Records of a run under way: measured and written as it goes on, and written again where somebody deletes them."""
+"""Recorder of a run under way: lines of numbers and pictures, of a run of one's own and of a study's alike."""
 
-import hashlib
-import json
-import time
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from mixscope.base.errors import UserError
-from mixscope.base.folder_lock import FolderLock
+import torch
+
 from mixscope.bench.build import Bench
 from mixscope.bench.divergence import divergence_told
-from mixscope.bench.measurement import Measurement, measure
-from mixscope.bench.observer import Observer
-from mixscope.bench.theory_overlay import expectation_of
-from mixscope.bench.tracking import Tracking
-from mixscope.metrics.overtraining.monitor import BLEND_ENTROPY, FLOOR_GAP
-from mixscope.records.store import (
-    METRICS_FILE,
-    PICTURES_FILE,
-    RECORD_FILE,
-    append_metrics,
-    finite_or_none,
-    read_run,
-    write_json,
-    write_metrics,
-)
-from mixscope.training.checkpoint import STATE_FILE, WEIGHTS_FILE, save_state, save_weights
-from mixscope.training.summary import EpochSummary
+from mixscope.bench.measurement import draw
+from mixscope.measuring import Examination, PredictionMeter
 
-CHECKPOINTS = "checkpoints"  # the folder in a run's
-CHECKPOINT_SHARE = 0.02  # of the time may go into writing checkpoints
-NUM_MEASUREMENTS = 20  # over a run, where the options name no interval
+Lines = tuple[dict[str, float], dict[str, float]]
 
 
-def fingerprint_of_run(record: dict[str, Any]) -> str:
-    """Return the SHA-256 of what run.json says a run is: its options, its images, the file that makes its network."""
-    sources = [record[entry].get("fingerprint") for entry in ("data", "model")]
-    text = json.dumps(finite_or_none([record["description"], *sources]), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+@dataclass(frozen=True)
+class Reading:
+    """What an instrument gives: numbers, and for some a picture as plain JSON values."""
+
+    values: Mapping[str, float]
+    picture: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """Something that is read off a network beside the bench's own measurement.
+
+    Attributes:
+        begin: Takes what it needs of a bench before training; what it returns reads an examination.
+        reads: What of an examination: predictions on the test images, blends of training images, the linearity of
+            layers on blends by the laws `alphas`, or nothing.
+        alphas: See there; beside the probe's own.
+    """
+
+    begin: Callable[[Bench], Callable[[Examination], Reading]]
+    reads: Literal["", "test", "blends", "layers"] = ""
+    alphas: tuple[float, ...] = ()
 
 
 class Recorder:
-    """Measures a run and writes its records, on the main process.
+    """Measures a network in training after the epochs it is told, each set of images in one pass an epoch.
 
     Args:
         bench: What trains.
-        lock: Of the run's folder.
-        record: run.json as it is to stand there, but for the status.
-        observer: Is told of epochs, and of what somebody deleted.
-        tracking: Gets the measured numbers too.
-        lines: Of metrics.jsonl, up to the checkpoint the run goes on from.
-        earlier_seconds: That went into that checkpoint.
+        instruments: By name; they too are read where everything is measured.
+        is_measured: Whether the bench's own measurement is made where everything is.
+
+    Attributes:
+        predictions: The last ones on the test images.
+        pictures: What figures are drawn from: of the last epoch, and of every reading of an instrument.
     """
 
     def __init__(
-        self,
-        bench: Bench,
-        lock: FolderLock,
-        record: dict[str, Any],
-        observer: Observer,
-        tracking: Tracking,
-        lines: list[str],
-        earlier_seconds: float,
+        self, bench: Bench, *, instruments: Mapping[str, Instrument] | None = None, is_measured: bool = True
     ) -> None:
-        self.bench, self.lock, self.folder, self.observer, self.lines = bench, lock, lock.folder, observer, lines
-        self.tracking = tracking
-        self.record = record | {"status": "running"}
-        num_epochs = bench.options.training.epochs
-        self.every = bench.options.measure_every or max(1, num_epochs // NUM_MEASUREMENTS)
-        self.is_recording = False  # from the first thing written, for as long as the folder is this run's
-        self.began = time.perf_counter()
-        self.saved = self.began
-        self.saving_seconds = 0.0
-        self.earlier_seconds = earlier_seconds
+        self.bench, self.subject, self.is_measured = bench, bench.subject, is_measured
+        self.instruments = dict(instruments or {})
+        self.readers = {name: instrument.begin(bench) for name, instrument in self.instruments.items()}
+        self.predictions = PredictionMeter()
+        self.pictures: dict[str, Any] = {}
 
-    def start(self) -> None:
-        """Write the description, and measure the network before its first epoch."""
-        write_json(self.folder / RECORD_FILE, self.record)
-        self.is_recording = True
-        metrics = self.folder / METRICS_FILE
-        if self.lines:
-            found = metrics.read_text(encoding="utf-8").splitlines(keepends=True) if metrics.exists() else []
-            if found[: len(self.lines)] != self.lines:
-                self._say_written_anew(METRICS_FILE, "lost or changed since the checkpoint")
-            write_metrics(self.folder, self.lines)
-        else:
-            metrics.unlink(missing_ok=True)
-            self._measure({"epoch": 0, "step": 0}, draw_pictures=False)
-            self._save_state()
-
-    def epoch_done(self, summary: EpochSummary) -> None:
-        """Record an epoch, measure if it is due, and keep a checkpoint where that costs little."""
-        self.restore()
-        num_epochs = self.bench.options.training.epochs
-        values = asdict(summary) | {FLOOR_GAP: summary.floor_gap}
-        del values["loss_floor"]
-        values["train/loss"], accuracy = values.pop("loss"), values.pop("accuracy_blends")
-        consistency = values.pop("auxiliary")
-        if consistency is not None:
-            values["train/consistency"] = consistency
-        values[BLEND_ENTROPY] = values.pop("blend_entropy")
-        if summary.mixing_on:  # without blends it would be a second name for accuracy on clean images
-            values["train/accuracy_blends"] = accuracy
-        is_last = summary.epoch == num_epochs
-        if is_last or summary.epoch % self.every == 0:
-            measurement = self._measure(values, draw_pictures=is_last)
-            if is_last:
-                self._write_pictures(measurement)
-                self._save_weights()
-        self.observer.epoch_done(summary.epoch, num_epochs, values)
-        is_lost = not (self.folder / CHECKPOINTS / STATE_FILE).exists()
-        if is_lost:
-            self._say_written_anew(f"{CHECKPOINTS}/{STATE_FILE}")
-        since = time.perf_counter() - self.saved
-        if is_last or is_lost or since > self.saving_seconds / CHECKPOINT_SHARE:
-            self._save_state()
-
-    def finish(self, status: str, message: str) -> None:
-        """Say in run.json how the run ended, if it ever began and still may, and see that all it leaves is there."""
-        if not self.is_recording:
-            return
-        self.restore()
-        self.record |= {"status": status, "message": message, "wall_seconds": self._seconds()}
-        if self.bench.options.training.mixing_off == "auto":
-            self.record["mixing_off_after"] = self.bench.training.mixing_off
-        if status == "finished":
-            checkpoints = self.folder / CHECKPOINTS
-            if not (self.folder / PICTURES_FILE).exists():
-                self._say_written_anew(PICTURES_FILE)
-                self._write_pictures(self._look(draw_pictures=True))
-            if not (checkpoints / WEIGHTS_FILE).exists():
-                self._say_written_anew(f"{CHECKPOINTS}/{WEIGHTS_FILE}")
-                self._save_weights()
-            if not (checkpoints / STATE_FILE).exists():
-                self._say_written_anew(f"{CHECKPOINTS}/{STATE_FILE}")
-                self._save_state()
-        write_json(self.folder / RECORD_FILE, self.record)
-
-    def restore(self) -> None:
-        """Write run.json and metrics.jsonl anew where somebody deleted them, or the whole folder, and say so.
+    def test(self, epoch: int) -> dict[str, float]:
+        """Return the numbers of the predictions on the test images alone.
 
         Raises:
-            UserError: If the folder is another run's by now.
+            NonFiniteLossError: If the network has diverged.
         """
-        path = self.folder / RECORD_FILE
-        try:
-            self._check_folder()
-        except UserError:
-            self.is_recording = False
-            raise
-        if not path.exists():
-            self._say_written_anew(RECORD_FILE)
-            write_json(path, self.record)
-        metrics = self.folder / METRICS_FILE
-        if (metrics.stat().st_size if metrics.exists() else 0) != sum(map(len, self.lines)):
-            self._say_written_anew(METRICS_FILE, "deleted or changed by another program")
-            write_metrics(self.folder, self.lines)
+        with divergence_told(self.subject, epoch=epoch):
+            seen = self.subject.examine(blends=False, alphas=())
+            self.predictions = seen.predictions or self.predictions
+            return seen.values
 
-    def _check_folder(self) -> None:
-        """Raise a `UserError` if the folder was deleted and another run has it, or has had it, since."""
-        is_new, path = self.lock.renew(), self.folder / RECORD_FILE
-        if is_new and path.exists() and read_run(self.folder).record.get("started") != self.record["started"]:
-            raise UserError(f"{self.folder} was deleted and holds another run now, so this one ends")
+    def measure(self, epoch: int, *, test: bool = True, draw_pictures: bool = False) -> Lines:
+        """Measure everything, and read the instruments.
 
-    def _say_written_anew(self, name: str, why: str = "deleted") -> None:
-        self.observer.note(f"{self.folder / name} was {why}; it is written anew")
+        Args:
+            epoch: After which it is measured.
+            test: Whether the predictions on the test images are wanted, where the bench's own measurement is not made.
+            draw_pictures: Whether to keep what takes longer: the pictures, and with them theory's curve fitted to the
+                blends of all classes, which gives "channels/theory_residual".
 
-    def _save_state(self) -> None:
-        self.restore()
-        began = time.perf_counter()
-        state = {
-            "run": fingerprint_of_run(self.record),
-            "training": self.bench.training.state(),
-            "metrics": self.lines,
-            "wall_seconds": self._seconds(),
-        }
-        save_state(self.folder / CHECKPOINTS, state)
-        self.saved = time.perf_counter()
-        self.saving_seconds = self.saved - began
+        Returns:
+            The numbers of the test images, and all numbers.
 
-    def _save_weights(self) -> None:
-        save_weights(self.folder / CHECKPOINTS / WEIGHTS_FILE, self.bench.model)
+        Raises:
+            NonFiniteLossError: If the network has diverged.
+        """
+        with divergence_told(self.subject, epoch=epoch):
+            seen = self._examine(test=test)
+            self.predictions = seen.predictions or self.predictions
+            tested = {key: value for key, value in seen.values.items() if key.startswith("test/")}
+            values: dict[str, float] = {}
+            if self.is_measured:
+                values |= seen.values
+            if self.is_measured and draw_pictures:
+                drawn = draw(self.subject, seen)
+                values, self.pictures = drawn.values, self.pictures | drawn.pictures
+            with torch.random.fork_rng(devices=[]):
+                for name, read in self.readers.items():
+                    reading = read(seen)
+                    values |= reading.values
+                    if reading.picture is not None:
+                        self.pictures.setdefault(name, []).append({"epoch": epoch, **reading.picture})
+            return tested, values
 
-    def _write_pictures(self, measurement: Measurement) -> None:
-        pictures = {"epoch": self.bench.training.epoch, **measurement.pictures}
-        write_json(self.folder / PICTURES_FILE, pictures, indent=None)
-
-    def _measure(self, values: dict[str, Any], *, draw_pictures: bool) -> Measurement:
-        """Measure the network, add the numbers to `values`, and append them to the records."""
-        measurement = self._look(draw_pictures=draw_pictures)
-        values |= {"wall_seconds": round(self._seconds(), 3), **measurement.values}
-        self.restore()
-        self.lines.append(append_metrics(self.folder, values))
-        self.tracking.log(values, epoch=values["epoch"])
-        return measurement
-
-    def _look(self, *, draw_pictures: bool) -> Measurement:
-        bench = self.bench
-        epoch = bench.training.epoch
-        with divergence_told(bench.model, bench.probe, head=bench.head, sites=bench.sites, epoch=epoch):
-            return measure(
-                bench.model,
-                bench.probe,
-                head=bench.head,
-                sites=bench.sites,
-                expectation=expectation_of(bench.options),
-                draw_pictures=draw_pictures,
-            )
-
-    def _seconds(self) -> float:
-        return self.earlier_seconds + time.perf_counter() - self.began
+    def _examine(self, *, test: bool) -> Examination:
+        """Examine the network as far as the measurement and the instruments read it."""
+        read = {instrument.reads for instrument in self.instruments.values()}
+        alphas = [alpha for instrument in self.instruments.values() for alpha in instrument.alphas]
+        if self.is_measured or "layers" in read:
+            alphas = [self.subject.probe.linearity_alpha, *alphas]
+        return self.subject.examine(
+            test=test or self.is_measured or "test" in read,
+            blends=self.is_measured or "blends" in read,
+            alphas=tuple(dict.fromkeys(alphas)),
+        )

@@ -18,7 +18,7 @@ from mixscope.bench.failures import RunFailedError, failure_words
 from mixscope.bench.method_labels import method_label
 from mixscope.bench.observer import Observer
 from mixscope.bench.options import TrainOptions, options_from_dict, options_to_dict
-from mixscope.bench.recorder import CHECKPOINTS, Recorder, fingerprint_of_run
+from mixscope.bench.run_folder import CHECKPOINTS, RunFolder, fingerprint_of_run
 from mixscope.bench.run_processes import check_alike, failing_together, fingerprint_of, losses_told, weights_of
 from mixscope.bench.tracking import Tracking
 from mixscope.records.store import RECORD_FILE, REPORT_FILE, RUN_FILES, files_of_run, read_run
@@ -116,30 +116,30 @@ def _run(
     with failing_together(bench.accelerator):
         if lock is not None:
             tracking.start(folder, options_to_dict(bench.options))
-    recorder = None if lock is None else Recorder(bench, lock, record, observer, tracking, lines, earlier_seconds)
+    records = None if lock is None else RunFolder(bench, lock, record, observer, tracking, lines, earlier_seconds)
     try:
-        _train(bench, recorder)
+        _train(bench, records)
     except NonFiniteLossError as error:
-        _finish(recorder, "failed", str(error))
+        _finish(records, "failed", str(error))
         raise RunFailedError(f"{error}; the last good checkpoint is {folder / CHECKPOINTS / STATE_FILE}") from error
     except KeyboardInterrupt:
-        _finish(recorder, "interrupted", "interrupted by the user")
+        _finish(records, "interrupted", "interrupted by the user")
         raise
     except BaseException as error:
-        _finish(recorder, "failed", describe_error(error))
+        _finish(records, "failed", describe_error(error))
         words = failure_words(error, model=bench.options.model)
         if not words:
             raise
         raise RunFailedError(f"{words}; the last checkpoint is {folder / CHECKPOINTS / STATE_FILE}") from error
-    _finish(recorder, "finished", "")
-    if recorder is not None and report:
+    _finish(records, "finished", "")
+    if records is not None and report:
         title = f"{record['method']} on {record['data']['name']}"
         try:
             write_report(folder / REPORT_FILE, [read_run(folder)], title=title)
         except OSError as error:
-            _finish(recorder, "failed", f"trained, but without a page: {error}")
+            _finish(records, "failed", f"trained, but without a page: {error}")
             raise
-        recorder.restore()
+        records.restore()
     bench.accelerator.wait_for_everyone()
     tracking.finish()
 
@@ -177,13 +177,13 @@ def _beginning(bench: Bench) -> dict[str, Any]:
 
 
 @losses_told()
-def _train(bench: Bench, recorder: Recorder | None) -> None:
+def _train(bench: Bench, records: RunFolder | None) -> None:
     """Run the epochs that are left; the main process records."""
-    if recorder is not None:
-        recorder.start()
+    if records is not None:
+        records.start()
     for summary in bench.training.epochs():
-        if recorder is not None:
-            recorder.epoch_done(summary)
+        if records is not None:
+            records.epoch_done(summary)
         bench.accelerator.wait_for_everyone()
 
 
@@ -205,11 +205,11 @@ def _load_state(bench: Bench, folder: Path, record: dict[str, Any]) -> tuple[lis
         ) from error
 
 
-def _finish(recorder: Recorder | None, status: str, message: str) -> None:
+def _finish(records: RunFolder | None, status: str, message: str) -> None:
     """Say in run.json how the run ended; a full disk, or a lost folder, must not hide the error that says so."""
-    if recorder is not None:
+    if records is not None:
         with suppress(OSError, UserError) if status == "failed" else nullcontext():
-            recorder.finish(status, message)
+            records.finish(status, message)
 
 
 def _describe(bench: Bench, folder: Path) -> dict[str, Any]:

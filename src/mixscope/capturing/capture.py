@@ -1,4 +1,4 @@
-"""Run a model over batches and keep what it made of them: logits, features of named modules, and the draws."""
+"""Capture of what a model makes of batches: logits, features of named modules, and the draws."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mixscope.base.checks import check_floating, check_labels, naming, pair_of
 from mixscope.base.kinds import checked
+from mixscope.capturing.pieces import on_device_of
 from mixscope.capturing.sites import (
     check_pooled,
     check_sites,
@@ -115,7 +116,7 @@ def capture_batches(
     them.
 
     Args:
-        model: As for `capture`; so are `batches`, `sites`, `average_pooled`, `mixing` and `generator`.
+        model: As for `capture`, and so is all else.
         batches: See there.
         sites: See there.
         average_pooled: See there.
@@ -180,12 +181,6 @@ def check_not_empty(num_examples: int) -> None:
 
 def _at(site: str, keep: Callable[[Tensor, str], None]) -> Callable[[Tensor], None]:
     return lambda value: keep(value, site)
-
-
-def on_device_of(model: nn.Module, inputs: Tensor) -> Tensor:
-    """Return the inputs on the device of the model's first parameter; where they are if it has none."""
-    parameter = next(model.parameters(), None)
-    return inputs if parameter is None else inputs.to(parameter.device)
 
 
 def check_output(output: Any, labels: Tensor, *, num_rows: int) -> None:

@@ -15,7 +15,9 @@ class Report:
     """Compare runs on one page."""
 
     runs: Positional[tuple[Path, ...]]
-    """Run folders, or folders of run folders."""
+    """Run folders, folders of run folders, or records of a study's trained networks (.json) or a folder of these."""
+    only: str = "*"
+    """Of a folder of a study's records: those whose names fit this pattern, for example "digits-200-*"."""
     out: Path = Path()
     """Folder of the page, report.html."""
     title: str = "Runs compared"
@@ -23,22 +25,26 @@ class Report:
 
     def run(self) -> None:
         """Write the page."""
-        from mixscope.records.store import RECORD_FILE, REPORT_FILE, read_measured_run
+        from mixscope.records.store import RECORD_FILE, REPORT_FILE, Run, read_measured_run
         from mixscope.report.runs.runs_page import write_report
 
-        folders: list[Path] = []
+        runs: list[Run] = []
         for path in self.runs:
-            inside = (
-                [] if (path / RECORD_FILE).exists() else sorted(file.parent for file in path.glob(f"*/{RECORD_FILE}"))
-            )
-            folders += inside or [path]
-        if not folders:
+            inside = sorted(file.parent for file in path.glob(f"*/{RECORD_FILE}"))
+            is_run = (path / RECORD_FILE).exists()
+            if not is_run and not inside and (path.suffix == ".json" or any(path.glob("*.json"))):
+                from mixscope.studies.engine.trial_runs import read_trial_runs
+
+                runs += read_trial_runs(path, only=self.only)
+            else:
+                runs += [read_measured_run(folder) for folder in ([path] if is_run or not inside else inside)]
+        if not runs:
             raise UserError("runs must name at least one run folder, got none")
         check_out(self.out, files=[REPORT_FILE])
-        if (self.out / RECORD_FILE).exists() and [folder.resolve() for folder in folders] != [self.out.resolve()]:
+        if (self.out / RECORD_FILE).exists() and [run.folder.resolve() for run in runs] != [self.out.resolve()]:
             raise UserError(f"out must not be the folder of a run, whose own page would be lost, got {self.out}")
         page = self.out / REPORT_FILE
-        write_report(page, [read_measured_run(folder) for folder in folders], title=self.title)
+        write_report(page, runs, title=self.title)
         say_page(make_console(), page)
 
 

@@ -1,34 +1,25 @@
-"""Measure any model in your own training: run it over batches once and feed the instruments what it makes of them.
+"""Examination of any network in your own training: batches go through it once, and every number is read off that pass.
 
 Batches are pairs of inputs and integer labels, moved to the model's device; the model is put into evaluation mode for
 each of them and is as it was in between. Nothing is averaged over batches: every number is that of all examples.
 """
 
-from mixscope.measuring.blends import BlendedFeatures, capture_blends, measure_channels, measure_linearity
-from mixscope.measuring.last_layer import Look, linear_head, look_at, measure_collapse
-from mixscope.measuring.network import (
-    NetworkMeasurement,
-    calibration_values,
-    examine_network,
-    linearity_values,
-    measure_network,
-)
-from mixscope.measuring.prediction_meter import PredictionMeter, measure_calibration
+from mixscope.measuring.blended_features import BlendedFeatures, BlendLaw, capture_blends, measure_linearity
+from mixscope.measuring.examination import LAYER_MIXING, PAIR_MIXING, Examination, examine
+from mixscope.measuring.last_layer import LastLayer, linear_head, measure_last_layer
+from mixscope.measuring.prediction_meter import PredictionMeter
 
 __all__ = [
+    "LAYER_MIXING",
+    "PAIR_MIXING",
+    "BlendLaw",
     "BlendedFeatures",
-    "Look",
-    "NetworkMeasurement",
+    "Examination",
+    "LastLayer",
     "PredictionMeter",
-    "calibration_values",
     "capture_blends",
-    "examine_network",
+    "examine",
     "linear_head",
-    "linearity_values",
-    "look_at",
-    "measure_calibration",
-    "measure_channels",
-    "measure_collapse",
+    "measure_last_layer",
     "measure_linearity",
-    "measure_network",
 ]

@@ -1,7 +1,7 @@
-"""Neural collapse of a model's last layer, with the predictions of the same pass."""
+"""Last layer of a model: its features and logits in one pass, and the check that its head gives the logits."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -10,14 +10,11 @@ from torch import Tensor, nn
 from mixscope.base.checks import check_shape, naming, nearest
 from mixscope.base.kinds import checked
 from mixscope.capturing.capture import capture_batches
+from mixscope.capturing.pieces import in_pieces
 from mixscope.capturing.sites import measurable
 from mixscope.measuring.prediction_meter import PredictionMeter
-from mixscope.metrics.calibration.calibration_report import CalibrationReport
-from mixscope.metrics.calibration.top_label import Reliability
 from mixscope.metrics.class_statistics.statistics import ClassStatistics
-from mixscope.metrics.collapse.collapse_report import CollapseReport
 from mixscope.metrics.collapse.nearest_mean import NearestMeanCounts
-from mixscope.metrics.collapse.neural_collapse import neural_collapse
 from mixscope.mixing.mixture import INPUT_SUFFIX
 
 MOST_NAMED = 5  # linear layers in a message, the last ones
@@ -25,28 +22,35 @@ LOGIT_TOLERANCE = 0.05  # of the largest logit: what bfloat16 may round away, an
 
 
 @dataclass(frozen=True)
-class Look:
-    """What one pass over labelled examples gives.
+class LastLayer:
+    """What one pass over N labelled examples gives, on the model's device.
 
     Attributes:
         statistics: Of the features that enter the linear classifier.
         nearest_mean: Of the same features, against the class means that were given or, without these, their own.
-        predictions: Accuracy, loss and calibration of the model's logits.
-        reliability: What a reliability diagram of them is drawn from.
+        predictions: Of the model's logits.
+        features: (N, D) in their own dtype; None where class means were given.
     """
 
     statistics: ClassStatistics
     nearest_mean: NearestMeanCounts
-    predictions: CalibrationReport
-    reliability: Reliability
+    predictions: PredictionMeter
+    features: Tensor | None
 
 
 @checked
 @torch.inference_mode(False)  # so that what is summed up can be added to, also where the caller is in inference mode
-def look_at(
-    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, head: str, class_means: Tensor | None = None
-) -> Look:
+def measure_last_layer(
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    head: str,
+    class_means: Tensor | None = None,
+    keep_logits: bool = False,
+) -> LastLayer:
     """Run a model over batches once, and take what collapse, nearest class means and calibration need from that pass.
+
+    What follows the head may add a constant to an example's logits, as log_softmax does: no probability notices.
 
     Args:
         model: Takes a batch of inputs, returns (B, K) logits; left as it was.
@@ -55,26 +59,26 @@ def look_at(
         class_means: (K, D) float, what features are compared with: those of an earlier epoch, or of the training
             images. None: the means of this very pass. They are known at its end only, so all (N, D) features are kept
             until then, in their own dtype and on the model's device; with `class_means` memory is constant.
-
-    Returns:
-        What the pass gives, on the model's device.
+        keep_logits: Whether the predictions keep all (N, K) logits.
 
     Raises:
-        ValueError: If the head is not linear, or what it reads is not one row of features per example; if there are no
-            batches, features or logits are not finite, or labels do not fit.
+        ValueError: If the head is not linear or something other than a constant per example follows it, or what it
+            reads is not one row of features per example; if there are no batches, features or logits are not finite,
+            or labels do not fit.
     """
     linear = linear_head(model, head)
     site = f"{head}{INPUT_SUFFIX}"
     weight = measurable(linear.weight.detach())
     bias = None if linear.bias is None else measurable(linear.bias.detach())
     shape, device = (linear.out_features, linear.in_features), weight.device
-    statistics, predictions = ClassStatistics(*shape, device=device), PredictionMeter()
+    statistics, predictions = ClassStatistics(*shape, device=device), PredictionMeter(keep_logits=keep_logits)
     if class_means is not None:
         check_shape(shape, of=f"head {head!r}", class_means=class_means)
     known = None if class_means is None else NearestMeanCounts(class_means.to(device), weight, bias)
-    kept: list[tuple[Tensor, Tensor]] = []
-    for batch in capture_batches(model, batches, sites=(site,)):
-        features, labels = batch.features[site], batch.labels
+    kept: list[Tensor] = []
+    labels: list[Tensor] = []
+    for batch in capture_batches(model, in_pieces(model, batches), sites=(site,)):
+        features = batch.features[site]
         if features.shape[1] != linear.in_features or batch.logits.shape[1] != linear.out_features:
             raise ValueError(
                 f"head {head!r} must turn one row of {linear.in_features} features per example into the model's "
@@ -83,17 +87,18 @@ def look_at(
         if len(features) and not statistics.num_examples:
             _check_head_gives_logits(features, batch.logits, weight, bias, head=head)
         with naming("batches"):
-            statistics.update(features, labels)
-            predictions.update(batch.logits, labels)
+            statistics.update(features, batch.labels)
+            predictions.update(batch.logits, batch.labels)
         if known is None:
-            kept.append((features, labels))
+            kept.append(features)
+            labels.append(batch.labels)
         else:
-            known.update(features, labels)
+            known.update(features, batch.labels)
     if known is None:
         known = NearestMeanCounts(statistics.means, weight, bias)
-        for features, labels in kept:
-            known.update(features, labels)
-    return Look(statistics, known, predictions.report(), predictions.reliability)
+        for features, own in zip(kept, labels, strict=True):
+            known.update(features, own)
+    return LastLayer(statistics, known, predictions, torch.cat(kept) if kept else None)
 
 
 def _check_head_gives_logits(
@@ -109,44 +114,6 @@ def _check_head_gives_logits(
             f"head {head!r} must give the model's logits (the model may add a constant per example), got outputs that "
             f"are off by up to {off:.3g} where logits go up to {size:.3g}: does something follow the head, a softmax?"
         )
-
-
-@checked
-def measure_collapse(
-    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, head: str, class_means: Tensor | None = None
-) -> CollapseReport:
-    """Measure neural collapse of a model's last layer in one pass, NC4 and nearest-class-mean accuracy included.
-
-    Args:
-        model: Takes a batch of inputs, returns (B, K) logits; left as it was.
-        batches: Pairs of inputs and (B,) integer labels in [0, K), with every class among them: usually the training
-            examples, unblended and unaugmented.
-        head: Module name of the linear classifier that gives the logits.
-        class_means: (K, D) float for NC4 and nearest-class-mean accuracy; None: those of this pass, for which its
-            (N, D) features are kept. See `look_at`.
-
-    Returns:
-        The report.
-
-    Raises:
-        ValueError: As `look_at`, or if a class has no example.
-
-    Example:
-        >>> model = nn.Sequential(nn.Linear(2, 2, bias=False))
-        >>> inputs = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 1.0], [0.0, 3.0]])
-        >>> _ = model[0].weight.data.copy_(torch.tensor([[1.0, -1.0], [-1.0, 1.0]]))
-        >>> report = measure_collapse(model, [(inputs, torch.tensor([0, 0, 1, 1]))], head="0")
-        >>> round(report.nc1_pinv, 6), round(report.nc1_trace, 6), report.nc4_mismatch
-        (0.125, 0.5, 0.0)
-    """
-    return collapse_of(look_at(model, batches, head=head, class_means=class_means), linear_head(model, head))
-
-
-def collapse_of(look: Look, linear: nn.Linear) -> CollapseReport:
-    """Return the complete collapse report of a pass, given the classifier."""
-    report = neural_collapse(look.statistics, linear.weight, linear.bias)
-    counts = look.nearest_mean
-    return replace(report, nc4_mismatch=counts.mismatch, nearest_mean_accuracy=counts.accuracy)
 
 
 @checked

@@ -1,13 +1,9 @@
-"""What a classifier's logits say: accuracy, loss and calibration, from one pass."""
-
-from collections.abc import Iterable
+"""Predictions of a classifier: accuracy, loss and calibration from its logits, batch by batch."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mixscope.base.checks import naming
 from mixscope.base.kinds import checked
-from mixscope.capturing.capture import capture_batches
 from mixscope.metrics.calibration.calibration_report import CalibrationReport
 from mixscope.metrics.calibration.classwise import ClasswiseCalibration
 from mixscope.metrics.calibration.equal_mass import equal_mass_reliability, error_of_reliability
@@ -19,11 +15,15 @@ from mixscope.metrics.calibration.top_label import CalibrationBins, Reliability
 class PredictionMeter:
     """The numbers of a `CalibrationReport`, fed with logits batch by batch.
 
-    Softmax is taken in float64. Keeps the confidence of every example, 9 bytes each, for the bins of equal counts.
+    Softmax is taken in float64. Keeps the confidence of every example, 9 bytes each, for the bins of equal counts; the
+    logits and labels, (B, K) and (B,) of each batch, only where `keep_logits` says so.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep_logits: bool = False) -> None:
         """Start with no examples."""
+        self.logits: list[Tensor] = []
+        self.labels: list[Tensor] = []
+        self._keep_logits = keep_logits
         self._bins, self._scores = CalibrationBins(), ProperScores()
         self._classwise: ClasswiseCalibration | None = None
         self._confidences: list[Tensor] = []
@@ -49,6 +49,9 @@ class PredictionMeter:
         confidence, prediction = top_label(logits.detach())
         self._confidences.append(confidence)
         self._correct.append(prediction == labels.to(prediction.device))
+        if self._keep_logits:
+            self.logits.append(logits.detach())
+            self.labels.append(labels)
 
     @property
     def reliability(self) -> Reliability:
@@ -77,30 +80,3 @@ class PredictionMeter:
             signed_gap=bins.signed_gap,
             mean_confidence=bins.mean_confidence,
         )
-
-
-@checked
-def measure_calibration(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> CalibrationReport:
-    """Measure accuracy, loss and calibration of a model in one pass.
-
-    Args:
-        model: Takes a batch of inputs, returns (B, K) logits; left as it was.
-        batches: Pairs of inputs and (B,) integer labels in [0, K).
-
-    Returns:
-        The report.
-
-    Raises:
-        ValueError: If there are no batches, the model's output is not (B, K) finite logits, or labels do not fit.
-
-    Example:
-        >>> batches = [(torch.zeros(2, 3), torch.tensor([0, 1])), (torch.zeros(1, 3), torch.tensor([0]))]
-        >>> report = measure_calibration(nn.Flatten(), batches)
-        >>> round(report.accuracy, 6), round(report.loss, 6), round(report.signed_gap, 6)
-        (0.666667, 1.098612, -0.333333)
-    """
-    meter = PredictionMeter()
-    for batch in capture_batches(model, batches):
-        with naming("batches"):
-            meter.update(batch.logits, batch.labels)
-    return meter.report()

@@ -1,4 +1,4 @@
-"""What every file of records holds: `run.json`, a line of `metrics.jsonl`, `pictures.json`, the record of a trial."""
+"""Forms of all records: `run.json`, a line of `metrics.jsonl`, `pictures.json`, the record of a trial."""
 
 from mixscope.records.environment import SCHEMA
 from mixscope.records.form import (
@@ -130,12 +130,5 @@ TRIAL = {
     "problem": TEXT,
     "values": {"*": WHOLE},
     "tables": {"*": Aligned({"*": [WHOLE]})},
-    "pictures": {
-        "sites?": [TEXT],
-        "layers?": [TEXT],
-        "pairs?": PAIRS,
-        "reliability?": RELIABILITY,
-        "planes?": [TRIAL_PLANE],
-        "*": ANYTHING,
-    },
+    "pictures": PICTURES | {"sites?": [TEXT], "layers?": [TEXT], "planes?": [TRIAL_PLANE]},
 }

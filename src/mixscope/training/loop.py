@@ -169,7 +169,7 @@ class Training:
 
     def _train_epoch(self, epoch: int) -> EpochSummary:
         recipe, accelerator = self.recipe, self.accelerator
-        scheme = scheme_at(self.scheme, epoch, off_after=self.mixing_off)
+        scheme = scheme_at(self.scheme, epoch, mixing_off=self.mixing_off)
         loss_function = LOSSES[recipe.loss]
         losses: list[Tensor] = []
         floors: list[Tensor] = []

@@ -1,21 +1,17 @@
 """A Lightning callback that measures any LightningModule while it is fitted, and leaves no trace in the training."""
 
 from collections.abc import Iterable, Sequence
-from itertools import islice
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
-from torch import nn
 
 from mixscope.base.checks import check_at_least
 from mixscope.base.generators import named_generator
 from mixscope.base.kinds import checked
-from mixscope.capturing.capture import capture
 from mixscope.capturing.sites import check_sites
 from mixscope.integrations.lightning.loader_examples import Batch, Examples, check_transfer, choose_examples
-from mixscope.measuring import linear_head, measure_network
+from mixscope.measuring import LAYER_MIXING, PAIR_MIXING, BlendLaw, examine, linear_head
 
 NUM_BLENDS = 2000  # blends behind the channel and the linearity numbers: means of some hundred in each group
 
@@ -133,17 +129,18 @@ class MixscopeCallback(Callback):
             val = self._examples(trainer, pl_module, self.val_batches, trainer.val_dataloaders, name="val_batches")
         elif self.sites:
             raise ValueError("sites must come with validation examples (val_batches, or the Trainer's), got none")
-        check_forward(pl_module, train, head=self.head)
-        return measure_network(
+        generator, has_layers = named_generator(self.seed, "lightning-blends"), val is not None and bool(self.sites)
+        return examine(
             pl_module,
             head=self.head,
-            train_batches=train,
-            test_batches=val,
-            pair_batches=train.first(NUM_BLENDS),
-            linearity_batches=val.first(NUM_BLENDS) if val is not None and self.sites else None,
-            sites=self.sites,
-            generator=named_generator(self.seed, "lightning-blends"),
-        )
+            train=train,
+            test=val,
+            pairs=train.first(NUM_BLENDS),
+            pair_law=BlendLaw(PAIR_MIXING, generator),
+            layer_pairs=val.first(NUM_BLENDS) if val is not None and has_layers else None,
+            layer_laws=(BlendLaw(LAYER_MIXING, generator),) if has_layers else (),
+            sites=self.sites if has_layers else (),
+        ).values
 
     def _examples(
         self,
@@ -158,12 +155,3 @@ class MixscopeCallback(Callback):
             check_transfer(pl_module, name=name)
             given = choose_examples(loader, max_examples=self.max_examples, seed=self.seed, name=name)
         return Examples(given, convert=trainer.precision_plugin.convert_input, name=name)
-
-
-def check_forward(model: nn.Module, batches: Iterable[Batch], *, head: str) -> None:
-    """Raise unless the model returns what its head gives, on the first batch."""
-    captured = capture(model, islice(batches, 1), sites=(head,))
-    logits, given = captured.logits.double(), captured.features[head].double()
-    # NaN, in a network that has diverged, is not a matter of what is returned.
-    if logits.shape != given.shape or not torch.allclose(logits, given, rtol=0, atol=0, equal_nan=True):
-        raise ValueError(f"forward must return the logits of head {head!r} as they are, got other numbers")

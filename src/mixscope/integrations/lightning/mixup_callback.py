@@ -28,29 +28,29 @@ class MixupCallback(Callback):
 
     Example:
         >>> from mixscope import Mixup
-        >>> callback = MixupCallback(Mixup(alpha=1.0), num_classes=10, off_after=150)  # Trainer(callbacks=[callback])
+        >>> callback = MixupCallback(Mixup(alpha=1.0), num_classes=10, mixing_off=150)  # Trainer(callbacks=[callback])
     """
 
     @checked
-    def __init__(self, scheme: MixingScheme, *, num_classes: int, off_after: int | None = None, seed: int = 0) -> None:
+    def __init__(self, scheme: MixingScheme, *, num_classes: int, mixing_off: int | None = None, seed: int = 0) -> None:
         """Choose what to mix.
 
         Args:
             scheme: Mixup or CutMix, for example; it must blend inputs, not hidden layers.
             num_classes: K, at least 2.
-            off_after: After how many epochs mixing stops: 150 means that the 150th epoch is the last one mixed. None:
+            mixing_off: After how many epochs mixing stops: 150 means that the 150th epoch is the last one mixed. None:
                 never.
             seed: Names the draws.
 
         Raises:
-            ValueError: If num_classes is below 2 or off_after below 0.
+            ValueError: If num_classes is below 2 or mixing_off below 0.
         """
         check_at_least(2, num_classes=num_classes)
-        if off_after is not None:
-            check_at_least(0, off_after=off_after)
+        if mixing_off is not None:
+            check_at_least(0, mixing_off=mixing_off)
         self.scheme = scheme
         self.num_classes = num_classes
-        self.off_after = off_after
+        self.mixing_off = mixing_off
         self.seed = seed
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -69,7 +69,7 @@ class MixupCallback(Callback):
         if batch_idx == 0:
             # Once an epoch: the answer makes the host wait for the device.
             check_labels(labels, num_classes=self.num_classes)
-        scheme = scheme_at(self.scheme, trainer.current_epoch + 1, off_after=self.off_after)
+        scheme = scheme_at(self.scheme, trainer.current_epoch + 1, mixing_off=self.mixing_off)
         generator = named_generator(
             self.seed, "lightning-mixing", trainer.current_epoch, batch_idx, trainer.global_rank
         )

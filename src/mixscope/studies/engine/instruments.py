@@ -1,7 +1,6 @@
-"""What the studies read off a network beside the bench's own measurement, each by name."""
+"""Instruments of the studies: what they read off a network beside the bench's own measurement, each by name."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -10,10 +9,10 @@ from torch import Tensor, nn
 from mixscope.base.generators import named_generator
 from mixscope.base.simplex import project_to_classifier_plane, spans_plane
 from mixscope.bench.build import Bench
-from mixscope.bench.measurement import rounded
-from mixscope.capturing.capture import capture_batches
-from mixscope.capturing.sites import measurable, record_sites
-from mixscope.measuring import capture_blends, measure_linearity
+from mixscope.bench.measurement import as_points, rounded
+from mixscope.bench.recorder import Instrument, Reading
+from mixscope.capturing.sites import record_sites
+from mixscope.measuring import PAIR_MIXING, Examination
 from mixscope.metrics.blends.channels import classifier_coordinates
 from mixscope.metrics.overtraining.gradients import gradient_norm
 from mixscope.metrics.overtraining.sharpness import sharpness
@@ -28,41 +27,29 @@ WEIGHT_BINS = 5  # of the weight of same-class blends
 QUANTILE = 0.9  # of the distance across the channel: what lies further out is left to the tails
 LINEARITY_ALPHAS = (0.1, 0.5, 1.0)  # Chaudhry et al. 2022 train with 0.1 on SVHN and 0.5 on CIFAR; 1 is even weights
 LINEARITY_NUMBERS = ("nonlinearity", "floor", "angle_degrees", "relative_defect")
-EVEN = Mixup(alpha=1.0, per_example=True)  # every weight equally often, as Fisher et al. 2024 draw blends
+
+Reader = Callable[[Examination], Reading]
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What an instrument gives: numbers, and for some a picture as plain JSON values."""
-
-    values: Mapping[str, float]
-    picture: Mapping[str, Any] | None = None
-
-
-Instrument = Callable[[int], Reading]  # of the epoch
-
-
-def confidence(bench: Bench) -> Instrument:
+def confidence(bench: Bench) -> Reader:
     """Mean confidence on test images that are classified right, and on those that are not (NaN without any)."""
 
-    def read(epoch: int) -> Reading:
-        confidences, correct = [], []
-        for batch in capture_batches(bench.model, bench.probe.test):
-            top = batch.logits.double().softmax(dim=1).max(dim=1)
-            confidences.append(top.values)
-            correct.append(top.indices == batch.labels.to(top.indices.device))
-        values, is_right = torch.cat(confidences), torch.cat(correct)
+    def read(seen: Examination) -> Reading:
+        assert seen.predictions is not None
+        logits, labels = torch.cat(seen.predictions.logits), torch.cat(seen.predictions.labels)
+        top = logits.double().softmax(dim=1).max(dim=1)
+        is_right = top.indices == labels
         return Reading(
             {
-                "test/confidence_right": float(values[is_right].mean()),
-                "test/confidence_wrong": float(values[~is_right].mean()),
+                "test/confidence_right": float(top.values[is_right].mean()),
+                "test/confidence_wrong": float(top.values[~is_right].mean()),
             }
         )
 
     return read
 
 
-def channel(bench: Bench) -> Instrument:
+def channel(bench: Bench) -> Reader:
     """How same-class blends lie along their classifier by weight, and how densely others fill the channel's middle.
 
     "channels/spread_same": over `WEIGHT_BINS` bins of the weight, the standard deviation of the mean coordinate of
@@ -72,21 +59,12 @@ def channel(bench: Bench) -> Instrument:
     over a third of 0.9: 1 where blends are spread evenly, above where they gather on the boundary, below where they
     stay with the classes.
     """
-    probe, site = bench.probe, f"{bench.head}{INPUT_SUFFIX}"
 
-    def read(epoch: int) -> Reading:
-        blends = capture_blends(
-            bench.model,
-            probe.pairs,
-            site=site,
-            mixing=EVEN,
-            generator=named_generator(probe.split_seed, "channel-weights"),
-        )
-        linear = bench.model.get_submodule(bench.head)
-        assert isinstance(linear, nn.Linear)
-        weight = measurable(linear.weight.detach()).double()
+    def read(seen: Examination) -> Reading:
+        blends = seen.blends
+        assert blends is not None
         middle = _middle(blends.members[:, 0], blends.labels[:, 0])
-        first, second = classifier_coordinates(blends.mixed.double() - middle, weight, blends.labels)
+        first, second = classifier_coordinates(blends.mixed.double() - middle, bench.subject.weight, blends.labels)
         same = blends.labels[:, 0] == blends.labels[:, 1]
         smaller = torch.minimum(blends.weights[:, 0], blends.weights[:, 1])
         across = (first - second)[~same].abs()
@@ -102,7 +80,7 @@ def channel(bench: Bench) -> Instrument:
     return read
 
 
-def objective_gradient(bench: Bench) -> Instrument:
+def objective_gradient(bench: Bench) -> Reader:
     """Length of the gradient of the objective trained on, over all training images.
 
     Under mixup each image is in `GRADIENT_DRAWS` blends with weights of their own, the same at every epoch.
@@ -119,14 +97,14 @@ def objective_gradient(bench: Bench) -> Instrument:
             targets = blend_targets(labels.to(inputs.device), mixture, num_classes=probe.num_classes)
             batches.append((blend(inputs, mixture), targets))
 
-    def read(epoch: int) -> Reading:
+    def read(seen: Examination) -> Reading:
         norm = gradient_norm(bench.model, batches, loss=LOSSES[recipe.loss])
         return Reading({"train/objective_gradient_norm": norm})
 
     return read
 
 
-def flatness(bench: Bench) -> Instrument:
+def flatness(bench: Bench) -> Reader:
     """Filter-normalised sharpness of the loss on the clean training images."""
     batches = [(inputs, labels) for inputs, labels in bench.probe.train]
 
@@ -138,95 +116,80 @@ def flatness(bench: Bench) -> Instrument:
                 total, num = total + float(value), num + len(inputs)
         return total / num
 
-    def read(epoch: int) -> Reading:
+    def read(seen: Examination) -> Reading:
         generator = named_generator(bench.probe.split_seed, "sharpness")
         return Reading({"train/sharpness": sharpness(bench.model, loss, generator=generator).increase.value})
 
     return read
 
 
-def classifier_mean(bench: Bench) -> Instrument:
+def classifier_mean(bench: Bench) -> Reader:
     """How far the mean of the classifier's rows has moved since the start, over its length at the start."""
-    linear = bench.model.get_submodule(bench.head)
-    assert isinstance(linear, nn.Linear)
-    start = linear.weight.detach().double().mean(dim=0)
+    start = bench.subject.weight.mean(dim=0)
 
-    def read(epoch: int) -> Reading:
-        moved = linear.weight.detach().double().mean(dim=0) - start
+    def read(seen: Examination) -> Reading:
+        moved = bench.subject.weight.mean(dim=0) - start
         return Reading({"nc/classifier_mean_drift": float(moved.norm() / start.norm())})
 
     return read
 
 
-def planes(bench: Bench) -> Instrument:
+def planes(bench: Bench) -> Reader:
     """Blends of three classes on the plane of their classifiers, in training mode and in evaluation mode.
 
     Training mode is what Fisher et al. 2024 plot: batch norm then uses the statistics of the blends themselves.
     """
     probe, site = bench.probe, f"{bench.head}{INPUT_SUFFIX}"
 
-    def read(epoch: int) -> Reading:
-        linear = bench.model.get_submodule(bench.head)
-        assert isinstance(linear, nn.Linear)
-        weight = measurable(linear.weight.detach()).double().cpu()
-        rows = list(probe.plane_classes)
+    def read(seen: Examination) -> Reading:
+        weight, rows = bench.subject.weight.cpu(), list(probe.plane_classes)
         if not rows or not spans_plane(weight[rows]):
             return Reading({})
         first, second, third = rows
         inputs = torch.cat([inputs for inputs, _ in probe.plane])[:PLANE_POINTS]
         labels = torch.cat([labels for _, labels in probe.plane])[:PLANE_POINTS].cpu()
-        mixture = EVEN.draw(inputs, labels, generator=named_generator(probe.split_seed, "plane-weights"))
+        mixture = PAIR_MIXING.draw(inputs, labels, generator=named_generator(probe.split_seed, "plane-weights"))
         blended = blend(inputs, mixture.to(inputs.device))
-        picture: dict[str, Any] = {"classes": [probe.class_names[row] for row in rows]}
-        for mode, features in _in_both_modes(bench.model, blended, site):
-            points = project_to_classifier_plane(features.double().cpu(), weight, classes=(first, second, third))
-            picture[mode] = {"x": rounded(points[:, 0]), "y": rounded(points[:, 1])}
-        corners = project_to_classifier_plane(weight[rows], weight, classes=(first, second, third))
-        picture["classifiers"] = {"x": rounded(corners[:, 0]), "y": rounded(corners[:, 1])}
-        picture["weight"] = rounded(mixture.weights[:, 0])
         pair = labels[mixture.members]
-        picture["same"] = (pair[:, 0] == pair[:, 1]).tolist()
+        picture: dict[str, Any] = {"classes": [probe.class_names[row] for row in rows]}
+        for mode, features in (*_in_both_modes(bench.model, blended, site), ("classifiers", weight[rows])):
+            points = project_to_classifier_plane(features.double().cpu(), weight, classes=(first, second, third))
+            picture[mode] = as_points(points)
+        picture |= {"weight": rounded(mixture.weights[:, 0]), "same": (pair[:, 0] == pair[:, 1]).tolist()}
         return Reading({}, picture)
 
     return read
 
 
-def linearity(bench: Bench) -> Instrument:
+def linearity(bench: Bench) -> Reader:
     """How linear each site is on blends of two test images, whose weights are drawn by several laws.
 
     "linearity/alpha=A/SITE/NAME" on the same pairs: every NAME of `LINEARITY_NUMBERS` with the run's own A, and the
     nonlinearity alone with those of `LINEARITY_ALPHAS`.
     """
-    probe = bench.probe
-    alphas = sorted({*LINEARITY_ALPHAS, probe.linearity_alpha})
+    own = bench.probe.linearity_alpha
+    alphas = tuple(dict.fromkeys((own, *LINEARITY_ALPHAS)))
 
-    def read(epoch: int) -> Reading:
+    def read(seen: Examination) -> Reading:
+        by_alpha = dict(zip(alphas, seen.linearity, strict=True))
         values = {}
-        for alpha in alphas:
-            reports = measure_linearity(
-                bench.model,
-                probe.held_out,
-                sites=bench.sites,
-                mixing=Mixup(alpha=alpha, per_example=True),
-                generator=named_generator(probe.split_seed, "linearity-weights"),
-            )
-            names = LINEARITY_NUMBERS if alpha == probe.linearity_alpha else LINEARITY_NUMBERS[:1]
-            for site, report in reports.items():
-                for name in names:
+        for alpha in sorted(alphas):
+            for site, report in by_alpha[alpha].items():
+                for name in LINEARITY_NUMBERS if alpha == own else LINEARITY_NUMBERS[:1]:
                     values[f"linearity/alpha={alpha:g}/{site}/{name}"] = float(getattr(report, name))
         return Reading(values)
 
     return read
 
 
-INSTRUMENTS: dict[str, Callable[[Bench], Instrument]] = {
-    "confidence": confidence,
-    "channel": channel,
-    "objective-gradient": objective_gradient,
-    "flatness": flatness,
-    "classifier-mean": classifier_mean,
-    "planes": planes,
-    "linearity": linearity,
+INSTRUMENTS: dict[str, Instrument] = {
+    "confidence": Instrument(confidence, reads="test"),
+    "channel": Instrument(channel, reads="blends"),
+    "objective-gradient": Instrument(objective_gradient),
+    "flatness": Instrument(flatness),
+    "classifier-mean": Instrument(classifier_mean),
+    "planes": Instrument(planes),
+    "linearity": Instrument(linearity, reads="layers", alphas=LINEARITY_ALPHAS),
 }
 
 

@@ -22,7 +22,7 @@ from mixscope.records.whole import from_json, to_json
 
 DIGITS = 6  # significant ones of a number of a picture; what verdicts read, values and tables, is kept whole
 HASH_LENGTH = 12
-OUTCOME = ("pictures", "problem", "environment", "wall_seconds", "started", "data")  # besides what verdicts read
+OUTCOME = ("pictures", "problem", "environment", "wall_seconds", "started", "data", "name", "description")
 
 Table = dict[str, list[float | None]]
 
@@ -99,6 +99,8 @@ class Outcome:
         started: When, as ISO 8601 writes it.
         data: What images it was measured on; empty without images.
         path: Its record.
+        name: The trial's.
+        description: All that it depends on.
     """
 
     values: Mapping[str, float | None]
@@ -110,6 +112,8 @@ class Outcome:
     started: str
     data: Mapping[str, Any]
     path: Path = Path("record")
+    name: str = ""
+    description: Mapping[str, Any] = field(default_factory=dict)
 
 
 def table_of(rows: Iterable[Mapping[str, Any]]) -> Table:
