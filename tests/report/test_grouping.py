@@ -3,7 +3,8 @@
 import pytest
 from synthetic_runs import synthetic_run
 
-from mixscope.report.runs.groups import Curve, Spread, group_runs
+from mixscope.report.runs.groups import group_runs
+from mixscope.report.runs.spread import Curve, Spread
 
 
 def test_a_running_mean_is_the_mean_of_its_window_and_stays_inside_at_the_ends():

@@ -1,10 +1,10 @@
-"""What numbers a figure shows, and the ranges and ticks of the axes they are on."""
+"""Axes of figures: their ranges, their ticks, and the digits of the numbers on them."""
 
 from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from mixscope.report.runs.groups import Curve
+from mixscope.report.runs.spread import Curve
 
 LOG_RATIO = 3  # a logarithmic axis that spans less may have a single tick, or none
 ROUNDING = 1e-9  # on a linear axis smaller numbers are the rounding of a 0

@@ -1,12 +1,12 @@
-"""What the numbers say, in sentences: every rule with its thresholds, every sentence with its numbers."""
+"""Findings in sentences: every rule with its thresholds, every sentence with its numbers."""
 
 import math
 from collections.abc import Sequence
 
 from mixscope.records.store import Run
+from mixscope.report.runs.bending import find_bending
 from mixscope.report.runs.comparison import find_changed_order, find_lowest
-from mixscope.report.runs.groups import Method, Spread, group_runs
-from mixscope.report.runs.layers import find_bending
+from mixscope.report.runs.groups import Method, group_runs
 from mixscope.report.runs.words import Finding, number_words, range_words, spread_words
 
 OVERTRAINED_POINTS = 0.5  # percentage points of test error; below it a rise is not worth a name
@@ -63,13 +63,12 @@ def find_overtraining(method: Method) -> Finding | None:
     the mean rise and every seed's rise are below 0.5 points. Undecided: anything else, and one seed. As e is chosen by
     the same errors, the mean rise is never negative: small rises come by chance.
     """
-    curve = method.curve("test/error").smoothed()
+    curve = method.curve("test/error")
     if len(curve.epochs) < 2:
         return None
-    averaged = f", averaged over {curve.window} measurements," if curve.window > 1 else ""
-    best, end = curve.spreads[curve.turn], curve.spreads[-1]
-    rises = Spread(tuple(100 * (last - first) for first, last in zip(best.values, end.values, strict=True)))
-    best_epoch, end_epoch = curve.epochs[curve.turn], curve.epochs[-1]
+    turn = curve.end_minus_best
+    averaged = f", averaged over {turn.window} measurements," if turn.window > 1 else ""
+    best, end, rises, best_epoch, end_epoch = turn.best, turn.end, turn.rise.times(100), turn.epoch, curve.epochs[-1]
     if best_epoch == end_epoch:
         course = f"its test error{averaged} is lowest at the end, {100 * end.mean:.2f}% at epoch {end_epoch}"
     elif not number_words(rises.mean, ".2f").strip("0."):
