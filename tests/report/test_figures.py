@@ -173,11 +173,11 @@ def test_axes_have_no_si_prefixes():
 
 def test_the_turn_is_marked_at_the_lowest_mean_and_the_switch_at_the_last_mixed_epoch():
     run = synthetic_run("mixup, then off", epochs=[0, 1, 2, 199, 200, 201, 300])
-    for row, error in zip(run.metrics, (0.9, 0.3, 0.1, 0.15, 0.15, 0.2, 0.2), strict=True):
+    for row, error in zip(run.metrics, (0.9, 0.3, 0.1, 0.1, 0.1, 0.2, 0.2), strict=True):
         row["test/error"] = error
     figure = error_plot([run])
     turn = figure["data"][-1]
-    assert (turn["x"], turn["y"], turn["text"]) == ([2], [10.0], ["10.00% at 2"])
+    assert (turn["x"], turn["y"], turn["text"]) == ([199], [10.0], ["10.00% at 199"])
     (line,) = figure["layout"]["shapes"]
     assert (line["x0"], line["x1"]) == (200, 200)
     assert line["label"]["text"] == "mixing off"

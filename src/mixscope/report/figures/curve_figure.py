@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from mixscope.metrics.catalogue import find_metric
-from mixscope.report.axes import LOG_RATIO, settled_range, value_ratio
+from mixscope.report.axes import LOG_RATIO, linear_number, settled_range, value_ratio
 from mixscope.report.figures.line_figure import Axes, line_figure, mean_line
 from mixscope.report.page import Figure, Plot
 from mixscope.report.runs.groups import Method
@@ -101,7 +101,7 @@ def _ring(method: Method, curve: Curve, scale: int, side: str) -> Plot:
         "legendgroup": str(method.index),
         "showlegend": False,
         "x": [turn.epoch],
-        "y": [best],
+        "y": [linear_number(best)],
         "mode": "markers+text",
         "text": [f"{best:.2f}% at {turn.epoch}" if scale == 100 else f"{best:.3f} at {turn.epoch}"],
         "textposition": f"{side} left" if is_late else f"{side} right",

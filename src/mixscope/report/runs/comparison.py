@@ -68,7 +68,7 @@ def find_changed_order(methods: Sequence[Method]) -> Finding | None:
     if len(curves) < 2 or len(data_of(methods)) > 1:
         return None
     best = {name: curve.end_minus_best.best.mean for name, curve in curves.items()}
-    end = {name: curve.end_minus_best.end.mean for name, curve in curves.items()}
+    end = {name: curve.end_minus_best.rise.mean + best[name] for name, curve in curves.items()}
     first, last = min(best, key=best.__getitem__), min(end, key=end.__getitem__)
     if first == last:
         return None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mixscope.records.form import LARGEST
+from mixscope.stats.curves import turning_point
 from mixscope.stats.intervals import student_interval
 
 
@@ -54,31 +55,22 @@ class Spread:
         """Return the same in another unit."""
         return Spread(tuple(factor * value for value in self.values))
 
-    def less(self, other: "Spread") -> "Spread":
-        """Return the differences, seed by seed."""
-        return Spread(tuple(a - b for a, b in zip(self.values, other.values, strict=True)))
-
 
 @dataclass(frozen=True)
 class Turn:
-    """The lowest point of the mean curve, averaged over a twentieth of it.
+    """Where a curve is lowest, and how far above that it ends, as `mixscope.stats.curves` defines it.
 
     Attributes:
-        epoch: Where it is; the first of equals.
+        epoch: Where the mean is lowest.
+        window: How many measurements each number is the mean of.
         best: The values there.
-        end: Those at the end.
-        window: How many measurements each is the mean of.
+        rise: End minus best, seed by seed.
     """
 
     epoch: int
-    best: Spread
-    end: Spread
     window: int
-
-    @property
-    def rise(self) -> Spread:
-        """End minus best, seed by seed."""
-        return self.end.less(self.best)
+    best: Spread
+    rise: Spread
 
 
 @dataclass(frozen=True)
@@ -94,28 +86,12 @@ class Curve:
     spreads: tuple[Spread, ...]
 
     @cached_property
-    def end_minus_best(self) -> "Turn":
-        """Where the number is lowest, and how far above that it ends; of a curve with a point."""
-        smooth = self.smoothed()
-        place = min(range(len(smooth.spreads)), key=lambda place: smooth.spreads[place].mean)
-        return Turn(smooth.epochs[place], smooth.spreads[place], smooth.spreads[-1], smooth.window)
+    def end_minus_best(self) -> Turn:
+        """Where the mean is lowest, and how far above that it ends; of a curve with a point."""
+        found = turning_point(list(zip(*(spread.values for spread in self.spreads), strict=True)))
+        return Turn(self.epochs[found.place], found.window, Spread(found.lows), Spread(found.rises))
 
     @property
-    def turn(self) -> int:
-        """The place of that epoch."""
-        return self.epochs.index(self.end_minus_best.epoch)
-
-    @property
-    def window(self) -> int:
-        """How many measurements span a twentieth of the curve: an odd number, 1 for a curve of fewer than 40."""
-        return 2 * (len(self.epochs) // 40) + 1
-
-    def smoothed(self) -> "Curve":
-        """Return the running mean over `window` measurements, seed by seed; at the ends the window stays inside."""
-        width, count = self.window, len(self.epochs)
-        starts = [min(max(0, place - width // 2), count - width) for place in range(count)]
-        spreads = []
-        for start in starts:
-            rows = [spread.values for spread in self.spreads[start : start + width]]
-            spreads.append(Spread(tuple(math.fsum(values) / width for values in zip(*rows, strict=True))))
-        return Curve(self.epochs, tuple(spreads))
+    def since_turn(self) -> tuple[Spread, ...]:
+        """The spreads from there on."""
+        return self.spreads[self.epochs.index(self.end_minus_best.epoch) :]

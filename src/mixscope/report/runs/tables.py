@@ -9,6 +9,7 @@ from mixscope.report.runs.groups import Method
 from mixscope.report.runs.method_options import MISSING, flatten, option_words
 from mixscope.report.runs.spread import Spread
 from mixscope.report.runs.words import count_words, interval_words, number_words
+from mixscope.stats.curves import SHORTEST_SMOOTHED, WINDOW
 
 ZERO = 1e-12  # numbers below it are the rounding of a 0
 ORDER_KEYS = ("channels/order_low", "channels/order_middle", "channels/order_high")
@@ -33,10 +34,8 @@ EXPECTED: Mapping[str, str] = {  # of the channel numbers, by theory
     "channels/deviation_different": "",
     "channels/deviation_different_middle": "",
 }
-BEST = (
-    "The lowest point of the mean curve over seeds, averaged over a twentieth of training, chosen with the test data."
-)
-RISE = "What training past that point cost, in percentage points: the end less the lowest, both averaged so."
+BEST = "The lowest point of the mean curve over seeds, found with the test data."
+AVERAGED = f"Of {SHORTEST_SMOOTHED} measurements or more each is averaged with its neighbours, {WINDOW} in all."
 Column = tuple[Cell, list[Cell]]  # a heading, and a cell for every method
 
 
@@ -137,8 +136,9 @@ def _turn_columns(methods: Sequence[Method]) -> list[Column]:
         else:
             best.append(Cell(MISSING))
             rise.append(Cell(MISSING))
-    title = find_metric("test/error").column_title
-    return [(Cell(f"{title}, best", meaning=BEST), best), (Cell("end − best", meaning=RISE), rise)]
+    rises = find_metric("overtraining/end_minus_best")
+    lowest = Cell(f"{find_metric('test/error').column_title}, best", meaning=f"{BEST} {AVERAGED}")
+    return [(lowest, best), (Cell(rises.column_title, meaning=f"{rises.hover} In points. {AVERAGED}"), rise)]
 
 
 def _heading(key: str, suffix: str = "") -> Cell:
