@@ -56,7 +56,7 @@ def trained(tmp_path_factory):
 
 def test_no_edit_of_a_run_folder_ends_in_a_traceback(trained, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("mixscope.report.runs.runs_page.write_page", lambda path, page: path.write_text("page"))
+    monkeypatch.setattr("mixscope.report.runs.runs_page.write_page", lambda page, path: path.write_text("page"))
     monkeypatch.setattr(run, "_train", begin)
     others = [trained / "two" / name for name in FILES]
     capsys.readouterr()

@@ -239,7 +239,7 @@ def world(tmp_path_factory):
         patch.setenv("MIXSCOPE_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("HOME", str(folder))
         patch.delenv("MIXSCOPE_DATA", raising=False)
-        patch.syspath_prepend(Path(__file__).parents[1] / "papers")
+        patch.syspath_prepend(Path(__file__).parents[1] / "studies")
         from sample_studies import doubling_study
 
         study = doubling_study(folder / "seen")

@@ -10,16 +10,35 @@ import pytest
 from synthetic_runs import CLASS_NAMES, synthetic_run, synthetic_runs
 
 from mixscope.report.axes import log_axis
-from mixscope.report.runs.curve_figures import curve_figure, error_figure, layer_figure
+from mixscope.report.figures import channel_figure as channel
+from mixscope.report.figures import curve_figure as curve
+from mixscope.report.figures import layer_figure as layer
+from mixscope.report.figures import plane_figure as plane
+from mixscope.report.figures.reliability_figure import pool_reliability, reliability_figure
 from mixscope.report.runs.groups import group_runs
-from mixscope.report.runs.picture_figures import pairs_figure, pool_reliability, reliability_figure
-from mixscope.report.runs.plane import plane_figure
 from mixscope.report.runs.sections import build_sections
 from mixscope.report.style import CLEAR, DARK, METHOD_COLOURS, PAPER, plot_text
 
 
 def all_figures(runs: list[Any]) -> dict[str, dict[str, Any]]:
-    return {panel.name: panel.figure for section in build_sections(group_runs(runs)) for panel in section.panels}
+    return {figure.name: figure.plot for section in build_sections(group_runs(runs)) for figure in section.drawn}
+
+
+def plot_of(figure: Any) -> dict[str, Any]:
+    assert figure is not None
+    return figure.plot
+
+
+def curve_plot(runs: list[Any], key: str, **options: Any) -> dict[str, Any]:
+    return plot_of(curve.curve_figure(group_runs(runs), key, **options))
+
+
+def error_plot(runs: list[Any]) -> dict[str, Any]:
+    return plot_of(curve.turning_figure(group_runs(runs), "test/error", height=300))
+
+
+def plane_plot(picture: dict[str, Any]) -> dict[str, Any]:
+    return plot_of(plane.plane_figure("plane", "t", picture))
 
 
 def curve_of(key: str, values: list[float], *, is_log: bool = False) -> dict[str, Any]:
@@ -27,9 +46,7 @@ def curve_of(key: str, values: list[float], *, is_log: bool = False) -> dict[str
     run = synthetic_run(epochs=list(range(len(values))))
     for row, value in zip(run.metrics, values, strict=True):
         row[key] = value
-    figure = curve_figure(group_runs([run]), key, title="title", is_log=is_log)
-    assert figure is not None
-    return figure
+    return curve_plot([run], key, is_log=is_log)
 
 
 def luminance(colour: str) -> float:
@@ -64,41 +81,40 @@ def test_method_colours_stand_out_from_both_papers(light: str, dark: str):
     assert contrast(dark, DARK[PAPER]) >= 3
 
 
-def test_a_curve_is_the_mean_with_a_band_from_lowest_to_highest_seed():
+def test_a_curve_is_the_mean_with_a_band_of_student_s_interval_over_seeds():
     runs = [synthetic_run(seed=seed, epochs=[0, 1]) for seed in range(2)]
     for run, values in zip(runs, ((0.2, 0.1), (0.4, 0.2)), strict=True):
         for row, value in zip(run.metrics, values, strict=True):
             row["test/ece"] = value
-    figure = curve_figure(group_runs(runs), "test/ece", title="ECE")
-    assert figure is not None
+    figure = curve_plot(runs, "test/ece")
     low, high, mean = figure["data"]
-    assert (low["y"], high["y"], mean["y"]) == ([0.2, 0.1], [0.4, 0.2], pytest.approx([0.3, 0.15]))
+    # Two seeds: 12.7062 standard errors, each half of their distance.
+    assert mean["y"] == pytest.approx([0.3, 0.15])
+    assert low["y"] == pytest.approx([0.3 - 1.27062, 0.15 - 0.63531], abs=1e-5)
+    assert high["y"] == pytest.approx([0.3 + 1.27062, 0.15 + 0.63531], abs=1e-5)
     assert high["fill"] == "tonexty"
 
 
 def test_one_seed_has_no_band():
-    figure = curve_figure(group_runs([synthetic_run()]), "test/ece", title="ECE")
-    assert figure is not None
+    figure = curve_plot([synthetic_run()], "test/ece")
     assert len(figure["data"]) == 1
 
 
 def test_only_epochs_that_every_seed_measured_enter_a_mean():
     runs = [synthetic_run(seed=0, epochs=[0, 1, 2, 3]), synthetic_run(seed=1, epochs=[0, 2])]
-    figure = curve_figure(group_runs(runs), "test/ece", title="ECE")
-    assert figure is not None
+    figure = curve_plot(runs, "test/ece")
     assert figure["data"][-1]["x"] == [0, 2]
 
 
 def test_a_single_epoch_is_no_curve():
-    assert curve_figure(group_runs([synthetic_run(epochs=[5])]), "test/ece", title="ECE") is None
+    assert curve.curve_figure(group_runs([synthetic_run(epochs=[5])]), "test/ece") is None
 
 
 def test_a_logarithmic_axis_leaves_out_what_it_cannot_show():
     run = synthetic_run(epochs=[0, 1, 2, 3])
     for row, value in zip(run.metrics, (1.0, 0.0, math.nan, 3.0), strict=True):
         row["nc/nc1_pinv"] = value
-    figure = curve_figure(group_runs([run]), "nc/nc1_pinv", title="nc1", is_log=True)
-    assert figure is not None
+    figure = curve_plot([run], "nc/nc1_pinv", is_log=True)
     assert figure["layout"]["yaxis"]["type"] == "log"
     assert figure["data"][0]["y"] == [1.0, None, 3.0]
 
@@ -126,8 +142,7 @@ def test_rounding_noise_is_drawn_as_zero_on_an_axis_from_zero_up():
 
 def test_an_angle_of_rounding_noise_is_zero():
     run = synthetic_run(epochs=[1], has_pictures=False, **{"linearity/head/angle_degrees": 8e-15})
-    figure = layer_figure(group_runs([run]), "angle_degrees", title="degrees")
-    assert figure is not None
+    figure = plot_of(layer.layer_figure(group_runs([run]), "angle_degrees"))
     assert figure["data"][0]["y"][-1] == 0.0
 
 
@@ -136,8 +151,7 @@ def test_an_error_of_zero_has_an_axis_from_zero_up(errors: list[float]):
     run = synthetic_run(epochs=list(range(len(errors))))
     for row, error in zip(run.metrics, errors, strict=True):
         row["test/error"] = error
-    figure = error_figure(group_runs([run]), "test/error", title="error", percent=True, height=300)
-    assert figure is not None
+    figure = error_plot([run])
     assert "range" not in figure["layout"]["yaxis"]
     assert figure["layout"]["yaxis"]["rangemode"] == "tozero"
 
@@ -146,8 +160,7 @@ def test_the_axis_of_a_short_falling_curve_holds_half_of_its_points():
     run = synthetic_run(epochs=[0, 1, 2])
     for row, error in zip(run.metrics, (0.9, 0.1, 0.01), strict=True):
         row["test/error"] = error
-    figure = error_figure(group_runs([run]), "test/error", title="error", percent=True, height=300)
-    assert figure is not None
+    figure = error_plot([run])
     assert 10 < figure["layout"]["yaxis"]["range"][1] < 90
 
 
@@ -160,20 +173,18 @@ def test_axes_have_no_si_prefixes():
 
 def test_the_turn_is_marked_at_the_lowest_mean_and_the_switch_at_the_last_mixed_epoch():
     run = synthetic_run("mixup, then off", epochs=[0, 1, 2, 199, 200, 201, 300])
-    for row, error in zip(run.metrics, (0.9, 0.3, 0.1, 0.15, 0.15, 0.2, 0.2), strict=True):
+    for row, error in zip(run.metrics, (0.9, 0.3, 0.1, 0.1, 0.1, 0.2, 0.2), strict=True):
         row["test/error"] = error
-    figure = error_figure(group_runs([run]), "test/error", title="error", percent=True, height=300)
-    assert figure is not None
+    figure = error_plot([run])
     turn = figure["data"][-1]
-    assert (turn["x"], turn["y"], turn["text"]) == ([2], [10.0], ["10.00% at 2"])
+    assert (turn["x"], turn["y"], turn["text"]) == ([199], [10.0], ["10.00% at 199"])
     (line,) = figure["layout"]["shapes"]
     assert (line["x0"], line["x1"]) == (200, 200)
     assert line["label"]["text"] == "mixing off"
 
 
 def test_the_y_axis_of_a_test_curve_holds_everything_after_the_turn():
-    figure = error_figure(group_runs(synthetic_runs()), "test/error", title="error", percent=True, height=300)
-    assert figure is not None
+    figure = error_plot(synthetic_runs())
     bottom, top = figure["layout"]["yaxis"]["range"]
     ends = [trace["y"][-1] for trace in figure["data"]]
     assert bottom < min(ends)
@@ -181,15 +192,14 @@ def test_the_y_axis_of_a_test_curve_holds_everything_after_the_turn():
 
 
 def test_layers_show_the_number_and_its_floor_in_depth_order():
-    figure = layer_figure(group_runs([synthetic_run()]), "nonlinearity", title="nonlinearity", floor="floor")
-    assert figure is not None
+    figure = plot_of(layer.layer_figure(group_runs([synthetic_run()]), "nonlinearity", floor="floor"))
     floor, measured = figure["data"]
     assert measured["x"] == ["input", "layer1", "layer2", "layer3", "features", "head"]
     assert all(f < m for f, m in zip(floor["y"], measured["y"], strict=True))
 
 
 def test_the_plane_is_drawn_with_equal_axes_and_labelled_classifiers():
-    figure = plane_figure(synthetic_run().pictures["plane"])
+    figure = plane_plot(synthetic_run().pictures["plane"])
     assert figure["layout"]["yaxis"]["scaleanchor"] == "x"
     labels = [
         text for trace in figure["data"] for text in trace.get("text", []) if trace["name"].startswith("direction")
@@ -199,7 +209,7 @@ def test_the_plane_is_drawn_with_equal_axes_and_labelled_classifiers():
 
 def test_the_plane_colours_blends_by_kind_and_distance_from_one_half():
     picture = synthetic_run().pictures["plane"]
-    different, same = plane_figure(picture)["data"][:2]
+    different, same = plane_plot(picture)["data"][:2]
     assert max(different["marker"]["color"]) <= 0.5
     assert different["marker"]["colorscale"] != same["marker"]["colorscale"]
     # The most even blends are drawn last, on top.
@@ -208,7 +218,7 @@ def test_the_plane_colours_blends_by_kind_and_distance_from_one_half():
 
 def test_arrows_keep_the_classifiers_directions():
     picture = synthetic_run().pictures["plane"]
-    arrows = [trace for trace in plane_figure(picture)["data"] if trace["name"].startswith("direction")]
+    arrows = [trace for trace in plane_plot(picture)["data"] if trace["name"].startswith("direction")]
     for arrow, x, y in zip(arrows, picture["classifiers"]["x"], picture["classifiers"]["y"], strict=True):
         cross = arrow["x"][1] * y - arrow["y"][1] * x
         assert cross == pytest.approx(0, abs=1e-9)
@@ -227,20 +237,20 @@ def test_reliability_bins_of_seeds_are_pooled_by_their_counts():
             "signed_gap": 0.1,
         }
     (method,) = group_runs(runs)
-    pooled = pool_reliability(method)
+    pooled = pool_reliability(method.pictures("reliability"))
     assert pooled is not None
     assert pooled["count"] == [4, 0]
     assert pooled["accuracy"] == [0.75, None]
     assert pooled["num_seeds"] == 2
-    assert reliability_figure(pooled, index=0)["data"][2]["y"] == [0.75]
+    assert plot_of(reliability_figure("r", "t", [("mixup", 0, pooled)]))["data"][2]["y"] == [0.75]
 
 
 def test_channel_coordinates_are_of_pairs_of_two_classes_only():
     picture = {"weight": [0.1, 0.9, 0.5], "x1": [1.0, 2.0, 9.0], "x2": [3.0, 4.0, 9.0], "same": [False, False, True]}
-    figure = pairs_figure(picture, index=0)
-    assert figure is not None
+    figure = plot_of(channel.channel_figure("c", "t", picture, colour=0))
     assert figure["data"][0]["y"] == [1.0, 2.0]
-    assert pairs_figure({"weight": [0.5], "x1": [1.0], "x2": [1.0], "same": [True]}, index=0) is None
+    same = {"weight": [0.5], "x1": [1.0], "x2": [1.0], "same": [True]}
+    assert channel.channel_figure("c", "t", same, colour=0) is None
 
 
 def test_plotly_shows_names_as_they_are():
@@ -251,7 +261,7 @@ def test_plotly_shows_names_as_they_are():
 def test_long_class_names_are_cut_beside_the_arrows_and_whole_on_hover():
     name = "a class name of no fewer than forty letters"
     run = synthetic_run(class_names=[name, *CLASS_NAMES[1:]])
-    traces = plane_figure(run.pictures["plane"])["data"]
+    traces = plane_plot(run.pictures["plane"])["data"]
     (arrow,) = [trace for trace in traces if "a class" in trace["name"]]
     assert arrow["text"][1] == "a class nam…"
     assert arrow["hovertext"][1] == f"direction of {name}"

@@ -1,20 +1,8 @@
-"""Runs grouped by method: their names, and running means over their curves."""
+"""Runs grouped by method, and their names."""
 
-import pytest
 from synthetic_runs import synthetic_run
 
-from mixscope.report.runs.groups import Curve, Spread, group_runs
-
-
-def test_a_running_mean_is_the_mean_of_its_window_and_stays_inside_at_the_ends():
-    values = [float(value) for value in range(41)]
-    values[40] = 100.0
-    curve = Curve(tuple(range(41)), tuple(Spread((value,)) for value in values)).smoothed()
-    assert curve.window == 3
-    assert [curve.spreads[place].mean for place in (0, 1, 20)] == [1.0, 1.0, 20.0]
-    assert curve.spreads[40].mean == curve.spreads[39].mean == pytest.approx((38 + 39 + 100) / 3)
-    short = Curve((0, 1), (Spread((3.0,)), Spread((1.0,))))
-    assert short.smoothed() == short
+from mixscope.report.runs.groups import group_runs
 
 
 def test_runs_of_one_label_with_other_options_are_other_methods():

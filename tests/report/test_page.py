@@ -14,9 +14,9 @@ from synthetic_runs import CLASS_NAMES, synthetic_run, synthetic_runs
 
 from mixscope.records.store import Run
 from mixscope.report import write_report
-from mixscope.report.rendering import embed_json
+from mixscope.report.rendering import embed_json, render_page
 from mixscope.report.runs.groups import group_runs
-from mixscope.report.runs.runs_page import render_report
+from mixscope.report.runs.runs_page import examination_page, runs_page
 from mixscope.report.runs.tables import summary_table
 
 HOSTILE = "</script><script>alert('x')</script>\u2028<img src=x onerror=alert(1)>"
@@ -63,7 +63,7 @@ class Page(HTMLParser):
 
 
 def page_of(runs: list[Run], title: str = "A title") -> Page:
-    return Page(render_report(runs, title=title))
+    return Page(render_page(runs_page(runs, title=title)))
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_the_two_training_accuracies_are_apart_and_named(full: Page):
 def test_an_accuracy_on_blends_is_not_given_for_plain_training():
     run = synthetic_run("erm", **{"mixing_on": False, "train/accuracy_blends": None})
     table = summary_table(group_runs([run]))
-    assert "training accuracy, blends" not in [column.heading for column in table.columns]
+    assert "training accuracy, blends" not in table.headings
 
 
 def test_hostile_names_are_shown_not_run():
@@ -120,7 +120,7 @@ def test_hostile_names_are_shown_not_run():
     run.record["description"][HOSTILE] = HOSTILE
     run.record["environment"]["commit"] = HOSTILE
     run = Run(folder=Path("runs") / HOSTILE, record=run.record, metrics=run.metrics, pictures=run.pictures)
-    text = render_report([run, synthetic_run("erm")], title=HOSTILE)
+    text = render_page(runs_page([run, synthetic_run("erm")], title=HOSTILE))
     page = Page(text)
     assert "<script>alert" not in text
     assert "<img" not in text
@@ -179,6 +179,14 @@ def test_a_measured_checkpoint_gives_a_page():
         assert words not in page.text
     assert "1 measured checkpoint on shapes" in page.text
     assert "one checkpoint" in page.text
+
+
+def test_an_examination_gives_a_page_without_options():
+    run = synthetic_run(kind="measure", epochs=[0])
+    page = examination_page(run.metrics[-1], run.pictures, title="A title", name="mine", num_test=797)
+    html = Page(render_page(page))
+    assert html.section_names == ["numbers", "plane", "collapse", "calibration", "layers", "channels"]
+    assert "mine" in html.text
 
 
 def test_no_option_is_shown_in_python_s_words():

@@ -11,27 +11,28 @@ from markdown_it import MarkdownIt
 from mixscope.records.claims import Claim
 from mixscope.records.judging import judge
 from mixscope.records.samples import Sample, paired
-from mixscope.report.document import Cell, Chapter, Listing, render_document, write_document
-from mixscope.report.verdicts.verdict_chapters import (
-    StudySummary,
-    basis_words,
-    by_claim,
-    claims_chapters,
-    count_words,
-    duration_words,
-    expected_words,
-    limits_chapter,
-    made_words,
-    measured_words,
-    overview_chapters,
-    verdict_listing,
-)
+from mixscope.report.page import Cell, Page, Section, Table
+from mixscope.report.rendering import render_page, write_page
 from mixscope.report.verdicts.verdict_markdown import (
     escape,
     overview_counts,
     overview_table,
     own_claims_table,
     study_markdown,
+)
+from mixscope.report.verdicts.verdict_sections import (
+    StudySummary,
+    basis_words,
+    by_claim,
+    claims_sections,
+    count_words,
+    duration_words,
+    expected_words,
+    limits_section,
+    made_words,
+    measured_words,
+    overview_sections,
+    verdict_table,
 )
 
 CLAIM = Claim(
@@ -136,44 +137,44 @@ def test_what_was_run_is_told_in_one_line():
 
 def test_a_claim_stands_once_above_all_its_settings():
     assert by_claim(SUMMARY.judgements) == [[HELD, OPEN], [WORST], [REFUTED]]
-    listing = verdict_listing(SUMMARY.judgements)
-    assert [row[0] for row in listing.rows] == ["digits | MLP", "<fashion>", "theory", "digits"]
-    assert {row: head.text for row, head in listing.heads.items()} == {
+    table = verdict_table(SUMMARY.judgements)
+    assert [row[0] for row in table.rows] == ["digits | MLP", "<fashion>", "theory", "digits"]
+    assert {row: head.text for row, head in table.heads.items()} == {
         0: CLAIM.statement,
         2: DERIVED.statement,
         3: CONTROL.statement,
     }
-    assert [row[-1].badge for row in listing.rows] == ["good", "open", "good", "bad"]
-    assert dict(listing.heads[0].folded) == {
+    assert [row[-1].badge for row in table.rows] == ["good", "open", "good", "bad"]
+    assert dict(table.heads[0].folded) == {
         "measured": "the growth",
         "refuted by": "a 95% interval of the mean that lies below 1.4",
         "name": "demo.1",
     }
-    assert "Demo 2024" in listing.heads[0].fold
+    assert "Demo 2024" in table.heads[0].fold
 
 
-def test_chapters_part_the_paper_s_claims_from_derived_facts_and_controls():
-    chapters = claims_chapters(SUMMARY)
-    assert [(chapter.name, chapter.text.split(".")[0]) for chapter in chapters] == [
+def test_sections_part_the_paper_s_claims_from_derived_facts_and_controls():
+    sections = claims_sections(SUMMARY)
+    assert [(section.name, section.text.split(".")[0]) for section in sections] == [
         ("claims-paper", "1 held, 0 not held, 1 undecided"),
         ("claims-derived", "1 held, 0 not held, 0 undecided"),
         ("claims-control", "0 held, 1 not held, 0 undecided"),
     ]
-    assert claims_chapters(replace(SUMMARY, judgements=())) == []
+    assert claims_sections(replace(SUMMARY, judgements=())) == []
 
 
 def test_limits_name_departures_what_is_not_known_and_what_was_not_run():
-    assert limits_chapter(SUMMARY).notes == [
+    assert limits_section(SUMMARY).notes == [
         "Digits stand in.",
         "Not known of the paper's own runs: the number of seeds.",
         "Medium has not been run.",
     ]
     bare = replace(SUMMARY, deviations=(), unknown=(), notes=())
-    assert limits_chapter(bare).text == "No departures are noted."
+    assert limits_section(bare).text == "No departures are noted."
 
 
 def test_a_page_shows_every_verdict_as_a_word_and_escapes_the_rest(tmp_path):
-    page = render_document([*claims_chapters(SUMMARY), limits_chapter(SUMMARY)], title="t", lead="l")
+    page = render_page(Page("t", [*claims_sections(SUMMARY), limits_section(SUMMARY)]))
     assert re.findall(r'<b class="badge (\w+)">([\w ]+)</b>', page) == [
         ("good", "held"),
         ("open", "undecided"),
@@ -185,25 +186,25 @@ def test_a_page_shows_every_verdict_as_a_word_and_escapes_the_rest(tmp_path):
     assert "&lt;fashion&gt;" in page
     assert html.escape(OPEN.reason) in page
     assert page.count("<details>") == 3
-    write_document(tmp_path / "page.html", overview_chapters([SUMMARY]), title="t", lead="l")
+    write_page(Page("t", overview_sections([SUMMARY])), tmp_path / "page.html")
     assert (tmp_path / "page.html").stat().st_size < 100_000  # no plotting library where nothing is drawn
 
 
 def test_the_overview_holds_every_claim_of_every_study():
     other = replace(SUMMARY, key="other", title="Other", judgements=(WORST,))
     empty = replace(SUMMARY, key="empty", title="Empty", judgements=())
-    counts, *studies = overview_chapters([SUMMARY, other, empty])
-    assert counts.listing.rows == [
+    counts, *studies = overview_sections([SUMMARY, other, empty])
+    assert counts.filled[0].rows == [
         ["A *demo* & more", "2", "1", "1", "small"],
         ["Other", "1", "0", "0", "small"],
         ["Empty", "0", "0", "0", "small"],
     ]
-    assert [chapter.name for chapter in studies] == ["claims-demo", "claims-other", "claims-empty"]
-    assert len(studies[0].listing.rows) == 4
-    assert studies[2].listing is None
+    assert [section.name for section in studies] == ["claims-demo", "claims-other", "claims-empty"]
+    assert len(studies[0].filled[0].rows) == 4
+    assert studies[2].filled == []
     assert "Medium has not been run." in studies[0].notes
     with pytest.raises(ValueError, match=re.escape("summaries must be of different studies, got ['demo', 'demo']")):
-        overview_chapters([SUMMARY, SUMMARY])
+        overview_sections([SUMMARY, SUMMARY])
 
 
 def cells(rendered):
@@ -245,8 +246,8 @@ def test_the_readme_tables_have_one_row_per_study_and_one_per_claim(markdown):
 
 def test_a_study_s_tables_and_answer_stand_in_its_markdown_too(markdown):
     rows = [["erm", Cell("9.8", "small print")], ["a|b", "<b>"]]
-    tabled = Chapter("t", "Numbers & more", "Look.", listing=Listing(["run", "error"], rows, {1: Cell("later")}))
-    drawn = Chapter("d", "Drawn", "Look.", exhibits=())
+    tabled = Section("t", "Numbers & more", "Look.", tables=[Table(["run", "error"], rows, {1: Cell("later")})])
+    drawn = Section("d", "Drawn", "Look.")
     rendered = markdown.render(study_markdown(replace(SUMMARY, answer="On *one* set."), [tabled, drawn]))
     assert "<p>On *one* set.</p>" in rendered
     assert cells(rendered)[-4:] == [

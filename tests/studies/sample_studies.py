@@ -6,7 +6,8 @@ import time
 from dataclasses import dataclass
 
 from mixscope.base.errors import UserError
-from mixscope.report.document import Chapter, Exhibit, Series
+from mixscope.report.figures.line_figure import Axes, Line, line_figure
+from mixscope.report.page import Section
 from mixscope.studies.engine.claim_checks import claim_check
 from mixscope.studies.engine.evidence_sources import difference, value
 from mixscope.studies.engine.study_definition import Study
@@ -78,8 +79,10 @@ def doubling_study(seen):
             check(value("low", "twice"), key="2", settings=("line", "plane"), low=0.0, is_exact=True),
         ),
         trials=lambda scale, seeds: doubling_trials(seen, seeds or 4),
-        chapters=lambda results: [
-            Chapter("picture", "A line", "Look.", [Exhibit("line", "Line", [Series("a", [0, 1], [0, 1])], "x", "y")])
+        sections=lambda results: [
+            Section(
+                "picture", "A line", "Look.", [line_figure("line", "Line", [Line("a", [0, 1], [0, 1])], Axes("x", "y"))]
+            )
         ],
         deviations=("None of it is real.",),
     )

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from mixscope.report.document import render_document
+from mixscope.report.page import Page
+from mixscope.report.rendering import render_page
 from mixscope.studies.engine.results import Results, read_results
 from mixscope.studies.engine.runner import run_pending
 from mixscope.studies.engine.study_definition import check_study, judge_study
@@ -44,7 +45,7 @@ def test_the_smoke_run_ends_in_a_page_and_judges_nothing(tmp_path):
     results = read_results(trials, tmp_path)
     judgements = judge_study(STUDY, results, scale="smoke")
     assert {judgement.verdict for judgement in judgements} == {"undecided"}
-    assert "automatic" in render_document(STUDY.chapters(results), title="t", lead="l")
+    assert "automatic" in render_page(Page("t", STUDY.sections(results)))
 
 
 def test_most_runs_are_those_of_the_other_study():

@@ -9,7 +9,8 @@ import torch
 from mixscope.bench.observer import SILENT
 from mixscope.bench.run_images import prepare_images
 from mixscope.models.networks import build_model, find_head, model_sites
-from mixscope.report.document import render_document
+from mixscope.report.page import Page
+from mixscope.report.rendering import render_page
 from mixscope.studies.chaudhry2022.evidence import (
     ACCURACY,
     SETTINGS,
@@ -20,7 +21,7 @@ from mixscope.studies.chaudhry2022.evidence import (
     site_key,
     worst_ratio,
 )
-from mixscope.studies.chaudhry2022.figures_layers import by_points_chapter
+from mixscope.studies.chaudhry2022.figures_layers import by_points_section
 from mixscope.studies.chaudhry2022.ict_checks import logistic_regression, ramp
 from mixscope.studies.chaudhry2022.metric_checks import expected_power, floor_at
 from mixscope.studies.chaudhry2022.runs import PLANS, consistency_of, trials
@@ -72,21 +73,21 @@ def test_the_collapsed_run_is_named_and_kept_out_of_means(smoke):
 
 
 def test_the_figures_are_drawn_and_show_the_collapsed_run(smoke):
-    chapters = STUDY.chapters(smoke)
-    page = render_document(chapters, title="Chaudhry", lead="")
+    sections = STUDY.sections(smoke)
+    page = render_page(Page("Chaudhry", sections))
     assert "ICT[2], Eq. 2, targets detached, seed 0, collapsed" in page
-    named = {chapter.name: chapter for chapter in chapters}
-    assert [row[-1] for row in named["accuracy"].listing.rows if "detached" in row[0]] == ["1 left out"]
-    assert len(named["along-digits-50"].exhibits) == 24
-    assert all(len(exhibit.series) == 4 for exhibit in named["along-digits-50"].exhibits)
+    named = {section.name: section for section in sections}
+    assert [row[-1] for row in named["accuracy"].filled[0].rows if "detached" in row[0]] == ["1 left out"]
+    assert len(named["along-digits-50"].drawn) == 24
+    assert all(len(figure.key) == 4 for figure in named["along-digits-50"].drawn)
 
 
 def test_every_k_is_drawn_by_layer():
     key = site_key("digits-50", 1, "nonlinearity")
     families = {"": ("ict2", "ict3", "ict4", "ict5"), "-ema": ("ict2-ema", "ict3-ema")}
     runs = {("digits-50", method, 0): ({key: 0.1}, "") for methods in families.values() for method in methods}
-    chapter = by_points_chapter(made_results(runs), ["digits-50", "digits-200"])
-    names = {exhibit.title: [line.name for line in exhibit.series] for exhibit in chapter.exhibits}
+    section = by_points_section(made_results(runs), ["digits-50", "digits-200"])
+    names = {figure.title: [entry.name for entry in figure.key] for figure in section.drawn}
     assert names == {
         "NonLin, digits-50: Eq. 2": ["K = 2", "K = 3", "K = 4", "K = 5"],
         "NonLin, digits-50: moving average": ["K = 2", "K = 3"],
@@ -98,9 +99,9 @@ def test_a_run_that_diverged_is_drawn_and_counted_as_left_out():
     results = made_results({("digits-50", "ict4", 0): ({ACCURACY: 0.2}, "diverged: the loss")})
     (digest,) = results.outcomes
     results = Results(results.trials, {digest: replace(results.outcomes[digest], tables=curve)})
-    named = {chapter.name: chapter for chapter in STUDY.chapters(results)}
-    assert named["training"].exhibits[0].series[-1].name == "ICT[4], Eq. 2, seed 0, diverged"
-    assert [row[1] for row in named["accuracy"].listing.rows] == ["1 left out"]
+    named = {section.name: section for section in STUDY.sections(results)}
+    assert named["training"].drawn[0].key[-1].name == "ICT[4], Eq. 2, seed 0, diverged"
+    assert [row[1] for row in named["accuracy"].filled[0].rows] == ["1 left out"]
 
 
 def test_every_claim_has_its_runs_at_the_small_scale():

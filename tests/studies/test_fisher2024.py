@@ -6,12 +6,14 @@ import pytest
 import torch
 
 from mixscope.base.simplex import simplex_etf
-from mixscope.report.document import render_document
+from mixscope.report.figures.line_figure import mean_line
+from mixscope.report.page import Page
+from mixscope.report.rendering import render_page
 from mixscope.studies.engine.evidence_sources import computed
 from mixscope.studies.engine.network_training import NetworkTraining
 from mixscope.studies.engine.results import Results, read_number, read_results
 from mixscope.studies.engine.runner import pending, run_pending
-from mixscope.studies.engine.seed_figures import mean_series, mean_text
+from mixscope.studies.engine.seed_figures import mean_text
 from mixscope.studies.engine.study_definition import check_study, judge_study
 from mixscope.studies.engine.trial import Outcome
 from mixscope.studies.fisher2024.claims_confidence import IMAGES, NOISY
@@ -76,20 +78,20 @@ def test_the_smoke_run_judges_every_exact_claim_and_no_statistical_one(smoke):
             assert judgement.num == 1, (key, judgement.setting, judgement.reason)
 
 
-def test_every_chapter_of_the_smoke_run_renders(smoke):
-    chapters = STUDY.chapters(smoke)
-    names = [chapter.name for chapter in chapters]
+def test_every_section_of_the_smoke_run_renders(smoke):
+    sections = STUDY.sections(smoke)
+    names = [section.name for section in sections]
     assert names[:3] == ["planes", "planes-training", "planes-triples"]
     assert names[3:] == ["weights", "theory", "density", "layers", "calibration", "confidence"]
-    page = render_document(chapters, title=STUDY.title, lead=STUDY.citation)
+    page = render_page(Page(STUDY.title, sections))
     assert all(f'id="{name}"' in page for name in names)
 
 
 def test_without_any_run_no_figure_is_drawn():
     runs = trials("small")
-    chapters = STUDY.chapters(Results(runs, {}))
-    assert not any(chapter.exhibits for chapter in chapters)
-    render_document(chapters, title=STUDY.title, lead=STUDY.citation)
+    sections = STUDY.sections(Results(runs, {}))
+    assert not any(section.drawn for section in sections)
+    render_page(Page(STUDY.title, sections))
 
 
 @pytest.mark.parametrize("scale", ["smoke", "small", "medium", "paper"])
@@ -202,10 +204,10 @@ def test_offsets_are_symmetric_and_empty_bins_are_nan():
 
 
 def test_means_over_seeds_leave_out_what_is_no_number():
-    series = mean_series("mixup", [0.0, 1.0], [[1.0, 3.0], [math.nan, 5.0]], colour=1)
-    assert list(series.y) == [2.0, 5.0]
-    assert series.low[0] < 2 < series.high[0]
-    assert series.low[1] == series.high[1] == 5.0
+    line = mean_line("mixup", [0.0, 1.0], [[1.0, 3.0], [math.nan, 5.0]], colour=1)
+    assert list(line.y) == [2.0, 5.0]
+    assert line.low[0] < 2 < line.high[0]
+    assert line.low[1] == line.high[1] == 5.0
     assert mean_text([]) == "–"
     assert mean_text([math.nan, 0.25]) == "0.25"
     assert mean_text([1.0, 1.0]).startswith("1")

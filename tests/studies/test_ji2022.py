@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from mixscope.report.document import render_document
+from mixscope.report.page import Page
+from mixscope.report.rendering import render_page
 from mixscope.studies.engine.evidence_sources import computed
 from mixscope.studies.engine.results import Results, read_results
 from mixscope.studies.engine.runner import pending, run_pending
@@ -48,11 +49,11 @@ def test_the_smoke_runs_evidence_is_finite_where_its_flow_is_long_enough(smoke: 
             assert judgement.num > 0, (judgement.claim.key, judgement.setting, judgement.reason)
 
 
-def test_every_chapter_of_the_smoke_run_renders(smoke: Results) -> None:
-    chapters = STUDY.chapters(smoke)
-    assert len(chapters) == 6  # four on the flow, one network, the mean classifier
-    page = render_document(chapters, title=STUDY.title, lead=STUDY.citation)
-    assert all(f'id="{chapter.name}"' in page for chapter in chapters)
+def test_every_section_of_the_smoke_run_renders(smoke: Results) -> None:
+    sections = STUDY.sections(smoke)
+    assert len(sections) == 6  # four on the flow, one network, the mean classifier
+    page = render_page(Page(STUDY.title, sections))
+    assert all(f'id="{section.name}"' in page for section in sections)
 
 
 @pytest.mark.parametrize("scale", ["small", "medium"])

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from mixscope.records.claims import Claim
-from mixscope.report.document import render_document
+from mixscope.report.page import Page
+from mixscope.report.rendering import render_page
 from mixscope.studies.engine.evidence_sources import quotient
 from mixscope.studies.engine.network_training import NetworkTraining
 from mixscope.studies.engine.results import Results, read_results
@@ -77,15 +78,15 @@ def test_every_exact_claim_holds_at_smoke_and_no_statistical_one_is_judged(smoke
             assert "smoke" in judgement.reason
 
 
-def test_the_chapters_of_a_smoke_run_become_a_page(smoke):
-    chapters = STUDY.chapters(smoke)
-    assert {"curves", "turns", "geometry", "random-features-paths", "modes", "intrusion"} <= {c.name for c in chapters}
-    assert "digits-200" in render_document(chapters, title="t", lead="l")
+def test_the_sections_of_a_smoke_run_become_a_page(smoke):
+    sections = STUDY.sections(smoke)
+    assert {"curves", "turns", "geometry", "random-features-paths", "modes", "intrusion"} <= {c.name for c in sections}
+    assert "digits-200" in render_page(Page("t", sections))
 
 
-def test_without_any_run_there_is_no_chapter_and_no_verdict():
+def test_without_any_run_there_is_no_section_and_no_verdict():
     results = Results(STUDY.trials("small", None), {})
-    assert STUDY.chapters(results) == []
+    assert STUDY.sections(results) == []
     assert {judgement.verdict for judgement in judge_study(STUDY, results, scale="small")} == {"undecided"}
 
 

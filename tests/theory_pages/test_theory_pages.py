@@ -7,7 +7,7 @@ import pytest
 from mixscope.__main__ import main
 from mixscope.base.errors import UserError
 from mixscope.cli.parsing import parse
-from mixscope.report.document import render_document
+from mixscope.report.rendering import render_page
 from mixscope.theory.solution import Solution
 from mixscope.theory_pages.label_noise_page import label_noise_page
 from mixscope.theory_pages.layer_peeled_page import layer_peeled_page
@@ -36,39 +36,27 @@ def pages():
 
 
 def rows_of(page, place):
-    _, listing = page.tables[place]
-    return {row[0]: dict(zip(listing.columns, row, strict=True)) for row in listing.rows}
+    table = page.titled_tables[place]
+    return {row[0]: dict(zip(table.headings, row, strict=True)) for row in table.words}
 
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_a_page_is_complete(pages, name):
     page = pages[name]
-    html = render_document(page.chapters, title=page.title, lead=page.lead, facts=page.facts)
+    html = render_page(page)
     assert page.title in html
     assert "nan" not in page.lead
-    for chapter in page.chapters:
-        assert "Look " in chapter.text  # every chapter says what to look for
-        assert chapter.notes  # and where it comes from
-        for exhibit in chapter.exhibits:
-            assert f'id="{exhibit.name}"' in html
-            for series in exhibit.series:
-                assert len(series.x) == len(series.y) > 0
-                assert any(math.isfinite(y) for y in series.y)
-                assert len(series.low) in (0, len(series.y))
-    for _, listing in page.tables:
-        assert all(len(row) == len(listing.columns) for row in listing.rows)
-
-
-@pytest.mark.parametrize("name", MAKERS)
-def test_what_is_drawn_on_a_logarithmic_axis_is_positive(pages, name):
-    for chapter in pages[name].chapters:
-        for exhibit in chapter.exhibits:
-            for series in exhibit.series:
-                assert not exhibit.log_x or min(series.x) > 0, (exhibit.name, series.name)
-                assert not exhibit.log_y or all(y > 0 for y in series.y if math.isfinite(y)), (
-                    exhibit.name,
-                    series.name,
-                )
+    for section in page.sections:
+        assert "Look " in section.text  # every section says what to look for
+        assert section.notes  # and where it comes from
+        for figure in section.drawn:
+            assert f'id="{figure.name}"' in html
+            for trace in figure.plot["data"]:
+                assert len(trace["x"]) == len(trace["y"]) > 0
+                assert any(y is not None for y in trace["y"])
+        for table in section.filled:
+            assert all(len(row) == len(table.columns) for row in table.rows)
+    assert len(page.titled_tables) == 2
 
 
 def test_the_mixup_page_shows_the_worked_numbers(pages):
@@ -76,13 +64,13 @@ def test_the_mixup_page_shows_the_worked_numbers(pages):
     assert (row["amplification"], row["length ratio"], row["angle at w = 0.3"]) == ("1.735", "1.156", "3.4°")
     joint = rows_of(pages["mixup-features"], 1)["0.0005"]
     assert (joint["row length, mixup"], joint["logit, mixup"]) == ("1.67", "8.853")
-    check = pages["mixup-features"].chapters[-1].listing
+    (check,) = pages["mixup-features"].sections[-1].filled
     assert [row[-1] for row in check.rows] == ["yes", "yes", "no"]
 
 
 def test_two_classes_have_no_channel_but_a_page(pages):
     page = pages["two classes"]
-    assert [chapter.name for chapter in page.chapters] == ["place", "density", "joint", "check"]
+    assert [section.name for section in page.sections] == ["place", "density", "joint", "check"]
     assert rows_of(page, 0)["0.01"]["amplification"] == "–"
 
 
@@ -100,8 +88,7 @@ def test_the_random_features_page_finds_the_turn_and_its_control(pages):
     rows = rows_of(pages["random-features"], 0)
     assert rows["mixup"]["rises by over 5%"] == "3 of 3"
     assert rows["mixup with clean labels"]["rises by over 5%"] == "0 of 3"
-    bound = next(chapter for chapter in pages["random-features"].chapters if chapter.name == "bound")
-    curves = {series.name: series.y for series in bound.exhibits[0].series}
+    curves = {trace["name"]: trace["y"] for trace in pages["random-features"].figures["risk-bound"].plot["data"]}
     assert all(low <= high for low, high in zip(curves["true"], curves["bound"], strict=True))
 
 

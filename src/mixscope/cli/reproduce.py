@@ -18,7 +18,7 @@ from mixscope.cli.display import make_console, print_table, say, say_page
 from mixscope.studies.names import STUDY_KEYS, Scale, StudyKey
 
 if TYPE_CHECKING:
-    from mixscope.report.verdicts.verdict_chapters import StudySummary
+    from mixscope.report.verdicts.verdict_sections import StudySummary
     from mixscope.studies.engine.runner import Progress
     from mixscope.studies.engine.study_definition import Study
     from mixscope.studies.engine.trial import Trial
@@ -149,7 +149,7 @@ def _num_cores() -> int:
 
 
 def _print_verdicts(console: Console, study: "Study", summary: "StudySummary") -> None:
-    from mixscope.report.verdicts.verdict_chapters import basis_words, count_words, expected_words, measured_words
+    from mixscope.report.verdicts.verdict_sections import basis_words, count_words, expected_words, measured_words
 
     rows = [
         [

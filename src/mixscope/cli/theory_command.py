@@ -1,9 +1,10 @@
-"""The command `theory`: four models behind the papers, each as a table in the terminal and a page."""
+"""Command `theory`: four models behind the papers, each as a table in the terminal and a page."""
 
 import time
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, arg, subcommand
 
@@ -15,9 +16,6 @@ from mixscope.theory_pages.theory_options import (
     MixupFeaturesOptions,
     RandomFeaturesOptions,
 )
-
-if TYPE_CHECKING:
-    from mixscope.theory_pages.page_parts import TheoryPage
 
 PAGES = Path("runs") / "theory"
 
@@ -32,12 +30,7 @@ class MixupFeatures:
     out: Path = PAGES
     """Folder of the page, mixup-features.html."""
     name: ClassVar[str] = "mixup-features"
-
-    def page(self) -> "TheoryPage":
-        """Return the page."""
-        from mixscope.theory_pages.mixup_features_page import mixup_features_page
-
-        return mixup_features_page(self.options)
+    maker: ClassVar[str] = "mixup_features_page"
 
 
 @dataclass(frozen=True)
@@ -48,12 +41,7 @@ class LayerPeeled:
     out: Path = PAGES
     """Folder of the page, layer-peeled.html."""
     name: ClassVar[str] = "layer-peeled"
-
-    def page(self) -> "TheoryPage":
-        """Return the page."""
-        from mixscope.theory_pages.layer_peeled_page import layer_peeled_page
-
-        return layer_peeled_page(self.options)
+    maker: ClassVar[str] = "layer_peeled_page"
 
 
 @dataclass(frozen=True)
@@ -66,12 +54,7 @@ class RandomFeatures:
     out: Path = PAGES
     """Folder of the page, random-features.html."""
     name: ClassVar[str] = "random-features"
-
-    def page(self) -> "TheoryPage":
-        """Return the page."""
-        from mixscope.theory_pages.random_features_page import random_features_page
-
-        return random_features_page(self.options)
+    maker: ClassVar[str] = "random_features_page"
 
 
 @dataclass(frozen=True)
@@ -82,12 +65,7 @@ class LabelNoise:
     out: Path = PAGES
     """Folder of the page, label-noise.html."""
     name: ClassVar[str] = "label-noise"
-
-    def page(self) -> "TheoryPage":
-        """Return the page."""
-        from mixscope.theory_pages.label_noise_page import label_noise_page
-
-        return label_noise_page(self.options)
+    maker: ClassVar[str] = "label_noise_page"
 
 
 @dataclass(frozen=True)
@@ -108,13 +86,13 @@ class Theory:
         file = f"{self.model.name}.html"
         check_out(self.model.out, files=[file])
         began = time.perf_counter()
-        page = self.model.page()
-        from mixscope.theory_pages.page_parts import write_theory_page
+        page = getattr(import_module(f"mixscope.theory_pages.{self.model.maker}"), self.model.maker)(self.model.options)
+        from mixscope.report.rendering import write_page
 
         path = self.model.out / file
-        write_theory_page(path, page)
+        write_page(page, path)
         console = make_console()
-        for title, listing in page.tables:
-            print_table(console, title, listing.columns, listing.words)
+        for table in page.titled_tables:
+            print_table(console, table.title, table.headings, table.words)
         say(console, f"computed in {time.perf_counter() - began:.1f} s")
         say_page(console, path)

@@ -1,7 +1,21 @@
-"""From runs to one page: curves, pictures and findings in words. Imports no torch."""
+"""Pages from records: runs, theory and verdicts, in one page model. Imports no torch."""
 
+from mixscope.report.page import Page, Section
+from mixscope.report.rendering import render_fragment, render_page, write_page
 from mixscope.report.runs.findings import findings, headline
-from mixscope.report.runs.runs_page import write_report
+from mixscope.report.runs.runs_page import examination_page, runs_page, write_report
 from mixscope.report.runs.words import Finding
 
-__all__ = ["Finding", "findings", "headline", "write_report"]
+__all__ = [
+    "Finding",
+    "Page",
+    "Section",
+    "examination_page",
+    "findings",
+    "headline",
+    "render_fragment",
+    "render_page",
+    "runs_page",
+    "write_page",
+    "write_report",
+]

@@ -1,10 +1,10 @@
-"""What numbers a figure shows, and the ranges and ticks of the axes they are on."""
+"""Axes of figures: their ranges, their ticks, and the digits of the numbers on them."""
 
 from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from mixscope.report.runs.groups import Curve
+from mixscope.report.runs.spread import Curve
 
 LOG_RATIO = 3  # a logarithmic axis that spans less may have a single tick, or none
 ROUNDING = 1e-9  # on a linear axis smaller numbers are the rounding of a 0
@@ -52,7 +52,7 @@ def settled_range(curves: Sequence[Curve], scale: int) -> dict[str, Any]:
     """
     lowest = scale * min(spread.low for curve in curves for spread in curve.spreads)
     highest = scale * max(spread.high for curve in curves for spread in curve.spreads)
-    settled = scale * max(spread.high for curve in curves for spread in curve.spreads[curve.turn :])
+    settled = scale * max(spread.high for curve in curves for spread in curve.since_turn)
     top = settled + max(0.6 * (settled - lowest), 0.25 * settled)
     top = max(top, 1.05 * scale * median(spread.high for curve in curves for spread in curve.spreads))
     bottom = max(0.0, lowest - 0.15 * (top - lowest))

@@ -1,51 +1,70 @@
-"""From a template to one HTML file that loads nothing: style, script, figures and the plotting library inside."""
+"""HTML of a page: one file, or a fragment for a notebook; style, script, figures and plotting library inside."""
 
 import json
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mixscope.base.files import atomic_file
 from mixscope.base.text import utf8_text
 from mixscope.records.store import finite_or_none
-from mixscope.report.style import DARK
+from mixscope.report.page import Page, check_names
+from mixscope.report.style import DARK, DIFFERENT_SCALE, METHOD_COLOURS, SAME_SCALE
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 
-def render_page(template: str, figures: Mapping[str, Any], values: Mapping[str, Any]) -> str:
-    """Return a page as HTML.
+def render_page(page: Page) -> str:
+    """Return a page as HTML that loads nothing; without figures it carries no plotting library.
 
-    Args:
-        template: Its file name among the templates; everything it shows is escaped.
-        figures: Name to plotly figure. Without any, the page carries no plotting library.
-        values: What else the template shows, by name.
+    Raises:
+        ValueError: If a section or a figure has the name of another.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
+    check_names(page.sections)
+    plots = {name: figure.plot for name, figure in page.figures.items()}
     templates = resources.files("mixscope.report") / "templates"
-    environment = Environment(
-        loader=PackageLoader("mixscope.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    return _template("page.html.j2").render(
+        page=page,
+        colours=METHOD_COLOURS,
+        scales={
+            name: (light, DARK[light])
+            for kind, scale in (("same", SAME_SCALE), ("different", DIFFERENT_SCALE))
+            for name, light in zip((f"{kind}-even", f"{kind}-pure"), scale, strict=True)
+        },
+        style=Markup((templates / "page.css").read_text(encoding="utf-8")),
+        script=Markup((templates / "page.js").read_text(encoding="utf-8")),
+        plotly=Markup(get_plotlyjs() if plots else ""),
+        embedded=Markup(embed_json({"figures": plots, "dark": DARK})),
     )
-    own = {
-        "style": Markup((templates / "page.css").read_text(encoding="utf-8")),
-        "script": Markup((templates / "page.js").read_text(encoding="utf-8")),
-        "plotly": Markup(get_plotlyjs() if figures else ""),
-        "embedded": Markup(embed_json({"figures": figures, "dark": DARK})),
-    }
-    return environment.get_template(template).render({**values, **own})
 
 
-def write_page(path: Path, page: str) -> None:
-    """Write a page, which appears whole or not at all; missing folders are made."""
+def render_fragment(page: Page) -> str:
+    """Return a page as an HTML fragment for a notebook: words and tables in place, the whole page in a frame below.
+
+    Readers that run no script or show no frame, GitHub for one, still show what was found. Style and script stay inside
+    the frame.
+
+    Raises:
+        ValueError: As `render_page`.
+    """
+    return _template("fragment.html.j2").render(page=page, whole=render_page(page) if page.figures else "")
+
+
+def write_page(page: Page, path: Path) -> None:
+    """Write a page as one HTML file, which appears whole or not at all; missing folders are made.
+
+    Raises:
+        ValueError: As `render_page`.
+    """
+    text = render_page(page)
     with atomic_file(path) as file:
         # Paths may hold bytes that are no text; they must not keep the page from being written.
-        file.write(utf8_text(page).encode("utf-8", errors="replace"))
+        file.write(utf8_text(text).encode("utf-8", errors="replace"))
 
 
 def embed_json(value: Mapping[str, Any]) -> str:
@@ -57,3 +76,12 @@ def embed_json(value: Mapping[str, Any]) -> str:
     """
     text = json.dumps(finite_or_none(value), allow_nan=False, separators=(",", ":"), ensure_ascii=True)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _template(name: str) -> "Template":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("mixscope.report")
+    return Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    ).get_template(name)

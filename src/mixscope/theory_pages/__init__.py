@@ -1,1 +1,1 @@
-"""Pages of theory: chapters, figures and tables of each model."""
+"""Pages of theory: sections, figures and tables of each model."""

@@ -1,12 +1,13 @@
-"""The page on label noise: how wrong the labels of blends are, and how low the loss on them can go."""
+"""Page on label noise: how wrong the labels of blends are, and how low the loss on them can go."""
 
 import math
+from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from mixscope.mixing.loss_floor import mixup_loss_floor
-from mixscope.report.document import Chapter, Exhibit, Listing, Series
+from mixscope.report.figures.line_figure import Axes, Line, line_figure
+from mixscope.report.page import Page, Section, Table
 from mixscope.theory.labels.drawn_labels import coupled_labels, independent_labels
 from mixscope.theory.labels.gaussian_classes import class_triangle
 from mixscope.theory.labels.noisy_labels import (
@@ -15,7 +16,7 @@ from mixscope.theory.labels.noisy_labels import (
     label_noise_curve,
     one_hot_variation,
 )
-from mixscope.theory_pages.page_parts import TheoryPage, number
+from mixscope.theory_pages.page_parts import level, numbers
 from mixscope.theory_pages.theory_options import LabelNoiseOptions
 
 SOURCE = (
@@ -29,10 +30,25 @@ FLOOR_ALPHAS = torch.logspace(-2, 2, 61, dtype=torch.float64).tolist()
 TABLE_ALPHAS = (0.1, 0.2, 0.5, 1.0, 2.0, 8.0)
 FLOOR_POINTS = (2, 3, 4)
 FLOOR_CLASSES = (2, 10, 100)
-WEIGHT = "weight w of the first example"
+SHARE = Axes("weight w of the first example", "share of blends")
+FLOOR = Axes("alpha", "lowest loss, nats", log_x=True)
+NOISE_COLUMNS = {
+    "total variation": "total_variation",
+    "largest gap of a class": "largest_gap",
+    "independent labels differ": "independent_rate",
+    "most probable differ": "argmax_differs",
+    "blends that break the bound": "argmax_fails",
+}
+CERTAIN = {  # classes of the two members and of the blend, and the distance
+    "same class, and so is the blend": ((0, 0, 0), "0"),
+    "two classes, the blend is in the first": ((0, 1, 0), "1 − w"),
+    "two classes, the blend is in the second": ((0, 1, 1), "w"),
+    "the blend is in a third class": ((0, 1, 2), "1"),
+    "same class, and the blend is in another": ((0, 0, 1), "1"),
+}
 
 
-def label_noise_page(options: LabelNoiseOptions) -> TheoryPage:
+def label_noise_page(options: LabelNoiseOptions) -> Page:
     """Compare given and true labels of blends and return the page about it.
 
     Args:
@@ -41,65 +57,44 @@ def label_noise_page(options: LabelNoiseOptions) -> TheoryPage:
     generator = torch.Generator().manual_seed(options.seed)
     classes = class_triangle(options.radius)
     curve = label_noise_curve(classes, mixing_weights=CURVE_WEIGHTS, num_pairs=options.num_pairs, generator=generator)
-    drawn = _drawn_rates(options)
-    noise, floors = _noise_listing(options), _floor_listing(options)
-    middle = len(CURVE_WEIGHTS) // 2
+    middle = float(curve.total_variation[len(CURVE_WEIGHTS) // 2])
     floor = _floor(options.alpha, options.num_classes, 2)
-    return TheoryPage(
-        title="How wrong the labels of blends are",
-        lead=f"Mixup labels at least {float(curve.total_variation[middle]):.1%} of the even blends of these three "
+    return Page(
+        "How wrong the labels of blends are",
+        [_noise_section(options, curve), _certain_section(), _floor_section(options)],
+        lead=f"Mixup labels at least {middle:.1%} of the even blends of these three "
         f"classes other than nature would; and with {options.num_classes} classes of one size no network can bring "
         f"the cross-entropy on blends below {floor:.4g} nats. In a network, compare the training loss with that "
         "floor, not with 0: what is left above it is what has not been learned yet, the wrong labels included.",
         facts=f"Three round Gaussian classes, each {options.radius:g} standard deviations from their middle; "
         f"{options.num_pairs:,} pairs, seed {options.seed}.",
-        chapters=[
-            _noise_chapter(curve, drawn, noise),
-            _one_hot_chapter(),
-            _floor_chapter(options, floors),
-        ],
-        tables=[("Labels of blends", noise), ("Floor of the loss, in nats", floors)],
     )
 
 
-def _drawn_rates(options: LabelNoiseOptions) -> dict[str, list[float]]:
-    """Return how often drawn labels differ at `DRAWN_WEIGHTS`: independent ones, and ones as alike as can be."""
+def _noise_section(options: LabelNoiseOptions, curve: LabelNoiseCurve) -> Section:
     generator = torch.Generator().manual_seed(options.seed)
     classes = class_triangle(options.radius)
     inputs, _ = classes.sample(options.num_pairs, generator=generator)
     partners, _ = classes.sample(options.num_pairs, generator=generator)
-    rates: dict[str, list[float]] = {"independent": [], "coupled": []}
+    drawn: dict[str, list[float]] = {"independent": [], "coupled": []}
+    rows = []
     for weight in DRAWN_WEIGHTS:
         noise = gaussian_label_noise(classes, inputs, partners, mixing_weight=weight)
         for name, draw in (("independent", independent_labels), ("coupled", coupled_labels)):
             given, true = draw(noise, generator=generator)
-            rates[name].append(float((given != true).to(torch.float64).mean()))
-    return rates
-
-
-def _noise_chapter(curve: LabelNoiseCurve, drawn: dict[str, list[float]], listing: Listing) -> Chapter:
-    weights = curve.weights.tolist()
-    rates = Exhibit(
-        "rates",
-        "How often labels differ",
-        [
-            Series("total variation: the least", weights, curve.total_variation.tolist()),
-            Series("drawn, as alike as can be", DRAWN_WEIGHTS, drawn["coupled"], is_marked=True, colour=0),
-            Series("independent labels", weights, curve.independent_rate.tolist(), colour=1),
-            Series("drawn independently", DRAWN_WEIGHTS, drawn["independent"], is_marked=True, colour=1),
-            Series("most probable labels", weights, curve.argmax_rate.tolist(), colour=2),
-        ],
-        x_title=WEIGHT,
-        y_title="share of blends",
-    )
-    failures = Exhibit(
-        "failures",
-        "Where the most probable labels break the bound",
-        [Series("blends that do", weights[1:-1], curve.argmax_failures[1:-1].tolist(), colour=2)],
-        x_title=WEIGHT,
-        y_title="share of blends",
-        y_range=(0, 1),
-    )
+            drawn[name].append(float((given != true).to(torch.float64).mean()))
+        if weight in TABLE_WEIGHTS:
+            means = [float(getattr(noise, field).to(torch.float64).mean()) for field in NOISE_COLUMNS.values()]
+            rows.append([f"w = {weight:g}", *numbers(means, digits=3)])
+    weights, failures = curve.weights.tolist(), curve.argmax_failures.tolist()
+    lines = [
+        Line("total variation: the least", weights, curve.total_variation.tolist()),
+        Line("drawn, as alike as can be", DRAWN_WEIGHTS, drawn["coupled"], is_marked=True, colour=0),
+        Line("independent labels", weights, curve.independent_rate.tolist(), colour=1),
+        Line("drawn independently", DRAWN_WEIGHTS, drawn["independent"], is_marked=True, colour=1),
+        Line("most probable labels", weights, curve.argmax_rate.tolist(), colour=2),
+    ]
+    broken = [Line("blends that do", weights[1:-1], failures[1:-1], colour=2)]
     text = (
         "Mixup draws a blend's label from its members' labels; nature would draw it from the blend itself. The two "
         "laws are as far apart as the total variation says. Look for drawn labels on or above it: points as alike as "
@@ -112,52 +107,20 @@ def _noise_chapter(curve: LabelNoiseCurve, drawn: dict[str, list[float]], listin
         "The most probable labels agree more often at exactly w = 1/2, where the more certain of the two members "
         "decides which label is the more probable: that is often the right one.",
     ]
-    return Chapter("noise", "Given and true labels", text, [rates, failures], listing, notes)
-
-
-def _noise_listing(options: LabelNoiseOptions) -> Listing:
-    generator = torch.Generator().manual_seed(options.seed)
-    classes = class_triangle(options.radius)
-    inputs, _ = classes.sample(options.num_pairs, generator=generator)
-    partners, _ = classes.sample(options.num_pairs, generator=generator)
-    rows = []
-    for weight in TABLE_WEIGHTS:
-        noise = gaussian_label_noise(classes, inputs, partners, mixing_weight=weight)
-        columns = (
-            noise.total_variation,
-            noise.largest_gap,
-            noise.independent_rate,
-            noise.argmax_differs,
-            noise.argmax_fails,
-        )
-        rows.append([f"w = {weight:g}", *(number(_mean(column), digits=3) for column in columns)])
-    columns_named = [
-        "blends",
-        "total variation",
-        "largest gap of a class",
-        "independent labels differ",
-        "most probable differ",
-        "blends that break the bound",
+    figures = [
+        line_figure("rates", "How often labels differ", lines, SHARE),
+        line_figure(
+            "failures", "Where the most probable labels break the bound", broken, replace(SHARE, y_range=(0, 1))
+        ),
     ]
-    return Listing(columns_named, rows)
+    table = Table(["blends", *NOISE_COLUMNS], rows, title="Labels of blends")
+    return Section("noise", "Given and true labels", text, figures, [table], notes)
 
 
-def _mean(values: Tensor) -> float:
-    return float(values.to(torch.float64).mean())
-
-
-def _one_hot_chapter() -> Chapter:
-    """Return the chapter on examples whose classes are certain: four cases."""
-    cases = {
-        "same class, and so is the blend": (0, 0, 0),
-        "two classes, the blend is in the first": (0, 1, 0),
-        "two classes, the blend is in the second": (0, 1, 1),
-        "the blend is in a third class": (0, 1, 2),
-        "same class, and the blend is in another": (0, 0, 1),
-    }
-    formulas = ("0", "1 − w", "w", "1", "1")
+def _certain_section() -> Section:
+    """Return the section on examples whose classes are certain."""
     rows = []
-    for (name, labels), formula in zip(cases.items(), formulas, strict=True):
+    for name, (labels, formula) in CERTAIN.items():
         first, second, true = (torch.tensor([label]) for label in labels)
         values = [float(one_hot_variation(first, second, true, mixing_weight=weight)) for weight in (0.5, 0.7, 0.9)]
         rows.append([name, formula, *(f"{value:.1f}" for value in values)])
@@ -166,42 +129,29 @@ def _one_hot_chapter() -> Chapter:
         "that lands in a class of neither member has a label that is wrong for sure (manifold intrusion), whatever "
         "the weight."
     )
-    listing = Listing(["case", "distance", "w = 0.5", "w = 0.7", "w = 0.9"], rows)
-    return Chapter("certain", "When classes are certain", text, listing=listing, notes=["Derived."])
+    table = Table(["case", "distance", "w = 0.5", "w = 0.7", "w = 0.9"], rows)
+    return Section("certain", "When classes are certain", text, tables=[table], notes=["Derived."])
 
 
 def _floor(alpha: float, num_classes: int, num_points: int) -> float:
     return mixup_loss_floor(alpha, [1 / num_classes] * num_classes, num_points=num_points)
 
 
-def _floor_chapter(options: LabelNoiseOptions, listing: Listing) -> Chapter:
-    by_points = Exhibit(
-        "floor-points",
-        f"Blends of 2, 3 and 4 points, {options.num_classes} classes",
-        [
-            Series(
-                f"{points} points", FLOOR_ALPHAS, [_floor(alpha, options.num_classes, points) for alpha in FLOOR_ALPHAS]
-            )
-            for points in FLOOR_POINTS
-        ],
-        x_title="alpha",
-        y_title="lowest loss, nats",
-        log_x=True,
-    )
-    by_classes = Exhibit(
-        "floor-classes",
-        "Blends of 2 points, 2, 10 and 100 classes",
-        [
-            *(
-                Series(f"{classes} classes", FLOOR_ALPHAS, [_floor(alpha, classes, 2) for alpha in FLOOR_ALPHAS])
-                for classes in FLOOR_CLASSES
-            ),
-            Series("log 2", [FLOOR_ALPHAS[0], FLOOR_ALPHAS[-1]], [math.log(2)] * 2, is_reference=True),
-        ],
-        x_title="alpha",
-        y_title="lowest loss, nats",
-        log_x=True,
-    )
+def _floor_section(options: LabelNoiseOptions) -> Section:
+    num_classes = options.num_classes
+
+    def line(name: str, classes: int, points: int) -> Line:
+        return Line(name, FLOOR_ALPHAS, [_floor(alpha, classes, points) for alpha in FLOOR_ALPHAS])
+
+    by_points = [line(f"{points} points", num_classes, points) for points in FLOOR_POINTS]
+    by_classes = [line(f"{classes} classes", classes, 2) for classes in FLOOR_CLASSES]
+    by_classes.append(level("log 2", FLOOR_ALPHAS, math.log(2)))
+    sizes = {f"{classes} classes": (classes, 2) for classes in sorted({*FLOOR_CLASSES, num_classes})}
+    sizes |= {f"{num_classes} classes, {points} points": (num_classes, points) for points in FLOOR_POINTS[1:]}
+    rows = [
+        [f"{alpha:g}", *(f"{_floor(alpha, classes, points):.4f}" for classes, points in sizes.values())]
+        for alpha in sorted({*TABLE_ALPHAS, options.alpha})
+    ]
     text = (
         "The mean entropy of blended labels is the lowest cross-entropy that any network can have on blends. Look "
         "where your alpha is: a training loss that has come down to this line has nothing left to learn but the "
@@ -211,17 +161,10 @@ def _floor_chapter(options: LabelNoiseOptions, listing: Listing) -> Chapter:
         "After Liu et al. 2023, Lemma 3.1 (alpha 1, two points, equal classes); the general form is derived here. For "
         "equally frequent classes and partners from the whole set.",
     ]
-    return Chapter("floor", "How low the loss can go", text, [by_points, by_classes], listing, notes)
-
-
-def _floor_listing(options: LabelNoiseOptions) -> Listing:
-    alphas = sorted({*TABLE_ALPHAS, options.alpha})
-    sizes = sorted({*FLOOR_CLASSES, options.num_classes})
-    columns = ["alpha"] + [f"{classes} classes" for classes in sizes]
-    columns += [f"{options.num_classes} classes, {points} points" for points in FLOOR_POINTS[1:]]
-    rows = []
-    for alpha in alphas:
-        floors = [_floor(alpha, classes, 2) for classes in sizes]
-        floors += [_floor(alpha, options.num_classes, points) for points in FLOOR_POINTS[1:]]
-        rows.append([f"{alpha:g}", *(f"{floor:.4f}" for floor in floors)])
-    return Listing(columns, rows)
+    titles = {
+        "floor-points": (f"Blends of 2, 3 and 4 points, {num_classes} classes", by_points),
+        "floor-classes": ("Blends of 2 points, 2, 10 and 100 classes", by_classes),
+    }
+    figures = [line_figure(name, title, lines, FLOOR) for name, (title, lines) in titles.items()]
+    table = Table(["alpha", *sizes], rows, title="Floor of the loss, in nats")
+    return Section("floor", "How low the loss can go", text, figures, [table], notes)

@@ -1,4 +1,4 @@
-"""The page on the layer-peeled model: where gradient flow takes a classifier and free features, and how slowly."""
+"""Page on the layer-peeled model: where gradient flow takes a classifier and free features, and how slowly."""
 
 import math
 from collections.abc import Sequence
@@ -6,15 +6,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mixscope.report.document import Chapter, Exhibit, Listing, Series
+from mixscope.report.figures.line_figure import Axes, Line, line_figure
+from mixscope.report.page import Page, Section, Table
 from mixscope.theory.peeled.flow import layer_peeled_flow
 from mixscope.theory.peeled.path_record import FlowRecord
 from mixscope.theory.peeled.point import gaussian_start
 from mixscope.theory.peeled.rates import PREDICTED_RATES, collapse_rates
 from mixscope.theory.solution import Solution
-from mixscope.theory_pages.descent_chapters import decay_chapter, descent_chapter
-from mixscope.theory_pages.page_parts import TheoryPage, number, shortcomings, told_on_the_page
-from mixscope.theory_pages.separation_chapters import optimum_chapter, square_chapter
+from mixscope.theory_pages.flow_sections import decay_section, descent_section
+from mixscope.theory_pages.page_parts import level, number, shortcomings, told_on_the_page
+from mixscope.theory_pages.separation_sections import optimum_section, square_section
 from mixscope.theory_pages.theory_options import LayerPeeledOptions
 
 SOURCE = "Source: Ji et al. 2022 (the model, its flow, and the rate −1); the constants and the other rates are derived."
@@ -32,19 +33,16 @@ NAMES = {
     "nc3_duality": "classifier against class means",
     "nc3_duality_uncentered": "classifier against class means, uncentred",
 }
-CENTERED = (
-    "nc2_equinorm_means",
-    "nc2_equinorm_weights",
-    "nc2_equiangular_means",
-    "nc2_equiangular_weights",
-    "nc3_duality",
-)
-UNCENTERED = ("nc2_equinorm_weights_uncentered", "nc2_equiangular_weights_uncentered", "nc3_duality_uncentered")
-SCATTER = ("nc1_trace", "nc1_pinv")
-LOG_TIME = "log t, the logarithm of time"
+LAWS = {
+    "loss_law": "loss: 4γ L t log t",
+    "norm_law": "norm: γ (|W|² + |H|²) / log t",
+    "norm_ratio": "balance: |W|² / |H|²",
+    "margin_ratio": "margin / best",
+}
+LOG_TIME, RATIO = "log t, the logarithm of time", "measured / predicted"
 
 
-def layer_peeled_page(options: LayerPeeledOptions) -> TheoryPage:
+def layer_peeled_page(options: LayerPeeledOptions) -> Page:
     """Follow the flow from a generic start and return the page about it.
 
     Args:
@@ -55,26 +53,21 @@ def layer_peeled_page(options: LayerPeeledOptions) -> TheoryPage:
     with told_on_the_page():
         times = torch.logspace(0, math.log10(options.log_time), NUM_RECORDS, dtype=torch.float64)
         flow = layer_peeled_flow(start, log_times=times)
-        chapters = [
-            _geometry_chapter(flow),
-            _law_chapter(flow.value),
-            descent_chapter(start, options),
-            decay_chapter(start, options),
-            optimum_chapter(),
-            square_chapter(),
+        sections = [
+            _geometry_section(flow),
+            _law_section(flow.value),
+            descent_section(start, options),
+            decay_section(start, options),
+            optimum_section(),
+            square_section(),
         ]
-    record = flow.value
-    rates, separations = chapters[0].listing, chapters[4].listing
-    assert rates is not None
-    assert separations is not None
-    return TheoryPage(
-        title="How gradient flow collapses a classifier and free features",
-        lead=_lead(record),
+    return Page(
+        "How gradient flow collapses a classifier and free features",
+        sections,
+        lead=_lead(flow.value),
         facts=f"{options.num_classes} classes of {options.num_per_class} examples in {options.dim} dimensions, normal "
         f"start, seed {options.seed}; flow to log t = {options.log_time:,.0f} in {flow.iterations:,} steps, "
         f"drift of what it conserves {number(flow.residual, digits=2)}.",
-        chapters=chapters,
-        tables=[("Rates of collapse: exponents of log t", rates), ("The separation problem", separations)],
     )
 
 
@@ -90,60 +83,42 @@ def _lead(record: FlowRecord) -> str:
     )
 
 
-def _series(record: FlowRecord, names: Sequence[str]) -> list[Series]:
-    times = record.log_times.tolist()
-    return [
-        Series(NAMES[name], times, getattr(record, name).tolist(), colour=place) for place, name in enumerate(names)
-    ]
+def _lines(record: FlowRecord, names: Sequence[str]) -> list[Line]:
+    return [Line(NAMES[name], record.log_times.tolist(), getattr(record, name).tolist()) for name in names]
 
 
-def _slope(record: FlowRecord, values: Tensor, exponent: float) -> Series:
+def _slope(record: FlowRecord, values: Tensor, exponent: float) -> Line:
     """Return a line of this slope that meets the values at the last record."""
     ends = record.log_times[[len(record.log_times) // 3, -1]]
     line = float(values[-1]) * (ends / ends[-1]) ** exponent
-    return Series(f"slope {number(exponent)}", ends.tolist(), line.tolist(), is_reference=True)
+    return Line(f"slope {number(exponent)}", ends.tolist(), line.tolist(), is_reference=True)
 
 
-def _geometry_chapter(flow: Solution[FlowRecord]) -> Chapter:
+def _geometry_section(flow: Solution[FlowRecord]) -> Section:
     record = flow.value
-
-    def exhibit(name: str, title: str, series: Sequence[Series], y_title: str) -> Exhibit:
-        return Exhibit(name, title, series, x_title=LOG_TIME, y_title=y_title, log_x=True, log_y=True)
-
-    margin = 1 - record.margin_ratio
-    exhibits = [
-        exhibit(
-            "margin",
-            "Margin that is missing",
-            [
-                Series("1 − normalised margin / best", record.log_times.tolist(), margin.tolist()),
-                _slope(record, margin, -1.0),
-            ],
-            "share of the best margin",
-        ),
-        exhibit(
-            "centered",
+    is_uncentred = {name: name.endswith("_uncentered") for name in NAMES if not name.startswith("nc1")}
+    centred, uncentred = ([name for name, is_raw in is_uncentred.items() if is_raw == kind] for kind in (False, True))
+    missing = 1 - record.margin_ratio
+    margin = Line("1 − normalised margin / best", record.log_times.tolist(), missing.tolist())
+    scatter_slopes = [_slope(record, record.nc1_trace, -1.0), _slope(record, record.nc1_pinv, -3.0)]
+    panels = {
+        "margin": ("Margin that is missing", [margin, _slope(record, missing, -1.0)], "share of the best margin"),
+        "centered": (
             "Lengths, angles and duality, centred",
-            [*_series(record, CENTERED), _slope(record, record.nc3_duality, -1.0)],
+            [*_lines(record, centred), _slope(record, record.nc3_duality, -1.0)],
             "distance to collapse",
         ),
-        exhibit(
-            "uncentered",
+        "uncentered": (
             "The same of the classifier as it is",
-            [*_series(record, UNCENTERED), _slope(record, record.nc3_duality_uncentered, -0.5)],
+            [*_lines(record, uncentred), _slope(record, record.nc3_duality_uncentered, -0.5)],
             "distance to collapse",
         ),
-        exhibit(
-            "scatter",
+        "scatter": (
             "Scatter within classes, by two measures",
-            [
-                *_series(record, SCATTER),
-                _slope(record, record.nc1_trace, -1.0),
-                _slope(record, record.nc1_pinv, -3.0),
-            ],
+            [*_lines(record, ["nc1_trace", "nc1_pinv"]), *scatter_slopes],
             "within / between",
         ),
-    ]
+    }
     text = (
         "Both axes are logarithmic, and so is time itself: a straight line is a power of log t. Look for slope −1 in "
         "every centred measure, −1/2 where the classifier is not centred (its mean never moves), and −3 where "
@@ -155,10 +130,14 @@ def _geometry_chapter(flow: Solution[FlowRecord]) -> Chapter:
         "says how far the curve still is from a power law, not how noisy it is: the flow has no noise.",
         *shortcomings(flow=flow),
     ]
-    return Chapter("geometry", "How fast the geometry collapses", text, exhibits, _rate_listing(record), notes)
+    figures = [
+        line_figure(name, title, lines, Axes(LOG_TIME, y_title, log_x=True, log_y=True))
+        for name, (title, lines, y_title) in panels.items()
+    ]
+    return Section("geometry", "How fast the geometry collapses", text, figures, [_rate_table(record)], notes)
 
 
-def _rate_listing(record: FlowRecord) -> Listing:
+def _rate_table(record: FlowRecord) -> Table:
     rates = collapse_rates(record, first_log_time=RATES_FROM * float(record.log_times[-1]))
     rows = [
         [
@@ -170,35 +149,24 @@ def _rate_listing(record: FlowRecord) -> Listing:
         ]
         for name, rate in rates.items()
     ]
-    return Listing(["measure", "predicted", "measured", "95% interval", "prediction from"], rows)
+    columns = ["measure", "predicted", "measured", "95% interval", "prediction from"]
+    return Table(columns, rows, title="Rates of collapse: exponents of log t")
 
 
-def _law_chapter(record: FlowRecord) -> Chapter:
+def _law_section(record: FlowRecord) -> Section:
     times = record.log_times.tolist()
-    one = Series("1", [times[0], times[-1]], [1.0, 1.0], is_reference=True)
-    loss = [value if time > 1 else math.nan for time, value in zip(times, record.loss_law.tolist(), strict=True)]
-    norm = [value if time > 1 else math.nan for time, value in zip(times, record.norm_law.tolist(), strict=True)]
-    exhibit = Exhibit(
-        "law-ratios",
-        "Loss, norm and balance over what theory predicts",
-        [
-            Series("loss: 4γ L t log t", times, loss),
-            Series("norm: γ (|W|² + |H|²) / log t", times, norm),
-            Series("balance: |W|² / |H|²", times, record.norm_ratio.tolist()),
-            Series("margin / best", times, record.margin_ratio.tolist()),
-            one,
-        ],
-        x_title=LOG_TIME,
-        y_title="measured / predicted",
-        log_x=True,
-        y_range=(0, 2),
-        is_wide=True,
-    )
+    curves = {key: getattr(record, key).tolist() for key in LAWS}
+    for key in ("loss_law", "norm_law"):  # their logarithms of log t say nothing before
+        curves[key] = [value if time > 1 else math.nan for time, value in zip(times, curves[key], strict=True)]
+    lines = [*(Line(words, times, curves[key]) for key, words in LAWS.items()), level("1", times, 1.0)]
     text = (
         "Look for all lines to end at 1: the loss falls as 1 / (4γ t log t), the squared norm grows as log t / γ, "
         "classifier and features come to share it equally, and the margin becomes the best that any point has. γ is "
-        f"that best normalised margin. At the end: loss {number(loss[-1])}, norm {number(norm[-1])}."
+        f"that best normalised margin. At the end: loss {number(curves['loss_law'][-1])}, norm "
+        f"{number(curves['norm_law'][-1])}."
     )
-    return Chapter(
-        "laws", "Loss and norm", text, [exhibit], notes=["Derived; the rates up to constants as in the paper."]
+    title, axes = "Loss, norm and balance over what theory predicts", Axes(LOG_TIME, RATIO, log_x=True, y_range=(0, 2))
+    figure = line_figure("law-ratios", title, lines, axes, is_wide=True)
+    return Section(
+        "laws", "Loss and norm", text, [figure], notes=["Derived; the rates up to constants as in the paper."]
     )

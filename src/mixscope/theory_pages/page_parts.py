@@ -1,45 +1,14 @@
-"""What a page of theory is made of, before it is a file or a table in a terminal; and how its numbers are written."""
+"""Parts of theory's pages: numbers in words, levels to hold lines against, what did not converge."""
 
 import math
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
-from mixscope.report.document import Chapter, Listing, write_document
+from mixscope.report.figures.line_figure import Line
 from mixscope.report.runs.words import number_words
 from mixscope.theory.solution import NotConvergedWarning, Solution
-
-
-@dataclass(frozen=True)
-class TheoryPage:
-    """A page, and the tables of it that a terminal shows.
-
-    Attributes:
-        title: Of the page.
-        lead: What it comes to.
-        facts: What it was computed from, in small print.
-        chapters: Text, figures and tables.
-        tables: Titles and tables for the terminal.
-    """
-
-    title: str
-    lead: str
-    facts: str
-    chapters: Sequence[Chapter]
-    tables: Sequence[tuple[str, Listing]]
-
-
-def write_theory_page(path: Path, page: TheoryPage) -> None:
-    """Write the page as one HTML file, which appears whole or not at all.
-
-    Args:
-        path: Where to write; missing folders are made.
-        page: What one of the `..._page` functions returned.
-    """
-    write_document(path, page.chapters, title=page.title, lead=page.lead, facts=page.facts)
 
 
 def number(value: float, *, digits: int = 4) -> str:
@@ -57,6 +26,16 @@ def number(value: float, *, digits: int = 4) -> str:
     if "e+" in text and abs(value) < 1e6:
         return number_words(float(text.replace("−", "-")), ",.0f")
     return re.sub("e([+−])0", r"e\1", text)
+
+
+def numbers(values: Iterable[float], *, digits: int = 4) -> list[str]:
+    """Write several, as `number` does."""
+    return [number(value, digits=digits) for value in values]
+
+
+def level(name: str, ends: Sequence[float], value: float) -> Line:
+    """Return a level line over a range of x, to hold others against."""
+    return Line(name, [ends[0], ends[-1]], [value, value], is_reference=True)
 
 
 @contextmanager

@@ -1,9 +1,10 @@
-"""Which method ends with the lowest test error, and whether that can be said at all."""
+"""Findings on the lowest test error: which method ends with it, and whether that can be said at all."""
 
 import math
 from collections.abc import Sequence
 
-from mixscope.report.runs.groups import Method, Spread
+from mixscope.report.runs.groups import Method
+from mixscope.report.runs.spread import Spread
 from mixscope.report.runs.words import Finding, error_words, few_words
 
 NUM_ENDS = 4  # methods that the brief form names
@@ -23,7 +24,7 @@ def find_lowest(methods: Sequence[Method]) -> Finding | None:
         return Finding(
             "comparison", "", "different data", "The methods were measured on different data and are not compared."
         )
-    nouns = {m.name: "checkpoint" if m.is_measured else "seed" for m in methods}
+    nouns = {m.name: m.noun for m in methods}
     none_lowest, has, seeds = "No method can be said to end lowest", "ends at", "seeds"
     if all(m.is_measured for m in methods):
         none_lowest, has, seeds = "No checkpoint can be said to be lowest", "has", "checkpoints"
@@ -66,8 +67,8 @@ def find_changed_order(methods: Sequence[Method]) -> Finding | None:
     curves = {m.name: curve for m in methods if len((curve := m.curve("test/error")).epochs) > 1}
     if len(curves) < 2 or len(data_of(methods)) > 1:
         return None
-    best = {name: curve.spreads[curve.turn].mean for name, curve in curves.items()}
-    end = {name: curve.spreads[-1].mean for name, curve in curves.items()}
+    best = {name: curve.end_minus_best.best.mean for name, curve in curves.items()}
+    end = {name: curve.end_minus_best.rise.mean + best[name] for name, curve in curves.items()}
     first, last = min(best, key=best.__getitem__), min(end, key=end.__getitem__)
     if first == last:
         return None

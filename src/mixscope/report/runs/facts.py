@@ -1,4 +1,4 @@
-"""What was run on what, in one sentence, and what a reader must know before comparing the methods."""
+"""Facts and cautions of a page of runs: what was run on what, and what to know before comparing the methods."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,6 +6,11 @@ from mixscope.records.store import Run
 from mixscope.report.runs.comparison import data_of
 from mixscope.report.runs.groups import Method
 from mixscope.report.runs.words import few_words
+
+INTERVALS = (
+    "[Brackets] and bands are Student's 95% interval of the mean, where there are two or more; in sentences 'a to b' "
+    "goes from the lowest {0} to the highest."
+)
 
 
 def describe_runs(methods: Sequence[Method]) -> str:
@@ -33,8 +38,8 @@ def describe_runs(methods: Sequence[Method]) -> str:
     if all(len(method.runs) == 1 for method in methods):
         return f"{text}."
     if is_measured:
-        return f"{text}. Numbers are means over checkpoints of one name; ranges go from the lowest to the highest."
-    return f"{text}. Numbers are means over seeds; ranges and bands go from the lowest to the highest seed."
+        return f"{text}. Numbers are means over checkpoints of one name. {INTERVALS.format('checkpoint')}"
+    return f"{text}. Numbers are means over seeds. {INTERVALS.format('seed')}"
 
 
 def find_cautions(methods: Sequence[Method]) -> list[str]:

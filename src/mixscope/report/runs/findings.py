@@ -1,12 +1,12 @@
-"""What the numbers say, in sentences: every rule with its thresholds, every sentence with its numbers."""
+"""Findings in sentences: every rule with its thresholds, every sentence with its numbers."""
 
 import math
 from collections.abc import Sequence
 
 from mixscope.records.store import Run
+from mixscope.report.runs.bending import find_bending
 from mixscope.report.runs.comparison import find_changed_order, find_lowest
-from mixscope.report.runs.groups import Method, Spread, group_runs
-from mixscope.report.runs.layers import find_bending
+from mixscope.report.runs.groups import Method, group_runs
 from mixscope.report.runs.words import Finding, number_words, range_words, spread_words
 
 OVERTRAINED_POINTS = 0.5  # percentage points of test error; below it a rise is not worth a name
@@ -57,30 +57,29 @@ def lead(found: Sequence[Finding]) -> str:
 def find_overtraining(method: Method) -> Finding | None:
     """Judge whether training went on too long.
 
-    Errors are averaged over a twentieth of training, so that one noisy epoch decides nothing. With e the epoch where
-    the mean of these is lowest (the first of equals), a seed's rise is its error at the end minus that at e.
+    By end minus best (`mixscope.stats.curves`, which averages neighbours so that no noisy epoch decides), seed by seed.
     Over-trained: the mean rise is at least 0.5 percentage points and every seed's rise is above 0. Not over-trained:
     the mean rise and every seed's rise are below 0.5 points. Undecided: anything else, and one seed. As e is chosen by
     the same errors, the mean rise is never negative: small rises come by chance.
     """
-    curve = method.curve("test/error").smoothed()
+    curve = method.curve("test/error")
     if len(curve.epochs) < 2:
         return None
-    averaged = f", averaged over {curve.window} measurements," if curve.window > 1 else ""
-    best, end = curve.spreads[curve.turn], curve.spreads[-1]
-    rises = Spread(tuple(100 * (last - first) for first, last in zip(best.values, end.values, strict=True)))
-    best_epoch, end_epoch = curve.epochs[curve.turn], curve.epochs[-1]
+    turn = curve.end_minus_best
+    averaged = f", averaged over {turn.window} measurements," if turn.window > 1 else ""
+    best, rises, best_epoch, end_epoch = turn.best.times(100), turn.rise.times(100), turn.epoch, curve.epochs[-1]
+    end = best.mean + rises.mean
     if best_epoch == end_epoch:
-        course = f"its test error{averaged} is lowest at the end, {100 * end.mean:.2f}% at epoch {end_epoch}"
+        course = f"its test error{averaged} is lowest at the end, {end:.2f}% at epoch {end_epoch}"
     elif not number_words(rises.mean, ".2f").strip("0."):
         course = (
-            f"its test error{averaged} ends where it is lowest, at {100 * end.mean:.2f}% (epoch {end_epoch}; first "
+            f"its test error{averaged} ends where it is lowest, at {end:.2f}% (epoch {end_epoch}; first "
             f"reached at epoch {best_epoch})"
         )
     else:
         course = (
-            f"its test error{averaged} is lowest at epoch {best_epoch}, {100 * best.mean:.2f}%, and ends at "
-            f"{100 * end.mean:.2f}% (epoch {end_epoch}), {rises.mean:.2f} points higher"
+            f"its test error{averaged} is lowest at epoch {best_epoch}, {best.mean:.2f}%, and ends at "
+            f"{end:.2f}% (epoch {end_epoch}), {rises.mean:.2f} points higher"
         )
     if rises.num_seeds == 1:
         return Finding(

@@ -1,90 +1,15 @@
 """Runs grouped by method, and what is read off a group: curves over seeds, final values, where mixing stopped."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from mixscope.records.form import LARGEST
 from mixscope.records.store import Run
-from mixscope.report.runs.method_options import flatten, split_by_options
+from mixscope.report.runs.method_options import split_by_options
+from mixscope.report.runs.spread import Curve, Spread, finite
 
-
-def finite(value: object) -> float | None:
-    """Return the number as a float, or None for anything missing, not a number, NaN, infinite or beyond LARGEST."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if abs(value) <= LARGEST else None  # false of NaN too
-
-
-@dataclass(frozen=True)
-class Spread:
-    """One number over the seeds of a method.
-
-    Attributes:
-        values: One per seed, at least one, finite.
-    """
-
-    values: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        """The mean over the seeds."""
-        return math.fsum(self.values) / len(self.values)
-
-    @property
-    def low(self) -> float:
-        """The smallest seed's value."""
-        return min(self.values)
-
-    @property
-    def high(self) -> float:
-        """The largest seed's value."""
-        return max(self.values)
-
-    @property
-    def num_seeds(self) -> int:
-        """How many seeds."""
-        return len(self.values)
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A number against epochs, over the seeds of a method; only epochs that every seed measured.
-
-    Attributes:
-        epochs: Rising.
-        spreads: One per epoch, the same seeds in the same order.
-    """
-
-    epochs: tuple[int, ...]
-    spreads: tuple[Spread, ...]
-
-    @property
-    def num_seeds(self) -> int:
-        """How many seeds; 0 for an empty curve."""
-        return self.spreads[0].num_seeds if self.spreads else 0
-
-    @property
-    def turn(self) -> int:
-        """The place (not the epoch) where the mean is lowest; the first of equals."""
-        return min(range(len(self.spreads)), key=lambda place: self.spreads[place].mean)
-
-    @property
-    def window(self) -> int:
-        """How many measurements span a twentieth of the curve: an odd number, 1 for a curve of fewer than 40."""
-        return 2 * (len(self.epochs) // 40) + 1
-
-    def smoothed(self) -> "Curve":
-        """Return the running mean over `window` measurements, seed by seed; at the ends the window stays inside."""
-        width, count = self.window, len(self.epochs)
-        starts = [min(max(0, place - width // 2), count - width) for place in range(count)]
-        spreads = []
-        for start in starts:
-            rows = [spread.values for spread in self.spreads[start : start + width]]
-            spreads.append(Spread(tuple(math.fsum(values) / width for values in zip(*rows, strict=True))))
-        return Curve(self.epochs, tuple(spreads))
+SQUARED_ERROR = "squared-error"  # of the option --training.loss
 
 
 @dataclass(frozen=True)
@@ -120,6 +45,11 @@ class Method:
     def is_measured(self) -> bool:
         """Whether the runs only measured checkpoints that were trained elsewhere."""
         return all(run.record.get("kind") == "measure" for run in self.runs)
+
+    @property
+    def noun(self) -> str:
+        """What one of the runs is: a seed, or a checkpoint."""
+        return "checkpoint" if self.is_measured else "seed"
 
     @cached_property
     def is_untrained(self) -> bool:
@@ -186,13 +116,24 @@ class Method:
 
     @cached_property
     def is_squared_loss(self) -> bool:
-        """Whether the runs' description names a squared loss as the objective."""
-        return any(
-            {"loss", "objective"} & set(path.split("."))
-            and any(word in str(value).lower() for word in ("squared", "mse"))
-            for run in self.runs
-            for path, value in flatten(run.record.get("description") or {})
-        )
+        """Whether the runs were trained with the squared error."""
+        options = (run.record.get("description", {}).get("training") for run in self.runs)
+        return any(isinstance(training, dict) and training.get("loss") == SQUARED_ERROR for training in options)
+
+    def pictures(self, name: str) -> list[Mapping[str, Any]]:
+        """Return a picture of every run that has it."""
+        return [run.pictures[name] for run in self.runs if run.pictures.get(name)]
+
+    def picture(self, name: str) -> Mapping[str, Any] | None:
+        """Return a picture of the first run that has it, the lowest seed's, or None."""
+        return next(iter(self.pictures(name)), None)
+
+    def pictured(self, name: str) -> str:
+        """Return whose picture that is, as in 'mixup, seed 0, epoch 200', leaving out what is not known."""
+        run = next((run for run in self.runs if run.pictures.get(name)), self.runs[0])
+        seed, epoch = run.seed, run.pictures.get("epoch")
+        parts = [self.name, "" if seed is None else f"seed {seed}", "" if epoch is None else f"epoch {epoch}"]
+        return ", ".join(part for part in parts if part)
 
 
 def group_runs(runs: Sequence[Run]) -> list[Method]:

@@ -1,16 +1,18 @@
-"""One self-contained page from runs: findings, tables and interactive figures; it loads nothing from anywhere."""
+"""Page of runs: findings, tables and interactive figures, grouped by method."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mixscope.records.store import Run
-from mixscope.report.rendering import render_page, write_page
+from mixscope.report.page import Page, Section
+from mixscope.report.rendering import write_page
 from mixscope.report.runs.facts import describe_runs, find_cautions
 from mixscope.report.runs.findings import lead, method_findings
-from mixscope.report.runs.groups import group_runs
+from mixscope.report.runs.groups import Method, group_runs
+from mixscope.report.runs.run_facts import run_cell
 from mixscope.report.runs.sections import build_sections
-from mixscope.report.runs.tables import option_rows, run_row, summary_table
-from mixscope.report.style import DARK, DIFFERENT_SCALE, SAME_SCALE, method_colour
+from mixscope.report.runs.tables import option_tables, summary_table
 
 TOPICS = {
     "comparison": "Which is best",
@@ -24,48 +26,62 @@ TOPICS = {
 def write_report(path: Path, runs: Sequence[Run], *, title: str) -> None:
     """Write the report of these runs as one HTML file, which appears whole or not at all.
 
-    Runs are grouped by method; runs of one method should differ in their seed only. Sections without data are left out.
-
     Args:
         path: Where to write, for example runs/mixup/report.html; missing folders are made.
-        runs: At least one.
+        runs: At least one; see `runs_page`.
         title: The page's title, in words.
 
     Raises:
         ValueError: If there are no runs.
     """
-    page = render_report(runs, title=title)
-    write_page(path, page)
+    write_page(runs_page(runs, title=title), path)
 
 
-def render_report(runs: Sequence[Run], *, title: str) -> str:
-    """Return the report as HTML; see `write_report`.
+def runs_page(runs: Sequence[Run], *, title: str) -> Page:
+    """Return the page of runs.
+
+    Runs are grouped by method; runs of one method should differ in their seed only. Sections without data are left out.
 
     Raises:
         ValueError: If there are no runs.
     """
     methods = group_runs(runs)
-    sections = build_sections(methods)
+    made = Section(
+        "made",
+        "How it was made",
+        "Every option of every run, what it ran on, and the command that repeats it.",
+        tables=option_tables(methods),
+        folds=[run_cell(run) for run in runs],
+    )
+    return _page(methods, title, [made])
+
+
+def examination_page(
+    values: Mapping[str, float | None], pictures: Mapping[str, Any], *, title: str, name: str = "network", **data: Any
+) -> Page:
+    """Return the page of one examination of a network that no run folder holds.
+
+    Args:
+        values: Its numbers, by the keys of the catalogue.
+        pictures: What figures are drawn from, as in `pictures.json`.
+        title: The page's title, in words.
+        name: What the network is called on it.
+        data: What is known of the images, as in `run.json`: name, num_train, num_test, num_classes.
+    """
+    record = {"name": name, "method": name, "kind": "measure", "status": "finished", "data": data}
+    return _page(group_runs([Run(Path(), record, [dict(values)], dict(pictures))]), title, [])
+
+
+def _page(methods: Sequence[Method], title: str, last: Sequence[Section]) -> Page:
     found = method_findings(methods)
-    different, shared = option_rows(methods)
-    figures = {panel.name: panel.figure for section in sections for panel in section.panels}
-    values = {
-        "title": title,
-        "headline": lead(found),
-        "facts": describe_runs(methods),
-        "cautions": find_cautions(methods),
-        "findings": [
-            (TOPICS[topic], texts) for topic in TOPICS if (texts := [f.text for f in found if f.topic == topic])
-        ],
-        "methods": methods,
-        "colour": method_colour,
-        "summary": summary_table(methods),
-        "sections": sections,
-        "different": different,
-        "shared": shared,
-        "runs": [run_row(run) for run in runs],
-        "same_scale": SAME_SCALE,
-        "different_scale": DIFFERENT_SCALE,
-        "dark": DARK,
-    }
-    return render_page("page.html.j2", figures, values)
+    topics = [
+        (words, texts) for topic, words in TOPICS.items() if (texts := [f.text for f in found if f.topic == topic])
+    ]
+    numbers = Section("numbers", "What came out", tables=[summary_table(methods)], findings=topics)
+    return Page(
+        title,
+        [numbers, *build_sections(methods), *last],
+        lead=lead(found),
+        facts=describe_runs(methods),
+        cautions=find_cautions(methods),
+    )

@@ -1,9 +1,9 @@
-"""A finding, and how numbers over seeds are put into words."""
+"""Words of a finding: numbers over seeds, and lists of names."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mixscope.report.runs.groups import Spread
+from mixscope.report.runs.spread import Spread
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,22 @@ def spread_words(spread: Spread, form: str, unit: str = "") -> str:
 
 def error_words(error: Spread, noun: str = "seed") -> str:
     """Return '5.40% (5.10 to 5.80, 3 seeds)'."""
-    percent = Spread(tuple(100 * value for value in error.values))
-    span = range_words(percent, ".2f")
-    seeds = f"one {noun}" if error.num_seeds == 1 else f"{error.num_seeds} {noun}s"
+    percent = error.times(100)
+    span, seeds = range_words(percent, ".2f"), count_words(error.num_seeds, noun)
     return f"{number_words(percent.mean, '.2f')}% ({f'{span}, ' if span else ''}{seeds})"
+
+
+def interval_words(spread: Spread, form: str) -> str:
+    """Return '[0.075, 0.080]', Student's 95% interval; nothing of one seed, or where both ends have these digits."""
+    if spread.interval is None:
+        return ""
+    low, high = (number_words(end, form) for end in spread.interval)
+    return "" if low == high else f"[{low}, {high}]"
+
+
+def count_words(number: int, noun: str) -> str:
+    """Return 'one seed' or '1,437 seeds'."""
+    return f"one {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def join_words(words: Sequence[str], separator: str = ", ") -> str:

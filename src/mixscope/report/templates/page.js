@@ -29,7 +29,7 @@
     const { data, layout } = repaint(figures[name], root.dataset.theme === "dark" && !state.print);
     for (const trace of data) if (trace.legendgroup && state.hidden.has(trace.legendgroup)) trace.visible = false;
     if (layout.meta?.epochs && state.log) layout.xaxis = { ...layout.xaxis, type: "log", dtick: "D2", tickformat: "d" };
-    if (layout.meta?.epochs && state.whole) delete layout.yaxis.range;
+    if (layout.meta?.settled && state.whole) delete layout.yaxis.range;
     if (layout.xaxis.visible !== false && isPointed) layout.dragmode = "zoom";
     const width = state.print ? (element.parentElement.classList.contains("wide") ? 680 : 330) : element.clientWidth;
     layout.width = width;

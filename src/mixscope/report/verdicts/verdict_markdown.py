@@ -1,4 +1,4 @@
-"""The claims of studies with their verdicts as GitHub-flavoured Markdown: a page of the docs, tables of the README."""
+"""Verdicts of studies as GitHub-flavoured Markdown: a page of the docs, tables of the README."""
 
 import re
 from collections.abc import Sequence
@@ -6,8 +6,8 @@ from typing import get_args
 
 from mixscope.records.claims import Claim
 from mixscope.records.judging import Judgement, Verdict
-from mixscope.report.document import Chapter, Listing
-from mixscope.report.verdicts.verdict_chapters import (
+from mixscope.report.page import Section, Table
+from mixscope.report.verdicts.verdict_sections import (
     HEADINGS,
     KINDS,
     RULES,
@@ -23,12 +23,12 @@ from mixscope.report.verdicts.verdict_chapters import (
 )
 
 
-def study_markdown(summary: StudySummary, chapters: Sequence[Chapter] = ()) -> str:
+def study_markdown(summary: StudySummary, sections: Sequence[Section] = ()) -> str:
     """Return the text of docs/papers/KEY.md: citation, what was run, every claim with its verdict, tables, limits.
 
     Args:
         summary: With the claims.
-        chapters: Of the study's page; figures stay there, tables are here too.
+        sections: Of the study's page; figures stay there, tables are here too.
     """
     parts = [
         f"# {escape(summary.title)}",
@@ -45,9 +45,9 @@ def study_markdown(summary: StudySummary, chapters: Sequence[Chapter] = ()) -> s
             f"{count_words(chosen)}.",
             table(["claim", "setting", "expected", "measured", "verdict"], rows),
         ]
-    for chapter in chapters:
-        if chapter.listing is not None:
-            parts += [f"## {escape(chapter.heading)}", _listing(chapter.listing), *map(escape, chapter.notes)]
+    for section in sections:
+        if section.filled:
+            parts += [f"## {escape(section.heading)}", *map(_table, section.filled), *map(escape, section.notes)]
     if summary.judgements:
         parts += ["## How each is measured, and what would refute it", _explanations(summary.judgements)]
     parts += ["## Departures from the paper", _bullets(summary.deviations, "None are noted.")]
@@ -133,13 +133,13 @@ def _name(claim: Claim) -> str:
     return f"{escape(claim.statement)} ({escape(claim.key)})"
 
 
-def _listing(listing: Listing) -> str:
+def _table(whole: Table) -> str:
     rows = []
-    for place, row in enumerate(listing.words):
-        if place in listing.heads:
-            rows.append([f"**{escape(listing.heads[place].text)}**", *[""] * (len(row) - 1)])
+    for place, row in enumerate(whole.words):
+        if place in whole.heads:
+            rows.append([f"**{escape(whole.heads[place].text)}**", *[""] * (len(row) - 1)])
         rows.append([*map(escape, row)])
-    return table([*map(escape, listing.columns)], rows)
+    return table([*map(escape, whole.headings)], rows)
 
 
 def _verdict(judgement: Judgement) -> str:

@@ -1,24 +1,27 @@
 """Figures of the study of Chaudhry et al. 2022: accuracy by number of labels and along training; what is left out."""
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
 from mixscope.records.samples import Sample
-from mixscope.report.document import Chapter, Exhibit, Listing, Series
+from mixscope.report.figures.line_figure import Axes, Line, line_figure
+from mixscope.report.page import Figure, Section, Table, present
+from mixscope.stats.intervals import student_interval
 from mixscope.studies.chaudhry2022.evidence import ACCURACY
 from mixscope.studies.chaudhry2022.figures_layers import (
     FAMILIES,
     METHODS,
-    along_training_chapter,
-    by_points_chapter,
-    known_layers_chapter,
-    laws_chapter,
-    layers_chapter,
+    along_training_section,
+    by_points_section,
+    known_layers_section,
+    laws_section,
+    layers_section,
 )
-from mixscope.studies.chaudhry2022.runs import SETTINGS, data_of, labels_of
+from mixscope.studies.chaudhry2022.runs import SETTINGS
 from mixscope.studies.engine.evidence_sources import PERCENT, percent
 from mixscope.studies.engine.results import Results, column
-from mixscope.studies.engine.seed_figures import curves_exhibit, exhibit_name, line_through, mean_and_interval
+from mixscope.studies.engine.seed_figures import curves_figure, figure_name, line_through
 
 OTHERS = {
     "ict3": "ICT[3], Eq. 2",
@@ -30,55 +33,48 @@ OTHERS = {
     "ict2-detached": "ICT[2], Eq. 2, targets detached",
     "logistic": "logistic regression",
 }
+Y_TITLE = "test accuracy (%)"
 POINTS_SHOWN = ("digits-50", "digits-200")  # by the number of points in a blend
 RUNS_SHOWN = ("digits-50", "fashion-mnist-250", "cifar10-250", "svhn-250")  # along training
 
 
-def chapters(results: Results) -> list[Chapter]:
+def sections(results: Results) -> list[Section]:
     """Return the figures of the study; settings that were not run are left out."""
     run = [setting for setting in SETTINGS if results.methods(setting)]
-    made = [_accuracies(results, run), _trainings(results, run)]
-    made += [layers_chapter(results, setting) for setting in run]
-    made.append(by_points_chapter(results, [setting for setting in POINTS_SHOWN if setting in run]))
-    made += [along_training_chapter(results, setting) for setting in RUNS_SHOWN if setting in run]
-    made += [laws_chapter(results, setting) for setting in RUNS_SHOWN if setting in run]
-    made.append(known_layers_chapter(results))
-    return [chapter for chapter in made if chapter.exhibits or chapter.listing]
+    shown = [setting for setting in RUNS_SHOWN if setting in run]
+    made = [_accuracies(results, run), _trainings(results, shown)]
+    made += [layers_section(results, setting) for setting in run]
+    made.append(by_points_section(results, [setting for setting in POINTS_SHOWN if setting in run]))
+    made += [along_training_section(results, setting) for setting in shown]
+    made += [laws_section(results, setting) for setting in shown]
+    return present([*made, known_layers_section(results)])
 
 
-def _accuracies(results: Results, run: Sequence[str]) -> Chapter:
+def _accuracies(results: Results, run: Sequence[str]) -> Section:
     """Return accuracy against the number of labels, with a table of every method."""
-    exhibits = []
-    for data in dict.fromkeys(map(data_of, run)):
-        sizes = sorted((s for s in run if data_of(s) == data), key=labels_of)
+    figures = []
+    for data in dict.fromkeys(SETTINGS[setting].data for setting in run):
+        sizes = sorted((s for s in run if SETTINGS[s].data == data), key=lambda s: SETTINGS[s].num_labels)
         for family, members in FAMILIES.items():
             methods = ("erm", "mixup", *members)
-            series = [_by_labels(results, sizes, method, colour=place) for place, method in enumerate(methods)]
-            baseline = replace(_by_labels(results, sizes, "logistic"), low=[], high=[], is_reference=True)
-            lines = [line for line in (*series, baseline) if line.x]
-            if len(sizes) > 1 and lines:
-                exhibits.append(
-                    Exhibit(
-                        exhibit_name("accuracy", data, family),
-                        f"{data}: {family}",
-                        lines,
-                        x_title="labelled images",
-                        y_title="test accuracy (%)",
-                        log_x=True,
-                    )
-                )
+            lines = [_by_labels(results, sizes, method, colour=place) for place, method in enumerate(methods)]
+            baseline = replace(_by_labels(results, sizes, "logistic"), low=(), high=(), is_reference=True)
+            if len(sizes) > 1:
+                name, title = figure_name("accuracy", data, family), f"{data}: {family}"
+                lines.append(baseline)
+                figures.append(line_figure(name, title, lines, Axes("labelled images", Y_TITLE, log_x=True)))
     rows = [
         [name, *(_percent(results.sample(setting, method, ACCURACY)) for setting in run)]
         for method, name in (METHODS | OTHERS).items()
         if any(results.of(setting, method) for setting in run)
     ]
-    return Chapter(
+    return Section(
         "accuracy",
         "Accuracy against the number of labels",
         "Look for what lies above the dotted line, a linear classifier on the same labels: making every layer linear "
         "makes the network one. The paper finds ICT[K] above ERM and mixup at all sizes, the more so the larger K.",
-        exhibits,
-        Listing(["method", *run], rows) if rows else None,
+        figures,
+        [Table(["method", *run], rows)],
         [
             "Test accuracy in percent, mean over seeds and its 95% interval, without runs that collapsed or diverged: "
             "how many are left out is said."
@@ -86,49 +82,42 @@ def _accuracies(results: Results, run: Sequence[str]) -> Chapter:
     )
 
 
-def _trainings(results: Results, run: Sequence[str]) -> Chapter:
+def _trainings(results: Results, shown: Sequence[str]) -> Section:
     """Return test accuracy along training, and that of the runs that are left out of means."""
-    exhibits = []
-    for setting in (name for name in RUNS_SHOWN if name in run):
-        exhibit = curves_exhibit(
-            results,
-            setting,
-            METHODS,
-            ACCURACY,
-            title=f"Test accuracy, {setting}",
-            y_title="test accuracy (%)",
-            factor=PERCENT,
-        )
-        left_out = [
-            Series(
-                f"{(METHODS | OTHERS)[method]}, {seed}, {outcome.problem.partition(':')[0]}",
-                column(outcome, "curve", "epoch"),
-                [PERCENT * value for value in column(outcome, "curve", ACCURACY)],
-                is_reference=True,
-            )
-            for method in results.methods(setting)
-            for seed, outcome in results.of(setting, method).items()
-            if outcome.problem
-        ]
-        exhibits.append(Exhibit(**(vars(exhibit) | {"series": [*exhibit.series, *left_out], "is_wide": True})))
-    return Chapter(
+    return Section(
         "training",
         "Along training, and what collapses",
         "Eq. 2 asks the network to agree with itself. With the targets detached it does so by giving every image the "
         "same answer: look for dotted lines that fall to 10% while the weight of the loss rises, over the first 40%.",
-        [exhibit for exhibit in exhibits if exhibit.series],
+        [_training(results, setting) for setting in shown],
     )
 
 
-def _by_labels(results: Results, sizes: Sequence[str], method: str, *, colour: int | None = None) -> Series:
-    samples = [(labels_of(size), results.sample(size, method, percent(ACCURACY))) for size in sizes]
+def _training(results: Results, setting: str) -> Figure | None:
+    left_out = [
+        Line(
+            f"{(METHODS | OTHERS)[method]}, {seed}, {outcome.problem.partition(':')[0]}",
+            column(outcome, "curve", "epoch"),
+            [PERCENT * value for value in column(outcome, "curve", ACCURACY)],
+            is_reference=True,
+        )
+        for method in results.methods(setting)
+        for seed, outcome in results.of(setting, method).items()
+        if outcome.problem
+    ]
+    title, axes = f"Test accuracy, {setting}", Axes("epoch", Y_TITLE)
+    return curves_figure(results, setting, METHODS, ACCURACY, title, axes, factor=PERCENT, more=left_out, is_wide=True)
+
+
+def _by_labels(results: Results, sizes: Sequence[str], method: str, *, colour: int | None = None) -> Line:
+    samples = [(SETTINGS[size].num_labels, results.sample(size, method, percent(ACCURACY))) for size in sizes]
     return line_through(samples, name=(METHODS | OTHERS)[method], colour=colour)
 
 
 def _percent(sample: Sample) -> str:
     left_out = f" ({len(sample.excluded)} left out)" if sample.excluded else ""
-    if not sample.values:
+    values = [PERCENT * value for value in sample.values.values()]
+    if not values:
         return left_out.strip(" ()") or "–"
-    mean, low, high = mean_and_interval(PERCENT * value for value in sample.values.values())
-    interval = f" [{low:.1f}, {high:.1f}]" if len(sample.values) > 1 else ""
-    return f"{mean:.1f}{interval}{left_out}"
+    interval = " [{:.1f}, {:.1f}]".format(*student_interval(values)) if len(values) > 1 else ""
+    return f"{statistics.mean(values):.1f}{interval}{left_out}"

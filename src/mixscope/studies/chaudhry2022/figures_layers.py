@@ -1,12 +1,14 @@
 """Figures of the study of Chaudhry et al. 2022: how linear layers are, along training and at its end."""
 
+import math
 from collections.abc import Mapping, Sequence
 
-from mixscope.report.document import Chapter, Exhibit, Listing, Series
+from mixscope.report.figures.line_figure import Axes, Line, line_figure
+from mixscope.report.page import Figure, Section, Table
 from mixscope.studies.chaudhry2022.evidence import NUM_LAYERS, site_key
 from mixscope.studies.engine.instruments import LINEARITY_ALPHAS
 from mixscope.studies.engine.results import Results, column, picture
-from mixscope.studies.engine.seed_figures import above_zero, curves_exhibit, exhibit_name, kept, line_through
+from mixscope.studies.engine.seed_figures import curves_figure, figure_name, line_through
 
 METHODS = {
     "erm": "ERM",
@@ -26,113 +28,87 @@ NUMBERS = {
     "angle_degrees": ("Angle", "degrees"),
     "relative_defect": ("Relative defect", "defect / spread of the features"),
 }
-ROUNDING = 1e-6  # of the relative defect: below it a layer is affine
+ROUNDING = 1e-6  # of the relative defect: below it a layer is affine, and 0 but for rounding
 
 
-def layers_chapter(results: Results, setting: str) -> Chapter:
+def layers_section(results: Results, setting: str) -> Section:
     """Return the four numbers of every layer at the end of training."""
-    exhibits = [
-        _by_layer(exhibit_name("layers", setting, name), title, name, _layer_series(results, setting, name, METHODS))
-        for name, (title, _) in NUMBERS.items()
-    ]
-    return Chapter(
-        exhibit_name("layers", setting),
+    return Section(
+        figure_name("layers", setting),
         f"Layer by layer: {setting}",
         "NonLin is what the paper shows. Its floor comes from how far apart features point, so look at what is left "
         "without it: the angle, and the relative defect, which is not normalised and 0 in a linear layer.",
-        [exhibit for exhibit in exhibits if exhibit.series],
+        [
+            _by_layer(figure_name("layers", setting, name), title, name, _lines(results, setting, name, METHODS))
+            for name, (title, _) in NUMBERS.items()
+        ],
     )
 
 
-def by_points_chapter(results: Results, settings: Sequence[str]) -> Chapter:
+def by_points_section(results: Results, settings: Sequence[str]) -> Section:
     """Return NonLin and the relative defect of every layer for each K, with Eq. 2 and with a moving average."""
-    exhibits = []
+    figures = []
     for setting in settings:
         for family, methods in FAMILIES.items():
             labels = {method: f"K = {num_points}" for num_points, method in enumerate(methods, start=2)}
             for name in ("nonlinearity", "relative_defect"):
                 title = f"{NUMBERS[name][0]}, {setting}: {family}"
-                series = _layer_series(results, setting, name, labels)
-                exhibits.append(_by_layer(exhibit_name("points", setting, family, name), title, name, series))
-    return Chapter(
+                lines = [line for line in _lines(results, setting, name, labels) if line.x]
+                if len(lines) > 1:
+                    figures.append(_by_layer(figure_name("points", setting, family, name), title, name, lines))
+    return Section(
         "points",
         "More points in a blend",
         "ICT[K] with K = 2, 3, 4 and 5 at the end of training. The paper finds all layers more linear with K = 4 than "
         "with K = 2: look whether lines lie in the order of K, and further apart than their bands.",
-        [exhibit for exhibit in exhibits if len(exhibit.series) > 1],
+        figures,
     )
 
 
-def _by_layer(anchor: str, title: str, number: str, series: Sequence[Series]) -> Exhibit:
-    """Return a figure of one of `NUMBERS` against the layer."""
-    return Exhibit(
-        anchor,
-        title,
-        series,
-        x_title="layer, as the paper counts",
-        y_title=NUMBERS[number][1],
-        log_y=number == "relative_defect",
-    )
-
-
-def _layer_series(
-    results: Results, setting: str, name: str, methods: Mapping[str, str], *, alpha: float | None = None
-) -> list[Series]:
-    series = []
-    for place, (method, label) in enumerate(methods.items()):
-        keys = {layer: site_key(setting, layer, name, alpha=alpha) for layer in range(NUM_LAYERS)}
-        samples = [(layer, results.sample(setting, method, key)) for layer, key in keys.items()]
-        line = line_through(samples, name=label, colour=place)
-        series.append(_off_rounding(line) if name == "relative_defect" else line)
-    return [line for line in series if line.x]
-
-
-def along_training_chapter(results: Results, setting: str) -> Chapter:
+def along_training_section(results: Results, setting: str) -> Section:
     """Return the four numbers of every layer along training."""
-    exhibits = [
-        curves_exhibit(
-            results,
-            setting,
-            METHODS,
-            site_key(setting, layer, name),
-            table="measured",
-            title=f"{title}, layer {layer}",
-            y_title=unit,
-            name=exhibit_name("along", setting, name, str(layer)),
-        )
-        for name, (title, unit) in NUMBERS.items()
-        for layer in range(NUM_LAYERS)
-    ]
-    return Chapter(
-        exhibit_name("along", setting),
+    return Section(
+        figure_name("along", setting),
         f"Layers along training: {setting}",
         "The paper's figures, and below them the floor, the angle and the relative defect of the same layers, on "
         "blends of two test images. Look for lines that part in NonLin and not in the relative defect: layer 0.",
-        [exhibit for exhibit in exhibits if exhibit.series],
+        [
+            curves_figure(
+                results,
+                setting,
+                METHODS,
+                site_key(setting, layer, name),
+                f"{title}, layer {layer}",
+                Axes("epoch", unit),
+                table="measured",
+                name=figure_name("along", setting, name, str(layer)),
+            )
+            for name, (title, unit) in NUMBERS.items()
+            for layer in range(NUM_LAYERS)
+        ],
     )
 
 
-def laws_chapter(results: Results, setting: str) -> Chapter:
+def laws_section(results: Results, setting: str) -> Section:
     """Return NonLin by layer for every law of the pairs' weights."""
-    exhibits = [
-        _by_layer(
-            exhibit_name("law", setting, f"{alpha:g}"),
-            f"Weights of alpha {alpha:g}",
-            "nonlinearity",
-            _layer_series(results, setting, "nonlinearity", METHODS, alpha=alpha),
-        )
-        for alpha in LINEARITY_ALPHAS
-    ]
-    return Chapter(
-        exhibit_name("laws", setting),
+    return Section(
+        figure_name("laws", setting),
         f"The same pairs with other weights: {setting}",
         "The paper does not say how the weights of its pairs are drawn. Look whether lines cross from one figure to "
         "the next: levels differ threefold, the order should not.",
-        [exhibit for exhibit in exhibits if exhibit.series],
+        [
+            _by_layer(
+                figure_name("law", setting, f"{alpha:g}"),
+                f"Weights of alpha {alpha:g}",
+                "nonlinearity",
+                _lines(results, setting, "nonlinearity", METHODS, alpha=alpha),
+            )
+            for alpha in LINEARITY_ALPHAS
+        ],
     )
 
 
-def known_layers_chapter(results: Results) -> Chapter:
+def known_layers_section(results: Results) -> Section:
     """Return what the metric says of layers that are known to be linear, or not."""
     rows = []
     for outcome in results.of("theory", "affine-layers").values():
@@ -141,15 +117,32 @@ def known_layers_chapter(results: Results) -> Chapter:
             picture(outcome, "layers"), zip(*columns, strict=True), strict=True
         ):
             rows.append([layer, f"{alpha:g}", f"{value:.3f}", f"{floor:.3f}", f"{defect:.2g}"])
-    return Chapter(
+    return Section(
         "known-layers",
         "What the metric says of layers that are known",
         "Digits, centred, through layers without training. All but ReLU are exactly affine: their relative defect is "
         "rounding, their NonLin is not, and a bias alone lowers it.",
-        listing=Listing(["layer", "alpha", "NonLin", "floor", "relative defect"], rows) if rows else None,
+        tables=[Table(["layer", "alpha", "NonLin", "floor", "relative defect"], rows)],
     )
 
 
-def _off_rounding(line: Series) -> Series:
-    """Return the line for a logarithmic axis: without affine layers, which are 0 but for rounding."""
-    return above_zero(kept(line, [row for row, mean in enumerate(line.y) if mean >= ROUNDING]))
+def _by_layer(anchor: str, title: str, number: str, lines: Sequence[Line]) -> Figure | None:
+    """Return a figure of one of `NUMBERS` against the layer."""
+    axes = Axes("layer, as the paper counts", NUMBERS[number][1], log_y=number == "relative_defect")
+    return line_figure(anchor, title, lines, axes)
+
+
+def _lines(
+    results: Results, setting: str, name: str, methods: Mapping[str, str], *, alpha: float | None = None
+) -> list[Line]:
+    keys = {layer: site_key(setting, layer, name, alpha=alpha) for layer in range(NUM_LAYERS)}
+    least = ROUNDING if name == "relative_defect" else -math.inf
+    return [
+        line_through(
+            [(layer, results.sample(setting, method, key)) for layer, key in keys.items()],
+            name=label,
+            colour=place,
+            at_least=least,
+        )
+        for place, (method, label) in enumerate(methods.items())
+    ]

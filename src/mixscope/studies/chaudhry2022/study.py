@@ -5,7 +5,7 @@ and `training`), then figures (`figures`, `_layers`).
 """
 
 from mixscope.studies.chaudhry2022 import claims_accuracy, claims_layers, claims_metric
-from mixscope.studies.chaudhry2022.figures import chapters
+from mixscope.studies.chaudhry2022.figures import sections
 from mixscope.studies.chaudhry2022.runs import trials
 from mixscope.studies.engine.study_definition import Study
 
@@ -16,7 +16,7 @@ STUDY = Study(
     "learned representations? arXiv 2210.16413, 2022.",
     checks=(*claims_layers.CHECKS, *claims_accuracy.CHECKS, *claims_metric.CHECKS),
     trials=trials,
-    chapters=chapters,
+    sections=sections,
     deviations=(
         "Networks at the small scale are a residual MLP without batch norm on digits and a four-layer convolutional "
         "network with batch norm on Fashion-MNIST; the paper trains a wide residual network on CIFAR-10, CIFAR-100 "

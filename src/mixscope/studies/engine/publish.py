@@ -1,4 +1,4 @@
-"""A study's verdicts on disk: records stay as they are, and from them its page, its text and the overview."""
+"""Pages and texts of studies on disk, written from their records: page, Markdown, overview, README's tables."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,16 +7,17 @@ from pathlib import Path
 from mixscope.base.files import atomic_file
 from mixscope.records.judging import judgement_to_dict
 from mixscope.records.store import write_json
-from mixscope.report.document import write_document
-from mixscope.report.verdicts.verdict_chapters import (
-    StudySummary,
-    claims_chapters,
-    count_words,
-    limits_chapter,
-    made_words,
-    overview_chapters,
-)
+from mixscope.report.page import Page
+from mixscope.report.rendering import write_page
 from mixscope.report.verdicts.verdict_markdown import overview_counts, overview_table, own_claims_table, study_markdown
+from mixscope.report.verdicts.verdict_sections import (
+    StudySummary,
+    claims_sections,
+    count_words,
+    limits_section,
+    made_words,
+    overview_sections,
+)
 from mixscope.studies.engine.named_studies import load_study
 from mixscope.studies.engine.results import Results, read_results
 from mixscope.studies.engine.study_definition import Study, judge_study
@@ -86,11 +87,11 @@ def summarise(
 
 def write_study(study: Study, results: Results, summary: StudySummary, folder: Path) -> Path:
     """Write a study's page KEY.html and its text KEY.md; return the page."""
-    page, own = folder / f"{study.key}.html", study.chapters(results)
+    page, own = folder / f"{study.key}.html", study.sections(results)
     counts = f"Its claims, each on every set it was judged on: {count_words(summary.judgements)}."
     lead = " ".join(words for words in (study.citation, summary.answer, counts) if words)
-    chapters = [*claims_chapters(summary), *own, limits_chapter(summary)]
-    write_document(page, chapters, title=study.title, lead=lead, facts=made_words(summary))
+    sections = [*claims_sections(summary), *own, limits_section(summary)]
+    write_page(Page(study.title, sections, lead, made_words(summary)), page)
     with atomic_file(folder / f"{study.key}.md") as file:
         file.write(study_markdown(summary, own).encode())
     return page
@@ -103,7 +104,7 @@ def write_overview(summaries: Sequence[StudySummary], folder: Path, *, command: 
     lead = f"Every claim of every study, with a verdict on each set it was judged on: {count_words(judgements)}."
     latest = max(summaries, key=lambda summary: summary.date)
     facts = made_words(replace(latest, seconds=sum(summary.seconds for summary in summaries), command=command))
-    write_document(page, overview_chapters(summaries), title="Claims and verdicts", lead=lead, facts=facts)
+    write_page(Page("Claims and verdicts", overview_sections(summaries), lead, facts), page)
     write_json(
         folder / VERDICTS_FILE,
         {summary.key: [judgement_to_dict(judgement) for judgement in summary.judgements] for summary in summaries},
@@ -122,7 +123,7 @@ def committed_texts(root: Path) -> dict[Path, str]:
         study = load_study(key)
         results = read_results(study.trials(COMMITTED, None), folder / RECORDS)
         summaries.append(summarise(study, results, scale=COMMITTED, not_run=scales_not_run(folder, COMMITTED)))
-        texts[root / "docs" / "papers" / f"{key}.md"] = study_markdown(summaries[-1], study.chapters(results))
+        texts[root / "docs" / "papers" / f"{key}.md"] = study_markdown(summaries[-1], study.sections(results))
     texts[root / "docs" / "papers" / "overview.md"] = overview_table(summaries)
     readme = root / "README.md"
     text = _filled(readme.read_text(encoding="utf-8"), TABLE_BEGINS, TABLE_ENDS, overview_counts(summaries))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mixscope.records.claims import check_keys
 from mixscope.records.judging import Judgement, judge
-from mixscope.report.document import Chapter
+from mixscope.report.page import Section
 from mixscope.studies.engine.claim_checks import Check
 from mixscope.studies.engine.results import Results
 from mixscope.studies.engine.trial import Trial
@@ -22,7 +22,7 @@ class Study:
         citation: Authors, title, venue.
         checks: Every claim that can be judged.
         trials: The runs of a scale, given the number of seeds; None is the scale's own.
-        chapters: Figures.
+        sections: Figures and tables.
         deviations: Where the runs depart from the paper's, one sentence each.
         unknown: Settings of the paper that are not known, one phrase each.
         answer: Turns results and verdicts into sentences that answer the study's question, where it asks one.
@@ -33,7 +33,7 @@ class Study:
     citation: str
     checks: tuple[Check, ...]
     trials: Callable[[Scale, int | None], list[Trial]]
-    chapters: Callable[[Results], list[Chapter]]
+    sections: Callable[[Results], list[Section]]
     deviations: tuple[str, ...]
     unknown: tuple[str, ...] = ()
     answer: Callable[[Results, Sequence[Judgement]], str] = lambda results, judgements: ""

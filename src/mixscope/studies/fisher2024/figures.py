@@ -1,10 +1,12 @@
 """Pictures for Fisher et al. 2024: blends of three classes on the plane of their classifiers."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from mixscope.report.document import Chapter, Exhibit
+from mixscope.report.figures.plane_figure import plane_figure
+from mixscope.report.page import Figure, Section
 from mixscope.studies.engine.results import Results
-from mixscope.studies.engine.seed_figures import exhibit_name, plane_exhibit
+from mixscope.studies.engine.seed_figures import figure_name
 from mixscope.studies.fisher2024.runs import ALL, ERM, FIXED, LABELS, MANIFOLD, MIXUP, SQUARED
 
 NAMES = {
@@ -26,57 +28,53 @@ def clean_settings(results: Results) -> list[str]:
     return [name for name in names if not name.endswith("-noisy")]
 
 
-def plane_chapters(results: Results) -> list[Chapter]:
-    """Return the chapters on what the plane of three classifiers shows; those without a picture are left out."""
-    chapters = [_methods_chapter(results), _training_chapter(results), _triples_chapter(results)]
-    return [chapter for chapter in chapters if chapter.exhibits]
-
-
-def _methods_chapter(results: Results) -> Chapter:
-    exhibits = []
-    for setting in clean_settings(results):
-        for method in results.methods(setting):
-            pictures = _pictures(results, setting, method)
-            if pictures:
-                title = f"{NAMES[method]}, {setting}, epoch {pictures[-1]['epoch']}"
-                exhibits.append(_exhibit(pictures[-1], "eval", title, "methods", setting, method))
-    text = (
-        "Blends of training images of three classes at the end of training, on the plane of the three classifiers (the "
-        "corners of the dotted triangle), as the paper draws them. Under mixup, look for blends within a class at the "
-        "corners' directions and for blends of two classes along the channel between: far out, on the boundary, not on "
-        "the line between two corners, where squared error should leave them."
-    )
-    return Chapter("planes", "Blends on the classifiers' plane", text, exhibits)
-
-
-def _training_chapter(results: Results) -> Chapter:
-    exhibits = [
-        _exhibit(picture, mode, f"{setting}, epoch {picture['epoch']}, {words}", "training", setting, mode)
-        for setting in clean_settings(results)
+def plane_sections(results: Results) -> list[Section]:
+    """Return the sections on what the plane of three classifiers shows."""
+    settings = clean_settings(results)
+    ends = [
+        _plane(picture, "eval", f"{NAMES[method]}, {setting}, epoch {picture['epoch']}", "methods", setting, method)
+        for setting in settings
+        for method in results.methods(setting)
+        for picture in _pictures(results, setting, method)[-1:]
+    ]
+    courses = [
+        _plane(picture, mode, f"{setting}, epoch {picture['epoch']}, {words}", "training", setting, mode)
+        for setting in settings
         for mode, words in MODES.items()
         for picture in _pictures(results, setting, MIXUP)
-        if mode == "eval" or _has_modes(picture)
+        if mode == "eval" or picture["train"] != picture["eval"]  # equal where there is no batch norm
     ]
-    text = (
-        "The same picture as mixup goes on. Look for the channel opening early and for how it sharpens. The paper "
-        "draws features in training mode, where batch norm uses the blends' own statistics; where there is batch norm, "
-        "both modes are shown, and they should tell the same story."
-    )
-    return Chapter("planes-training", "Through training, in both modes", text, exhibits)
-
-
-def _triples_chapter(results: Results) -> Chapter:
-    exhibits = []
-    for setting in clean_settings(results):
-        for seed in range(NUM_TRIPLES):
-            pictures = _pictures(results, setting, MIXUP, seed=seed)
-            if pictures:
-                classes = ", ".join(pictures[-1]["classes"])
-                exhibits.append(
-                    _exhibit(pictures[-1], "eval", f"{setting}: {classes}", "triples", setting, f"seed {seed}")
-                )
-    text = "Mixup's last picture for three classes drawn at random by each seed. Look for the same shape in all."
-    return Chapter("planes-triples", "Other classes, other seeds", text, exhibits)
+    triples = [
+        _plane(picture, "eval", f"{setting}: {', '.join(picture['classes'])}", "triples", setting, f"seed {seed}")
+        for setting in settings
+        for seed in range(NUM_TRIPLES)
+        for picture in _pictures(results, setting, MIXUP, seed=seed)[-1:]
+    ]
+    return [
+        Section(
+            "planes",
+            "Blends on the classifiers' plane",
+            "Blends of training images of three classes at the end of training, on the plane of the three classifiers "
+            "(arrows), as the paper draws them. Under mixup, look for blends within a class along the arrows and for "
+            "blends of two classes along the channel between: far out, on the boundary, not on the line between two "
+            "classes, where squared error should leave them.",
+            ends,
+        ),
+        Section(
+            "planes-training",
+            "Through training, in both modes",
+            "The same picture as mixup goes on. Look for the channel opening early and for how it sharpens. The paper "
+            "draws features in training mode, where batch norm uses the blends' own statistics; where there is batch "
+            "norm, both modes are shown, and they should tell the same story.",
+            courses,
+        ),
+        Section(
+            "planes-triples",
+            "Other classes, other seeds",
+            "Mixup's last picture for three classes drawn at random by each seed. Look for the same shape in all.",
+            triples,
+        ),
+    ]
 
 
 def _pictures(results: Results, setting: str, method: str, *, seed: int = 0) -> list[dict[str, Any]]:
@@ -85,10 +83,14 @@ def _pictures(results: Results, setting: str, method: str, *, seed: int = 0) -> 
     return [] if outcome is None or outcome.problem else outcome.pictures.get("planes", [])
 
 
-def _has_modes(picture: dict[str, Any]) -> bool:
-    """Return whether the two modes differ: networks without batch norm have but one."""
-    return bool(picture["train"] != picture["eval"])
-
-
-def _exhibit(picture: dict[str, Any], mode: str, title: str, *place: str) -> Exhibit:
-    return plane_exhibit(picture, mode=mode, name=exhibit_name("plane", *place, str(picture["epoch"])), title=title)
+def _plane(picture: Mapping[str, Any], mode: str, title: str, *place: str) -> Figure | None:
+    columns = {**picture[mode], "weight": picture["weight"]}
+    kinds = {
+        kind: {
+            name: [value for value, is_same in zip(column, picture["same"], strict=True) if is_same == (kind == "same")]
+            for name, column in columns.items()
+        }
+        for kind in ("same", "different")
+    }
+    known = {"classes": picture["classes"], "classifiers": picture["classifiers"]}
+    return plane_figure(figure_name("plane", *place, str(picture["epoch"])), title, known | kinds)

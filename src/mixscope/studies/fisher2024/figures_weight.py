@@ -3,11 +3,14 @@
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
-from mixscope.report.document import Cell, Chapter, Exhibit, Listing, Series
+from mixscope.report.figures.channel_figure import channel_figure
+from mixscope.report.figures.line_figure import Axes, Line, line_figure, mean_line
+from mixscope.report.page import Cell, Figure, Section, Table
 from mixscope.stats.numbers import number_text
 from mixscope.studies.engine.results import Number, Results, picture
-from mixscope.studies.engine.seed_figures import exhibit_name, mean_series, mean_text
+from mixscope.studies.engine.seed_figures import figure_name, mean_text
 from mixscope.studies.engine.trial import Outcome
 from mixscope.studies.fisher2024.figures import COLOURS, NAMES, clean_settings
 from mixscope.studies.fisher2024.runs import ALL, ERM, FIXED, LABELS, MANIFOLD, MIXUP, SQUARED
@@ -26,20 +29,23 @@ GEOMETRY = {
     "slope on log-odds": "channels/logit_slope",
 }
 
-Curve = Callable[[Outcome], list[float]]  # of one run, at the places of an exhibit
+SAME = Axes("smaller weight of the blend", "coordinate / its mean")
+HEIGHT = replace(SAME, y_title="height / same-class mean")
+Curve = Callable[[Outcome], list[float]]  # of one run, at the places of a figure
 
 
-def weight_chapter(results: Results) -> Chapter:
-    """Return the chapter on where blends lie by their weight."""
+def weight_section(results: Results) -> Section:
+    """Return the section on where blends lie by their weight."""
     nats = (ERM, MIXUP, MANIFOLD, FIXED, LABELS)
-    exhibits = []
+    middle = Line("line between the classes", SMALLER_WEIGHTS, [0.5] * len(SMALLER_WEIGHTS), is_reference=True)
+    slope = Line("slope 1", LOG_ODDS, LOG_ODDS, is_reference=True)
+    figures: list[Figure | None] = []
     for setting in clean_settings(results):
-        exhibits += [
-            _exhibit(results, setting, ALL, SMALLER_WEIGHTS, _same_class, "same class", "coordinate / its mean"),
-            _exhibit(
-                results, setting, ALL, SMALLER_WEIGHTS, _height, "two classes, height", "height / same-class mean"
-            ),
-            _exhibit(results, setting, nats, LOG_ODDS, _offset, "two classes, across", "x1 − x2, nats"),
+        across = Axes("log-odds of the weight", "x1 − x2, nats")
+        figures += [
+            _by_weight(results, setting, "same class", ALL, _same_class, SMALLER_WEIGHTS, SAME),
+            _by_weight(results, setting, "two classes, height", ALL, _height, SMALLER_WEIGHTS, HEIGHT, middle),
+            _by_weight(results, setting, "two classes, across", nats, _offset, LOG_ODDS, across, slope),
         ]
     text = (
         "Means over seeds with 95% intervals. Blends within a class should lie equally far out whatever the weight. "
@@ -48,16 +54,18 @@ def weight_chapter(results: Results) -> Chapter:
         "stay. Across the channel, x1 − x2 should follow the log-odds of the weight with slope near 1; without mixup "
         "it should be far steeper."
     )
-    listing = numbers_listing(results, clean_settings(results), GEOMETRY)
+    tables = [numbers_table(results, clean_settings(results), GEOMETRY)]
     note = "Means over blends with weights from 0.3 to 0.7, but for the cosine within a class and the slope."
-    shown = [found for found in exhibits if found.series]
-    return Chapter("weights", "By the weight of the blend", text, shown, listing, [note])
+    return Section("weights", "By the weight of the blend", text, figures, tables, [note])
 
 
-def density_chapter(results: Results) -> Chapter:
-    """Return the chapter on how densely blends of two classes lie across the channel."""
-    exhibits = [
-        _exhibit(results, setting, (ERM, MIXUP, SQUARED, LABELS), PLACES, _density, "density", "density")
+def density_section(results: Results) -> Section:
+    """Return the section on how densely blends of two classes lie across the channel."""
+    theory = Line("theory, small penalties", PLACES, [*map(_logistic_density, PLACES)], is_reference=True)
+    axes = Axes("place across the channel", "density")
+    methods = (ERM, MIXUP, SQUARED, LABELS)
+    figures = [
+        _by_weight(results, setting, "density", methods, _density, PLACES, axes, theory)
         for setting in clean_settings(results)
     ]
     text = (
@@ -65,34 +73,34 @@ def density_chapter(results: Results) -> Chapter:
         "spread evenly. Look for mixup's crowd in the middle, on the decision boundary, where the dotted line of the "
         "theory for small penalties has its top as well; without mixup few blends stay there."
     )
-    return Chapter("density", "Density across the channel", text, [found for found in exhibits if found.series])
+    return Section("density", "Density across the channel", text, figures)
 
 
-def theory_chapter(results: Results) -> Chapter:
-    """Return the chapter on the optimum of the unconstrained model, fitted to what was measured."""
-    exhibits = []
+def theory_section(results: Results) -> Section:
+    """Return the section on the optimum of the unconstrained model, fitted to what was measured."""
+    figures = []
     for setting in clean_settings(results):
         for method in (found for found in results.methods(setting) if found != ERM):
             outcome = results.of(setting, method).get("seed 0")
             if outcome is not None and not outcome.problem and "theory" in outcome.pictures.get("pairs", {}):
-                exhibits.append(_overlay(outcome, setting, method))
+                figures.append(_overlay(outcome, setting, method))
     columns: dict[str, str | Number] = {"gain a, nats": _gain, "relative residual": "channels/theory_residual"}
     text = (
-        "Coordinates of blends of two classes against the weight of the first (seed 0), with the curves of the "
-        "unconstrained model whose one number, the gain a, is fitted; squared error and labels mixed alone have a "
+        "Coordinates of blends of two classes against the weight of the first (seed 0), with the curves (dotted) of "
+        "the unconstrained model whose one number, the gain a, is fitted; squared error and labels mixed alone have a "
         "straight line. Look at how well one number does for hundreds of blends, and whether a fixed simplex "
         "classifier is closer to theory."
     )
-    listing = numbers_listing(results, clean_settings(results), columns)
+    tables = [numbers_table(results, clean_settings(results), columns)]
     note = (
         "Residual: root-mean-square distance from the curve over the points' root-mean-square length. Plain training "
         "is held against a straight line too, which like that of labels mixed alone has no gain."
     )
-    return Chapter("theory", "Theory laid over it", text, exhibits, listing, [note])
+    return Section("theory", "Theory laid over it", text, figures, tables, [note])
 
 
-def numbers_listing(results: Results, settings: Sequence[str], columns: Mapping[str, str | Number]) -> Listing | None:
-    """Return a table of means over seeds with 95% intervals, a row for each method that was run; None without any.
+def numbers_table(results: Results, settings: Sequence[str], columns: Mapping[str, str | Number]) -> Table:
+    """Return a table of means over seeds with 95% intervals, a row for each method that was run.
 
     Args:
         results: Of the study.
@@ -108,34 +116,29 @@ def numbers_listing(results: Results, settings: Sequence[str], columns: Mapping[
         for method in run:
             samples = (results.sample(setting, method, number) for number in columns.values())
             rows.append([NAMES[method], *(mean_text(sample.values.values()) for sample in samples)])
-    return Listing(["method", *columns], rows, heads) if rows else None
+    return Table(["method", *columns], rows, heads)
 
 
-def _exhibit(
-    results: Results, setting: str, methods: Sequence[str], x: list[float], curve: Curve, what: str, y_title: str
-) -> Exhibit:
-    series = []
+def _by_weight(
+    results: Results,
+    setting: str,
+    what: str,
+    methods: Sequence[str],
+    curve: Curve,
+    x: Sequence[float],
+    axes: Axes,
+    reference: Line | None = None,
+) -> Figure | None:
+    lines = []
     for method in methods:
         runs = [run for run in results.of(setting, method).values() if not run.problem and "pairs" in run.pictures]
         if runs:
             columns = zip(*(curve(run) for run in runs), strict=True)
-            series.append(mean_series(NAMES[method], x, columns, colour=COLOURS[method]))
-    references: dict[Curve, tuple[str, list[float]]] = {
-        _height: ("line between the classes", [0.5] * len(x)),
-        _offset: ("slope 1", x),
-        _density: ("theory, small penalties", [_logistic_density(place) for place in x]),
-    }
-    if series and curve in references:
-        name, y = references[curve]
-        series.append(Series(name, x, y, is_reference=True))
-    titles: dict[Curve, str] = {_offset: "log-odds of the weight", _density: "place across the channel"}
-    return Exhibit(
-        exhibit_name("weights", setting, what),
-        f"{setting}: {what}",
-        series,
-        x_title=titles.get(curve, "smaller weight of the blend"),
-        y_title=y_title,
-    )
+            lines.append(mean_line(NAMES[method], x, columns, colour=COLOURS[method], has_dots=True))
+    if not lines:
+        return None
+    name = figure_name("weights", setting, what)
+    return line_figure(name, f"{setting}: {what}", [*lines, reference], axes)
 
 
 def _same_class(run: Outcome) -> list[float]:
@@ -190,23 +193,12 @@ def _binned(points: Sequence[tuple[float, float]], middles: Sequence[float]) -> 
     return [statistics.mean(values) if values else math.nan for values in found]
 
 
-def _overlay(outcome: Outcome, setting: str, method: str) -> Exhibit:
-    theory, points = picture(outcome, "pairs")["theory"], _of_two_classes(outcome)
-    weights = [w for w, _, _ in points]
+def _overlay(outcome: Outcome, setting: str, method: str) -> Figure | None:
+    pairs = picture(outcome, "pairs")
+    theory = pairs["theory"]
     gain = "" if theory["gain"] is None else f"gain {number_text(theory['gain'])}, "
-    series = [
-        Series("x1 measured", weights, [x1 for _, x1, _ in points], is_marked=True, colour=0),
-        Series("x2 measured", weights, [x2 for _, _, x2 in points], is_marked=True, colour=1),
-        Series(f"x1: {theory['name']}", theory["weight"], theory["x1"], colour=0),
-        Series("x2", theory["weight"], theory["x2"], colour=1),
-    ]
-    return Exhibit(
-        exhibit_name("theory", setting, method),
-        f"{NAMES[method]}, {setting}: {gain}residual {number_text(theory['residual'])}",
-        series,
-        x_title="weight of the first class",
-        y_title="coordinate",
-    )
+    title = f"{NAMES[method]}, {setting}: {theory['name']}, {gain}residual {number_text(theory['residual'])}"
+    return channel_figure(figure_name("theory", setting, method), title, pairs, colour=COLOURS[method])
 
 
 def _gain(outcome: Outcome) -> float:

@@ -4,28 +4,29 @@ Read on in this order: the claims (`claims_channel`, `_confidence`, `_theory`, `
 the runs (`runs`) and the checks of theory (`theory`); the figures (`figures`, `_weight`, `_runs`).
 """
 
-from mixscope.report.document import Chapter
+from mixscope.report.page import Section, present
 from mixscope.studies.engine.results import Results
 from mixscope.studies.engine.study_definition import Study
 from mixscope.studies.fisher2024 import claims_channel, claims_confidence, claims_controls, claims_theory
-from mixscope.studies.fisher2024.figures import plane_chapters
-from mixscope.studies.fisher2024.figures_runs import calibration_chapter, confidence_chapter, layers_chapter
-from mixscope.studies.fisher2024.figures_weight import density_chapter, theory_chapter, weight_chapter
+from mixscope.studies.fisher2024.figures import plane_sections
+from mixscope.studies.fisher2024.figures_runs import calibration_section, confidence_section, layers_section
+from mixscope.studies.fisher2024.figures_weight import density_section, theory_section, weight_section
 from mixscope.studies.fisher2024.runs import trials
 
 
-def chapters(results: Results) -> list[Chapter]:
+def sections(results: Results) -> list[Section]:
     """Return the figures, those for which nothing was run left out."""
-    found = [
-        *plane_chapters(results),
-        weight_chapter(results),
-        theory_chapter(results),
-        density_chapter(results),
-        layers_chapter(results),
-        calibration_chapter(results),
-        confidence_chapter(results),
-    ]
-    return [chapter for chapter in found if chapter.exhibits or chapter.listing]
+    return present(
+        [
+            *plane_sections(results),
+            weight_section(results),
+            theory_section(results),
+            density_section(results),
+            layers_section(results),
+            calibration_section(results),
+            confidence_section(results),
+        ]
+    )
 
 
 STUDY = Study(
@@ -42,7 +43,7 @@ STUDY = Study(
         *claims_controls.CHECKS,
     ),
     trials=trials,
-    chapters=chapters,
+    sections=sections,
     deviations=(
         "The paper's full text was not at hand: claims are from its abstract and reviews, or marked as recalled or "
         "derived.",

@@ -2,9 +2,10 @@
 
 import math
 
-from mixscope.report.document import Chapter, Exhibit, Series
+from mixscope.report.figures.line_figure import BAND_WORDS, Axes, Line, line_figure
+from mixscope.report.page import Section
 from mixscope.studies.engine.results import Results
-from mixscope.studies.engine.seed_figures import above_zero, after_start, curve_series, exhibit_name
+from mixscope.studies.engine.seed_figures import curve_lines, curves_figure, figure_name
 from mixscope.studies.ji2022.evidence import SETTINGS, mean_classifier_decay
 
 DISTANCE = "distance to collapse"
@@ -26,58 +27,43 @@ PANELS = {
 }
 
 
-def network_chapter(results: Results, setting: str) -> Chapter:
+def network_section(results: Results, setting: str) -> Section:
     """Return the neural-collapse quantities of one setting's networks along training."""
-    exhibits = []
-    for key, title in PANELS.items():
-        series = _lines(results, setting, key)
-        if series:
-            exhibits.append(
-                Exhibit(exhibit_name(setting, key), title, series, "epoch", DISTANCE, log_x=True, log_y=True)
-            )
-    return Chapter(
-        exhibit_name("network", setting),
+    axes = Axes("epoch", DISTANCE, log_x=True, log_y=True)
+    return Section(
+        figure_name("network", setting),
         f"A network on {setting}",
         "The same quantities in a trained network. Without weight decay look for lines that go on falling after the "
         "first epochs, and flatten: on these axes a power of time is a straight line. With it look at what is not "
         "centred: does it fall faster? Mixup's loss is least at finite logits, so its networks need not collapse.",
-        exhibits,
-        notes=["Lines are means over seeds, bands Student's 95% intervals of the mean."],
+        [
+            curves_figure(
+                results, setting, METHOD_NAMES, key, title, axes, table="measured", name=figure_name(setting, key)
+            )
+            for key, title in PANELS.items()
+        ],
+        notes=[f"Lines are means over seeds. {BAND_WORDS}"],
     )
 
 
-def mean_classifier_chapter(results: Results) -> Chapter:
+def mean_classifier_section(results: Results) -> Section:
     """Return how far the mean of the classifier's rows moved, on every setting."""
-    exhibits = []
+    figures = []
     for setting, network in SETTINGS.items():
-        series = _lines(results, setting, "nc/classifier_mean_drift")
-        if not series:
+        lines = curve_lines(results, setting, METHOD_NAMES, "nc/classifier_mean_drift", table="measured")
+        if not lines:
             continue
         rate = mean_classifier_decay(network) / network.epochs
         epochs = [float(epoch) for epoch in network.measure_at if epoch]
         law = [-math.expm1(-rate * epoch) for epoch in epochs]
-        series.append(Series("1 − exp(−rate × steps)", epochs, law, is_reference=True))
-        exhibits.append(
-            Exhibit(
-                *(exhibit_name("drift", setting), f"Mean classifier's way, {setting}", series),
-                *("epoch", "distance moved / length at the start"),
-                log_x=True,
-                log_y=True,
-            )
-        )
-    return Chapter(
+        lines.append(Line("1 − exp(−rate × steps)", epochs, law, is_reference=True))
+        axes = Axes("epoch", "distance moved / length at the start", log_x=True, log_y=True)
+        title = f"Mean classifier's way, {setting}"
+        figures.append(line_figure(figure_name("drift", setting), title, lines, axes))
+    return Section(
         "mean-classifier",
         "The mean of the classifier's rows",
         "The gradient does not touch the mean row, whatever the loss: without weight decay look for a line near the "
         "rounding of single precision, which adds up over steps, and with it for the dotted exponential.",
-        exhibits,
+        figures,
     )
-
-
-def _lines(results: Results, setting: str, key: str) -> list[Series]:
-    """Return a metric's mean along training for each method that was run, for logarithmic axes."""
-    found = [
-        curve_series(results, setting, method, key, table="measured", name=name, colour=place)
-        for place, (method, name) in enumerate(METHOD_NAMES.items())
-    ]
-    return [above_zero(after_start(line)) for line in found if line is not None]

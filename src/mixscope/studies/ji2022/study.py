@@ -7,7 +7,7 @@ and paths of the model in `landscape` and `simulations`), then figures (`figures
 from mixscope.studies.engine.claim_checks import Check
 from mixscope.studies.engine.study_definition import Study
 from mixscope.studies.ji2022 import claims_landscape, claims_laws, claims_networks, claims_rates
-from mixscope.studies.ji2022.figures import chapters
+from mixscope.studies.ji2022.figures import sections
 from mixscope.studies.ji2022.runs import trials
 
 
@@ -28,7 +28,7 @@ STUDY = Study(
         )
     ),
     trials=trials,
-    chapters=chapters,
+    sections=sections,
     deviations=(
         "Of the paper little more than the abstract, the opening and the captions of two figures was read; claims are "
         "from these, or marked as recalled or derived.",

@@ -1,9 +1,12 @@
 """Figures of simulations in the study of Liu et al. 2023: risks over time, turning times, bound, intrusion."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from mixscope.report.document import Chapter, Exhibit, Listing, Series
+from mixscope.report.figures.line_figure import Axes, Line, line_figure
+from mixscope.report.page import Section, Table
 from mixscope.stats.numbers import number_text
 from mixscope.studies.engine.results import Columns, Results
 from mixscope.studies.liu2023.settings import FEATURES, OUTSIDE
@@ -16,20 +19,21 @@ PATHS = {
     "switched": "final risk after a switch to ERM at this time",
 }
 BANDS = ("mixup", "clean")
-TIME, RISK = "time (learning rate times steps)", "test risk, squared error"
-SHOWN = (1.0, 1e6)
+TIME = "time (learning rate times steps)"
+RISKS = Axes(TIME, "test risk, squared error", log_x=True, x_range=(1.0, 1e6))
+TURNING = Axes("curvature μ", "time", log_x=True, log_y=True, y_range=(1e-2, 1e6))
 
 
-def simulation_chapters(results: Results) -> list[Chapter]:
-    """Return the chapters about simulations that there are runs for."""
-    chapters = [
-        _risk_chapter(results, FEATURES, "random_features"),
-        _risk_chapter(results, OUTSIDE, "outside_teacher"),
-        _sizes_chapter(results),
-        _modes_chapter(results),
-        _intrusion_chapter(results),
+def simulation_sections(results: Results) -> list[Section]:
+    """Return the sections about simulations that there are runs for."""
+    sections = [
+        _risk_section(results, FEATURES, "random_features"),
+        _risk_section(results, OUTSIDE, "outside_teacher"),
+        _sizes_section(results),
+        _modes_section(results),
+        _intrusion_section(results),
     ]
-    return [chapter for chapter in chapters if chapter is not None]
+    return [section for section in sections if section is not None]
 
 
 def _columns(results: Results, setting: str, method: str, table: str) -> list[Columns]:
@@ -45,13 +49,13 @@ def _median(values: Tensor) -> list[float]:
     return [float(x) for x in values.quantile(0.5, dim=0)]
 
 
-def _line(tables: list[Columns], key: str, name: str, *, colour: int, has_band: bool) -> Series:
+def _line(tables: list[Columns], key: str, name: str, *, colour: int, has_band: bool) -> Line:
     heights = _stacked(tables, key)
     ends = [[float(x) for x in heights.quantile(level, dim=0)] for level in (0.25, 0.75)] if has_band else [[], []]
-    return Series(name, tables[0]["time"], _median(heights), low=ends[0], high=ends[1], colour=colour)
+    return Line(name, tables[0]["time"], _median(heights), low=ends[0], high=ends[1], colour=colour)
 
 
-def _risk_chapter(results: Results, setting: str, method: str) -> Chapter | None:
+def _risk_section(results: Results, setting: str, method: str) -> Section | None:
     tables = _columns(results, setting, method, "paths")
     if not tables:
         return None
@@ -64,9 +68,9 @@ def _risk_chapter(results: Results, setting: str, method: str) -> Chapter | None
         _line(tables, key, name, colour=place, has_band=True)
         for place, key, name in ((0, "distance", "mixup"), (2, "clean_distance", "mixup with clean labels"))
     ]
-    exhibits = [
-        Exhibit(f"{setting}-risks", "Test risk", risks, TIME, RISK, log_x=True, x_range=SHOWN, y_range=(0, top)),
-        Exhibit(f"{setting}-distances", "Distance from θ*", distances, TIME, "|θ - θ*|", log_x=True, x_range=SHOWN),
+    figures = [
+        line_figure(f"{setting}-risks", "Test risk", risks, replace(RISKS, y_range=(0, top))),
+        line_figure(f"{setting}-distances", "Distance from θ*", distances, replace(RISKS, y_title="|θ - θ*|")),
     ]
     text = (
         "A student on fixed tanh features learns a teacher it could copy. Look for mixup's risk to fall and rise, for "
@@ -78,10 +82,10 @@ def _risk_chapter(results: Results, setting: str, method: str) -> Chapter | None
     )
     heading = "Teacher and student" if is_inside else "A teacher out of reach"
     notes = [f"Medians over {len(tables)} draws of everything; bands are the middle half."]
-    return Chapter(f"{setting}-paths", heading, text, exhibits, notes=notes)
+    return Section(f"{setting}-paths", heading, text, figures, notes=notes)
 
 
-def _sizes_chapter(results: Results) -> Chapter | None:
+def _sizes_section(results: Results) -> Section | None:
     tables = _columns(results, FEATURES, "sizes", "settings")
     if not tables:
         return None
@@ -103,29 +107,25 @@ def _sizes_chapter(results: Results) -> Chapter | None:
     )
     columns = ["setting", "turns at time", "risk then", "risk at the end", "end / best", "rises by over 5%"]
     notes = [f"Medians over {len(tables)} draws."]
-    return Chapter("simulated-sizes", "What the turn depends on", text, listing=Listing(columns, rows), notes=notes)
+    return Section("simulated-sizes", "What the turn depends on", text, tables=[Table(columns, rows)], notes=notes)
 
 
-def _modes_chapter(results: Results) -> Chapter | None:
+def _modes_section(results: Results) -> Section | None:
     modes = _columns(results, FEATURES, "bound_and_modes", "modes")[:1]
     bounds = _columns(results, FEATURES, "bound_and_modes", "bound")
     if not modes:
         return None
     turns = [place for place, is_turning in enumerate(modes[0]["turns"]) if is_turning]
     curvatures = modes[0]["curvature"]
-    turning = Exhibit(
+    turning = line_figure(
         "turning-times",
         "When the error along each eigenvector is smallest",
         [
-            Series("exactly", [curvatures[p] for p in turns], [modes[0]["exact"][p] for p in turns], is_marked=True),
-            Series("by the bound", curvatures, modes[0]["bound"], is_marked=True),
-            Series("1 / μ", curvatures, [1 / curvature for curvature in curvatures], is_reference=True),
+            Line("exactly", [curvatures[p] for p in turns], [modes[0]["exact"][p] for p in turns], is_marked=True),
+            Line("by the bound", curvatures, modes[0]["bound"], is_marked=True),
+            Line("1 / μ", curvatures, [1 / curvature for curvature in curvatures], is_reference=True),
         ],
-        "curvature μ",
-        "time",
-        log_x=True,
-        log_y=True,
-        y_range=(1e-2, 1e6),
+        TURNING,
     )
     lines = [
         _line(bounds, key, name, colour=place, has_band=False)
@@ -133,11 +133,9 @@ def _modes_chapter(results: Results) -> Chapter | None:
             (("excess", "true"), ("bound", "bound"), ("known_noise", "bound that knows the noise"))
         )
     ]
-    lines = [
-        Series(line.name, line.x[1:], [y if y > 0 else float("nan") for y in line.y[1:]], colour=line.colour)
-        for line in lines
-    ]
-    bound = Exhibit("risk-bound", "Risk above that of θ*", lines, TIME, "squared error", log_x=True, log_y=True)
+    bound = line_figure(
+        "risk-bound", "Risk above that of θ*", lines, Axes(TIME, "squared error", log_x=True, log_y=True)
+    )
     loose = torch.tensor(list(results.sample(FEATURES, "bound_and_modes", "bound/looseness").values.values()))
     text = (
         "Left: every direction has its own clock, and only those where signal and noise have opposite signs turn. "
@@ -145,23 +143,22 @@ def _modes_chapter(results: Results) -> Chapter | None:
         f"{number_text(float(loose.double().quantile(0.5)))} (median), so it cannot say when to stop."
     )
     notes = [f"Turning times of one draw; medians of {len(bounds)} for the bound."]
-    return Chapter("modes", "Turning times and the bound", text, [turning, bound], notes=notes)
+    return Section("modes", "Turning times and the bound", text, [turning, bound], notes=notes)
 
 
-def _intrusion_chapter(results: Results) -> Chapter | None:
-    series = []
+def _intrusion_section(results: Results) -> Section | None:
+    lines = []
     for colour, (setting, method) in enumerate((("digits-all", "digits_intrusion"), ("iris", "iris_intrusion"))):
         tables = _columns(results, setting, method, "rates")
         if tables:
             rates = _stacked(tables, "rate").mean(dim=0)
-            series.append(Series(setting, tables[0]["weight"], [float(x) for x in rates], colour=colour))
-    if not series:
+            lines.append(Line(setting, tables[0]["weight"], [float(x) for x in rates], colour=colour))
+    if not lines:
         return None
     text = (
         "A blend that lies nearest to a real example of a class that is in neither member has a label that is wrong. "
         "Look for the share to be largest for even blends."
     )
-    exhibit = Exhibit(
-        "intrusion-rates", "Blends nearest to a third class", series, "weight of the first member", "share of blends"
-    )
-    return Chapter("intrusion", "Blends that intrude on another class", text, [exhibit])
+    axes = Axes("weight of the first member", "share of blends")
+    figure = line_figure("intrusion-rates", "Blends nearest to a third class", lines, axes)
+    return Section("intrusion", "Blends that intrude on another class", text, [figure])

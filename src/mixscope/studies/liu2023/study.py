@@ -5,13 +5,13 @@ with simulations in `simulations`, `flow` and `labels`), then figures (`figures`
 simulations).
 """
 
-from mixscope.report.document import Chapter
+from mixscope.report.page import Section
 from mixscope.studies.engine.results import Results
 from mixscope.studies.engine.study_definition import Study
 from mixscope.studies.liu2023 import claims_features, claims_labels, claims_networks, claims_simulated
-from mixscope.studies.liu2023.figures import network_chapters
+from mixscope.studies.liu2023.figures import network_sections
 from mixscope.studies.liu2023.runs import liu_trials
-from mixscope.studies.liu2023.simulation_figures import simulation_chapters
+from mixscope.studies.liu2023.simulation_figures import simulation_sections
 
 DEVIATIONS = (
     "Of the paper only the abstract, the opening of the introduction and a caption (ResNet-18 on CIFAR-10) were read: "
@@ -54,8 +54,8 @@ UNKNOWN = (
 )
 
 
-def _chapters(results: Results) -> list[Chapter]:
-    return [*network_chapters(results), *simulation_chapters(results)]
+def _sections(results: Results) -> list[Section]:
+    return [*network_sections(results), *simulation_sections(results)]
 
 
 STUDY = Study(
@@ -65,7 +65,7 @@ STUDY = Study(
     "ICLR 2023, arXiv 2303.01475",
     checks=(*claims_networks.CHECKS, *claims_simulated.CHECKS, *claims_features.CHECKS, *claims_labels.CHECKS),
     trials=liu_trials,
-    chapters=_chapters,
+    sections=_sections,
     deviations=DEVIATIONS,
     unknown=UNKNOWN,
 )

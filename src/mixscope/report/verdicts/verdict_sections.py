@@ -1,4 +1,4 @@
-"""The claims of a study with their verdicts: in words, and as chapters of a page."""
+"""Verdicts of a study: its claims in words, and as sections of a page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from mixscope.records.claims import Claim, Group
 from mixscope.records.judging import Judgement, Verdict
-from mixscope.report.document import Cell, Chapter, Listing
+from mixscope.report.page import Cell, Section, Table
 from mixscope.report.runs.method_options import MISSING
 from mixscope.stats.numbers import exact_text, interval_text, number_text
 
@@ -163,38 +163,38 @@ def by_group(judgements: Sequence[Judgement]) -> dict[Group, list[Judgement]]:
     return {group: chosen for group, chosen in groups.items() if chosen}
 
 
-def verdict_listing(judgements: Sequence[Judgement]) -> Listing:
+def verdict_table(judgements: Sequence[Judgement]) -> Table:
     """Return a table: every claim above its settings, each with what was measured and the verdict."""
     rows: list[list[str | Cell]] = []
     heads = {}
     for together in by_claim(judgements):
         heads[len(rows)] = _claim_cell(together[0].claim)
         rows += [_row(judgement) for judgement in together]
-    return Listing(COLUMNS, rows, heads)
+    return Table(COLUMNS, rows, heads)
 
 
-def claims_chapters(summary: StudySummary) -> list[Chapter]:
-    """Return one chapter for every group of a study's claims."""
-    chapters: list[Chapter] = []
+def claims_sections(summary: StudySummary) -> list[Section]:
+    """Return one section for every group of a study's claims."""
+    sections: list[Section] = []
     for group, chosen in by_group(summary.judgements).items():
-        text = f"{count_words(chosen)}.{'' if chapters else f' {RULES}'}"
-        chapters.append(Chapter(f"claims-{group}", HEADINGS[group], text, listing=verdict_listing(chosen)))
-    return chapters
+        text = f"{count_words(chosen)}.{'' if sections else f' {RULES}'}"
+        sections.append(Section(f"claims-{group}", HEADINGS[group], text, tables=[verdict_table(chosen)]))
+    return sections
 
 
-def limits_chapter(summary: StudySummary) -> Chapter:
-    """Return the chapter of what limits a study: departures from the paper, what is not known of it, notes."""
+def limits_section(summary: StudySummary) -> Section:
+    """Return the section of what limits a study: departures from the paper, what is not known of it, notes."""
     notes = [
         *summary.deviations,
         *(f"Not known of the paper's own runs: {phrase}." for phrase in summary.unknown),
         *summary.notes,
     ]
     text = "Where the runs depart from the paper's, and what is not known." if notes else "No departures are noted."
-    return Chapter("limits", "Departures and limits", text, notes=notes)
+    return Section("limits", "Departures and limits", text, notes=notes)
 
 
-def overview_chapters(summaries: Sequence[StudySummary]) -> list[Chapter]:
-    """Return the chapters of the page over all studies: the counts, then every claim of every study.
+def overview_sections(summaries: Sequence[StudySummary]) -> list[Section]:
+    """Return the sections of the page over all studies: the counts, then every claim of every study.
 
     Raises:
         ValueError: If two summaries have the same key.
@@ -205,17 +205,17 @@ def overview_chapters(summaries: Sequence[StudySummary]) -> list[Chapter]:
     rows = [
         [summary.title, *map(str, verdict_counts(summary.judgements).values()), summary.scale] for summary in summaries
     ]
-    counts = Chapter("counts", "In short", RULES, listing=Listing(["study", *get_args(Verdict), "scale"], rows))
-    return [counts, *(_overview_chapter(summary) for summary in summaries)]
+    counts = Section("counts", "In short", RULES, tables=[Table(["study", *get_args(Verdict), "scale"], rows)])
+    return [counts, *(_overview_section(summary) for summary in summaries)]
 
 
-def _overview_chapter(summary: StudySummary) -> Chapter:
+def _overview_section(summary: StudySummary) -> Section:
     ordered = [judgement for chosen in by_group(summary.judgements).values() for judgement in chosen]
-    return Chapter(
+    return Section(
         f"claims-{summary.key}",
         summary.title,
         f"{summary.citation} {count_words(ordered)}.",
-        listing=verdict_listing(ordered) if ordered else None,
+        tables=[verdict_table(ordered)],
         notes=[f"Run: {made_words(summary)}.", *summary.notes],
     )
 

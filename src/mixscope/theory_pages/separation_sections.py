@@ -1,16 +1,17 @@
-"""Chapters on the separation problem that the layer-peeled flow solves: its optimum, and the square, which is none."""
+"""Sections on the separation problem that the layer-peeled flow solves: its optimum, and the square, which is none."""
 
 import math
 
 import torch
 
-from mixscope.report.document import Chapter, Exhibit, Listing, Series
+from mixscope.report.figures.line_figure import Axes, Line, line_figure
+from mixscope.report.page import Section, Table
 from mixscope.theory.peeled.flow import layer_peeled_flow
 from mixscope.theory.peeled.loss import best_normalized_margin, normalized_margin
 from mixscope.theory.peeled.point import PeeledPoint, gaussian_start
 from mixscope.theory.peeled.separation import imbalanced_separation_optimum, square_point
 from mixscope.theory.peeled.separation_conditions import separation_kkt, solve_separation
-from mixscope.theory_pages.page_parts import number, shortcomings
+from mixscope.theory_pages.page_parts import level, number, numbers, shortcomings
 
 SOLVED_COUNTS = ([2, 2, 2], [1, 1, 1, 1], [2, 2, 2, 2], [3, 3, 1], [4, 2, 1])
 SQUARE_SIZE = 5  # examples of each class of the square
@@ -18,8 +19,8 @@ PERTURBATIONS = (0.0, 0.01, 0.1, 0.3)
 SQUARE_LOG_TIME = 1000.0
 
 
-def optimum_chapter() -> Chapter:
-    """Return the chapter on the optimum of the separation problem, in closed form and by a solver."""
+def optimum_section() -> Section:
+    """Return the section on the optimum of the separation problem, in closed form and by a solver."""
     rows, notes = [], []
     for counts in SOLVED_COUNTS:
         exact = imbalanced_separation_optimum(counts)
@@ -30,11 +31,8 @@ def optimum_chapter() -> Chapter:
         rows.append(
             [
                 " + ".join(map(str, counts)),
-                number(formula, digits=7),
-                number(exact.value.value, digits=7),
-                number(found.value.squared_norm / 2, digits=7),
-                number(exact.value.normalized_margin),
-                number(float(lengths[-1] / lengths[0])),
+                *numbers([formula, exact.value.value, found.value.squared_norm / 2], digits=7),
+                *numbers([exact.value.normalized_margin, float(lengths[-1] / lengths[0])]),
             ]
         )
     columns = [
@@ -55,16 +53,22 @@ def optimum_chapter() -> Chapter:
         "Source: Ji et al. 2022 (the problem and its optimum); constants derived; classes of different sizes: the "
         "geometry of Thrampoulidis et al. 2022, derived here.",
     )
-    return Chapter("separation", "The separation problem", text, listing=Listing(columns, rows), notes=notes)
+    return Section(
+        "separation",
+        "The separation problem",
+        text,
+        tables=[Table(columns, rows, title="The separation problem")],
+        notes=notes,
+    )
 
 
-def square_chapter() -> Chapter:
-    """Return the chapter on the square: four classes in a plane, stationary and not optimal."""
+def square_section() -> Section:
+    """Return the section on the square: four classes in a plane, stationary and not optimal."""
     square = square_point(SQUARE_SIZE, dim=8)
     report = separation_kkt(square)
     drawn = gaussian_start([SQUARE_SIZE] * 4, dim=8, generator=torch.Generator().manual_seed(0))
     times = torch.logspace(0, math.log10(SQUARE_LOG_TIME), 60, dtype=torch.float64)
-    series, notes = [], []
+    lines, notes = [], []
     for size in PERTURBATIONS:
         start = PeeledPoint(
             square.head_weight + size * drawn.head_weight, square.features + size * drawn.features, square.labels
@@ -72,18 +76,10 @@ def square_chapter() -> Chapter:
         flow = layer_peeled_flow(start, log_times=times)
         notes += shortcomings(**{f"flow from {size}": flow})
         name = f"pushed off by {size:g}" if size else "exactly the square"
-        series.append(Series(name, flow.value.log_times.tolist(), flow.value.margin_ratio.tolist()))
-    ends = [1.0, SQUARE_LOG_TIME]
-    exhibit = Exhibit(
-        "square-path",
-        "Flow from the square",
-        [*series, Series("best", ends, [1.0, 1.0], is_reference=True)],
-        x_title="log t, the logarithm of time",
-        y_title="margin / best",
-        log_x=True,
-        y_range=(0.5, 1.02),
-        is_wide=True,
-    )
+        lines.append(Line(name, flow.value.log_times.tolist(), flow.value.margin_ratio.tolist()))
+    lines.append(level("best", [1.0, SQUARE_LOG_TIME], 1.0))
+    axes = Axes("log t, the logarithm of time", "margin / best", log_x=True, y_range=(0.5, 1.02))
+    figure = line_figure("square-path", "Flow from the square", lines, axes, is_wide=True)
     optimum = imbalanced_separation_optimum([SQUARE_SIZE] * 4).value.value
     ratio = normalized_margin(square) / best_normalized_margin(4, SQUARE_SIZE)
     rows = [
@@ -102,11 +98,5 @@ def square_chapter() -> Chapter:
         "Derived: the softmax code of four classes in two dimensions. It is a counter-example to "
         "“stationary means collapsed”, not to the paper's theorem about optima.",
     )
-    return Chapter(
-        "square",
-        "A stationary point that is no collapse",
-        text,
-        [exhibit],
-        Listing(["the square", "number"], rows),
-        notes,
-    )
+    table = Table(["the square", "number"], rows)
+    return Section("square", "A stationary point that is no collapse", text, [figure], [table], notes)

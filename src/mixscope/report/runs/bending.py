@@ -1,8 +1,10 @@
-"""Whether mixing bends or straightens the layers, against plain training (Chaudhry et al. 2022)."""
+"""Findings on layers: whether mixing bends or straightens them, against plain training (Chaudhry et al. 2022)."""
 
 from collections.abc import Sequence
 
-from mixscope.report.runs.groups import Method, Spread, finite
+from mixscope.report.figures.layer_figure import layer_spread, linearity_sites
+from mixscope.report.runs.groups import Method
+from mixscope.report.runs.spread import Spread
 from mixscope.report.runs.words import Finding, spread_words
 
 LAYER_DEFECT, LAYER_DEGREES = 0.01, 0.5  # smaller differences between layers are rounding, not bending
@@ -96,31 +98,3 @@ def apart(ours: Spread, other: Spread, least: float) -> int:
     if ours.mean - other.mean > least and ours.low > other.high:
         return 1
     return -1 if other.mean - ours.mean > least and ours.high < other.low else 0
-
-
-def linearity_sites(methods: Sequence[Method]) -> list[str]:
-    """Return the sites whose linearity was measured, in depth order where the pictures give it."""
-    sites: dict[str, None] = {}
-    for method in methods:
-        for run in method.runs:
-            for layer in run.pictures.get("linearity") or []:
-                sites.setdefault(str(layer["site"]))
-    if not sites:
-        for method in methods:
-            for row in method.final_rows:
-                for key in row:
-                    if key.startswith("linearity/") and key.endswith("/nonlinearity"):
-                        sites.setdefault(key.removeprefix("linearity/").removesuffix("/nonlinearity"))
-    return list(sites)
-
-
-def layer_spread(method: Method, site: str, quantity: str) -> Spread | None:
-    """Return one layer's number over the seeds at the final measurement, or None if it was not measured."""
-    measured = method.final(f"linearity/{site}/{quantity}")
-    if measured is not None:
-        return measured
-    layers = [
-        layer for run in method.runs for layer in run.pictures.get("linearity") or [] if layer.get("site") == site
-    ]
-    values = tuple(value for layer in layers if (value := finite(layer.get(quantity))) is not None)
-    return Spread(values) if values else None

@@ -1,4 +1,4 @@
-"""Chapters on one draw of the random-feature model: when each direction turns, and a bound on the risk."""
+"""Sections on one draw of the random-feature model: when each direction turns, and a bound on the risk."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from mixscope.base.generators import named_generator, sample_beta
-from mixscope.report.document import Chapter, Exhibit, Listing, Series
+from mixscope.report.figures.line_figure import Axes, Line, line_figure
+from mixscope.report.page import Section, Table
 from mixscope.theory.random_features.feature_experiment import FeatureSetting
 from mixscope.theory.random_features.feature_flow import FeatureFlow, random_feature_flow
 from mixscope.theory.random_features.population_risk import SquaredRisk, squared_risk
@@ -17,7 +18,9 @@ from mixscope.theory_pages.page_parts import number
 
 BOUND_TIMES = torch.logspace(-1, 8, 181, dtype=torch.float64)
 FEATURE_BOUND = 1.0  # |phi|^2 of tanh features
-SHOWN_TIMES = (1e-2, 1e6)  # of the turning times in the figure
+TURNING = Axes(
+    "curvature μ of the direction", "time of its smallest error", log_x=True, log_y=True, y_range=(1e-2, 1e6)
+)
 
 
 @dataclass(frozen=True)
@@ -54,26 +57,18 @@ def draw_features(setting: FeatureSetting) -> FeatureDraw:
     return FeatureDraw(flow, teacher(blends), squared_risk(features(test_inputs), teacher(test_inputs)))
 
 
-def modes_chapter(setting: FeatureSetting) -> Chapter:
-    """Return the chapter on the turning time of every direction."""
+def modes_section(setting: FeatureSetting) -> Section:
+    """Return the section on the turning time of every direction."""
     draw = draw_features(setting)
     times = turning_times(draw.flow, draw.clean_labels)
     turns = times.is_turning
-    exhibit = Exhibit(
-        "turning",
-        "When the error along each direction is smallest",
-        [
-            Series("exactly", times.curvatures[turns].tolist(), times.exact[turns].tolist(), is_marked=True),
-            Series("by the bound", times.curvatures.tolist(), times.bound.tolist(), is_marked=True),
-            Series("1 / μ", times.curvatures.tolist(), (1 / times.curvatures).tolist(), is_reference=True),
-        ],
-        x_title="curvature μ of the direction",
-        y_title="time of its smallest error",
-        log_x=True,
-        log_y=True,
-        is_wide=True,
-        y_range=SHOWN_TIMES,
-    )
+    curvatures = times.curvatures.tolist()
+    lines = [
+        Line("exactly", times.curvatures[turns].tolist(), times.exact[turns].tolist(), is_marked=True),
+        Line("by the bound", curvatures, times.bound.tolist(), is_marked=True),
+        Line("1 / μ", curvatures, (1 / times.curvatures).tolist(), is_reference=True),
+    ]
+    figure = line_figure("turning", "When the error along each direction is smallest", lines, TURNING, is_wide=True)
     text = (
         f"Along each of the {len(turns)} directions that the blends span, the error follows its own clock, 1 / μ. Look "
         "for points that rise to the left: directions in which blends vary little are learned late and turn late. "
@@ -81,21 +76,21 @@ def modes_chapter(setting: FeatureSetting) -> Chapter:
         "the risk turns because their errors and those that only grow outweigh the ones still falling."
     )
     notes = ["One draw. Derived from the closed form (after Liu et al. 2023, Lemma 5.1 and Theorem 5.2)."]
-    return Chapter("modes", "Every direction has its own time", text, [exhibit], _mode_listing(times), notes)
+    return Section("modes", "Every direction has its own time", text, [figure], [_mode_table(times)], notes)
 
 
-def _mode_listing(times: TurningTimes) -> Listing:
+def _mode_table(times: TurningTimes) -> Table:
     grows = (~times.is_turning) & (times.exact == 0)
     falls = (~times.is_turning) & (times.exact == math.inf)
     rows = [
         [name, str(int(chosen.sum())), number(float(times.noises[chosen].square().sum()), digits=3)]
         for name, chosen in (("falls, then rises", times.is_turning), ("only grows", grows), ("only falls", falls))
     ]
-    return Listing(["squared error along a direction", "directions", "error they end with"], rows)
+    return Table(["squared error along a direction", "directions", "error they end with"], rows)
 
 
-def bound_chapter(setting: FeatureSetting) -> Chapter:
-    """Return the chapter on the bound on the risk, and how loose it is."""
+def bound_section(setting: FeatureSetting) -> Section:
+    """Return the section on the bound on the risk, and how loose it is."""
     draw = draw_features(setting)
     star = draw.flow.with_targets(draw.clean_labels)
     clean_risk = float(draw.risk.of(star.end))
@@ -105,25 +100,14 @@ def bound_chapter(setting: FeatureSetting) -> Chapter:
     excess = draw.risk.of(draw.flow.at(BOUND_TIMES)) - clean_risk
     times = BOUND_TIMES.tolist()
     curves = {"true": excess, "bound": bound.total, "bound that knows the noise": bound.known_noise}
-    exhibit = Exhibit(
-        "risk-bound",
-        "Risk above that of θ*, and its bound",
-        [Series(name, times, values.tolist()) for name, values in curves.items()],
-        x_title="time (learning rate × steps)",
-        y_title="squared error",
-        log_x=True,
-        log_y=True,
-        is_wide=True,
-    )
-    columns = ["curve", "smallest at time", "at the end"]
+    lines = [Line(name, times, values.tolist()) for name, values in curves.items()]
+    axes = Axes("time (learning rate × steps)", "squared error", log_x=True, log_y=True)
+    figure = line_figure("risk-bound", "Risk above that of θ*, and its bound", lines, axes, is_wide=True)
     rows = [
         [name, number(times[int(values.argmin())], digits=3), number(float(values[-1]), digits=3)]
-        for name, values in (
-            ("true", excess),
-            ("bound", bound.total),
-            ("bound that knows the noise", bound.known_noise),
-        )
+        for name, values in curves.items()
     ]
+    table = Table(["curve", "smallest at time", "at the end"], rows)
     ratio = float((bound.total / excess.clamp(min=1e-300)).quantile(0.5))
     text = (
         "Look for a bound that is never below the true curve and far above it, by a factor of "
@@ -131,4 +115,4 @@ def bound_chapter(setting: FeatureSetting) -> Chapter:
         "cannot be used to choose when to stop: the noise of the least visible directions swamps it."
     )
     notes = ["One draw. After Liu et al. 2023, Theorem 5.2; derived here, constants included."]
-    return Chapter("bound", "The bound, and how loose it is", text, [exhibit], Listing(columns, rows), notes)
+    return Section("bound", "The bound, and how loose it is", text, [figure], [table], notes)

@@ -1,0 +1,135 @@
+"""Numbers of runs against epochs: the mean over seeds with its interval, where it turns, where mixing stopped."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from mixscope.metrics.catalogue import find_metric
+from mixscope.report.axes import LOG_RATIO, linear_number, settled_range, value_ratio
+from mixscope.report.figures.line_figure import Axes, line_figure, mean_line
+from mixscope.report.page import Figure, Plot
+from mixscope.report.runs.groups import Method
+from mixscope.report.runs.spread import Curve
+from mixscope.report.style import INK, PAPER, method_colour, plot_text
+
+IN_PERCENT = {"test/error", "train/accuracy_blends", "train/accuracy_clean"}  # shares that are shown so
+EPOCHS = {"epochs": True}  # the page may make the axis logarithmic
+
+
+def scale_of(key: str) -> int:
+    """Return what a number is multiplied by where it is shown: 100 for shares in percent."""
+    return 100 if key in IN_PERCENT else 1
+
+
+def curve_figure(
+    methods: Sequence[Method], key: str, *, is_log: bool = False, expected: float | None = None
+) -> Figure | None:
+    """Draw a number against epochs, as the number's card names it.
+
+    Args:
+        methods: Their colours follow their places.
+        key: The key in the measurements.
+        is_log: A logarithmic y axis, where the values span a factor of 3 or more.
+        expected: A value to mark with a dotted line.
+
+    Returns:
+        The figure, or None if no method measured the key at two epochs or more.
+    """
+    curves = _curves(methods, key)
+    values = [value for _, curve in curves for spread in curve.spreads for value in spread.values]
+    is_log = is_log and value_ratio(values) >= LOG_RATIO
+    shapes = [] if expected is None else [_line(INK, xref="paper", x0=0, x1=1, y0=expected, y1=expected)]
+    return _draw(curves, key, {"log_y": is_log}, height=250, shapes=shapes, meta=EPOCHS)
+
+
+def turning_figure(methods: Sequence[Method], key: str, *, height: int) -> Figure | None:
+    """Draw a curve of which low is good, with each method's turn and where mixing was switched off.
+
+    The y axis shows everything from the turns on; earlier, higher values may lie above it (double-click shows all).
+    Returns None as `curve_figure` does.
+    """
+    curves = _curves(methods, key)
+    if not curves:
+        return None
+    scale = scale_of(key)
+    sides = _label_sides([curve for _, curve in curves])
+    return _draw(
+        curves,
+        key,
+        {"y_settings": settled_range([curve for _, curve in curves], scale)},
+        is_wide=True,
+        height=height,
+        marks=[_ring(method, curve, scale, side) for (method, curve), side in zip(curves, sides, strict=True)],
+        shapes=[_switch(method, method.switched_off[0]) for method, _ in curves if method.switched_off is not None],
+        meta=EPOCHS | {"settled": True},
+    )
+
+
+def _curves(methods: Sequence[Method], key: str) -> list[tuple[Method, Curve]]:
+    """Return the curves that have a point, or none where none has two."""
+    curves = [(method, curve) for method in methods if (curve := method.curve(key)).epochs]
+    return curves if any(len(curve.epochs) > 1 for _, curve in curves) else []
+
+
+def _draw(curves: Sequence[tuple[Method, Curve]], key: str, axes: Mapping[str, Any], **options: Any) -> Figure | None:
+    card, scale = find_metric(key), scale_of(key)
+    shown = card if scale == 1 else replace(card, unit="%")
+    lines = [
+        mean_line(
+            method.name,
+            curve.epochs,
+            [spread.times(scale).values for spread in curve.spreads],
+            colour=method.index,
+            group=str(method.index),
+            has_dots=True,
+        )
+        for method, curve in curves
+    ]
+    name = key.replace("/", "-").replace("_", "-")
+    whole = Axes("epoch", card.column_title, **axes)
+    return line_figure(name, shown.axis_label, lines, whole, hover="x unified", **options)
+
+
+def _ring(method: Method, curve: Curve, scale: int, side: str) -> Plot:
+    """Return the mark of a curve's turn, with its value and epoch beside it."""
+    turn = curve.end_minus_best
+    best, colour = scale * turn.best.mean, method_colour(method.index)
+    is_late = turn.epoch > 0.8 * curve.epochs[-1]
+    return {
+        "type": "scatter",
+        "name": f"{plot_text(method.name)}, lowest",
+        "legendgroup": str(method.index),
+        "showlegend": False,
+        "x": [turn.epoch],
+        "y": [linear_number(best)],
+        "mode": "markers+text",
+        "text": [f"{best:.2f}% at {turn.epoch}" if scale == 100 else f"{best:.3f} at {turn.epoch}"],
+        "textposition": f"{side} left" if is_late else f"{side} right",
+        "textfont": {"size": 11, "color": colour},
+        "cliponaxis": False,
+        "hoverinfo": "skip",
+        "marker": {"size": 10, "color": PAPER, "line": {"width": 2.5, "color": colour}},
+    }
+
+
+def _switch(method: Method, epoch: int) -> Plot:
+    """Return the upright line where mixing was switched off."""
+    colour = method_colour(method.index)
+    label = {"text": "mixing off", "font": {"size": 11, "color": colour}, "textposition": "end", "textangle": -90}
+    anchors = {"xanchor": "right", "yanchor": "bottom"}
+    return _line(colour, yref="paper", y0=0, y1=1, x0=epoch, x1=epoch) | {"label": label | anchors}
+
+
+def _line(colour: str, **ends: Any) -> Plot:
+    return {"type": "line", "layer": "below", "line": {"color": colour, "width": 1.2, "dash": "dot"}} | ends
+
+
+def _label_sides(curves: Sequence[Curve]) -> list[str]:
+    """Return "bottom" or "top" for each turn's label: of turns close to one another the lowest keeps the bottom."""
+    turns = [(turn.epoch, turn.best.mean) for turn in (curve.end_minus_best for curve in curves)]
+    width = max(curve.epochs[-1] for curve in curves)
+    height = max(curve.spreads[-1].high for curve in curves) - min(lowest for _, lowest in turns)
+    return [
+        "top" if any(abs(x - epoch) < 0.15 * width and 0 < lowest - y < 0.3 * height for x, y in turns) else "bottom"
+        for epoch, lowest in turns
+    ]

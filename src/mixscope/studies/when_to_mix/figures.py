@@ -1,0 +1,72 @@
+"""Figures and table of the automatic switch-off beside fixed switches, plain training and mixup throughout."""
+
+import math
+from collections.abc import Sequence
+
+from mixscope.report.figures.line_figure import Axes, Line, line_figure
+from mixscope.report.page import Section, Table, present
+from mixscope.studies.engine.results import Number, Results, column
+from mixscope.studies.engine.seed_figures import figure_name, mean_text, points_line
+from mixscope.studies.liu2023.settings import AUTO, ERM, MIXUP
+from mixscope.studies.when_to_mix.claims_switch import FIXED, MEASURES
+from mixscope.studies.when_to_mix.runs import SETTINGS
+
+
+def sections(results: Results) -> list[Section]:
+    """Return the table and the figures of the study; settings that were not run are left out."""
+    settings = [setting for setting in SETTINGS if results.of(setting, AUTO)]
+    return present([_methods(results, settings), _switches(results, settings)])
+
+
+def _methods(results: Results, settings: Sequence[str]) -> Section:
+    rows = []
+    for setting in settings:
+        for method in results.methods(setting):
+            if not results.of(setting, method):
+                continue
+            cells = [
+                mean_text(results.sample(setting, method, measure).values.values()) for _, _, measure, _ in MEASURES
+            ]
+            epochs = list(results.sample(setting, method, "mixing_off_after").values.values())
+            known = [epoch for epoch in epochs if math.isfinite(epoch)]
+            off = f"{min(known):g} to {max(known):g}" if known and method == AUTO else ""
+            rows.append([f"{setting}, {method}", str(len(epochs)), *cells, off])
+    columns = ["runs", "seeds", "test error, %", "ECE, %", "NLL, nats", "mixing stopped after"]
+    text = (
+        "All at the end of training. Look within a set whether the automatic switch is as good as the better of ERM "
+        "and mixup in every column, and how far the best fixed switch, which had to be known beforehand, is below it."
+    )
+    notes = [f"Means over seeds with Student's 95% intervals. Methods: {ERM} is plain training; off-N stops after N."]
+    return Section("methods", "Error, calibration and loss", text, tables=[Table(columns, rows)], notes=notes)
+
+
+def _switches(results: Results, settings: Sequence[str]) -> Section:
+    figures = []
+    for setting in settings:
+        fixed = {method: float(method.rpartition("-")[2]) for method in FIXED if results.of(setting, method)}
+        places = {ERM: 1.0} | fixed | {MIXUP: _last_epoch(results, setting)}
+        for _, words, measure, unit in MEASURES:
+            lines = [
+                points_line(results, setting, places, measure, name="ERM, fixed switches, mixup", colour=0),
+                _auto_points(results, setting, measure),
+            ]
+            y_title = "%" if unit == "percentage points" else unit
+            axes = Axes("epochs with mixing (ERM at 1)", y_title, log_x=True)
+            figures.append(line_figure(figure_name(setting, words), f"{setting}: {words}", lines, axes))
+    text = (
+        "The line goes from plain training (far left, no epoch) through fixed switches to mixup throughout; points are "
+        "the runs with the automatic switch, where it came. The best of both would be points at the lowest part of the "
+        "line, in error, calibration and loss alike."
+    )
+    return Section("switches", "By the number of epochs with mixing", text, figures)
+
+
+def _last_epoch(results: Results, setting: str) -> float:
+    return max(column(outcome, "curve", "epoch")[-1] for outcome in results.of(setting, AUTO).values())
+
+
+def _auto_points(results: Results, setting: str, measure: str | Number) -> Line:
+    epochs = results.sample(setting, AUTO, "mixing_off_after").values
+    heights = results.sample(setting, AUTO, measure).values
+    known = [seed for seed, epoch in epochs.items() if math.isfinite(epoch) and epoch > 0]
+    return Line("automatic switch", [epochs[s] for s in known], [heights[s] for s in known], is_marked=True, colour=1)

@@ -1,0 +1,201 @@
+"""Sections on the channel that blends of two classes form: their place, how far out it is, and how narrow."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mixscope.report.figures.line_figure import Axes, Line, line_figure
+from mixscope.report.page import Figure, Section, Table
+from mixscope.theory.channel.mixed_features import MixedFeatures, mixup_features
+from mixscope.theory.channel.shape import channel_angle, norm_ratio_limit
+from mixscope.theory_pages.page_parts import level, number, numbers
+from mixscope.theory_pages.theory_options import MixupFeaturesOptions
+
+SAMPLE_PENALTIES = torch.logspace(0, -12, 37, dtype=torch.float64).tolist()
+ENDS = SAMPLE_PENALTIES[::-1]
+ANGLE_WEIGHTS = (0.1, 0.3)
+STRAIGHT = "squared error: a straight line"
+FIRST_WEIGHT, FIRST_SHARE = "weight w of the first class", "x1 / x1 of an unblended example"
+ACROSS = Axes("log(w / (1 − w)), log-odds of the blend", "x1 − x2, nats", x_range=(-8, 8), y_range=(-10, 10))
+ABOVE = Axes(FIRST_SHARE, "x2 / the same", x_range=(-0.05, 1.1), y_range=(-0.05, 1.1))
+SHAPE_RANGES = {"amplification": (0.95, 2.05)}
+COLUMNS = (
+    "feature penalty",
+    "logit, unblended (nats)",
+    "its probability",
+    "logit, even blend (nats)",
+    "amplification",
+    "length ratio",
+    "angle at w = 0.3",
+)
+
+
+@dataclass(frozen=True)
+class ChannelShape:
+    """The numbers of one penalty.
+
+    Attributes:
+        same_class: Logit of an unblended example's class above the others, in nats.
+        probability: Its softmax probability.
+        middle: x1 = x2 of the even blend, in nats.
+        amplification: 2 middle / same_class; NaN with two classes.
+        norm_ratio: Length of the even blend over that of an unblended example.
+        angles: To the boundary, in degrees, at `ANGLE_WEIGHTS`; NaN with two classes.
+    """
+
+    same_class: float
+    probability: float
+    middle: float
+    amplification: float
+    norm_ratio: float
+    angles: tuple[float, ...]
+
+
+def channel_shape(options: MixupFeaturesOptions, penalty: float) -> ChannelShape:
+    """Return the numbers of one penalty."""
+    weights = torch.tensor([0.5, *ANGLE_WEIGHTS], dtype=torch.float64)
+    features = mixup_features(options.num_classes, weights, feature_penalty=penalty, scale=options.scale).value
+    middle, amplification, angles = float(features.x1[0]), math.nan, [math.nan for _ in ANGLE_WEIGHTS]
+    if options.num_classes > 2:
+        amplification = 2 * middle / features.same_class
+        angles = channel_angle(features.x1, features.x2, num_classes=options.num_classes)[1:].tolist()
+    return ChannelShape(
+        same_class=features.same_class,
+        probability=1 / (1 + (options.num_classes - 1) * math.exp(-features.same_class)),
+        middle=middle,
+        amplification=amplification,
+        norm_ratio=float(features.lengths[0]) / features.same_class_length,
+        angles=tuple(angles),
+    )
+
+
+def curve_weights() -> Tensor:
+    """Return weights close enough for the steep ends, where a curve turns within 1 / gain, and for the middle."""
+    ends = torch.linspace(-30, 30, 121, dtype=torch.float64).sigmoid()
+    return torch.cat([ends, torch.linspace(0, 1, 101, dtype=torch.float64)]).unique()
+
+
+def place_section(
+    options: MixupFeaturesOptions, curves: Mapping[float, MixedFeatures], table: Table | None, notes: Sequence[str]
+) -> Section:
+    """Return the section on x1 and x2 against the weight, and against each other.
+
+    Args:
+        options: Sizes.
+        curves: Of every penalty, at `curve_weights`.
+        table: Under the figures.
+        notes: Sentences at its end.
+    """
+    named = {penalty_name(penalty): curve for penalty, curve in curves.items()}
+    offsets = [
+        Line(name, torch.logit(curve.weights[1:-1]).tolist(), (curve.x1 - curve.x2)[1:-1].tolist())
+        for name, curve in named.items()
+    ]
+    offsets.append(Line("limit of small penalties: slope 1", [-8.0, 8.0], [-8.0, 8.0], is_reference=True))
+    figures = [line_figure("offset", "Place across the channel", offsets, ACROSS)]
+    text = (
+        "With two classes x1 − x2 is all there is. Look for a line of slope 1 in the log-odds of the weight in the "
+        "middle, which bends at the ends where the penalty holds the unblended examples back."
+    )
+    if options.num_classes > 2:
+        figures = [*_coordinates(named), *figures]
+        text = (
+            "A blend's feature is x1 times its first class's classifier row plus x2 times the second's. Look for "
+            "curves that leap up at both ends and stay high in between, so that the channel bulges away from the "
+            "straight line that squared error gives; across the channel, x1 − x2 should follow the log-odds of the "
+            "weight with slope 1."
+        )
+    return Section("place", "Where a blend should lie", text, figures, [table], notes)
+
+
+def _coordinates(named: Mapping[str, MixedFeatures]) -> list[Figure | None]:
+    both = [
+        line
+        for place, (name, curve) in enumerate(named.items())
+        for line in (
+            Line(name, curve.weights.tolist(), curve.x1.tolist(), colour=place),
+            Line(f"{name}, second", curve.weights.tolist(), curve.x2.tolist(), colour=place, is_dashed=True),
+        )
+    ]
+    first = {name: (curve.x1 / curve.same_class).tolist() for name, curve in named.items()}
+    shares = [Line(name, curve.weights.tolist(), first[name]) for name, curve in named.items()]
+    shares.append(Line(STRAIGHT, [0.0, 1.0], [0.0, 1.0], is_reference=True))
+    above = [Line(name, first[name], (curve.x2 / curve.same_class).tolist()) for name, curve in named.items()]
+    above.append(Line(STRAIGHT, [1.0, 0.0], [0.0, 1.0], is_reference=True))
+    title = "Logits of the two blended classes (first: solid, second: dashed)"
+    return [
+        line_figure("coordinates", title, both, Axes(FIRST_WEIGHT, "logit above the other classes, nats")),
+        line_figure(
+            "shares", "The same for the first class, beside squared error", shares, Axes(FIRST_WEIGHT, FIRST_SHARE)
+        ),
+        line_figure("plane", "The channel seen from above", above, ABOVE),
+    ]
+
+
+def shape_section(options: MixupFeaturesOptions, table: Table) -> Section:
+    """Return the section on amplification, length and angle against the penalty; for three classes or more."""
+    shapes = [channel_shape(options, penalty) for penalty in SAMPLE_PENALTIES]
+    limit = norm_ratio_limit(options.num_classes)
+    amplifications = [
+        Line("cross-entropy", SAMPLE_PENALTIES, [shape.amplification for shape in shapes]),
+        level("limit: 2", ENDS, 2.0),
+        level("squared error: 1", ENDS, 1.0),
+    ]
+    lengths = [
+        Line("cross-entropy", SAMPLE_PENALTIES, [shape.norm_ratio for shape in shapes]),
+        level(f"limit: {limit:.3f}", ENDS, limit),
+        level(f"squared error: {limit / 2:.3f}", ENDS, limit / 2),
+    ]
+    angles = []
+    for place, weight in enumerate(ANGLE_WEIGHTS):
+        line = _line_angle(options.num_classes, weight)
+        angles.append(Line(f"w = {weight:g}", SAMPLE_PENALTIES, [s.angles[place] for s in shapes], colour=place))
+        angles.append(level(f"straight line: {line:.1f}°", ENDS, line))
+    text = (
+        "The smaller the penalty (weight decay), the more pronounced the channel. Look for an amplification between 1 "
+        f"and 2, for even blends that are longer than unblended examples where the ratio is above 1 (it ends at "
+        f"{limit:.3f} for {options.num_classes} classes), and for blends much closer to the boundary than a straight "
+        "line would put them. The approach to the limits is logarithmic: no network is at them."
+    )
+    panels = {
+        "amplification": ("Amplification of the even blend", amplifications, "distance / half-way point's"),
+        "norm-ratio": ("Length of the even blend", lengths, "length / unblended example's"),
+        "angle": ("Angle to the decision boundary", angles, "degrees"),
+    }
+    figures = [
+        line_figure(name, title, lines, Axes("feature penalty", y_title, log_x=True, y_range=SHAPE_RANGES.get(name)))
+        for name, (title, lines, y_title) in panels.items()
+    ]
+    note = "Amplification, length and angle follow from x1 and x2; derived from the same model."
+    return Section("shape", "How far out, and how narrow", text, figures, [table], [note])
+
+
+def shape_table(options: MixupFeaturesOptions, shapes: Mapping[float, ChannelShape]) -> Table:
+    """Return the numbers of every penalty as a table, with those of squared error below."""
+    rows = [
+        [
+            number(penalty),
+            number(shape.same_class),
+            number(shape.probability, digits=5),
+            *numbers([shape.middle, shape.amplification, shape.norm_ratio]),
+            f"{shape.angles[1]:.1f}°" if options.num_classes > 2 else "–",
+        ]
+        for penalty, shape in shapes.items()
+    ]
+    if options.num_classes > 2:
+        ratio, line = norm_ratio_limit(options.num_classes) / 2, _line_angle(options.num_classes, ANGLE_WEIGHTS[1])
+        rows.append(["squared error, any", "–", "–", "–", "1", number(ratio), f"{line:.1f}°"])
+    return Table(COLUMNS, rows, title="Blends of two classes")
+
+
+def _line_angle(num_classes: int, weight: float) -> float:
+    first, second = torch.tensor([weight, 1 - weight], dtype=torch.float64)
+    return float(channel_angle(first, second, num_classes=num_classes))
+
+
+def penalty_name(penalty: float) -> str:
+    """Return how a penalty is named in a key."""
+    return f"penalty {number(penalty)}"

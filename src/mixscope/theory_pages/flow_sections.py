@@ -1,0 +1,84 @@
+"""Sections that hold the layer-peeled flow against its neighbours: gradient descent, and the flow with weight decay."""
+
+import math
+from dataclasses import replace
+
+import torch
+
+from mixscope.report.figures.line_figure import Axes, Line, line_figure
+from mixscope.report.page import Section
+from mixscope.theory.peeled.decay import regularized_flow, regularized_optimum
+from mixscope.theory.peeled.descent import layer_peeled_descent
+from mixscope.theory.peeled.flow import layer_peeled_flow
+from mixscope.theory.peeled.point import PeeledPoint
+from mixscope.theory_pages.page_parts import number, shortcomings
+from mixscope.theory_pages.theory_options import LayerPeeledOptions
+
+LEARNING_RATE = 0.02  # ours, for up to 20 examples, and less in proportion for more
+ROUNDING = 1e-16  # what is below it is drawn there
+AXES = Axes("time t", "distance to collapse", log_x=True, log_y=True)
+DECAYING = {"nc3_duality": "duality", "nc3_duality_uncentered": "duality, uncentred", "nc1_trace": "scatter"}
+
+
+def descent_section(start: PeeledPoint, options: LayerPeeledOptions) -> Section:
+    """Return the section on gradient descent beside the flow, from the same start."""
+    rate = LEARNING_RATE * min(1.0, 20 / len(start.labels))
+    steps = sorted({round(step) for step in torch.logspace(1, math.log10(options.descent_steps), 30).tolist()})
+    descent = layer_peeled_descent(start, learning_rate=rate, record_steps=steps)
+    flow = layer_peeled_flow(start, log_times=descent.value.log_times)
+    lines = []
+    for solution, words in ((flow, "flow"), (descent, "descent")):
+        record, is_marked = solution.value, solution is descent
+        times, margins = record.log_times.exp().tolist(), (1 - record.margin_ratio).tolist()
+        lines.append(Line(f"missing margin, {words}", times, margins, colour=0, is_marked=is_marked))
+        lines.append(Line(f"duality, {words}", times, record.nc3_duality.tolist(), colour=1, is_marked=is_marked))
+    duality = descent.value.nc3_duality
+    text = (
+        f"Plain gradient descent, {options.descent_steps:,} steps of {rate:.3g}. Look for points close to the lines "
+        "(a shorter step puts them closer), and for how little happens: all these steps take the duality from "
+        f"{number(float(duality[0]), digits=2)} to {number(float(duality[-1]), digits=2)}. The "
+        "flow's own clock, the logarithm of time, is what makes the rates visible at all."
+    )
+    notes = [
+        "A comparison; the step size is ours. What the flow conserves drifts by "
+        f"{number(descent.residual, digits=2)} of itself under descent.",
+        *shortcomings(descent=descent, flow=flow),
+    ]
+    axes = replace(AXES, x_title="time t = learning rate × steps")
+    figure = line_figure("descent-path", "Gradient descent on top of the flow", lines, axes, is_wide=True)
+    return Section("descent", "Beside gradient descent", text, [figure], notes=notes)
+
+
+def decay_section(start: PeeledPoint, options: LayerPeeledOptions) -> Section:
+    """Return the section on the flow with weight decay beside the one without, from the same start."""
+    decay = options.weight_decay
+    last = math.log10(40 / decay)  # the slowest mode decays as exp(-decay t)
+    times = torch.logspace(-1, last, 60, dtype=torch.float64)
+    with_decay = regularized_flow(start, times=times, weight_decay=decay, feature_decay=decay)
+    without = layer_peeled_flow(start, log_times=times.log())
+    lines = [
+        Line(
+            label if solution is with_decay else f"{label}, no decay",
+            solution.value.log_times.exp().tolist(),
+            getattr(solution.value, name).clamp(min=ROUNDING).tolist(),
+            colour=place,
+            is_dashed=solution is without,
+        )
+        for place, (name, label) in enumerate(DECAYING.items())
+        for solution in (with_decay, without)
+    ]
+    optimum = regularized_optimum(
+        options.num_classes, options.num_per_class, weight_decay=decay, feature_decay=decay
+    ).value
+    text = (
+        "Look for solid lines that drop to rounding within a time of a few over the decay, the uncentred ones too, "
+        f"while the dashed ones creep. With decay there is an end, a simplex of margin {number(optimum.margin)} and "
+        f"squared norm {number(optimum.weight_squared_norm)} each."
+    )
+    notes = [
+        "The same penalty on classifier and features, summed loss. Derived; the objective of Zhu et al. 2021.",
+        *shortcomings(flow_with_decay=with_decay, flow=without),
+    ]
+    title = f"With a weight decay of {decay:g} (solid) and without (dashed)"
+    figure = line_figure("decay-path", title, lines, AXES, is_wide=True)
+    return Section("decay", "With weight decay", text, [figure], notes=notes)
