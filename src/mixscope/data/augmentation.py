@@ -15,12 +15,9 @@ class Augmentation:
     """Random changes to training images.
 
     Attributes:
-        crop_padding: Pixels of value 0 put around the image before a random crop of its own size; 0 is no crop. CIFAR
-            is usually trained with 4 (He et al. 2016).
+        crop_padding: Pixels of value 0 put around the image before a random crop of its own size, at least 0, which is
+            no crop. CIFAR is usually trained with 4 (He et al. 2016).
         flip: Whether half of the images are mirrored left to right.
-
-    Raises:
-        ValueError: If crop_padding is negative.
     """
 
     crop_padding: int = 0

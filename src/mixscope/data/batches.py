@@ -66,15 +66,10 @@ class TrainingBatches:
         self.smallest = smallest
         self._normalise = Normaliser(images.shape, mean=mean, std=std, device=device, channels_last=channels_last)
 
-    @property
-    def num_batches(self) -> int:
-        """Batches in one epoch."""
-        full, rest = divmod(len(self.labels), self.batch_size)
-        return full + (rest >= self.smallest and rest > 0) if full else 1
-
     def __len__(self) -> int:
         """Return the number of batches in one epoch."""
-        return self.num_batches
+        full, rest = divmod(len(self.labels), self.batch_size)
+        return full + (rest >= self.smallest and rest > 0) if full else 1
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (B, C, H, W) float32 inputs and (B,) int64 labels of an epoch, on the device, from batch `start` on.
@@ -84,8 +79,8 @@ class TrainingBatches:
         count, device = len(self.labels), self.images.device
         order = torch.randperm(count, generator=named_generator(self.seed, "training order", epoch)).to(device)
         draw = draw_augmentation(self.augmentation, count, seed=self.seed, epoch=epoch, device=device)
-        for batch in range(start, self.num_batches):
-            is_last = batch == self.num_batches - 1
+        for batch in range(start, len(self)):
+            is_last = batch == len(self) - 1
             places = slice(batch * self.batch_size, count if is_last else (batch + 1) * self.batch_size)
             rows = order[places]
             images = augment(self.images.index_select(0, rows), draw.places(places))
@@ -132,13 +127,10 @@ class EvaluationBatches:
 
 
 class Normaliser:
-    """Turns uint8 images into float32 inputs, (pixel / 255 - mean) / std, as pixel * scale + shift.
+    """Turns (B, C, H, W) uint8 images into float32 inputs, (pixel / 255 - mean) / std, as pixel * scale + shift.
 
     Multiplied, then added, never fused: two roundings a pixel, so a batch has the same bits in either memory format
     and whatever its size.
-
-    Raises:
-        ValueError: If mean or std has not one number per channel, or a std is not positive.
     """
 
     def __init__(

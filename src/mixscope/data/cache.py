@@ -48,7 +48,7 @@ def decoded_once(kind: str, paths: Sequence[Path], decode: Callable[[], DecodedS
         The set with memory-mapped tensors on the CPU; they may be written to, which changes no file.
 
     Raises:
-        UserError: If the cache folder cannot be written or its disk is full, or `decode` raises.
+        UserError: If the cache folder cannot be written, or `decode` raises.
     """
     folder = cache_folder() / "decoded"
     words = re.sub(r"[^\w=+-]+", "-", paths[0].name.split(".")[0], flags=re.ASCII)[:WORDS_LENGTH]

@@ -51,11 +51,8 @@ def fetch_files(files: Sequence[RemoteFile], folder: Path, *, progress: Progress
 
     Args:
         files: What to download.
-        folder: Where to put it; made if needed.
+        folder: Where to put it; made if needed, and returned.
         progress: Told the bytes that have arrived.
-
-    Returns:
-        `folder`.
 
     Raises:
         UserError: If the server cannot be reached or answers with an error, a checksum is wrong, a file is larger than

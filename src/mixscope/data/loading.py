@@ -62,8 +62,7 @@ def load_data(
         The checked set on the CPU; memory-mapped where it comes from the cache.
 
     Raises:
-        UserError: If the name is unknown, a path or data_dir is missing, or a file cannot be read or makes no data
-            set.
+        UserError: If the name is unknown, a path or data_dir is missing, or a file cannot be read or makes no set.
 
     Example:
         >>> data = load_data("digits", test_size=0.25)

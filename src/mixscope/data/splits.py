@@ -22,7 +22,7 @@ def stratified_split(labels: Tensor, test_size: float, generator: torch.Generato
         generator: A CPU generator.
 
     Returns:
-        Training and test rows, two int64 tensors in increasing order; together each row once.
+        Training and test rows, int64 in increasing order; together each row once.
 
     Raises:
         UserError: If test_size leaves fewer examples than classes on either side, or a class has one example only.
@@ -128,16 +128,12 @@ def unlabelled_rows(
         is_free[labelled.cpu()] = False
     rows = is_free.nonzero()[:, 0]
     if len(rows) == 0:
-        raise UserError(
-            f"unlabelled images must be left beside the labelled ones, got {len(labelled)} of {len(labels)}"
-        )
-    if size is None:
-        return rows
-    return rows[balanced_subset(labels.cpu()[rows], size, num_classes, generator)]
+        counts = f"{len(labelled)} of {len(labels)}"
+        raise UserError(f"unlabelled images must be left beside the labelled ones, got {counts}")
+    return rows if size is None else rows[balanced_subset(labels.cpu()[rows], size, num_classes, generator)]
 
 
 def _test_count(test_size: float, total: int) -> int:
-    """Return the number of test examples that `test_size` asks for."""
     if 0 < test_size < 1:
         return math.ceil(test_size * total)
     if test_size >= 1 and float(test_size).is_integer():
@@ -146,10 +142,7 @@ def _test_count(test_size: float, total: int) -> int:
 
 
 def _apportion(counts: list[int], num_test: int) -> list[int]:
-    """Share `num_test` among classes in proportion to `counts`, at least 1 and at most count - 1 each.
-
-    Largest remainders first; ties go to the lower label.
-    """
+    """Share `num_test` in proportion to `counts`, 1 to count - 1 each: largest remainders, then lower labels, first."""
     quotas = [num_test * count / sum(counts) for count in counts]
     shares = [min(max(int(quota), 1), count - 1) for quota, count in zip(quotas, counts, strict=True)]
     while sum(shares) != num_test:
@@ -161,6 +154,5 @@ def _apportion(counts: list[int], num_test: int) -> list[int]:
 
 
 def _random_rows(labels: Tensor, label: int, size: int, generator: torch.Generator) -> Tensor:
-    """Return `size` random rows that bear `label`."""
     rows = (labels == label).nonzero()[:, 0]
     return rows[torch.randperm(len(rows), generator=generator)[:size]]

@@ -24,7 +24,7 @@ def fix_classifier(model: nn.Module, head: str, *, generator: torch.Generator) -
         generator: A CPU generator.
 
     Raises:
-        UserError: If the frame does not fit (K - 1 is above D), or nothing but the head could be trained.
+        UserError: If K - 1 is above D, or nothing but the head could be trained.
     """
     classifier = model.get_submodule(head)
     assert isinstance(classifier, nn.Linear)  # as `find_head` promises
