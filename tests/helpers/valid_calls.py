@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import mixscope
-from mixscope import theory
+from mixscope import metrics, theory
 from mixscope.base import simplex
 from mixscope.base.generators import seeded_globals
 from mixscope.integrations.lightning.measuring_callback import MixscopeCallback
@@ -84,8 +84,8 @@ def make_model() -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.Linear(36, D), nn.ReLU(), nn.Linear(D, K))
 
 
-def make_statistics() -> mixscope.ClassStatistics:
-    statistics = mixscope.ClassStatistics(K, D)
+def make_statistics() -> metrics.ClassStatistics:
+    statistics = metrics.ClassStatistics(K, D)
     statistics.update(FEATURES, LABELS)
     return statistics
 
@@ -106,8 +106,8 @@ ROWS = {"logits": LOGITS, "labels": LABELS}
 SOFT_ROWS = {"probabilities": PROBABILITIES, "labels": LABELS}
 
 
-def nearest_counts() -> mixscope.NearestMeanCounts:
-    return mixscope.NearestMeanCounts(MEANS, WEIGHT, BIAS)
+def nearest_counts() -> metrics.NearestMeanCounts:
+    return metrics.NearestMeanCounts(MEANS, WEIGHT, BIAS)
 
 
 def fed(instrument: Any) -> Any:
@@ -115,8 +115,8 @@ def fed(instrument: Any) -> Any:
     return instrument
 
 
-def meter() -> mixscope.NonlinearityMeter:
-    return mixscope.NonlinearityMeter(FEATURES.mean(dim=0))
+def meter() -> metrics.NonlinearityMeter:
+    return metrics.NonlinearityMeter(FEATURES.mean(dim=0))
 
 
 def draw_arguments() -> dict[str, Any]:
@@ -213,13 +213,13 @@ HEAD = {"statistics": STATISTICS, "head_weight": WEIGHT, "head_bias": BIAS, "cen
 COLLAPSE = [
     *(
         call(statistics, num_classes=K, dim=D, device="cpu", product_dtype=torch.float64)
-        for statistics in (mixscope.ClassStatistics, mixscope.ClassMoments)
+        for statistics in (metrics.ClassStatistics, metrics.ClassMoments)
     ),
     fresh(lambda: make_statistics().update, features=FEATURES, labels=LABELS),
     fresh(lambda: make_statistics().merge, other=STATISTICS),
-    call(mixscope.ClassStatistics.from_state, state=STATISTICS.state(), device="cpu", product_dtype=torch.float64),
-    call(mixscope.neural_collapse, **HEAD),
-    call(mixscope.collapse_on_test, train=STATISTICS, test=STATISTICS),
+    call(metrics.ClassStatistics.from_state, state=STATISTICS.state(), device="cpu", product_dtype=torch.float64),
+    call(metrics.neural_collapse, **HEAD),
+    call(metrics.collapse_on_test, train=STATISTICS, test=STATISTICS),
     call(class_geometry.class_geometry, statistics=STATISTICS, center=MEANS[0]),
     call(nearest_mean.NearestMeanCounts, class_means=MEANS, head_weight=WEIGHT, head_bias=BIAS),
     fresh(lambda: nearest_counts().update, features=FEATURES, labels=LABELS),
@@ -245,8 +245,8 @@ OVERTRAINING = [
         head_weight=WEIGHT,
     ),
     call(channels.classifier_coordinates, features=FEATURES, head_weight=WEIGHT, labels_pair=LABELS[MEMBERS]),
-    call(mixscope.nonlinearity, mixed=BLENDS, members=FEATURES[MEMBERS], weights=SHARES),
-    call(mixscope.NonlinearityMeter, feature_mean=FEATURES.mean(dim=0)),
+    call(metrics.nonlinearity, mixed=BLENDS, members=FEATURES[MEMBERS], weights=SHARES),
+    call(metrics.NonlinearityMeter, feature_mean=FEATURES.mean(dim=0)),
     fresh(lambda: meter().update, mixed=BLENDS, clean=FEATURES, **BLEND_ROWS),
     fresh(lambda: meter().merge, other=meter()),
     call(
@@ -271,7 +271,7 @@ OVERTRAINING = [
         statistics_batches=[IMAGES],
     ),
     call(
-        mixscope.sharpness,
+        metrics.sharpness,
         model=MODEL,
         evaluate=square_loss,
         generator=GENERATOR,
@@ -280,21 +280,21 @@ OVERTRAINING = [
         include_vectors=False,
         statistics_batches=None,
     ),
-    call(mixscope.FloorGapRule, share=0.4, window=0.3, level=0.9),
+    call(metrics.FloorGapRule, share=0.4, window=0.3, level=0.9),
     fresh(
-        lambda: mixscope.FloorGapRule().judge,
+        lambda: metrics.FloorGapRule().judge,
         epochs=list(range(9)),
         values={name: [value] * 8 + [2 * value] for name, value in GAPS.items()},
     ),
-    call(mixscope.ValidationRule, value="validation/loss", window=0.3, patience=0.5, level=0.9),
+    call(metrics.ValidationRule, value="validation/loss", window=0.3, patience=0.5, level=0.9),
     fresh(
-        lambda: mixscope.ValidationRule().judge,
+        lambda: metrics.ValidationRule().judge,
         epochs=list(range(9)),
         values={"validation/loss": [1.0, 0.8, 0.7, 0.5, 0.6, 0.8, 0.9, 1.0, 1.1]},
     ),
-    call(mixscope.OvertrainingMonitor, rule=mixscope.ValidationRule()),
-    fresh(lambda: mixscope.OvertrainingMonitor().update, epoch=3, values=GAPS),
-    fresh(lambda: mixscope.OvertrainingMonitor().load_state, state=mixscope.OvertrainingMonitor().state()),
+    call(metrics.OvertrainingMonitor, rule=metrics.ValidationRule()),
+    fresh(lambda: metrics.OvertrainingMonitor().update, epoch=3, values=GAPS),
+    fresh(lambda: metrics.OvertrainingMonitor().load_state, state=metrics.OvertrainingMonitor().state()),
     call(degenerate.output_spread, logits=LOGITS),
     call(degenerate.chance_accuracy, num_examples=100, largest_share=0.1),
     call(degenerate.is_constant_classifier, accuracy=0.1, num_examples=100, largest_share=0.1, spread=0.01),

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 from torchmetrics import MetricCollection
 
-from mixscope import CalibrationBins, ClassStatistics, neural_collapse
 from mixscope.integrations.torchmetrics import (
     CalibrationError,
     CalibrationSummary,
@@ -18,6 +17,7 @@ from mixscope.integrations.torchmetrics import (
     NeuralCollapse,
     SignedCalibrationGap,
 )
+from mixscope.metrics import CalibrationBins, ClassStatistics, neural_collapse
 from mixscope.metrics.collapse.nearest_mean import NearestMeanCounts
 
 K, D, N = 4, 6, 120

@@ -13,7 +13,7 @@ _NAMES_OF = {
     "blends.intrusion": ("IntrusionReport", "intrusion_rate"),
     "blends.linearity": ("NonlinearityMeter", "nonlinearity"),
     "blends.neighbours": ("nearest_examples",),
-    "bootstrap": ("percentile_interval", "reflected_interval", "resampled_means"),
+    "bootstrap": ("Interval", "percentile_interval", "reflected_interval", "resampled_means"),
     "calibration.calibration_intervals": ("CalibrationIntervals", "calibration_intervals"),
     "calibration.calibration_meter": ("CalibrationMeter", "calibration_report"),
     "calibration.calibration_report": ("CalibrationReport",),

@@ -87,12 +87,13 @@ def number(*, default: Any = MISSING, **card: Any) -> Any:
     return field(default=default, metadata={"card": Card(**card)})
 
 
+@dataclass(frozen=True)
 class Report:
     """What the reports share: a dataclass whose fields are numbers with cards, None where one was not measured."""
 
     def as_dict(self) -> dict[str, float]:
         """Return every measured number by its field's name, in the order of the class."""
-        numbers = {part.name: getattr(self, part.name) for part in fields(self)}  # type: ignore[arg-type]
+        numbers = {part.name: getattr(self, part.name) for part in fields(self)}
         return {name: float(value) for name, value in numbers.items() if value is not None}
 
     def values(self, group: str) -> dict[str, float]:

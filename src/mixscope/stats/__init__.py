@@ -1,1 +1,1 @@
-"""Statistics without torch: intervals, and numbers in words."""
+"""Statistics without torch: intervals, turning points of curves, and numbers in words."""

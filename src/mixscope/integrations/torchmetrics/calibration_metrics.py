@@ -63,6 +63,7 @@ class CalibrationError(BinnedCalibration):
     """Top-label expected calibration error with equal-width bins (Guo et al. 2017), in [0, 1]; 0 is best.
 
     Example:
+        >>> import torch
         >>> metric = CalibrationError(num_bins=2)
         >>> metric.update(torch.tensor([[0.75, 0.25], [1.0, 0.0]]), torch.tensor([0, 1]))
         >>> float(metric.compute())
@@ -77,6 +78,7 @@ class SignedCalibrationGap(BinnedCalibration):
     """Mean confidence minus accuracy, in [-1, 1]; 0 is best, negative under-confident, positive over-confident.
 
     Example:
+        >>> import torch
         >>> metric = SignedCalibrationGap()
         >>> metric.update(torch.tensor([[0.75, 0.25], [1.0, 0.0]]), torch.tensor([0, 0]))
         >>> float(metric.compute())
@@ -91,6 +93,7 @@ class CalibrationSummary(BinnedCalibration):
     """A dict of what the bins know, by field names of `CalibrationReport`.
 
     Example:
+        >>> import torch
         >>> metric = CalibrationSummary()
         >>> metric.update(torch.tensor([[0.75, 0.25], [1.0, 0.0]]), torch.tensor([0, 0]))
         >>> {name: float(value) for name, value in metric.compute().items()}

@@ -1,4 +1,4 @@
-"""How an instrument becomes a torchmetrics metric, with nothing lost to an exception, a cast or inference mode."""
+"""Base of the torchmetrics metrics: nothing is lost to an exception, a cast or inference mode."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""The sums behind the linearity numbers: inner products of features a block at a time, and what follows from them."""
+"""Sums behind the linearity numbers: inner products of features a block at a time, and what follows from them."""
 
 import torch
 from torch import Tensor

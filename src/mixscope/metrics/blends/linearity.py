@@ -1,4 +1,4 @@
-"""Linearity of layers: does the feature of a blend equal the blend of the features? Streaming and mergeable."""
+"""Linearity of layers: whether the feature of a blend equals the blend of the features. Streaming and mergeable."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""How sure a calibration error and a likelihood are: resampling of the examples, and of labels that would fit."""
+"""Intervals of calibration and likelihood: resampling of the examples, and of labels that would fit."""
 
 from dataclasses import dataclass, replace
 

@@ -1,4 +1,4 @@
-"""Every scalar of a classifier's calibration from its logits, batch by batch or in one call."""
+"""Calibration report: every scalar from a classifier's logits, batch by batch or in one call."""
 
 import torch
 from torch import Tensor

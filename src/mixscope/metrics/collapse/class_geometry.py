@@ -1,4 +1,4 @@
-"""What neural collapse says of class means and classifiers: every number that needs no D x D matrix of the features."""
+"""Geometry of class means and classifiers: the numbers of neural collapse that need no D x D matrix of the features."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How far the collapse on the training set carries over: test features against the class means of the training set."""
+"""Neural collapse on held-out data: test features against the class means of the training set."""
 
 import math
 

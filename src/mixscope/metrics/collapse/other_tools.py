@@ -1,4 +1,4 @@
-"""The numbers other tools print, to the last digit: each function is one tool's convention, given by its formulas.
+"""Conventions of other tools: the numbers they print, to the last digit, each given by its formulas.
 
 These are not this package's definitions: see `CollapseReport` for those, docs/conventions.md for the differences.
 Letters: M the class means minus the named centre, (K, D); W the classifier as it is, not centred; Sigma_W = within / N;

@@ -1,4 +1,4 @@
-"""Runs that ended in nothing: a network that answers the same whatever its input, told by measured numbers."""
+"""Degenerate networks, told by measured numbers: those that answer the same whatever their input."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""The gradient of the full training loss, gathered over batches without touching the network."""
+"""Gradient of the full training loss, gathered over batches without touching the network."""
 
 from collections.abc import Callable, Iterable
 

@@ -1,4 +1,4 @@
-"""The loss around trained weights: filter-normalised directions and slices along them (Li et al. 2018)."""
+"""Loss slices around trained weights, along filter-normalised directions (Li et al. 2018)."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence

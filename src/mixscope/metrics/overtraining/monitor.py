@@ -1,4 +1,4 @@
-"""The monitor that is fed every epoch and says when over-training has set in, and how sure it is."""
+"""Monitor of over-training: fed every epoch, it says when it has set in, and how sure it is."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""How much the loss rises around trained weights, in random filter-normalised directions."""
+"""Sharpness: how much the loss rises around trained weights, in random filter-normalised directions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
