@@ -13,7 +13,16 @@ from mixscope.studies.chaudhry2022.evidence import (
     shrinking_gain,
 )
 from mixscope.studies.chaudhry2022.runs import SETTINGS
-from mixscope.studies.engine.claim_checks import DERIVED, Check, Source, claim_check
+from mixscope.studies.engine.claim_checks import (
+    DERIVED,
+    Check,
+    Source,
+    at_least,
+    at_most,
+    between,
+    claim_check,
+    exactly,
+)
 
 PAPER = Source("paper", "Chaudhry et al. 2022, experiments (text on the figures of accuracy)")
 ASKED_AFTER = PAPER.noting("; asked after the runs")
@@ -46,9 +55,7 @@ def more_accurate(key: str, first: str, second: str, *, words: str = "", **optio
         key=key,
         statement=f"{full_name(first)} is more accurate than {name(second)}{words}.",
         measured="Difference of test accuracies at the end of training, seed by seed.",
-        low=0.0,
-        unit="percentage points",
-        evidence=gain(first, second),
+        test=at_least(0.0, gain(first, second), unit="percentage points"),
         **options,
     )
 
@@ -59,10 +66,8 @@ def shrinking(key: str, first: str, second: str, *, words: str) -> Check:
         key=key,
         statement=f"What K = 4 gains over K = 2 shrinks with more labels, {words}.",
         measured="Gain in test accuracy with 50 labels less that with 200, seed by seed.",
-        low=0.0,
-        unit="percentage points",
         settings=("digits-200",),
-        evidence=shrinking_gain(first, second, fewest="digits-50"),
+        test=at_least(0.0, shrinking_gain(first, second, fewest="digits-50"), unit="percentage points"),
     )
 
 
@@ -77,9 +82,8 @@ def fewer_labels(
         measured=f"Labels that the first needs for the accuracy that {whose} has with 100, over those that the second "
         "needs, seed by seed; interpolated in their logarithm between 50, 100 and 200. Outside these sizes the nearest "
         f"is taken, which brings the ratio nearer to 1.{seen}",
-        high=1.0,
         settings=("digits-100",),
-        evidence=labels_needed(first, second, target=target),
+        test=at_most(1.0, labels_needed(first, second, target=target)),
         **options,
     )
 
@@ -108,33 +112,27 @@ CHECKS = (
         "constant.",
         source=PILOT,
         measured="1 for a run whose outputs do not depend on the image, run by run.",
-        low=1.0,
-        high=1.0,
         is_exact=True,
         is_control=True,
         settings=("digits-50",),
-        evidence=every_run(is_collapsed, ("ict2-detached",)),
+        test=exactly(1.0, every_run(is_collapsed, ("ict2-detached",))),
     ),
     claim(
         key="13b",
         statement="With the network as its own teacher, targets detached, on logits, the accuracy is that of guessing.",
         source=PILOT,
         measured="Test accuracy at the end of training; limits ours, five points about 10%.",
-        low=0.05,
-        high=0.15,
         is_control=True,
         settings=("digits-50",),
-        evidence=every_run(accuracy_of, ("ict2-detached",)),
+        test=between(0.05, 0.15, every_run(accuracy_of, ("ict2-detached",))),
     ),
     claim(
         key="13c",
         statement=f"{full_name('ict2-ema')} does not collapse.",
         source=PILOT,
         measured="1 for a run whose outputs do not depend on the image, run by run.",
-        low=0.0,
-        high=0.0,
         is_exact=True,
         is_control=True,
-        evidence=every_run(is_collapsed, ("ict2-ema",)),
+        test=exactly(0.0, every_run(is_collapsed, ("ict2-ema",))),
     ),
 )

@@ -28,6 +28,36 @@ RECALLED = Source("recalled", "recalled, not checked against the paper; the limi
 
 
 @dataclass(frozen=True)
+class Test:
+    """The number that a claim is judged by, and the limits it must keep."""
+
+    evidence: Evidence
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+
+
+def at_least(low: float, evidence: Evidence, *, unit: str = "") -> Test:
+    """Return the test that a number is no smaller."""
+    return Test(evidence, low=low, unit=unit)
+
+
+def at_most(high: float, evidence: Evidence, *, unit: str = "") -> Test:
+    """Return the test that a number is no larger."""
+    return Test(evidence, high=high, unit=unit)
+
+
+def between(low: float, high: float, evidence: Evidence, *, unit: str = "") -> Test:
+    """Return the test that a number lies in a range, its ends included."""
+    return Test(evidence, low, high, unit)
+
+
+def exactly(value: float, evidence: Evidence, *, unit: str = "") -> Test:
+    """Return the test that every value is this one."""
+    return Test(evidence, value, value, unit)
+
+
+@dataclass(frozen=True)
 class Check:
     """A claim and where its numbers come from.
 
@@ -48,17 +78,14 @@ def claim_check(
     key: str,
     statement: str,
     measured: str,
-    evidence: Evidence,
+    test: Test,
     settings: tuple[str, ...],
     source: Source = DERIVED,
     is_control: bool = False,
-    low: float | None = None,
-    high: float | None = None,
-    unit: str = "",
     is_exact: bool = False,
     is_share: bool = False,
 ) -> Check:
-    """Return a claim of a study with its evidence: "7a" of "fisher2024" is "fisher2024.7a".
+    """Return a claim of a study with its test: "7a" of "fisher2024" is "fisher2024.7a".
 
     A control is of what must not be seen, or must be with nothing at work. All else is as in `Claim` and `Check`.
     """
@@ -68,10 +95,10 @@ def claim_check(
         statement=statement,
         source=source.words,
         measured=measured,
-        low=low,
-        high=high,
-        unit=unit,
+        low=test.low,
+        high=test.high,
+        unit=test.unit,
         is_exact=is_exact,
         is_share=is_share,
     )
-    return Check(claim, settings, evidence)
+    return Check(claim, settings, test.evidence)

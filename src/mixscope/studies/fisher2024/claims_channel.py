@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from mixscope.studies.engine.claim_checks import RECALLED, Source, claim_check
+from mixscope.studies.engine.claim_checks import RECALLED, Source, at_least, at_most, between, claim_check
 from mixscope.studies.engine.evidence_sources import difference, excess, quotient, ratio, value
 from mixscope.studies.engine.results import picture, read_number
 from mixscope.studies.engine.trial import Outcome
@@ -28,8 +28,7 @@ CHECKS = (
         statement="Under mixup, blends within one class lie as far out whatever their weight.",
         source=DERIVED.noting(" and the paper's finding that the optimum ignores the weight; the limit is ours"),
         measured=f"standard deviation over five bins of the weight of their mean coordinate, over its mean; {PAIRS}",
-        high=0.2,
-        evidence=value(MIXUP, "channels/spread_same"),
+        test=at_most(0.2, value(MIXUP, "channels/spread_same")),
     ),
     claim(
         key="2c",
@@ -37,16 +36,14 @@ CHECKS = (
         source=DERIVED.noting("; that much less means half is ours"),
         measured="spread over five bins of the weight (standard deviation of their means over its mean): that of "
         f"same-class blends' coordinate over that of the height (x1 + x2) / 2 of blends of two classes; {PAIRS}",
-        high=0.5,
-        evidence=value(MIXUP, quotient("channels/spread_same", "channels/spread_different")),
+        test=at_most(0.5, value(MIXUP, quotient("channels/spread_same", "channels/spread_different"))),
     ),
     claim(
         key="2d",
         statement="Under mixup, blends within one class align with their classifier.",
         source=READ,
         measured=f"mean cosine between a same-class blend's feature and its classifier row, both centred; {PAIRS}",
-        low=0.8,
-        evidence=value(MIXUP, "channels/alignment_same"),
+        test=at_least(0.8, value(MIXUP, "channels/alignment_same")),
     ),
     claim(
         key="6b",
@@ -55,9 +52,8 @@ CHECKS = (
         source=ABSTRACT,
         measured="distance of blends with weights from 0.3 to 0.7 from the line between their own two examples, over "
         f"the class means' length: cross-entropy over squared error, seed by seed; {PAIRS}",
-        low=3.0,
         settings=settings_with(MIXUP, SQUARED),
-        evidence=ratio(MIXUP, SQUARED, "channels/deviation_different_middle"),
+        test=at_least(3.0, ratio(MIXUP, SQUARED, "channels/deviation_different_middle")),
     ),
     claim(
         key="7a",
@@ -65,8 +61,7 @@ CHECKS = (
         "examples.",
         source=READ,
         measured=f"mean length over that on the line, blends of two classes with weights from 0.3 to 0.7; {PAIRS}",
-        low=1.4,
-        evidence=value(MIXUP, "channels/amplification"),
+        test=at_least(1.4, value(MIXUP, "channels/amplification")),
     ),
     claim(
         key="7b",
@@ -74,10 +69,8 @@ CHECKS = (
         "examples.",
         source=DERIVED.noting("; the limits are ours"),
         measured=f"mean length over that on the line, blends of two classes with weights from 0.3 to 0.7; {PAIRS}",
-        low=0.85,
-        high=1.1,
         settings=settings_with(SQUARED),
-        evidence=value(SQUARED, "channels/amplification"),
+        test=between(0.85, 1.1, value(SQUARED, "channels/amplification")),
     ),
     claim(
         key="8",
@@ -85,42 +78,34 @@ CHECKS = (
         source=ABSTRACT,
         measured="mean cosine between blends with weights from 0.3 to 0.7 and the boundary's direction w_i + w_j: "
         f"mixup less plain training, seed by seed; {PAIRS}",
-        low=0.05,
         settings=COMPARED,
-        evidence=difference(MIXUP, ERM, "channels/alignment_channel"),
+        test=at_least(0.05, difference(MIXUP, ERM, "channels/alignment_channel")),
     ),
     claim(
         key="9a",
         statement="Under mixup blends stand higher in the channel at smaller weights 0.1 to 0.3 than below 0.1.",
         measured=f"difference of the mean heights (x1 + x2) / 2, blends of two classes; {PAIRS}",
-        low=0.0,
-        unit="nats",
-        evidence=value(MIXUP, excess("channels/order_middle", "channels/order_low")),
+        test=at_least(0.0, value(MIXUP, excess("channels/order_middle", "channels/order_low")), unit="nats"),
     ),
     claim(
         key="9b",
         statement="Under mixup blends stand higher in the channel at smaller weights above 0.3 than from 0.1 to 0.3.",
         measured=f"difference of the mean heights (x1 + x2) / 2, blends of two classes; {PAIRS}",
-        low=0.0,
-        unit="nats",
-        evidence=value(MIXUP, excess("channels/order_high", "channels/order_middle")),
+        test=at_least(0.0, value(MIXUP, excess("channels/order_high", "channels/order_middle")), unit="nats"),
     ),
     claim(
         key="10a",
         statement="Under mixup the way across the channel follows the log-odds of the weight.",
         source=DERIVED.noting("; the limit is ours"),
         measured=f"correlation of x1 - x2 with log(w / (1 - w)), blends of two classes; {PAIRS}",
-        low=0.9,
-        evidence=value(MIXUP, "channels/logit_correlation"),
+        test=at_least(0.9, value(MIXUP, "channels/logit_correlation")),
     ),
     claim(
         key="10b",
         statement="Under mixup a nat of log-odds is 1.2 to 2.5 nats across the channel.",
         source=DERIVED.noting(" (1 for small penalties); the limits are ours"),
         measured=f"least-squares slope of x1 - x2 on log(w / (1 - w)), blends of two classes; {PAIRS}",
-        low=1.2,
-        high=2.5,
-        evidence=value(MIXUP, "channels/logit_slope"),
+        test=between(1.2, 2.5, value(MIXUP, "channels/logit_slope")),
     ),
     claim(
         key="11a",
@@ -129,17 +114,15 @@ CHECKS = (
         source=RECALLED,
         measured="density in the middle third of the way across (to the 90% quantile of |x1 - x2|) over an even "
         f"spread's; {PAIRS}",
-        low=1.0,
-        evidence=value(MIXUP, "channels/middle_density"),
+        test=at_least(1.0, value(MIXUP, "channels/middle_density")),
     ),
     claim(
         key="11b",
         statement="Blends of two classes gather in the middle of the channel more under mixup than without it.",
         measured="density in the middle third of the way across (to the 90% quantile of |x1 - x2|) over an even "
         f"spread's: mixup less plain training, seed by seed; {PAIRS}",
-        low=0.0,
         settings=COMPARED,
-        evidence=difference(MIXUP, ERM, "channels/middle_density"),
+        test=at_least(0.0, difference(MIXUP, ERM, "channels/middle_density")),
     ),
     claim(
         key="18a",
@@ -147,9 +130,8 @@ CHECKS = (
         source=READ,
         measured="relative distance of blends of two classes from the curve of the unconstrained model with its gain "
         f"fitted to them: fixed less learned classifier, both with mixup, seed by seed; {PAIRS}",
-        high=0.0,
         settings=settings_with(MIXUP, FIXED),
-        evidence=difference(FIXED, MIXUP, "channels/theory_residual"),
+        test=at_most(0.0, difference(FIXED, MIXUP, "channels/theory_residual")),
     ),
     claim(
         key="19",
@@ -158,7 +140,6 @@ CHECKS = (
         source=Source("paper", "Fisher et al. 2024, abstract in one of its two versions; the quantity is ours"),
         measured="relative defect of linearity on test images, first layer less the last before the classifier; mean "
         "over seeds",
-        high=0.0,
-        evidence=value(MIXUP, _bend_gained),
+        test=at_most(0.0, value(MIXUP, _bend_gained)),
     ),
 )

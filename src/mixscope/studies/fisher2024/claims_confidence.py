@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from mixscope.studies.engine.claim_checks import RECALLED, Source, claim_check
+from mixscope.studies.engine.claim_checks import RECALLED, Source, at_least, at_most, between, claim_check
 from mixscope.studies.engine.evidence_sources import difference, percent, ratio
 from mixscope.studies.engine.results import read_number
 from mixscope.studies.engine.trial import Outcome
@@ -29,18 +29,16 @@ CHECKS = (
         source=PREDICTED.noting(", and the paper's tables on calibration were not seen"),
         measured="expected calibration error on test images (15 bins, as noisy as those trained on), plain training "
         "less mixup, seed by seed; mean over seeds",
-        low=0.05,
         settings=NOISY,
-        evidence=difference(ERM, MIXUP, "test/ece"),
+        test=at_least(0.05, difference(ERM, MIXUP, "test/ece")),
     ),
     claim(
         key="15b",
         statement="Where a fifth of the labels is wrong, mixup halves the test loss.",
         source=PREDICTED,
         measured="cross-entropy on test images, mixup over plain training, seed by seed; mean over seeds",
-        high=0.5,
         settings=NOISY,
-        evidence=ratio(MIXUP, ERM, "test/loss"),
+        test=at_most(0.5, ratio(MIXUP, ERM, "test/loss")),
     ),
     claim(
         key="15c",
@@ -48,17 +46,15 @@ CHECKS = (
         source=Source("paper", "Fisher et al. 2024, as read in its abstract; the numbers of its tables were not seen"),
         measured="expected calibration error on test images (15 bins), plain training less mixup, seed by seed; mean "
         "over seeds",
-        low=0.0,
         settings=IMAGES,
-        evidence=difference(ERM, MIXUP, "test/ece"),
+        test=at_least(0.0, difference(ERM, MIXUP, "test/ece")),
     ),
     claim(
         key="17a",
         statement="Misclassified test images are predicted with less confidence under mixup.",
         source=RECALLED,
         measured="mean confidence where the class is wrong, mixup less plain training, seed by seed; mean over seeds",
-        high=0.0,
-        evidence=difference(MIXUP, ERM, "test/confidence_wrong"),
+        test=at_most(0.0, difference(MIXUP, ERM, "test/confidence_wrong")),
     ),
     claim(
         key="17b",
@@ -66,17 +62,13 @@ CHECKS = (
         source=PREDICTED,
         measured="(mean confidence where right less that where wrong) over the latter, mixup less plain training, "
         "seed by seed; mean over seeds",
-        low=0.0,
-        evidence=difference(MIXUP, ERM, _relative_gap),
+        test=at_least(0.0, difference(MIXUP, ERM, _relative_gap)),
     ),
     claim(
         key="18b",
         statement="Fixing the classifier to a simplex frame costs no accuracy.",
         measured="test accuracy, fixed less learned classifier, both with mixup, seed by seed; mean over seeds",
-        low=-1.0,
-        high=1.0,
-        unit="percentage points",
         settings=settings_with(MIXUP, FIXED),
-        evidence=difference(FIXED, MIXUP, percent("test/accuracy")),
+        test=between(-1.0, 1.0, difference(FIXED, MIXUP, percent("test/accuracy")), unit="percentage points"),
     ),
 )

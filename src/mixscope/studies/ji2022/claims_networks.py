@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from mixscope.studies.engine.claim_checks import DERIVED, Source, claim_check
+from mixscope.studies.engine.claim_checks import DERIVED, Source, at_least, at_most, between, claim_check
 from mixscope.studies.engine.evidence_sources import ratio, ratio_within, value
 from mixscope.studies.ji2022.evidence import SETTINGS, decay_rate, fall, flattening
 
@@ -35,8 +35,7 @@ CHECKS = (
             "images.",
             source=FIGURE_1,
             measured="At the end over the first measured epoch with at least 99.9% training accuracy, mean over seeds.",
-            high=1.0,
-            evidence=ratio_within("no-decay", fall(key)),
+            test=at_most(1.0, ratio_within("no-decay", fall(key))),
         )
         for letter, (key, words) in zip("abcdef", METRICS.items(), strict=True)
     ),
@@ -48,8 +47,7 @@ CHECKS = (
             source=DERIVED.noting(", from the paper's rate 1 / log t"),
             measured="Slope over the later half of log time after separation minus the slope over the earlier, mean "
             "over seeds. A power of time has one slope throughout.",
-            low=0.0,
-            evidence=value("no-decay", flattening(key)),
+            test=at_least(0.0, value("no-decay", flattening(key))),
         )
         for letter, (key, words) in zip("ghijkl", METRICS.items(), strict=True)
     ),
@@ -58,49 +56,41 @@ CHECKS = (
         statement="Without weight decay the mean row of a network's classifier stays where it was to 1e-6 of its "
         "length, rounding in single precision included.",
         measured="|wbar(t) − wbar(0)| / |wbar(0)| at the end, of every seed.",
-        high=1e-6,
         is_exact=True,
-        evidence=value("no-decay", "nc/classifier_mean_drift"),
+        test=at_most(1e-6, value("no-decay", "nc/classifier_mean_drift")),
     ),
     claim(
         key="19b",
         statement="In double precision and without weight decay the mean row of a network's classifier does not "
         "move: what moves it in single precision is rounding.",
         measured="Largest |wbar(t) − wbar(0)| / |wbar(0)| of any step of momentum SGD, of every seed.",
-        high=1e-6,
         is_exact=True,
         settings=DOUBLE,
-        evidence=value("no-decay", "drift"),
+        test=at_most(1e-6, value("no-decay", "drift")),
     ),
     claim(
         key="19c",
         statement=f"With plain SGD {DECAYS} × steps).",
         measured="Rate over the law's, in double precision, of every seed; limits ours.",
-        low=0.98,
-        high=1.02,
         is_exact=True,
         settings=DOUBLE,
-        evidence=value("decay-no-momentum", "rate_ratio"),
+        test=between(0.98, 1.02, value("decay-no-momentum", "rate_ratio")),
     ),
     claim(
         key="19d",
         statement=f"With momentum SGD {DECAYS} × steps / (1 − momentum)).",
         measured="Rate over the law's, in double precision, of every seed; limits ours, the first steps lag.",
-        low=0.98,
-        high=1.02,
         is_exact=True,
         settings=DOUBLE,
-        evidence=value("decay", "rate_ratio"),
+        test=between(0.98, 1.02, value("decay", "rate_ratio")),
     ),
     claim(
         key="19e",
         statement=f"To the end of a long training in single precision with momentum SGD {DECAYS} × steps / (1 − "
         "momentum)).",
         measured="Rate over the law's, of every seed; limits ours.",
-        low=0.95,
-        high=1.05,
         is_exact=True,
-        evidence=decay_rate,
+        test=between(0.95, 1.05, decay_rate),
     ),
     claim(
         key="19f",
@@ -108,10 +98,9 @@ CHECKS = (
         "alone, for which 1% of its length is allowed: mixed targets sum to 1 too.",
         measured="|wbar(t) − wbar(0)| / |wbar(0)| at the end, of every seed; the limit, ours, is wide, since how "
         "little rounding moves it is asked in 19a.",
-        high=0.01,
         is_exact=True,
         settings=WITH_MIXUP,
-        evidence=value("mixup-no-decay", "nc/classifier_mean_drift"),
+        test=at_most(0.01, value("mixup-no-decay", "nc/classifier_mean_drift")),
     ),
     *(
         claim(
@@ -119,8 +108,7 @@ CHECKS = (
             statement=f"Weight decay makes the classifier collapse much faster where it is not centred: {words}.",
             source=ZHAO,
             measured="At the end with weight decay over without, paired by seed; “much” is 2 times, ours.",
-            high=0.5,
-            evidence=ratio("decay", "no-decay", key),
+            test=at_most(0.5, ratio("decay", "no-decay", key)),
         )
         for letter, (key, words) in zip("abc", UNCENTRED.items(), strict=True)
     ),

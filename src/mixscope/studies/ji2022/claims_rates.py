@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from mixscope.studies.engine.claim_checks import DERIVED, Source, claim_check
+from mixscope.studies.engine.claim_checks import DERIVED, Source, at_most, between, claim_check
 from mixscope.studies.engine.evidence_sources import value
 from mixscope.studies.ji2022.evidence import FLOWS, end_ratio, log_ratio
 
@@ -30,9 +30,7 @@ CHECKS = (
             statement=f"With classifier and features centred, {words} approach collapse like 1 / log t.",
             source=FIGURE_2,
             measured="Slope of the logarithm against log log t over log t = 30 to 150, mean over starts; limits ours.",
-            low=-1.3,
-            high=-0.8,
-            evidence=value("generic", f"slope/{name}"),
+            test=between(-1.3, -0.8, value("generic", f"slope/{name}")),
         )
         for letter, (name, words) in zip("abcde", CENTRED.items(), strict=True)
     ),
@@ -44,9 +42,7 @@ CHECKS = (
             source=DERIVED.noting(", after slopes over log t = 30 to 150 were seen to depend on the start"),
             measured="Slope of the logarithm against log log t over log t = 150 to 3,000, mean over starts; limits "
             "ours.",
-            low=-1.3,
-            high=-0.8,
-            evidence=value("generic", f"late/{name}"),
+            test=between(-1.3, -0.8, value("generic", f"late/{name}")),
         )
         for letter, (name, words) in zip("fghij", CENTRED.items(), strict=True)
     ),
@@ -56,9 +52,7 @@ CHECKS = (
             statement=f"Without centring, {words} approach collapse like (log t)^(−1/2): the mean classifier is "
             "frozen.",
             measured="Slope of the logarithm against log log t over log t = 30 to 150, mean over starts; limits ours.",
-            low=-0.65,
-            high=-0.35,
-            evidence=value("generic", f"slope/{name}"),
+            test=between(-0.65, -0.35, value("generic", f"slope/{name}")),
         )
         for letter, (name, words) in zip("abc", UNCENTRED.items(), strict=True)
     ),
@@ -68,17 +62,14 @@ CHECKS = (
         source=FIGURE_2,
         measured="Slope of log (tr Σ_W / tr Σ_B) against log log t over log t = 30 to 150, mean over starts; limits "
         "ours.",
-        low=-1.05,
-        high=-0.85,
-        evidence=value("generic", "slope/nc1_trace"),
+        test=between(-1.05, -0.85, value("generic", "slope/nc1_trace")),
     ),
     claim(
         key="11b",
         statement="Counted in the plane of the class means only (Papyan's tr(Σ_W Σ_B⁺) / K), scatter within classes "
         "falls much faster than 1 / log t.",
         measured="Slope of its logarithm against log log t over log t = 30 to 150, mean over starts; limit ours.",
-        high=-2.5,
-        evidence=value("generic", "slope/nc1_pinv"),
+        test=at_most(-2.5, value("generic", "slope/nc1_pinv")),
     ),
     *(
         claim(
@@ -87,8 +78,7 @@ CHECKS = (
             "25 are at least 10 times nearer to collapse.",
             measured="log₁₀ of symmetric over generic start of the same seed, mean over seeds. An earlier form, of "
             "every start, is wrong: some linger near a saddle.",
-            high=-1.0,
-            evidence=log_ratio("symmetric", "generic", f"at/25/{name}"),
+            test=at_most(-1.0, log_ratio("symmetric", "generic", f"at/25/{name}")),
         )
         for letter, name in zip("abc", SYMMETRIC, strict=True)
     ),
@@ -96,18 +86,16 @@ CHECKS = (
         key="19g",
         statement="In the layer-peeled model the mean of the classifier's rows stays where it was, to log t = 3,000.",
         measured="Largest |wbar(t) − wbar(0)| / |W(0)|, of every start.",
-        high=1e-8,
         is_exact=True,
-        evidence=value("generic", "mean_classifier_drift"),
+        test=at_most(1e-8, value("generic", "mean_classifier_drift")),
     ),
     claim(
         key="19h",
         statement="In the layer-peeled model with weight decay the mean of the classifier's rows decays as "
         "exp(−decay × t).",
         measured="Largest distance from that law over |W(0)|, of every start.",
-        high=1e-6,
         is_exact=True,
-        evidence=value("decay", "law_residual"),
+        test=at_most(1e-6, value("decay", "law_residual")),
     ),
     claim(
         key="20d",
@@ -115,7 +103,6 @@ CHECKS = (
         "much faster.",
         measured="Distance between classifier and class means, not centred, at log t = 8 with decay 0.005 over "
         "without, mean over starts; limit ours.",
-        high=0.5,
-        evidence=end_ratio("nc3_duality_uncentered"),
+        test=at_most(0.5, end_ratio("nc3_duality_uncentered")),
     ),
 )

@@ -73,7 +73,6 @@ def decayed_flow(seed: int, scale: float, weight_decay: float, log_times: Sequen
 
 def mean_classifier(
     seed: int,
-    *,
     num_train: int,
     num_steps: int,
     batch_size: int,

@@ -3,7 +3,7 @@
 from functools import partial
 from itertools import pairwise
 
-from mixscope.studies.engine.claim_checks import DERIVED, Source, claim_check
+from mixscope.studies.engine.claim_checks import DERIVED, Source, at_least, at_most, between, claim_check, exactly
 from mixscope.studies.engine.evidence_sources import excess, value
 from mixscope.studies.liu2023.evidence import PILOT, floor_distance, weakest_of
 from mixscope.studies.liu2023.label_checks import INTRUSION_WEIGHTS
@@ -21,23 +21,18 @@ CHECKS = (
         source=RECALLED_FLOOR,
         measured="largest error of the formula against quadrature, seven alphas from 0.1 to 8, equal and unequal "
         "classes",
-        high=1e-10,
-        unit="nats",
         is_exact=True,
         settings=("blended-labels",),
-        evidence=value("blended_labels", "formula_error"),
+        test=at_most(1e-10, value("blended_labels", "formula_error"), unit="nats"),
     ),
     claim(
         key="2b",
         statement="With alpha 1 and ten equal classes the mean entropy of blended labels is 0.45 nats.",
         source=RECALLED_FLOOR,
         measured="mean over 200,000 drawn labels; the range is over five standard errors to each side",
-        low=0.447,
-        high=0.453,
-        unit="nats",
         is_exact=True,
         settings=("blended-labels",),
-        evidence=value("blended_labels", "mean_entropy"),
+        test=between(0.447, 0.453, value("blended_labels", "mean_entropy"), unit="nats"),
     ),
     claim(
         key="2c",
@@ -45,11 +40,9 @@ CHECKS = (
         source=RECALLED_FLOOR,
         measured="training loss less the entropy of the very targets of the epoch, smallest over the curve's epochs; "
         "mixup",
-        low=-1e-6,
-        unit="nats",
         is_exact=True,
         settings=NETWORK_SETTINGS,
-        evidence=value(MIXUP, floor_distance),
+        test=at_least(-1e-6, value(MIXUP, floor_distance), unit="nats"),
     ),
     claim(
         key="3a",
@@ -61,12 +54,9 @@ CHECKS = (
         ),
         measured="pairs that violate either, of 5,000 blends of three overlapping Gaussian classes at each of three "
         "weights",
-        low=0,
-        high=0,
-        unit="violations",
         is_exact=True,
         settings=("gaussian-classes",),
-        evidence=value("drawn_labels", "violations"),
+        test=exactly(0, value("drawn_labels", "violations"), unit="violations"),
     ),
     claim(
         key="3b",
@@ -74,11 +64,9 @@ CHECKS = (
         "the total variation says.",
         source=Source("derived", "derived here (maximal coupling)"),
         measured="rate at which so drawn labels differ, from the mean total variation; largest over three weights",
-        high=5,
-        unit="standard errors",
         is_exact=True,
         settings=("gaussian-classes",),
-        evidence=value("drawn_labels", "coupled_error"),
+        test=at_most(5, value("drawn_labels", "coupled_error"), unit="standard errors"),
     ),
     claim(
         key="3c",
@@ -86,38 +74,34 @@ CHECKS = (
         source=Source("derived", "derived here; the limit is ours"),
         measured="share of pairs whose most probable labels agree although the total variation is above 0, or differ "
         "less often than it asks; the smallest over three weights",
-        low=0.8,
         is_control=True,
         settings=("gaussian-classes",),
-        evidence=value("drawn_labels", "argmax_failures"),
+        test=at_least(0.8, value("drawn_labels", "argmax_failures")),
     ),
     claim(
         key="4a",
         statement="Under a ρ-strongly convex teacher a blend's label is too large by (ρ/2) w(1-w)|x-x'|² or more.",
         measured="smallest excess over that floor, 1,000 pairs, a quadratic plus a log-sum-exp",
-        low=-1e-12,
         is_exact=True,
         settings=("known-teachers",),
-        evidence=value("known_teachers", "above_floor"),
+        test=at_least(-1e-12, value("known_teachers", "above_floor")),
     ),
     claim(
         key="4b",
         statement="Under a convex teacher the error of a blend's label is never negative: it does not average out.",
         measured="smallest error of a blend's label, 1,000 pairs, a quadratic plus a log-sum-exp",
-        low=0,
         is_exact=True,
         settings=("known-teachers",),
-        evidence=value("known_teachers", "smallest"),
+        test=at_least(0, value("known_teachers", "smallest")),
     ),
     claim(
         key="4c",
         statement="Under a linear teacher blended labels are right.",
         measured="largest error of a blend's label, 1,000 pairs",
-        high=1e-12,
         is_exact=True,
         is_control=True,
         settings=("known-teachers",),
-        evidence=value("known_teachers", "linear"),
+        test=at_most(1e-12, value("known_teachers", "linear")),
     ),
     claim(
         key="17a",
@@ -125,10 +109,12 @@ CHECKS = (
         source=PILOT,
         measured="rate at weight 0.5 less that at 0.9; 5,000 pairs a seed of all images, the members left out of the "
         "neighbours, so that the interval covers the choice of pairs alone",
-        low=0,
         settings=("digits-all", "iris"),
-        evidence=lambda results, setting: results.sample(
-            setting, f"{setting.split('-')[0]}_intrusion", excess(RATES[0], RATES[-1])
+        test=at_least(
+            0,
+            lambda results, setting: results.sample(
+                setting, f"{setting.split('-')[0]}_intrusion", excess(RATES[0], RATES[-1])
+            ),
         ),
     ),
     claim(
@@ -137,11 +123,13 @@ CHECKS = (
         "of the weight.",
         source=PILOT,
         measured="rate at weights 0.5, 0.6, 0.7, 0.8, each less the next one's; the weakest of the four steps",
-        low=0,
         settings=("digits-all", "iris"),
-        evidence=lambda results, setting: weakest_of(
-            [excess(first, second) for first, second in pairwise(RATES)],
-            f"{setting.split('-')[0]}_intrusion",
-        )(results, setting),
+        test=at_least(
+            0,
+            lambda results, setting: weakest_of(
+                [excess(first, second) for first, second in pairwise(RATES)],
+                f"{setting.split('-')[0]}_intrusion",
+            )(results, setting),
+        ),
     ),
 )

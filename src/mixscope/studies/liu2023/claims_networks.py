@@ -3,7 +3,7 @@
 from functools import partial
 
 from mixscope.records.samples import Sample, combined, paired
-from mixscope.studies.engine.claim_checks import RECALLED, Source, claim_check
+from mixscope.studies.engine.claim_checks import RECALLED, Source, at_least, at_most, claim_check
 from mixscope.studies.engine.evidence_sources import difference, ratio, ratio_within, value
 from mixscope.studies.engine.results import Results
 from mixscope.studies.liu2023.evidence import (
@@ -49,29 +49,23 @@ CHECKS = (
         statement="Trained for long with mixup, the test error rises again (200 digits).",
         source=ABSTRACT,
         measured=f"{DECAY}; alpha 1, 2,000 epochs",
-        low=1,
-        unit=POINTS,
-        evidence=value(MIXUP, decay),
+        test=at_least(1, value(MIXUP, decay), unit=POINTS),
     ),
     claim(
         key="13b",
         statement="In 2,000 epochs of plain training the test error does not rise (200 digits).",
         source=SUMMARY,
         measured=f"{DECAY}; 2,000 epochs",
-        high=0.2,
-        unit=POINTS,
         is_control=True,
-        evidence=value(ERM, decay),
+        test=at_most(0.2, value(ERM, decay), unit=POINTS),
     ),
     claim(
         key="13c",
         statement="On a number of standard data sets long training hurts mixup more than plain training.",
         source=ABSTRACT,
         measured=f"{DECAY}: mixup less plain training",
-        low=0,
-        unit=POINTS,
         settings=NETWORK_SETTINGS,
-        evidence=difference(MIXUP, ERM, decay),
+        test=at_least(0, difference(MIXUP, ERM, decay), unit=POINTS),
     ),
     claim(
         key="13d",
@@ -79,9 +73,7 @@ CHECKS = (
         "(200 digits).",
         source=RECALLED,
         measured=f"{DECAY}: mixup less plain training, both with the squared error, {SIDE_EPOCHS:,} epochs",
-        low=0,
-        unit=POINTS,
-        evidence=difference("mixup-squared", "erm-squared", decay),
+        test=at_least(0, difference("mixup-squared", "erm-squared", decay), unit=POINTS),
     ),
     *(
         claim(
@@ -90,9 +82,7 @@ CHECKS = (
             "(200 digits).",
             source=APPENDIX,
             measured=f"{DECAY}: mixup with alpha {alpha:g} less plain training, both up to epoch {SIDE_EPOCHS:,}",
-            low=0,
-            unit=POINTS,
-            evidence=difference(f"mixup-alpha-{alpha:g}", ERM, partial(decay, until=SIDE_EPOCHS)),
+            test=at_least(0, difference(f"mixup-alpha-{alpha:g}", ERM, partial(decay, until=SIDE_EPOCHS)), unit=POINTS),
         )
         for letter, alpha in zip("ef", ALPHAS, strict=True)
     ),
@@ -103,10 +93,8 @@ CHECKS = (
             source=ABSTRACT,
             measured=f"{DECAY}; mixup, {few} digits ({DIGITS_EPOCHS[f'digits-{few}']:,} epochs) less {many} "
             f"({DIGITS_EPOCHS[f'digits-{many}']:,})",
-            low=0,
-            unit=POINTS,
             settings=(f"digits-{few}",),
-            evidence=between(MIXUP, f"digits-{few}", f"digits-{many}", decay),
+            test=at_least(0, between(MIXUP, f"digits-{few}", f"digits-{many}", decay), unit=POINTS),
         )
         for letter, few, many in (("a", 100, 200), ("b", 200, 500))
     ),
@@ -114,9 +102,7 @@ CHECKS = (
         key="15a",
         statement="Mixup that stops after 200 of 2,000 epochs ends with a lower test error than plain training.",
         measured="test error at the end, mixup with the switch less plain training",
-        high=0,
-        unit=POINTS,
-        evidence=difference(OFF, ERM, last_error),
+        test=at_most(0, difference(OFF, ERM, last_error), unit=POINTS),
     ),
     claim(
         key="15b",
@@ -124,57 +110,45 @@ CHECKS = (
         "mixup's.",
         source=SUMMARY,
         measured="test error at the end, mixup that stops after 200 of 2,000 epochs less mixup throughout",
-        high=0,
-        unit=POINTS,
-        evidence=difference(OFF, MIXUP, last_error),
+        test=at_most(0, difference(OFF, MIXUP, last_error), unit=POINTS),
     ),
     claim(
         key="15c",
         statement="After a switch from mixup to plain training in time the test error rises less than under mixup.",
         source=SUMMARY.noting("; asked after the runs"),
         measured=f"{DECAY}: mixup that stops after 200 of 2,000 epochs less mixup throughout",
-        high=0,
-        unit=POINTS,
-        evidence=difference(OFF, MIXUP, decay),
+        test=at_most(0, difference(OFF, MIXUP, decay), unit=POINTS),
     ),
     claim(
         key="16",
         statement="Trained for long with mixup, the test cross-entropy rises by more than a quarter (200 digits).",
         measured="test loss at the end over the lowest, the curve averaged over three looks",
-        low=1.25,
-        evidence=ratio_within(MIXUP, loss_rise),
+        test=at_least(1.25, ratio_within(MIXUP, loss_rise)),
     ),
     claim(
         key="18a",
         statement="Reporting the best epoch instead of the last flatters mixup against plain training.",
         measured="test error of mixup less that of plain training, at the end less at each run's best look",
-        low=0,
-        unit=POINTS,
-        evidence=protocol_gap,
+        test=at_least(0, protocol_gap, unit=POINTS),
     ),
     claim(
         key="18b",
         statement="By each run's best epoch mixup is better than plain training.",
         measured="lowest test error of all looks, mixup less plain training",
-        high=0,
-        unit=POINTS,
-        evidence=difference(MIXUP, ERM, best_error),
+        test=at_most(0, difference(MIXUP, ERM, best_error), unit=POINTS),
     ),
     claim(
         key="18c",
         statement="By the last epoch mixup is worse than plain training.",
         measured="test error at the end, mixup less plain training",
-        low=0,
-        unit=POINTS,
-        evidence=difference(MIXUP, ERM, last_error),
+        test=at_least(0, difference(MIXUP, ERM, last_error), unit=POINTS),
     ),
     claim(
         key="19",
         statement="Under mixup the gradient of the full objective does not vanish, as it does under plain training.",
         source=RECALLED,
         measured="its length at the end, mixup over plain training, each of its own objective over all training images",
-        low=10,
-        evidence=ratio(MIXUP, ERM, "train/objective_gradient_norm"),
+        test=at_least(10, ratio(MIXUP, ERM, "train/objective_gradient_norm")),
     ),
     claim(
         key="20",
@@ -182,15 +156,12 @@ CHECKS = (
         source=RECALLED,
         measured="filter-normalised sharpness of the loss on clean training images, at the end over that at the "
         "measured epoch nearest to the lowest test error",
-        low=1,
-        evidence=ratio_within(MIXUP, sharpness_rise),
+        test=at_least(1, ratio_within(MIXUP, sharpness_rise)),
     ),
     claim(
         key="21",
         statement="A weight decay of 0.001 at least halves the rise of the test error that mixup has without any.",
         measured=f"{DECAY}, with weight decay 0.001 less half of that with none, {SIDE_EPOCHS:,} epochs",
-        high=0,
-        unit=POINTS,
-        evidence=halved_decay,
+        test=at_most(0, halved_decay, unit=POINTS),
     ),
 )

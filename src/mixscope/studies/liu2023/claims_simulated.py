@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from mixscope.studies.engine.claim_checks import DERIVED, Source, claim_check
+from mixscope.studies.engine.claim_checks import DERIVED, Source, at_least, at_most, claim_check
 from mixscope.studies.engine.evidence_sources import quotient, ratio_within, value
 from mixscope.studies.liu2023.evidence import PILOT, SUMMARY, size_step, weakest_of
 from mixscope.studies.liu2023.risk_simulations import SIZES
@@ -22,9 +22,8 @@ CHECKS = (
         statement="In a teacher-student simulation the test risk under mixup falls and then rises.",
         source=SUMMARY,
         measured=f"share of draws whose risk ends over 5% above its smallest: {TOY}; {SHARE_WORDS}",
-        low=0.9,
         is_share=True,
-        evidence=value("random_features", "mixup/is_u_shaped"),
+        test=at_least(0.9, value("random_features", "mixup/is_u_shaped")),
     ),
     claim(
         key="5d",
@@ -33,28 +32,25 @@ CHECKS = (
         source=Source("derived", "derived here; the limit is ours"),
         measured="share of draws whose risk under clean labels on the blends ends over 5% above its smallest; "
         f"{SHARE_WORDS} (5a)",
-        low=0.5,
         is_share=True,
         is_control=True,
         settings=(OUTSIDE,),
-        evidence=value("outside_teacher", "clean/is_u_shaped"),
+        test=at_least(0.5, value("outside_teacher", "clean/is_u_shaped")),
     ),
     claim(
         key="6",
         statement="In the teacher-student simulation the test risk of plain training does not turn.",
         source=SUMMARY,
         measured=f"test risk at the end over the smallest, mean over draws: {TOY}",
-        high=1.05,
         is_control=True,
-        evidence=ratio_within("random_features", quotient("plain/end", "plain/smallest")),
+        test=at_most(1.05, ratio_within("random_features", quotient("plain/end", "plain/smallest"))),
     ),
     claim(
         key="7a",
         statement="In the teacher-student simulation the test risk under mixup turns later with more examples.",
         measured="logarithm of the ratio of the turning times at successive sizes 15, 20, 30, 50, 80, same draw; of "
         "the four steps the weakest, so that all hold if it does",
-        low=0,
-        evidence=weakest_of([size_step("best_time", place, sign=1) for place in SIZE_STEPS], "sizes"),
+        test=at_least(0, weakest_of([size_step("best_time", place, sign=1) for place in SIZE_STEPS], "sizes")),
     ),
     claim(
         key="7b",
@@ -62,25 +58,25 @@ CHECKS = (
         source=Source("paper", "Liu et al. 2023, abstract (there of data sets); the limit is ours"),
         measured="logarithm of the ratio of the risks' rises (end over smallest) at successive sizes, the smaller "
         "over the larger, same draw; the weakest of the four steps",
-        low=0,
-        evidence=weakest_of([size_step("rise", place, sign=-1) for place in SIZE_STEPS], "sizes"),
+        test=at_least(0, weakest_of([size_step("rise", place, sign=-1) for place in SIZE_STEPS], "sizes")),
     ),
     claim(
         key="8b",
         statement="The bound on the risk cannot tell when to stop: it is smallest long before the risk is.",
         measured="time at which the bound is smallest over that at which the risk is",
-        high=0.05,
         settings=(FEATURES, OUTSIDE),
-        evidence=lambda results, setting: results.sample(
-            setting, "bound_and_modes" if setting == FEATURES else "outside_bound", "bound/time_share"
+        test=at_most(
+            0.05,
+            lambda results, setting: results.sample(
+                setting, "bound_and_modes" if setting == FEATURES else "outside_bound", "bound/time_share"
+            ),
         ),
     ),
     claim(
         key="11b",
         statement="Training on blended features follows plain training within 1% all the way.",
         measured="largest relative difference of the two test risks over all times",
-        high=0.01,
-        evidence=value("random_features", "feature_blends/difference"),
+        test=at_most(0.01, value("random_features", "feature_blends/difference")),
     ),
     claim(
         key="12b",
@@ -88,22 +84,19 @@ CHECKS = (
         source=DERIVED,
         measured="smallest final risk over all times of the switch, over the smaller of the final risks of plain "
         "training and mixup; a switch at 0 is plain training, so it is never worse than that",
-        high=1,
-        evidence=ratio_within("random_features", quotient("switched/smallest", "plain/end", "mixup/end")),
+        test=at_most(1, ratio_within("random_features", quotient("switched/smallest", "plain/end", "mixup/end"))),
     ),
     claim(
         key="12c",
         statement="Switched from mixup to plain training too late, training ends above plain training throughout.",
         source=DERIVED,
         measured="final risk when the switch comes after mixup has converged, over that of plain training",
-        low=1,
-        evidence=ratio_within("random_features", quotient("switched/end", "plain/end")),
+        test=at_least(1, ratio_within("random_features", quotient("switched/end", "plain/end"))),
     ),
     claim(
         key="12d",
         statement="Switched from mixup to plain training too late, training still ends below mixup without a switch.",
         measured="final risk when the switch comes after mixup has converged, over that of mixup",
-        high=1,
-        evidence=ratio_within("random_features", quotient("switched/end", "mixup/end")),
+        test=at_most(1, ratio_within("random_features", quotient("switched/end", "mixup/end"))),
     ),
 )

@@ -4,7 +4,7 @@ from functools import partial
 from itertools import chain
 
 from mixscope.records.samples import Sample, paired
-from mixscope.studies.engine.claim_checks import Source, claim_check
+from mixscope.studies.engine.claim_checks import Source, at_least, at_most, claim_check
 from mixscope.studies.engine.evidence_sources import Evidence, difference, percent, value
 from mixscope.studies.engine.results import Number, Results, column, read_number
 from mixscope.studies.engine.trial import Outcome
@@ -64,9 +64,7 @@ CHECKS = (
             key=f"{number}{letter}",
             statement=f"Mixup that switches itself off ends with a lower {words} than {rival_words}.",
             measured=f"{words} at the end, automatic switch less {rival_words}",
-            high=0,
-            unit=unit,
-            evidence=difference(AUTO, rival, measure),
+            test=at_most(0, difference(AUTO, rival, measure), unit=unit),
         )
         for number, words, measure, unit in MEASURES
         for letter, rival, rival_words in RIVALS
@@ -77,10 +75,8 @@ CHECKS = (
             statement=f"Its {words} ends close to that of the best fixed switch, chosen in hindsight.",
             source=BEFORE if letter == "a" else OWN.noting("; asked after the runs"),
             measured=f"{words} at the end, automatic switch less the fixed one with the lowest mean test error",
-            high=near,
-            unit=unit,
             settings=WITH_FIXED,
-            evidence=above_best_fixed(measure),
+            test=at_most(near, above_best_fixed(measure), unit=unit),
         )
         for letter, near, (_, words, measure, unit) in zip("abc", NEAR, MEASURES, strict=True)
     ),
@@ -88,18 +84,15 @@ CHECKS = (
         key="5",
         statement="It ends no worse than mixup stopped at the best epoch, which only the test images can tell.",
         measured="test error at the end, automatic switch less the lowest of all looks of mixup",
-        high=0,
-        unit=POINTS,
-        evidence=above_oracle,
+        test=at_most(0, above_oracle, unit=POINTS),
     ),
     claim(
         key="6",
         statement="The switch comes before training ends.",
         source=BEFORE.noting("; the limit was 0.9 then, which six runs cannot show"),
         measured="share of runs in which mixing was switched off before the last epoch",
-        low=0.5,
         is_share=True,
         is_control=True,
-        evidence=value(AUTO, is_switched),
+        test=at_least(0.5, value(AUTO, is_switched)),
     ),
 )
