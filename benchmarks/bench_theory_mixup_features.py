@@ -11,8 +11,7 @@ from scipy.optimize import brentq, minimize, minimize_scalar, root
 from scipy.stats import beta
 
 from mixscope.base.simplex import simplex_etf
-from mixscope.theory.channel.curve_families import mixup_curve
-from mixscope.theory.channel.curve_fit import fit_mixup_channel
+from mixscope.theory.channel.curve_fit import fit_mixup_channel, mixup_points
 from mixscope.theory.channel.joint_scale import classifier_scale
 from mixscope.theory.channel.mixed_features import mixup_features
 from mixscope.theory.channel.soft_labels import soft_label_logits
@@ -99,7 +98,7 @@ def main():
     generator = torch.Generator().manual_seed(0)
     weights = torch.rand(num_weights, dtype=torch.float64, generator=generator)
     classifier = simplex_etf(NUM_CLASSES, 64, scale=SCALE, generator=generator)
-    points = torch.stack(mixup_curve(NUM_CLASSES)(weights[:num_points], math.log(GAIN)))
+    points = mixup_points(weights[:num_points], math.log(GAIN), NUM_CLASSES)[0]
     points = points + 0.5 * torch.randn(points.shape, dtype=torch.float64, generator=generator)
     few = slice(0, num_few)
     dense = torch.rand(1, 10**5 if arguments.quick else 10**6, dtype=torch.float64, generator=generator) ** 8

@@ -7,9 +7,7 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
-from mixscope.theory.channel.curve_families import LOG_GAIN_RANGE, mixup_curve, mixup_points
-from mixscope.theory.channel.curve_fit import fit_mixup_channel, fit_mixup_shape
-from mixscope.theory.channel.lengths import fit_scale_and_penalty
+from mixscope.theory.channel.curve_fit import GAIN_RANGE, fit_mixup_channel, mixup_points
 from mixscope.theory.channel.lines import fit_squared_loss_line, fit_unmixed_line
 from mixscope.theory.channel.mixed_features import mixup_features, same_class_rise, squared_loss_features
 from mixscope.theory.solution import NotConvergedWarning
@@ -17,6 +15,10 @@ from mixscope.theory.solution import NotConvergedWarning
 
 def uniform(count: int, *, seed: int = 0) -> torch.Tensor:
     return torch.rand(count, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def curve(weights: torch.Tensor, gain: float, num_classes: int) -> torch.Tensor:
+    return mixup_points(weights, math.log(gain), num_classes)[0]
 
 
 def noise(count: int, *, size: float, seed: int = 1) -> torch.Tensor:
@@ -28,16 +30,12 @@ def noise(count: int, *, size: float, seed: int = 1) -> torch.Tensor:
 @pytest.mark.parametrize("count", [3, 600])
 def test_the_gain_of_exact_curves_is_recovered(num_classes: int, gain: float, count: int) -> None:
     weights = uniform(count)
-    x1, x2 = mixup_curve(num_classes)(weights, math.log(gain))
+    x1, x2 = curve(weights, gain, num_classes)
     solution = fit_mixup_channel(x1, x2, weights, num_classes=num_classes)
     assert solution.is_converged
     assert solution.value.gain == pytest.approx(gain, rel=1e-9)
     assert solution.value.relative_residual < 1e-10
-    assert solution.value.unit == 1
     assert solution.value.same_class == pytest.approx(same_class_rise(num_classes, gain=gain), rel=1e-9)
-    shape = fit_mixup_shape(0.4 * x1, 0.4 * x2, weights, num_classes=num_classes)
-    assert shape.value.gain == pytest.approx(gain, rel=1e-5)  # at small gains unit and gain nearly trade
-    assert shape.value.unit == pytest.approx(0.4, rel=1e-5)
 
 
 @pytest.mark.parametrize("num_classes", [2, 3, 10])
@@ -48,7 +46,7 @@ def test_every_gain_between_the_ends_is_recovered_a_trial_or_not(num_classes: in
     is_flat = num_classes == 2  # 10^14 and 10^15 give two classes the same curve but for the last digits
     for power in (*range(-5, 15), 2.25):
         gain = 10.0**power
-        points = mixup_curve(num_classes)(weights, math.log(gain))
+        points = curve(weights, gain, num_classes)
         with warnings.catch_warnings():
             if is_flat and power > 5:
                 warnings.simplefilter("ignore", NotConvergedWarning)
@@ -60,17 +58,14 @@ def test_every_gain_between_the_ends_is_recovered_a_trial_or_not(num_classes: in
         assert solution.value.gain == pytest.approx(gain, rel=1e-9 + is_flat * 1e-14 * gain), power
 
 
-def lowest_distance(points: torch.Tensor, weights: torch.Tensor, *, num_classes: int, has_free_unit: bool) -> float:
+def lowest_distance(points: torch.Tensor, weights: torch.Tensor, *, num_classes: int) -> float:
     """The least sum of squares over a dense grid of gains and a bounded minimiser around the best of them."""
 
     def squares(log_gain: torch.Tensor | float) -> torch.Tensor:
-        curve = mixup_points(weights, log_gain, num_classes)[0]
-        data = points.view(2, *[1] * (curve.ndim - 2), -1)
-        unit = (data * curve).sum(dim=(0, -1)) / curve.square().sum(dim=(0, -1))
-        unit = unit.clamp(min=0) if has_free_unit else torch.ones_like(unit)
-        return (data - unit[..., None] * curve).square().sum(dim=(0, -1))
+        found = mixup_points(weights, log_gain, num_classes)[0]
+        return (points.view(2, *[1] * (found.ndim - 2), -1) - found).square().sum(dim=(0, -1))
 
-    grid = torch.linspace(*LOG_GAIN_RANGE, 300, dtype=torch.float64)
+    grid = torch.linspace(*map(math.log, GAIN_RANGE), 300, dtype=torch.float64)
     found = squares(grid[:, None])
     best = int(found.argmin())
     bounds = float(grid[max(best - 1, 0)]), float(grid[min(best + 1, 299)])
@@ -87,23 +82,22 @@ def test_no_gain_in_the_range_is_nearer_to_noisy_points_than_the_fit(
     num_classes: int, gain: float, size: float
 ) -> None:
     weights = uniform(60)
-    points = torch.stack(mixup_curve(num_classes)(weights, math.log(gain))) + noise(60, size=size)
-    for fit, has_free_unit in ((fit_mixup_channel, False), (fit_mixup_shape, True)):
-        check_least(fit, points, weights, num_classes=num_classes, has_free_unit=has_free_unit)
+    points = curve(weights, gain, num_classes) + noise(60, size=size)
+    check_least(points, weights, num_classes=num_classes)
 
 
 @pytest.mark.parametrize(("count", "seed"), [(600, 3), (1500, 35)])
 def test_points_that_noise_gives_two_minima_or_an_end_are_given_the_best(count: int, seed: int) -> None:
     weights = uniform(count, seed=seed)
-    points = torch.stack(mixup_curve(2)(weights, math.log(1e3))) + noise(count, size=10.0, seed=1000 + seed)
-    check_least(fit_mixup_channel, points, weights, num_classes=2, has_free_unit=False)
+    points = curve(weights, 1e3, 2) + noise(count, size=10.0, seed=1000 + seed)
+    check_least(points, weights, num_classes=2)
 
 
-def check_least(fit, points: torch.Tensor, weights: torch.Tensor, *, num_classes: int, has_free_unit: bool) -> None:
+def check_least(points: torch.Tensor, weights: torch.Tensor, *, num_classes: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotConvergedWarning)  # much noise asks for a gain at an end
-        value = fit(*points, weights, num_classes=num_classes).value
-    least = lowest_distance(points, weights, num_classes=num_classes, has_free_unit=has_free_unit)
+        value = fit_mixup_channel(*points, weights, num_classes=num_classes).value
+    least = lowest_distance(points, weights, num_classes=num_classes)
     assert value.relative_residual**2 * float(points.square().sum()) <= least * (1 + 1e-10)
 
 
@@ -119,11 +113,11 @@ def test_without_a_bound_the_best_of_the_range_comes_back() -> None:
 
 def test_the_fit_is_the_least_squares_minimum_of_a_generic_minimiser() -> None:
     weights = uniform(700)
-    points = torch.stack(mixup_curve(10)(weights, math.log(3e3))) + noise(700, size=1.0)
+    points = curve(weights, 3e3, 10) + noise(700, size=1.0)
     fit = fit_mixup_channel(*points, weights, num_classes=10).value
 
     def squares(log_gain: float) -> float:
-        return float((points - torch.stack(mixup_curve(10)(weights, log_gain))).square().sum())
+        return float((points - mixup_points(weights, log_gain, 10)[0]).square().sum())
 
     direct = minimize_scalar(squares, bounds=(2, 15), method="bounded", options={"xatol": 1e-10})
     assert math.log(fit.gain) == pytest.approx(direct.x, abs=1e-6)  # half the digits of a minimum's value
@@ -132,17 +126,17 @@ def test_the_fit_is_the_least_squares_minimum_of_a_generic_minimiser() -> None:
 
 def test_noise_is_averaged_out() -> None:
     weights = uniform(20_000)
-    points = torch.stack(mixup_curve(10)(weights, math.log(1e4))) + noise(20_000, size=2.0)
+    points = curve(weights, 1e4, 10) + noise(20_000, size=2.0)
     fit = fit_mixup_channel(*points, weights, num_classes=10).value
     # d(x1 + x2) / d log(a) is about 2, so the error of log(a) is about 2 / sqrt(2 * 20000) = 0.01
     assert math.log(fit.gain) == pytest.approx(math.log(1e4), abs=0.05)
-    total = float(torch.stack(mixup_curve(10)(weights, math.log(1e4))).square().sum()) + 2 * 20_000 * 4
+    total = float(curve(weights, 1e4, 10).square().sum()) + 2 * 20_000 * 4
     assert fit.relative_residual == pytest.approx(math.sqrt(2 * 20_000 * 4 / total), rel=0.02)
 
 
 def test_the_curve_is_given_on_a_grid() -> None:
     weights = uniform(50)
-    x1, x2 = mixup_curve(5)(weights, math.log(200.0))
+    x1, x2 = curve(weights, 200.0, 5)
     fit = fit_mixup_channel(x1, x2, weights, num_classes=5).value
     assert fit.curve_weights.tolist() == pytest.approx([i / 100 for i in range(101)], abs=1e-15)
     expected = mixup_features(5, fit.curve_weights, feature_penalty=5 / (4 * 200.0), scale=1.0).value
@@ -152,7 +146,7 @@ def test_the_curve_is_given_on_a_grid() -> None:
 
 def test_order_and_exchange_of_the_points_do_not_matter() -> None:
     weights = uniform(1500)
-    points = torch.stack(mixup_curve(10)(weights, math.log(500.0))) + noise(1500, size=0.7)
+    points = curve(weights, 500.0, 10) + noise(1500, size=0.7)
     plain = fit_mixup_channel(*points, weights, num_classes=10).value
     order = torch.randperm(1500, generator=torch.Generator().manual_seed(3))
     shuffled = fit_mixup_channel(*points[:, order], weights[order], num_classes=10).value
@@ -163,7 +157,7 @@ def test_order_and_exchange_of_the_points_do_not_matter() -> None:
 
 def test_float32_measurements_are_taken() -> None:
     weights = uniform(40)
-    x1, x2 = mixup_curve(10)(weights, math.log(500.0))
+    x1, x2 = curve(weights, 500.0, 10)
     fit = fit_mixup_channel(x1.float(), x2.float().requires_grad_(), weights.float(), num_classes=10).value
     assert fit.gain == pytest.approx(500.0, rel=1e-5)
 
@@ -183,13 +177,6 @@ def test_data_that_ask_for_no_gain_come_back_unconverged() -> None:
     assert not solution.is_converged
     assert solution.reason == "the data do not bound the gain: 1e-06 is the best in [1e-06, 1e+15]"
     assert solution.value.relative_residual == pytest.approx(1.0, abs=1e-5)
-    with pytest.warns(NotConvergedWarning):
-        line = fit_mixup_shape(weights, 1 - weights, weights, num_classes=10)  # a line has no shape to tell a gain by
-    assert not line.is_converged
-    assert line.value.relative_residual < 1e-5
-    with pytest.warns(NotConvergedWarning):
-        falling = fit_mixup_shape(-weights, weights - 1, weights, num_classes=10)
-    assert falling.value.unit == 0
 
 
 def test_two_classes_and_even_blends_tell_nothing() -> None:
@@ -234,26 +221,12 @@ def test_the_unmixed_line_ends_at_the_unblended_features(num_classes: int) -> No
     assert fit.relative_residual < 1e-14
 
 
-@pytest.mark.parametrize("num_classes", [2, 3, 10])
-@pytest.mark.parametrize(("scale", "penalty"), [(0.7, 1e-2), (2.5, 1e-3)])
-def test_lengths_tell_the_scale_and_with_it_the_penalty(num_classes: int, scale: float, penalty: float) -> None:
-    weights = uniform(60)
-    value = mixup_features(num_classes, weights, feature_penalty=penalty, scale=scale).value
-    solution = fit_scale_and_penalty(value.x1, value.x2, value.lengths, weights, num_classes=num_classes)
-    assert solution.is_converged
-    assert solution.value.scale == pytest.approx(scale, rel=1e-9)
-    assert solution.value.feature_penalty == pytest.approx(penalty, rel=1e-9)
-    assert solution.value.length_residual < 1e-9
-    doubled = fit_scale_and_penalty(value.x1, value.x2, 2 * value.lengths, weights, num_classes=num_classes).value
-    assert doubled.scale == pytest.approx(scale / 2, rel=1e-9)
-
-
 def test_bad_input_is_named() -> None:
     ones = torch.ones(3)
     with pytest.raises(ValueError, match="x1 and x2 and weights must have the same length, got 3 and 2 and 3"):
         fit_mixup_channel(ones, ones[:2], ones, num_classes=3)
     with pytest.raises(ValueError, match=r"x1 must have 1 dimensions, got shape \(1, 3\)"):
-        fit_mixup_shape(ones[None], ones, ones, num_classes=3)
+        fit_mixup_channel(ones[None], ones, ones, num_classes=3)
     with pytest.raises(ValueError, match="x2 must be finite, got 3 NaN"):
         fit_squared_loss_line(ones, ones * math.nan, ones, num_classes=3)
     with pytest.raises(ValueError, match=r"^weights must lie in \[0, 1\], got values from 2.0 to 2.0"):
@@ -264,7 +237,5 @@ def test_bad_input_is_named() -> None:
         fit_mixup_channel(ones[:0], ones[:0], ones[:0], num_classes=3)
     with pytest.raises(ValueError, match="num_classes must be at least 2, got 1"):
         fit_mixup_channel(ones, ones, ones, num_classes=1)
-    with pytest.raises(ValueError, match=r"lengths must be at least 0 and not all 0, got from -1.0 to -1.0"):
-        fit_scale_and_penalty(ones, ones, -ones, 0.9 * ones, num_classes=3)
     with pytest.raises(ValueError, match="scale must be positive and finite, got 0"):
         fit_unmixed_line(ones, ones, ones, num_classes=3).value.feature_penalty(scale=0)

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from scipy.integrate import quad
+from scipy.special import lambertw
 
 from mixscope.base.simplex import simplex_etf
 from mixscope.theory.channel.mixed_features import mixup_features
@@ -13,7 +14,6 @@ from mixscope.theory.channel.shape import (
     channel_angle,
     norm_ratio,
     norm_ratio_limit,
-    small_penalty_limit,
     transverse_density,
     weight_at_offset,
 )
@@ -96,8 +96,15 @@ def test_angle_is_the_one_between_the_vectors() -> None:
 def test_the_offset_across_the_channel_tends_to_the_logit_of_the_weight(penalty: float, offset: float) -> None:
     value = mixup_features(10, 0.05, feature_penalty=penalty, scale=1.0).value
     assert float(value.x1 - value.x2) == pytest.approx(offset, abs=6e-4)
-    limit = small_penalty_limit(10, 0.05, feature_penalty=penalty, scale=1.0)
-    assert float(limit[0] - limit[1]) == pytest.approx(math.log(0.05 / 0.95), rel=1e-14)
+
+
+def small_penalty_limit(num_classes: int, shares: torch.Tensor, *, gain: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """x1 - x2 tends to log(w / (1 - w)), and (x1 + x2) / 2 to W_0((a K / 2) sqrt(w (1 - w)))."""
+    half = torch.logit(shares) / 2
+    if num_classes == 2:
+        return half, -half
+    height = torch.from_numpy(lambertw((gain * num_classes / 2 * (shares * (1 - shares)).sqrt()).numpy()).real)
+    return height + half, height - half
 
 
 @pytest.mark.parametrize("num_classes", [2, 3, 10, 1000])
@@ -105,7 +112,7 @@ def test_the_limit_is_approached_like_the_logit_over_the_gain(num_classes: int) 
     shares = torch.tensor([0.1, 0.4, 0.5, 0.8], dtype=torch.float64)
     for penalty in (1e-6, 1e-9, 1e-12):
         value = mixup_features(num_classes, shares, feature_penalty=penalty, scale=1.0).value
-        x1, x2 = small_penalty_limit(num_classes, shares, feature_penalty=penalty, scale=1.0)
+        x1, x2 = small_penalty_limit(num_classes, shares, gain=value.gain)
         size = num_classes * 400 * penalty  # logits of 30 over probabilities of 0.1, times 1 / a
         torch.testing.assert_close(value.x1, x1, rtol=0, atol=size + 1e-13)
         torch.testing.assert_close(value.x2, x2, rtol=0, atol=size + 1e-13)
@@ -117,13 +124,10 @@ def test_the_weight_of_an_offset_inverts_the_features(num_classes: int, penalty:
     shares = torch.linspace(0, 1, 101, dtype=torch.float64)
     value = mixup_features(num_classes, shares, feature_penalty=penalty, scale=1.0).value
     offset = value.x1 - value.x2
-    back, slope = weight_at_offset(offset, num_classes=num_classes, feature_penalty=penalty, scale=1.0)
+    back, slope = weight_at_offset(offset, num_classes=num_classes, gain=value.gain)
     torch.testing.assert_close(back, shares, rtol=0, atol=5e-15)  # seen 2e-15
     step = 1e-5 * value.same_class
-    around = [
-        weight_at_offset(offset + sign * step, num_classes=num_classes, feature_penalty=penalty, scale=1.0)[0]
-        for sign in (1, -1)
-    ]
+    around = [weight_at_offset(offset + sign * step, num_classes=num_classes, gain=value.gain)[0] for sign in (1, -1)]
     quotient = (around[0] - around[1]) / (2 * step)
     torch.testing.assert_close(quotient, slope, rtol=1e-6, atol=1e-8 * float(slope.max()))
 
@@ -176,10 +180,8 @@ def test_bad_input_is_named() -> None:
         channel_angle(torch.ones(1), torch.ones(1), num_classes=2)
     with pytest.raises(ValueError, match="x2 must be finite, got 1 NaN"):
         channel_angle(torch.ones(1), torch.tensor([math.nan]), num_classes=3)
-    with pytest.raises(ValueError, match=r"mixing_weight must lie strictly between 0 and 1, got 1.0"):
-        small_penalty_limit(3, 1.0, feature_penalty=1.0, scale=1.0)
     with pytest.raises(ValueError, match="offset must be finite, got 1 NaN"):
-        weight_at_offset(math.inf, num_classes=3, feature_penalty=1.0, scale=1.0)
+        transverse_density(math.inf, num_classes=3, feature_penalty=1.0, scale=1.0, alpha=1.0)
     with pytest.raises(ValueError, match="alpha must be positive and finite, got 0"):
         transverse_density(0.0, num_classes=3, feature_penalty=1.0, scale=1.0, alpha=0)
 

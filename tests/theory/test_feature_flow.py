@@ -104,7 +104,7 @@ def test_limit_is_the_least_squares_solution_nearest_to_the_start(name: str) -> 
     flow = random_feature_flow(features, targets, learning_rate=rate, start=start).value
     inverse = torch.linalg.pinv(features, rtol=1e-13)
     expected = inverse @ targets + start - inverse @ features @ start
-    for found in (flow.end, flow.at(math.inf), flow.after(2**62), flow.from_starts(start)):
+    for found in (flow.end, flow.at(math.inf), flow.after(2**62)):
         assert float((found - expected).norm() / expected.norm()) < 1e-12  # condition numbers below 100
 
 
@@ -204,21 +204,11 @@ def test_switch_keeps_what_the_second_data_do_not_see() -> None:
     torch.testing.assert_close(switched_parameters(before, after, switch_times=times), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_switch_after_finite_time_is_one_flow_after_the_other() -> None:
-    before, after, examples, labels = switch_pair()
-    found = switched_parameters(before, after, switch_times=torch.tensor([0.7], dtype=torch.float64), time_after=2.5)
-    second = random_feature_flow(examples, labels, start=before.at(0.7)).value
-    torch.testing.assert_close(found[0], second.at(2.5), rtol=1e-13, atol=1e-13)
-
-
-def test_risk_is_the_mean_squared_error_in_pieces_and_at_once() -> None:
+def test_risk_is_the_mean_squared_error() -> None:
     features, targets, parameters = normal(50, 4, seed=1), normal(50, seed=2), normal(7, 4, seed=3)
     expected = (parameters @ features.T - targets).square().mean(dim=1)
     whole = squared_risk(features, targets)
-    # The first piece has fewer rows than features.
-    pieces = squared_risk(features[:2], targets[:2]).merge(squared_risk(features[2:], targets[2:]))
     torch.testing.assert_close(whole.of(parameters), expected, rtol=1e-13, atol=0)
-    torch.testing.assert_close(pieces.of(parameters), expected, rtol=1e-13, atol=0)
     torch.testing.assert_close(whole.of(parameters[0]), expected[0], rtol=1e-13, atol=0)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from mixscope.base.generators import sample_dirichlet
 from mixscope.theory.labels.blended_regression import convex_noise_floor, mixup_noise
 from mixscope.theory.labels.drawn_labels import coupled_labels, independent_labels
-from mixscope.theory.labels.gaussian_classes import GaussianClasses, class_triangle, round_classes
+from mixscope.theory.labels.gaussian_classes import GaussianClasses, class_triangle
 from mixscope.theory.labels.noisy_labels import (
     LabelNoise,
     gaussian_label_noise,
@@ -30,9 +30,8 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=stream(seed))
 
 
-def slanted_classes() -> GaussianClasses:
-    factors = 0.3 * normal(4, 3, 3, seed=1).tril(-1) + torch.diag_embed(0.5 + normal(4, 3, seed=2).abs())
-    return GaussianClasses(normal(4, 3, seed=3), factors, torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64))
+def four_classes() -> GaussianClasses:
+    return GaussianClasses(normal(4, 3, seed=3), spread=0.7)
 
 
 def random_noise(num: int, num_classes: int, *, seed: int = 0) -> LabelNoise:
@@ -42,48 +41,41 @@ def random_noise(num: int, num_classes: int, *, seed: int = 0) -> LabelNoise:
 
 
 def test_posterior_is_bayes_rule_with_the_densities_of_another_library() -> None:
-    classes, inputs = slanted_classes(), 2 * normal(50, 3, seed=4)
-    densities = torch.stack(
-        [
-            share * torch.from_numpy(multivariate_normal(mean.numpy(), (factor @ factor.T).numpy()).pdf(inputs.numpy()))
-            for mean, factor, share in zip(classes.means, classes.factors, classes.shares, strict=True)
-        ],
-        dim=1,
-    )
+    classes, inputs = four_classes(), 2 * normal(50, 3, seed=4)
+    laws = [multivariate_normal(mean, classes.spread**2) for mean in classes.means.numpy()]
+    densities = torch.stack([torch.from_numpy(law.pdf(inputs.numpy())) for law in laws], dim=1)
     expected = densities / densities.sum(dim=1, keepdim=True)
     torch.testing.assert_close(classes.posterior(inputs), expected, rtol=1e-11, atol=1e-14)
 
 
 def test_posterior_follows_shift_scale_and_rotation_of_the_world() -> None:
-    classes, inputs = slanted_classes(), 2 * normal(50, 3, seed=4)
+    classes, inputs = four_classes(), 2 * normal(50, 3, seed=4)
     expected = classes.posterior(inputs)
     turn = torch.linalg.qr(normal(3, 3, seed=5)).Q
-    covariances = classes.factors @ classes.factors.mT
-    turned = torch.linalg.cholesky(turn @ covariances @ turn.T).tril()
-    for means, factors, points in (
-        (classes.means + 100.0, classes.factors, inputs + 100.0),
-        (1e-3 * classes.means, 1e-3 * classes.factors, 1e-3 * inputs),
-        (classes.means @ turn.T, turned, inputs @ turn.T),
+    for means, spread, points in (
+        (classes.means + 100.0, classes.spread, inputs + 100.0),
+        (1e-3 * classes.means, 1e-3 * classes.spread, 1e-3 * inputs),
+        (classes.means @ turn.T, classes.spread, inputs @ turn.T),
     ):
-        moved = GaussianClasses(means, factors, classes.shares)
+        moved = GaussianClasses(means, spread)
         torch.testing.assert_close(moved.posterior(points), expected, rtol=1e-9, atol=1e-12)  # 100 costs two digits
 
 
 def test_posterior_far_from_all_classes_is_still_a_distribution() -> None:
-    rows = slanted_classes().posterior(torch.tensor([[1e8, -1e8, 1e8], [0.0, 0.0, 0.0]]))
+    rows = four_classes().posterior(torch.tensor([[1e8, -1e8, 1e8], [0.0, 0.0, 0.0]]))
     assert torch.allclose(rows.sum(dim=1), torch.ones(2, dtype=torch.float64))
 
 
-def test_samples_have_the_shares_means_and_covariances() -> None:
-    classes = slanted_classes()
+def test_samples_have_equal_shares_and_the_means_and_the_spread() -> None:
+    classes = four_classes()
     inputs, labels = classes.sample(200_000, generator=stream(7))
     for index in range(4):
         own = inputs[labels == index]
-        assert len(own) / 200_000 == pytest.approx(float(classes.shares[index]), abs=0.005)
-        # Standard errors are below 0.015 at 20,000 examples.
-        torch.testing.assert_close(own.mean(dim=0), classes.means[index], rtol=0, atol=0.06)
-        expected = classes.factors[index] @ classes.factors[index].T
-        torch.testing.assert_close(torch.cov(own.T, correction=0), expected, rtol=0.06, atol=0.06)
+        assert len(own) / 200_000 == pytest.approx(0.25, abs=0.005)
+        # Standard errors are below 0.005 at 50,000 examples.
+        torch.testing.assert_close(own.mean(dim=0), classes.means[index], rtol=0, atol=0.02)
+        expected = 0.49 * torch.eye(3, dtype=torch.float64)
+        torch.testing.assert_close(torch.cov(own.T, correction=0), expected, rtol=0.06, atol=0.02)
 
 
 def naive_variation(given: list[float], true: list[float]) -> float:
@@ -271,7 +263,7 @@ def rows(*values: float) -> Tensor:
 @pytest.mark.parametrize(
     ("parts", "weight", "message"),
     [
-        ((rows(1.0), rows(1.0), rows(1.0)), 0.5, "posteriors must have at least two classes, got shape"),
+        ((rows(1.0), rows(1.0), rows(1.0)), 0.5, "posteriors, partner_posteriors and blend_posteriors must be"),
         (
             (rows(0.5, 0.6), rows(1, 0), rows(1, 0)),
             0.5,
@@ -282,7 +274,7 @@ def rows(*values: float) -> Tensor:
         (
             (rows(1, 0), rows(1, 0, 0), rows(1, 0)),
             0.5,
-            r"posteriors, partner_posteriors and blend_posteriors must have the same shape, got \(1, 2\) and \(1, 3\)",
+            r"posteriors, partner_posteriors and blend_posteriors must be \(M, K\) alike, K at least 2, got \(1, 2\)",
         ),
         ((rows(1, 0),) * 3, 1.5, r"mixing_weight must lie in \[0, 1\], got values from 1.5 to 1.5"),
         ((rows(1, 0),) * 3, torch.ones(3), r"mixing_weight must be a number or have shape \(1,\), got \(3,\)"),
@@ -294,28 +286,17 @@ def test_label_noise_says_what_is_wrong(parts, weight, message: str) -> None:
 
 
 def test_worlds_and_teachers_say_what_is_wrong() -> None:
-    factors, shares = torch.eye(2).expand(2, -1, -1), torch.tensor([0.5, 0.5], dtype=torch.float64)
     with pytest.raises(ValueError, match=r"^means must be of at least two classes, got 1$"):
-        round_classes(torch.zeros(1, 2), spread=1.0)
+        GaussianClasses(torch.zeros(1, 2), spread=1.0)
     with pytest.raises(ValueError, match=r"^spread must be positive and finite, got 0.0$"):
-        round_classes(torch.zeros(2, 2), spread=0.0)
+        GaussianClasses(torch.zeros(2, 2), spread=0.0)
     with pytest.raises(ValueError, match=r"^means must be finite, got 1 NaN or infinite values$"):
-        round_classes(torch.tensor([[0.0], [math.inf]]), spread=1.0)
-    with pytest.raises(
-        ValueError, match=r"^factors must have shape \(2, 3, 3\), got shape \(2, 2, 2\) \(to fit means\)$"
-    ):
-        GaussianClasses(torch.zeros(2, 3), factors, shares)
-    with pytest.raises(ValueError, match=r"^factors must be lower triangular with a positive diagonal"):
-        GaussianClasses(torch.zeros(2, 2), -factors, shares)
-    with pytest.raises(
-        ValueError, match=r"^shares must be 2 positive numbers that sum to 1, got \[0.5, 0.6\] \(to fit means\)$"
-    ):
-        GaussianClasses(torch.zeros(2, 2), factors, torch.tensor([0.5, 0.6], dtype=torch.float64))
-    with pytest.raises(ValueError, match=r"^inputs must have 2 columns, got shape \(4, 3\)$"):
+        GaussianClasses(torch.tensor([[0.0], [math.inf]]), spread=1.0)
+    with pytest.raises(ValueError, match=r"^inputs must have shape \(4, 2\), got \(4, 3\) \(to fit the means\)$"):
         OVERLAPPING.posterior(torch.zeros(4, 3))
     with pytest.raises(ValueError, match=r"^num_examples must be at least 1, got 0$"):
         OVERLAPPING.sample(0, generator=stream())
-    with pytest.raises(ValueError, match=r"^inputs and partners must have the same shape, got \(4, 2\) and \(3, 2\)$"):
+    with pytest.raises(ValueError, match=r"^inputs and partners must have the same shape \(M, D0\), got \(4, 2\) and"):
         gaussian_label_noise(OVERLAPPING, torch.zeros(4, 2), torch.zeros(3, 2), mixing_weight=0.5)
     with pytest.raises(ValueError, match=r"^first, second and true must have the same shape \(M,\), got \(2,\) and"):
         one_hot_variation(torch.zeros(2), torch.zeros(3), torch.zeros(2), mixing_weight=0.5)

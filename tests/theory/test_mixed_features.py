@@ -8,12 +8,7 @@ import pytest
 import torch
 
 from mixscope.base.simplex import simplex_etf
-from mixscope.theory.channel.mixed_features import (
-    mixup_features,
-    pair_probabilities,
-    same_class_rise,
-    squared_loss_features,
-)
+from mixscope.theory.channel.mixed_features import mixup_features, same_class_rise, squared_loss_features
 from mixscope.theory.channel.soft_labels import logit_gain
 from mixscope.theory.solution import NotConvergedWarning
 
@@ -168,19 +163,12 @@ def test_squared_loss_is_ridge_regression_on_the_classifier(num_classes: int) ->
 def test_probabilities_miss_the_label_by_the_logits_over_the_gain() -> None:
     shares = weights(0.0, 0.3, 0.5)
     value = mixup_features(10, shares, feature_penalty=1e-4, scale=1.0).value
-    first, second, other = pair_probabilities(value.x1, value.x2, num_classes=10)
-    torch.testing.assert_close(first + second + 8 * other, torch.ones(3, dtype=torch.float64), rtol=0, atol=1e-15)
+    logits = torch.stack([value.x1, value.x2, *[torch.zeros_like(value.x1)] * 8])
+    first, second, other = logits.softmax(dim=0)[:3]
     base = -(value.x1 + value.x2) / 10
     torch.testing.assert_close(first, shares - (value.x1 + base) / value.gain, rtol=1e-10, atol=0)
     torch.testing.assert_close(second, 1 - shares - (value.x2 + base) / value.gain, rtol=1e-10, atol=0)
     torch.testing.assert_close(other, -base / value.gain, rtol=1e-10, atol=0)
-
-
-def test_probabilities_of_two_classes_leave_nothing_over() -> None:
-    first, second, other = pair_probabilities(torch.tensor([0.5]), torch.tensor([-0.5]), num_classes=2)
-    assert float(first) == pytest.approx(1 / (1 + math.exp(-1)), rel=1e-15)
-    assert float(second) == pytest.approx(1 / (1 + math.exp(1)), rel=1e-15)
-    assert float(other) == 0
 
 
 def test_the_same_class_rise_is_the_one_of_the_features() -> None:
@@ -235,5 +223,3 @@ def test_bad_input_is_named(solve: Callable[..., Any]) -> None:
         solve(3, 0.5, feature_penalty=0.0, scale=1.0)
     with pytest.raises(ValueError, match="scale must be positive and finite, got inf"):
         solve(3, 0.5, feature_penalty=1.0, scale=math.inf)
-    with pytest.raises(ValueError, match=r"x1 and x2 must have the same shape, got \(2,\) and \(3,\)"):
-        pair_probabilities(torch.zeros(2), torch.zeros(3), num_classes=3)

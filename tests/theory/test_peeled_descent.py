@@ -155,9 +155,9 @@ def test_without_decay_the_two_flows_agree():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"times": torch.tensor([0.0])}, "times must be positive, increasing and at least one, got"),
-        ({"times": torch.tensor([])}, "times must be positive, increasing and at least one, got"),
-        ({"times": torch.tensor([2.0, 1.0])}, "times must be positive, increasing and at least one, got"),
+        ({"times": torch.tensor([0.0])}, "times must be positive, got"),
+        ({"times": torch.tensor([])}, "times must be increasing and at least one, got"),
+        ({"times": torch.tensor([2.0, 1.0])}, "times must be increasing and at least one, got"),
         ({"times": torch.tensor([math.nan])}, "times must be finite, got 1 NaN or infinite values"),
         ({"weight_decay": -0.1}, "weight_decay must be at least 0, got -0.1"),
         ({"feature_decay": math.inf}, "feature_decay must be at most 1e\\+100, got inf"),

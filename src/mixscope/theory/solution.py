@@ -1,4 +1,4 @@
-"""What every solver returns: the value, how far off it is, and whether it converged."""
+"""Solution of a solver: the value, how far off it is, and whether it converged."""
 
 import warnings
 from dataclasses import dataclass
@@ -30,22 +30,19 @@ class Solution(Generic[Value]):
     reason: str = ""
 
 
-def solved(value: Value, *, residual: float, iterations: int, tolerance: float, solver: str) -> Solution[Value]:
-    """Return a solution that says whether its residual is within the tolerance, and warn once if it is not.
+def solved(
+    value: Value, *, residual: float, iterations: int, tolerance: float, solver: str, reason: str = ""
+) -> Solution[Value]:
+    """Return a solution that has converged if its residual is within the tolerance (NaN is not); warn if it has not.
 
-    Args:
-        value: The best value found.
-        residual: How far off it is.
-        iterations: Steps taken.
-        tolerance: The largest residual that counts as converged (NaN never does).
-        solver: The name that a warning gives.
+    `solver` is the name that a warning gives; a `reason` says that it has not converged, whatever the residual.
 
     Example:
         >>> solved(2.0, residual=1e-15, iterations=3, tolerance=1e-12, solver="square root").is_converged
         True
     """
-    if residual <= tolerance:
+    if not reason and residual <= tolerance:
         return Solution(value, residual, iterations, True)
-    reason = f"the residual {residual:.3g} is above the tolerance {tolerance:.3g} after {iterations} steps"
+    reason = reason or f"the residual {residual:.3g} is above the tolerance {tolerance:.3g} after {iterations} steps"
     warnings.warn(f"{solver} did not converge: {reason}", NotConvergedWarning, stacklevel=3)
     return Solution(value, residual, iterations, False, reason)

@@ -1,4 +1,4 @@
-"""The law of the mixing weight: Beta(alpha, alpha), or finitely many values with their probabilities."""
+"""Laws of the mixing weight: Beta(alpha, alpha), or finitely many values with their probabilities."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from mixscope.base.checks import check_positive, check_size
+from mixscope.base.checks import check_finite, check_positive, check_size, check_within
 from mixscope.base.kinds import checked
 
 SUM_TOLERANCE = 1e-9  # of the probabilities
@@ -19,6 +19,14 @@ SPREADS_PER_STEP = 0.4  # the same against a narrow law: exp(-2 pi^2 / 0.4^2)
 EVEN = 1e13  # alpha from which a function of the blend has its mean in the middle, to 1e-13: Var(w) = 1 / (8 alpha)
 STIRLING = 100.0  # alpha from which three terms of Stirling's series are exact, and lgamma begins to lose digits
 CUT = 46.0  # nats: exp(-46) = 1e-20 of the integral is left out
+
+
+def checked_weights(mixing_weight: Tensor | float, *, name: str = "mixing_weight") -> Tensor:
+    """Return weights in float64 after checking that they lie in [0, 1]."""
+    weights = torch.as_tensor(mixing_weight, dtype=torch.float64).detach()
+    check_finite(**{name: weights})
+    check_within(0, 1, **{name: weights})
+    return weights
 
 
 @runtime_checkable
@@ -102,9 +110,6 @@ def log_beta_peak(alpha: float) -> float:
     """Return log(4^alpha B(alpha, alpha)), what Beta(alpha, alpha) is normalised by relative to its middle.
 
     log(2 sqrt(pi) Gamma(alpha) / Gamma(alpha + 1/2)), by Legendre's duplication formula. Right to 1e-13.
-
-    Args:
-        alpha: Positive.
     """
     if alpha < STIRLING:
         rise = math.lgamma(alpha) - math.lgamma(alpha + 0.5)
@@ -115,16 +120,9 @@ def log_beta_peak(alpha: float) -> float:
 
 
 def log_odds_density(log_odds: Tensor, alpha: float) -> Tensor:
-    """Return the logarithm of the density of log(w / (1 - w)), w from Beta(alpha, alpha).
+    """Return the logarithm of the density of l = log(w / (1 - w)), (...) float64, w from Beta(alpha, alpha).
 
     -2 alpha log cosh(l / 2) less the normalisation, without the digits that large alpha would lose.
-
-    Args:
-        log_odds: (...) float64, l.
-        alpha: Positive.
-
-    Returns:
-        (...) float64.
     """
     size = log_odds.abs()
     far = size / 2 - math.log(2) + (-size).exp().log1p()

@@ -1,11 +1,11 @@
-"""Theory fitted to a network: measured channel coordinates (x1, x2) against the weight, and the curve closest to them.
+"""Fit of the mixup theory to a network: measured channel coordinates (x1, x2) and the theory's curve closest to them.
 
 In nats the coordinates depend on the classifier's scale m and the feature penalty through the gain a of `logit_gain`
-alone, so a is all that they can tell. Lengths of features are in units of feature space and add m; the penalty follows.
+alone, so a is all that they can tell.
 """
 
 import math
-import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -16,15 +16,20 @@ from torch import Tensor
 
 from mixscope.base.checks import check_at_least, check_finite, check_ndim, check_positive, check_same_length
 from mixscope.base.kinds import checked
-from mixscope.theory.channel.curve_families import LOG_GAIN_RANGE, curve_grid, mixup_points
-from mixscope.theory.channel.mixed_features import checked_weights, same_class_rise
-from mixscope.theory.solution import NotConvergedWarning, Solution, solved
+from mixscope.theory.channel.mixed_features import same_class_rise
+from mixscope.theory.channel.soft_labels import pair_rises, rise_slopes
+from mixscope.theory.solution import Solution, solved
+from mixscope.theory.weight_law import checked_weights
 
+GAIN_RANGE = (1e-6, 1e15)  # where a gain is looked for
 NUM_TRIALS = 64  # gains looked at first, a factor 2.2 apart: the distance to a curve may have several minima
 BLOCK_POINTS = 2**18  # of the curves computed at a time in that first look
+NUM_CURVE_POINTS = 101
 ROOT_OPTIONS = {"xtol": 1e-14, "rtol": 1e-14, "full_output": True}
 TOLERANCE = 1e-9  # of the optimality condition, relative to the data
 MIN_CHANGE = 1e-6  # of the curve per nat of log(a), relative to the data; rounding decides about smaller ones
+
+Points = tuple[Tensor, Tensor]  # coordinates (2, N) and weights (N,), float64
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,7 @@ class ChannelFit:
     Attributes:
         num_classes: K.
         gain: a of `logit_gain`; infinite for a squared-loss line that is too steep for any penalty.
-        unit: Factor between the measured coordinates and the theory's; 1 unless it was fitted.
-        same_class: The curve's x1 at w = 1, the unblended example (x1 - x2 with two classes), in the data's unit.
+        same_class: The curve's x1 at w = 1, the unblended example (x1 - x2 with two classes).
         relative_residual: Root-mean-square distance of the points from the curve over their root-mean-square length;
             0 is a perfect fit, 1 what the origin alone achieves.
         curve_weights: (101,) float64 from 0 to 1.
@@ -45,7 +49,6 @@ class ChannelFit:
 
     num_classes: int
     gain: float
-    unit: float
     same_class: float
     relative_residual: float
     curve_weights: Tensor
@@ -88,38 +91,53 @@ def fit_mixup_channel(x1: Tensor, x2: Tensor, weights: Tensor, *, num_classes: i
             coordinates are 0, or num_classes is below 2.
 
     Example:
-        >>> from mixscope.theory.channel.curve_families import mixup_curve
-        >>> weights = torch.tensor([0.1, 0.5, 0.8])
-        >>> fit = fit_mixup_channel(*mixup_curve(10)(weights, math.log(500.0)), weights, num_classes=10).value
-        >>> round(fit.gain, 6), round(fit.relative_residual, 9)
-        (500.0, 0.0)
+        >>> from mixscope.theory.channel.mixed_features import mixup_features
+        >>> curve = mixup_features(10, torch.tensor([0.1, 0.5, 0.8]), feature_penalty=1e-3, scale=1.0).value
+        >>> fit = fit_mixup_channel(curve.x1, curve.x2, curve.weights, num_classes=10).value
+        >>> round(fit.feature_penalty(scale=1.0), 9), round(fit.relative_residual, 9)
+        (0.001, 0.0)
     """
-    return _fit_gain(checked_points(x1, x2, weights, num_classes), num_classes, has_free_unit=False)
+    measured, weights = points = checked_points(x1, x2, weights, num_classes)
+    low_end, high_end = (math.log(end) for end in GAIN_RANGE)
+    grid = torch.linspace(low_end, high_end, NUM_TRIALS, dtype=torch.float64, device=weights.device)
+
+    @cache
+    def distance_at(log_gain: float) -> _Distance:
+        return _Distance(*(float(part) for part in _distances(measured, *mixup_points(weights, log_gain, num_classes))))
+
+    some = grid[:, None].split(max(1, BLOCK_POINTS // len(weights)))
+    slopes = torch.cat([_distances(measured, *mixup_points(weights, part, num_classes))[1] for part in some])
+    trials = grid.tolist()
+    # A slope of exactly 0 is a minimum too: a trial may be the very gain.
+    turns = ((slopes[:-1] <= 0) & (slopes[1:] >= 0)).nonzero().flatten().tolist()
+    places, steps = [trials[0], trials[-1]], NUM_TRIALS
+    for turn in turns:
+        low, high = trials[turn : turn + 2]
+        places += [low, high]
+        if distance_at(low).slope < 0 < distance_at(high).slope:
+            root, details = brentq(lambda place: distance_at(place).slope, low, high, **ROOT_OPTIONS)
+            places.append(root)
+            steps += details.iterations
+    log_gain = min(places, key=lambda place: distance_at(place).square)
+
+    fit, gain, size = distance_at(log_gain), math.exp(log_gain), float(torch.linalg.vector_norm(measured))
+    rise = same_class_rise(num_classes, gain=gain)
+    value = curve_through(
+        points, num_classes, lambda shares: mixup_points(shares, log_gain, num_classes)[0], gain=gain, same_class=rise
+    )
+    is_bounded = trials[0] < log_gain < trials[-1] and fit.change > MIN_CHANGE * size
+    ends = "[{:.0e}, {:.0e}]".format(*GAIN_RANGE)
+    return solved(
+        value,
+        residual=abs(fit.slope) / (fit.change * size) if is_bounded else 1.0,
+        iterations=steps,
+        tolerance=TOLERANCE,
+        solver="the fit of a channel",
+        reason="" if is_bounded else f"the data do not bound the gain: {gain:.3g} is the best in {ends}",
+    )
 
 
-@checked
-def fit_mixup_shape(x1: Tensor, x2: Tensor, weights: Tensor, *, num_classes: int) -> Solution[ChannelFit]:
-    """Fit gain and unit of the mixup theory: only the shape of the curve counts, not how large the logits are.
-
-    For coordinates that are not nats, or of a network whose logits are sharpened or softened as a whole. At small
-    gains the curve is a straight line and its unit arbitrary: then the fit comes back not converged.
-
-    Args:
-        x1: (N,) float, in any unit.
-        x2: (N,) float, in the same.
-        weights: (N,) float in [0, 1], the share of the first.
-        num_classes: K, at least 2.
-
-    Returns:
-        As for `fit_mixup_channel`.
-
-    Raises:
-        ValueError: As for `fit_mixup_channel`.
-    """
-    return _fit_gain(checked_points(x1, x2, weights, num_classes), num_classes, has_free_unit=True)
-
-
-def checked_points(x1: Tensor, x2: Tensor, weights: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+def checked_points(x1: Tensor, x2: Tensor, weights: Tensor, num_classes: int) -> Points:
     """Return the measured coordinates (2, N) and the weights (N,) in float64."""
     check_at_least(2, num_classes=num_classes)
     check_ndim(1, x1=x1, x2=x2, weights=weights)
@@ -132,72 +150,45 @@ def checked_points(x1: Tensor, x2: Tensor, weights: Tensor, num_classes: int) ->
     return measured, shares
 
 
-def _fit_gain(points: tuple[Tensor, Tensor], num_classes: int, *, has_free_unit: bool) -> Solution[ChannelFit]:
+def curve_through(
+    points: Points, num_classes: int, curve: Callable[[Tensor], Tensor], *, gain: float, same_class: float
+) -> ChannelFit:
+    """Return the fit of a curve, which takes (N,) weights to (2, N) coordinates."""
     measured, weights = points
-    power = float(measured.square().sum())
-    grid = torch.linspace(*LOG_GAIN_RANGE, NUM_TRIALS, dtype=torch.float64, device=weights.device)
+    grid = torch.linspace(0, 1, NUM_CURVE_POINTS, dtype=torch.float64, device=weights.device)
+    first, second = curve(grid)
+    distance = torch.linalg.vector_norm(measured - curve(weights)) / torch.linalg.vector_norm(measured)
+    return ChannelFit(num_classes, gain, same_class, float(distance), grid, first, second)
 
-    @cache
-    def distance_at(log_gain: float) -> _Distance:
-        curve, slopes = mixup_points(weights, log_gain, num_classes)
-        return _Distance(*(float(part) for part in _distances(measured, curve, slopes, has_free_unit)))
 
-    some = grid[:, None].split(max(1, BLOCK_POINTS // len(weights)))
-    trials = [_distances(measured, *mixup_points(weights, part, num_classes), has_free_unit)[1] for part in some]
-    trial_gains, slopes = grid.tolist(), torch.cat(trials)
-    # A slope of exactly 0 is a minimum too: a trial may be the very gain.
-    turns = ((slopes[:-1] <= 0) & (slopes[1:] >= 0)).nonzero().flatten().tolist()
-    places, steps = [trial_gains[0], trial_gains[-1]], NUM_TRIALS
-    for turn in turns:
-        low, high = trial_gains[turn : turn + 2]
-        places += [low, high]
-        if distance_at(low).slope < 0 < distance_at(high).slope:
-            root, details = brentq(lambda place: distance_at(place).slope, low, high, **ROOT_OPTIONS)
-            places.append(root)
-            steps += details.iterations
-    log_gain = min(places, key=lambda place: distance_at(place).square)
-
-    fit = distance_at(log_gain)
-    curve_weights = curve_grid(weights)
-    curve = fit.unit * mixup_points(curve_weights, log_gain, num_classes)[0]
-    value = ChannelFit(
+def mixup_points(weights: Tensor, log_gain: Tensor | float, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Return (2, ...), the theory's coordinates, and (2, ...), their derivative in log(a); both arguments broadcast."""
+    gain = torch.as_tensor(log_gain, dtype=torch.float64, device=weights.device).exp()
+    gain, weights = torch.broadcast_tensors(gain, weights)
+    offsets, total, rises, log_scale = pair_rises(weights, gain, num_classes=num_classes)
+    # Offsets and base are proportional to a: their derivatives in log(a) are themselves.
+    slopes = rise_slopes(
+        rises,
+        log_scale,
+        offset_slopes=offsets,
+        base_slope=total,
+        counts=torch.ones(2, dtype=torch.float64, device=weights.device),
         num_classes=num_classes,
-        gain=math.exp(log_gain),
-        unit=fit.unit,
-        same_class=fit.unit * same_class_rise(num_classes, gain=math.exp(log_gain)),
-        relative_residual=math.sqrt(fit.square / power),
-        curve_weights=curve_weights,
-        curve_x1=curve[0],
-        curve_x2=curve[1],
     )
-    if trial_gains[0] < log_gain < trial_gains[-1] and fit.unit * fit.change > MIN_CHANGE * math.sqrt(power):
-        residual = abs(fit.slope) / (fit.change * math.sqrt(power))
-        return solved(value, residual=residual, iterations=steps, tolerance=TOLERANCE, solver="the fit of a channel")
-    low_end, high_end = (math.exp(end) for end in LOG_GAIN_RANGE)
-    reason = f"the data do not bound the gain: {value.gain:.3g} is the best in [{low_end:.0e}, {high_end:.0e}]"
-    warnings.warn(f"the fit of a channel did not converge: {reason}", NotConvergedWarning, stacklevel=3)
-    return Solution(value, 1.0, steps, False, reason)
+    if num_classes == 2:
+        rises, slopes = ((part - part.flip(-1)) / 2 for part in (rises, slopes))
+    return rises.movedim(-1, 0), slopes.movedim(-1, 0)
 
 
 class _Distance(NamedTuple):
     square: float  # sum of squared deviations
-    slope: float  # sum of deviations times the derivative: half the derivative of the above in log(a), over the unit
-    change: float  # length of the derivative
-    unit: float
+    slope: float  # half its derivative in log(a)
+    change: float  # length of the curve's derivative in log(a)
 
 
-def _distances(measured: Tensor, curve: Tensor, slopes: Tensor, has_free_unit: bool) -> tuple[Tensor, ...]:
+def _distances(measured: Tensor, curve: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the fields of `_Distance` for one curve (2, N), or for T of them (2, T, N)."""
-
-    def inner(first: Tensor, second: Tensor) -> Tensor:
-        return (first * second).sum(dim=(0, -1))
-
-    data = measured.view(2, *[1] * (curve.ndim - 2), -1)
-    unit = torch.ones(curve.shape[1:-1], dtype=torch.float64, device=curve.device)
-    if has_free_unit:
-        # A curve at the origin has no unit: 0 / 0 becomes 0.
-        unit = (inner(data, curve) / inner(curve, curve)).nan_to_num(0.0).clamp(min=0.0)
-        # What the gain changes and the unit could not.
-        slopes = slopes - (inner(slopes, curve) / inner(curve, curve)).nan_to_num(0.0)[..., None] * curve
-    deviation = data - unit[..., None] * curve
-    return inner(deviation, deviation), -inner(deviation, slopes), inner(slopes, slopes).sqrt(), unit
+    deviation = measured.view(2, *[1] * (curve.ndim - 2), -1) - curve
+    sums = ((first * second).sum(dim=(0, -1)) for first, second in ((deviation, deviation), (deviation, slopes)))
+    square, product = sums
+    return square, -product, slopes.square().sum(dim=(0, -1)).sqrt()

@@ -1,4 +1,4 @@
-"""The joint optimum of classifier and features under mixing: how long the classifier is, and when it vanishes.
+"""Joint optimum of classifier and features under mixing: how long the classifier is, and when it vanishes.
 
 The model, over all ordered pairs of K balanced classes and the law of the weight w:
 minimise E[cross-entropy(W h, w e_i + (1 - w) e_j) + (feature penalty / 2) |h|^2] + (classifier penalty / 2) |W|_F^2
@@ -13,12 +13,11 @@ from dataclasses import dataclass
 
 import torch
 from scipy.optimize import brentq
-from torch import Tensor
 
 from mixscope.base.checks import check_positive, check_size
 from mixscope.base.kinds import checked
 from mixscope.theory.channel.mixed_features import same_class_rise
-from mixscope.theory.channel.soft_labels import solve_rises
+from mixscope.theory.channel.soft_labels import pair_rises
 from mixscope.theory.solution import Solution, solved
 from mixscope.theory.weight_law import WeightLaw
 
@@ -34,23 +33,17 @@ class JointScale:
     Attributes:
         scale: Length m of the classifier's rows; 0 where it has collapsed.
         gain: a of `logit_gain` at that scale, in nats; 0 where collapsed.
-        is_collapsed: Whether W = 0 is the only optimum: the product of the penalties is at or above the threshold.
-        threshold: `etf_threshold`.
+        is_collapsed: Whether W = 0 is the only optimum: the product of the penalties is at or above `etf_threshold`.
         same_class: Logit of an unblended example's class above the others, in nats.
         same_class_probability: Its probability; 1 / K where collapsed.
-        classifier_energy: classifier penalty * |W|_F^2.
-        feature_energy: feature penalty * E|h|^2; equal to classifier_energy at the optimum.
         objective: The value of the whole problem, in nats; lower is better.
     """
 
     scale: float
     gain: float
     is_collapsed: bool
-    threshold: float
     same_class: float
     same_class_probability: float
-    classifier_energy: float
-    feature_energy: float
     objective: float
 
 
@@ -120,7 +113,7 @@ def classifier_scale(
             f"classifier_penalty and feature_penalty must have a finite product of at least {SMALLEST_PRODUCT:g}, "
             f"got {product:g}"
         )
-    zero = JointScale(0.0, 0.0, True, threshold, 0.0, 1 / num_classes, 0.0, 0.0, math.log(num_classes))
+    zero = JointScale(0.0, 0.0, True, 0.0, 1 / num_classes, math.log(num_classes))
     collapsed = Solution(zero, residual=0.0, iterations=0, is_converged=True)
     if product >= threshold:
         return collapsed
@@ -148,11 +141,8 @@ def classifier_scale(
         scale=math.sqrt(square),
         gain=gain,
         is_collapsed=False,
-        threshold=threshold,
         same_class=rise,
         same_class_probability=1 / (1 + (num_classes - 1) * math.exp(-rise)),
-        classifier_energy=classifier_energy,
-        feature_energy=feature_energy,
         objective=cross_entropy + (classifier_energy + feature_energy) / 2,
     )
     residual = abs(classifier_energy - feature_energy) / max(classifier_energy, feature_energy)
@@ -165,18 +155,10 @@ def mean_blend(num_classes: int, law: WeightLaw, *, gain: float) -> tuple[float,
     # The last entry is the unblended example, which every same-class pair equals.
     weights = torch.cat([weights, weights.new_ones(1)])
     masses = torch.cat([masses * (1 - 1 / num_classes), masses.new_full((1,), 1 / num_classes)])
-    values = torch.stack([weights, 1 - weights], dim=-1)
-    base = values.amin(dim=-1) if num_classes == 2 else torch.zeros_like(weights)
-    ones = torch.ones(2, dtype=torch.float64)
-    rises, log_scale, _ = solve_rises(
-        gain * (values - base[:, None]), counts=ones, base=gain * num_classes * base, num_classes=num_classes
-    )
+    _, _, rises, log_scale = pair_rises(weights, gain, num_classes=num_classes)
     total = rises.sum(dim=-1)
     # Logits sum to zero: |z|^2 = sum of x^2 - (sum of x)^2 / K; divided by a before squaring, nothing overflows.
     squared_error = ((rises / gain).square().sum(dim=-1) - (total / gain).square() / num_classes) @ masses
-    return float(squared_error), float(_cross_entropy(values, rises, log_scale, gain=gain) @ masses)
-
-
-def _cross_entropy(values: Tensor, rises: Tensor, log_scale: Tensor, *, gain: float) -> Tensor:
-    """Return -sum y log(p), with log(p) = x + log(t / a)."""
-    return -(values * (rises + log_scale[:, None] - math.log(gain))).sum(dim=-1)
+    log_probabilities = rises + log_scale[:, None] - math.log(gain)
+    cross_entropy = -(torch.stack([weights, 1 - weights], dim=-1) * log_probabilities).sum(dim=-1)
+    return float(squared_error), float(cross_entropy @ masses)

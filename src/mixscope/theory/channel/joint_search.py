@@ -1,4 +1,4 @@
-"""The joint problem of classifier and features minimised from random starts, with nothing assumed about its shape."""
+"""Minimiser of the joint problem of classifier and features from random starts, assuming nothing about its shape."""
 
 import math
 from dataclasses import dataclass
@@ -118,13 +118,14 @@ def joint_optimum_check(
     points = [torch.from_numpy(result.x).view(shape) for result in results]
     deviations = tuple(gram_deviation(point[:num_classes]) for point in points)
     best = min(range(num_starts), key=lambda index: results[index].fun)
+    lowest = float(results[best].fun)
     classifier, features = points[best][:num_classes], points[best][num_classes:]
     energies = classifier_penalty * float(classifier.square().sum()), feature_penalty * float(features.square().sum())
     value = JointCheck(
         gram_deviation=deviations[best],
         gram_deviations=deviations,
-        objective=float(results[best].fun),
-        objective_gap=(float(results[best].fun) - expected.objective) / expected.objective,
+        objective=lowest,
+        objective_gap=(lowest - expected.objective) / expected.objective,
         balance_gap=0.0 if math.isnan(deviations[best]) else abs(energies[0] - energies[1]) / max(energies),
         scale=math.sqrt(float(classifier.square().sum()) / num_classes),
         is_simplex=deviations[best] < SIMPLEX_DEVIATION,
@@ -152,12 +153,8 @@ def joint_objective(
 ) -> tuple[float, Tensor]:
     """Return the value of the joint problem and its gradient.
 
-    Args:
-        point: (K + N, D) float64: the classifier, then the features times the square root of their probability.
-        labels: (N, K) float64.
-        masses: (N,) float64, summing to 1.
-        classifier_penalty: Factor of |W|_F^2 / 2.
-        feature_penalty: Factor of E|h|^2 / 2.
+    The point is (K + N, D): the classifier, then the features times the square root of their probability; the labels
+    are (N, K) and the masses, their probabilities, (N,).
     """
     num_classes = labels.shape[1]
     classifier, features = point[:num_classes], point[num_classes:]

@@ -1,4 +1,4 @@
-"""Where the features of blends should lie when the classifier is a simplex frame, and where squared error puts them.
+"""Features of blends under a simplex classifier: where they should lie, and where squared error puts them.
 
 The model: a free feature h for every blend w e_i + (1 - w) e_j, under a fixed classifier W that is a simplex
 equiangular tight frame of K rows of length m, minimising loss(W h, label) + (feature penalty / 2) |h|^2.
@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope.base.checks import check_finite, check_size, check_within
+from mixscope.base.checks import check_finite
 from mixscope.base.kinds import checked
 from mixscope.theory.channel.soft_labels import logit_gain, soft_label_logits
 from mixscope.theory.solution import Solution
+from mixscope.theory.weight_law import checked_weights
 
 
 @dataclass(frozen=True)
@@ -127,17 +128,10 @@ def squared_loss_features(
 
     Source: Fisher et al. 2024 (that squared error gives the line); derived.
 
-    Args:
-        num_classes: K, at least 2.
-        mixing_weight: Weights w of the first class in [0, 1], a number or (...) float.
-        feature_penalty: Factor of |h|^2 / 2, positive.
-        scale: Length m of the classifier's rows, positive.
+    Arguments and errors as of `mixup_features`.
 
     Returns:
         The features, exactly; x1, x2 and same_class are differences of outputs, not nats.
-
-    Raises:
-        ValueError: As for `mixup_features`.
 
     Example:
         >>> features = squared_loss_features(3, torch.tensor([0.0, 0.5]), feature_penalty=0.5, scale=1.0).value
@@ -178,41 +172,6 @@ def same_class_rise(num_classes: int, *, gain: float) -> float:
     """
     one = torch.ones(1, dtype=torch.float64)
     return float(soft_label_logits(one, num_classes=num_classes, gain=gain).value.rises)
-
-
-@checked
-def pair_probabilities(x1: Tensor, x2: Tensor, *, num_classes: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the softmax probabilities of the first class, the second class, and each other class.
-
-    Args:
-        x1: (...) float, logit of the first class above the others, in nats.
-        x2: (...) float, of the second. With two classes x1 = -x2, as in `MixedFeatures`.
-        num_classes: K, at least 2.
-
-    Returns:
-        Three (...) float64; the last is 0 with two classes.
-
-    Raises:
-        ValueError: If the shapes differ, a value is not finite, or num_classes is out of range.
-    """
-    check_size(2, num_classes=num_classes)
-    if x1.shape != x2.shape:
-        raise ValueError(f"x1 and x2 must have the same shape, got {tuple(x1.shape)} and {tuple(x2.shape)}")
-    check_finite(x1=x1, x2=x2)
-    others = torch.full_like(x1, 0.0 if num_classes > 2 else -torch.inf, dtype=torch.float64)
-    logits = torch.stack([x1.to(torch.float64), x2.to(torch.float64), others])
-    multiplicity = torch.tensor([1.0, 1.0, max(num_classes - 2, 1)], dtype=torch.float64, device=x1.device)
-    logits = logits - torch.logsumexp(logits + multiplicity.log().view(3, *[1] * x1.ndim), dim=0)
-    first, second, each_other = logits.exp()
-    return first, second, each_other
-
-
-def checked_weights(mixing_weight: Tensor | float, *, name: str = "mixing_weight") -> Tensor:
-    """Return weights in float64 after checking that they lie in [0, 1]."""
-    weights = torch.as_tensor(mixing_weight, dtype=torch.float64).detach()
-    check_finite(**{name: weights})
-    check_within(0, 1, **{name: weights})
-    return weights
 
 
 def _antisymmetric(rises: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The shape of the channel in numbers: amplification, lengths, angle, limits, and the density across it.
+"""Shape of the channel in numbers: amplification, lengths, angle, and the density across it.
 
 All of it follows from x1 and x2 of `mixup_features`, so from the number of classes, the gain a of `logit_gain` and the
 weight. Across it runs delta = x1 - x2, along it the height (x1 + x2) / 2. Source: as `mixup_features`; derived.
@@ -11,9 +11,9 @@ from torch import Tensor
 
 from mixscope.base.checks import check_at_least, check_finite, check_positive, check_shape
 from mixscope.base.kinds import checked
-from mixscope.theory.channel.mixed_features import checked_weights, mixup_features, same_class_rise
+from mixscope.theory.channel.mixed_features import mixup_features, same_class_rise
 from mixscope.theory.channel.soft_labels import logit_gain
-from mixscope.theory.roots import increasing_root, lambert_w_of_exp
+from mixscope.theory.roots import increasing_root
 from mixscope.theory.weight_law import log_beta_peak
 
 
@@ -21,18 +21,11 @@ from mixscope.theory.weight_law import log_beta_peak
 def amplification(num_classes: int, *, feature_penalty: float, scale: float) -> float:
     """Return how much longer an even blend's feature is than the middle of the two unblended features.
 
-    2 x / Delta, with x = x1 = x2 at w = 1/2. Tends to 2 as the penalty falls; 1 for squared error.
-
-    Args:
-        num_classes: K, at least 3: with two classes the even blend and the middle are both 0.
-        feature_penalty: Factor of |h|^2 / 2, positive.
-        scale: Length m of the classifier's rows, positive.
+    2 x / Delta, with x = x1 = x2 at w = 1/2. Tends to 2 as the penalty falls; 1 for squared error. Arguments and errors
+    as of `logit_gain`, with at least 3 classes: with two the even blend and the middle are both 0.
 
     Returns:
         Dimensionless, in (1, 2).
-
-    Raises:
-        ValueError: If num_classes is below 3, or a value is not positive and finite.
 
     Example:
         >>> round(amplification(10, feature_penalty=1e-3, scale=1.0), 3)
@@ -47,16 +40,10 @@ def amplification(num_classes: int, *, feature_penalty: float, scale: float) -> 
 def norm_ratio(num_classes: int, *, feature_penalty: float, scale: float) -> float:
     """Return |h| of an even blend over |h| of an unblended example, (x / Delta) sqrt(2 (K - 2) / (K - 1)).
 
-    Args:
-        num_classes: K, at least 2.
-        feature_penalty: Factor of |h|^2 / 2, positive.
-        scale: Length m of the classifier's rows, positive.
+    Arguments and errors as of `logit_gain`.
 
     Returns:
         Dimensionless, from 0 (two classes) to below `norm_ratio_limit`; above 1, blends lie further out than examples.
-
-    Raises:
-        ValueError: If num_classes is below 2, or a value is not positive and finite.
 
     Example:
         >>> round(norm_ratio(10, feature_penalty=1e-3, scale=1.0), 3)
@@ -114,74 +101,54 @@ def channel_angle(x1: Tensor, x2: Tensor, *, num_classes: int) -> Tensor:
 
 
 @checked
-def small_penalty_limit(
-    num_classes: int, mixing_weight: Tensor | float, *, feature_penalty: float, scale: float
-) -> tuple[Tensor, Tensor]:
-    """Return what x1 and x2 of `mixup_features` approach as the feature penalty falls.
+def transverse_density(
+    offset: Tensor | float, *, num_classes: int, feature_penalty: float, scale: float, alpha: float
+) -> Tensor:
+    """Return the density of delta = x1 - x2 over blends of two classes whose weight is Beta(alpha, alpha).
 
-    x1 - x2 tends to log(w / (1 - w)), which stays bounded, while (x1 + x2) / 2 grows as
-    W_0((a K / 2) sqrt(w (1 - w))), with Lambert's W: like a logarithm.
-
-    Args:
-        num_classes: K, at least 2; with two classes the height is 0.
-        mixing_weight: Weights w in (0, 1), a number or (...) float.
-        feature_penalty: Factor of |h|^2 / 2, positive.
-        scale: Length m of the classifier's rows, positive.
-
-    Returns:
-        x1 and x2, each (...) float64, in nats.
-
-    Raises:
-        ValueError: If num_classes is below 2, a weight not strictly inside (0, 1), or a value not positive and finite.
-
-    Example:
-        >>> x1, x2 = small_penalty_limit(10, 0.05, feature_penalty=1e-8, scale=1.0)
-        >>> round(float(x1 - x2), 4)
-        -2.9444
-    """
-    gain = logit_gain(num_classes, feature_penalty=feature_penalty, scale=scale)
-    weights = checked_weights(mixing_weight)
-    if not bool(((weights > 0) & (weights < 1)).all()):
-        raise ValueError(f"mixing_weight must lie strictly between 0 and 1, got {weights.tolist()}")
-    first, second = weights.log(), torch.log1p(-weights)
-    half = (first - second) / 2
-    if num_classes == 2:
-        return half, -half
-    height = lambert_w_of_exp(math.log(gain * num_classes / 2) + (first + second) / 2)
-    return height + half, height - half
-
-
-@checked
-def weight_at_offset(
-    offset: Tensor | float, *, num_classes: int, feature_penalty: float, scale: float
-) -> tuple[Tensor, Tensor]:
-    """Return the mixing weight whose blend has x1 - x2 = delta, and how fast the weight changes with delta.
-
-    The inverse of `mixup_features` in closed form but for one scalar: s = x1 + x2 solves s D = a K with
-    D = K - 2 + 2 exp(s / 2) cosh(delta / 2), then w = 1/2 + delta / (2 a) + exp(s / 2) sinh(delta / 2) / D.
+    The law of the weight carried over from weight to offset. For alpha = 1 and a small penalty it is close to the
+    standard logistic density: highest in the middle of the channel, although all weights are equally likely.
 
     Args:
         offset: delta in nats, a number or (...) float.
         num_classes: K, at least 2.
         feature_penalty: Factor of |h|^2 / 2, positive.
         scale: Length m of the classifier's rows, positive.
+        alpha: Of the Beta law, positive.
 
     Returns:
-        The weights w and dw / d delta per nat, each (...) float64. Beyond +-Delta (`same_class`) no blend lies; the
-        weights there are outside [0, 1]. Absolute error about 1e-15.
+        (...) float64 per nat, at least 0; 0 beyond +-Delta; for alpha below 1 infinite at the two ends.
 
     Raises:
         ValueError: If num_classes is below 2, an offset is not finite, or a value not positive and finite.
 
     Example:
-        >>> weight, slope = weight_at_offset(-2.0, num_classes=10, feature_penalty=1e-3, scale=1.0)
-        >>> features = mixup_features(10, weight, feature_penalty=1e-3, scale=1.0).value
-        >>> round(float(features.x1 - features.x2), 12)
-        -2.0
+        >>> density = transverse_density(0.0, num_classes=10, feature_penalty=1e-9, scale=1.0, alpha=1.0)
+        >>> round(float(density), 4)
+        0.25
     """
+    check_positive(alpha=alpha)
     gain = logit_gain(num_classes, feature_penalty=feature_penalty, scale=scale)
     offset = torch.as_tensor(offset, dtype=torch.float64).detach()
     check_finite(offset=offset)
+    weight, slope = weight_at_offset(offset, num_classes=num_classes, gain=gain)
+    inside = weight.clamp(0, 1)
+    # log(4 w (1 - w)), which a large alpha multiplies: in the middle, where it is small, with its last digits.
+    tilt = 1 - 2 * inside
+    log_product = torch.where(tilt.abs() < 0.5, (-tilt.square()).log1p(), (4 * inside * (1 - inside)).log())
+    log_density = (alpha - 1) * log_product if alpha != 1 else torch.zeros_like(inside)
+    log_density = log_density + 2 * math.log(2) - log_beta_peak(alpha)
+    is_inside = offset.abs() <= same_class_rise(num_classes, gain=gain)
+    return torch.where(is_inside, log_density.exp() * slope, 0.0)
+
+
+def weight_at_offset(offset: Tensor, *, num_classes: int, gain: float) -> tuple[Tensor, Tensor]:
+    """Return the weights w whose blends have x1 - x2 = delta, and dw / d delta per nat, to about 1e-15.
+
+    The inverse of `mixup_features` in closed form but for one scalar: s = x1 + x2 solves s D = a K with
+    D = K - 2 + 2 exp(s / 2) cosh(delta / 2), then w = 1/2 + delta / (2 a) + exp(s / 2) sinh(delta / 2) / D.
+    Beyond +-Delta (`same_class`) no blend lies; the weights there are outside [0, 1].
+    """
     half = offset / 2
     # log(2 cosh) without overflow; log(K - 2) is -inf with two classes, which adds nothing below.
     log_cosh = half.abs() + torch.log1p((-2 * half.abs()).exp())
@@ -194,8 +161,9 @@ def weight_at_offset(
         slope = 1 + log_sum.exp() / 2 * (log_pair - log_partition).exp()
         return log_sum + log_partition - log_target, slope
 
-    # Dropping either part of D makes s larger.
-    from_pair = 2 * lambert_w_of_exp(log_target - log_cosh - math.log(2.0))
+    # Dropping either part of D makes s larger; (s / 2) exp(s / 2) = X gives s / 2 below log(1 + X).
+    log_pair_target = log_target - log_cosh - math.log(2.0)
+    from_pair = 2 * torch.logaddexp(torch.zeros_like(half), log_pair_target)
     high = torch.minimum(from_pair.log(), log_target - torch.logaddexp(log_cosh, log_rest))
     low = high - excess(high)[0]
     log_sum, _ = increasing_root(excess, low=low, high=high, start=high)
@@ -210,43 +178,3 @@ def weight_at_offset(
     share_slope = share * (1 - share) * (sum_slope + slant) / 2
     slope = 1 / (2 * gain) + (share_slope * slant + share * (1 - slant * slant) / 2) / 2
     return weight, slope
-
-
-@checked
-def transverse_density(
-    offset: Tensor | float, *, num_classes: int, feature_penalty: float, scale: float, alpha: float
-) -> Tensor:
-    """Return the density of delta = x1 - x2 over blends of two classes whose weight is Beta(alpha, alpha).
-
-    The law of the weight carried over by `weight_at_offset`. For alpha = 1 and a small penalty it is close to the
-    standard logistic density: highest in the middle of the channel, although all weights are equally likely.
-
-    Args:
-        offset: delta in nats, a number or (...) float.
-        num_classes: K, at least 2.
-        feature_penalty: Factor of |h|^2 / 2, positive.
-        scale: Length m of the classifier's rows, positive.
-        alpha: Of the Beta law, positive and at most 1e9.
-
-    Returns:
-        (...) float64 per nat, at least 0; 0 beyond +-Delta; for alpha below 1 infinite at the two ends.
-
-    Raises:
-        ValueError: If num_classes is below 2, an offset is not finite, or a value not positive and finite.
-
-    Example:
-        >>> density = transverse_density(0.0, num_classes=10, feature_penalty=1e-9, scale=1.0, alpha=1.0)
-        >>> round(float(density), 4)
-        0.25
-    """
-    check_positive(alpha=alpha)
-    weight, slope = weight_at_offset(offset, num_classes=num_classes, feature_penalty=feature_penalty, scale=scale)
-    edge = same_class_rise(num_classes, gain=logit_gain(num_classes, feature_penalty=feature_penalty, scale=scale))
-    inside = weight.clamp(0, 1)
-    # log(4 w (1 - w)), which a large alpha multiplies: in the middle, where it is small, with its last digits.
-    tilt = 1 - 2 * inside
-    log_product = torch.where(tilt.abs() < 0.5, (-tilt.square()).log1p(), (4 * inside * (1 - inside)).log())
-    log_density = (alpha - 1) * log_product if alpha != 1 else torch.zeros_like(inside)
-    log_density = log_density + 2 * math.log(2) - log_beta_peak(alpha)
-    is_inside = torch.as_tensor(offset, dtype=torch.float64).abs() <= edge
-    return torch.where(is_inside, log_density.exp() * slope, 0.0)

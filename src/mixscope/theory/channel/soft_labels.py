@@ -1,4 +1,4 @@
-"""The optimal logits of a free feature under a simplex classifier, for any soft label: one scalar equation per label.
+"""Logits of a free feature under a simplex classifier, optimal for a soft label: one scalar equation per label.
 
 The classifier is a simplex equiangular tight frame of K rows of length m. The feature that minimises
 cross-entropy + (feature penalty / 2) |h|^2 has logits z = a (y - p) with p = softmax(z) and the logit gain
@@ -32,17 +32,11 @@ class SoftLabelLogits:
         logits: (..., R) float64, of the classes with each label value, in nats.
         base_logit: (...) float64, of the classes with the smallest value (0 where classes are left over).
         rises: (..., R) float64, logits minus base_logit, at least 0 and accurate also where tiny.
-        probabilities: (..., R) float64, of one class with each label value.
-        base_probability: (...) float64, of one class with the smallest value.
-        log_kappa: (...) float64; p_c = W_0(kappa exp(a y_c)) / a with Lambert's W.
     """
 
     logits: Tensor
     base_logit: Tensor
     rises: Tensor
-    probabilities: Tensor
-    base_probability: Tensor
-    log_kappa: Tensor
 
 
 @checked
@@ -84,7 +78,7 @@ def soft_label_logits(
     K t = a K y_base + sum of all rises: one increasing equation in log(t). No difference of nearly equal numbers is
     ever taken, so the answer keeps its digits for any gain.
 
-    Source: Fisher et al. 2024, unconstrained model; derived (kappa and Lambert's W are the same equation).
+    Source: Fisher et al. 2024, unconstrained model; derived.
 
     Args:
         label_values: (..., R) float, at least 0: a dense label has R = K; the label of P blended classes R = P.
@@ -110,32 +104,19 @@ def soft_label_logits(
     check_positive(gain=gain)
     is_dense = counts.sum(dim=-1) == num_classes
     base = torch.where(is_dense, values.amin(dim=-1), 0.0)
-    rises, log_scale, steps = solve_rises(
+    rises, _, steps = solve_rises(
         gain * (values - base[..., None]), counts=counts, base=gain * num_classes * base, num_classes=num_classes
     )
     base_logit = -(counts * rises).sum(dim=-1) / num_classes
-    log_kappa = log_scale + log_scale.exp() - gain * base
-    log_base_probability = log_scale - math.log(gain)
-    value = SoftLabelLogits(
-        logits=rises + base_logit[..., None],
-        base_logit=base_logit,
-        rises=rises,
-        probabilities=(rises + log_base_probability[..., None]).exp(),
-        base_probability=log_base_probability.exp(),
-        log_kappa=log_kappa,
-    )
-    residual = stationarity_residual(values, rises, counts=counts, num_classes=num_classes, gain=gain)
+    value = SoftLabelLogits(logits=rises + base_logit[..., None], base_logit=base_logit, rises=rises)
+    residual = _stationarity_residual(values, rises, counts=counts, num_classes=num_classes, gain=gain)
     return solved(value, residual=residual, iterations=steps, tolerance=TOLERANCE, solver="soft_label_logits")
 
 
 def solve_rises(offsets: Tensor, *, counts: Tensor, base: Tensor, num_classes: int) -> tuple[Tensor, Tensor, int]:
     """Solve K t = base + sum_r counts x_r with x_r + t expm1(x_r) = offsets_r for many labels at once.
 
-    Args:
-        offsets: (..., R) float64, at least 0: a (y - y_base).
-        counts: Broadcasts to (..., R).
-        base: (...) float64, at least 0: a K y_base; positive where all offsets are 0.
-        num_classes: K.
+    The offsets a (y - y_base) are (..., R), the base a K y_base is (...), both at least 0 and never both 0.
 
     Returns:
         The rises x (..., R), log(t) (...), and the number of Newton steps.
@@ -160,6 +141,20 @@ def solve_rises(offsets: Tensor, *, counts: Tensor, base: Tensor, num_classes: i
     return _rise(offsets, point.exp()[..., None], state["rises"]), point, steps
 
 
+def pair_rises(weights: Tensor, gain: Tensor | float, *, num_classes: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Solve for blends of two classes; both arguments of one shape, or a number for the gain.
+
+    Returns:
+        Offsets (..., 2) and base (...) of `solve_rises`, the rises (..., 2), and log(t) (...).
+    """
+    values, gains = torch.stack([weights, 1 - weights], dim=-1), torch.as_tensor(gain, dtype=torch.float64)
+    base = values.amin(dim=-1) if num_classes == 2 else torch.zeros_like(weights)
+    offsets, total = gains[..., None] * (values - base[..., None]), gains * num_classes * base
+    ones = torch.ones(2, dtype=torch.float64, device=weights.device)
+    rises, log_scale, _ = solve_rises(offsets, counts=ones, base=total, num_classes=num_classes)
+    return offsets, total, rises, log_scale
+
+
 def rise_slopes(
     rises: Tensor, log_scale: Tensor, *, offset_slopes: Tensor, base_slope: Tensor, counts: Tensor, num_classes: int
 ) -> Tensor:
@@ -173,11 +168,10 @@ def rise_slopes(
     return (offset_slopes - rate[..., None] * grown) / stiffness
 
 
-def stationarity_residual(values: Tensor, rises: Tensor, *, counts: Tensor, num_classes: int, gain: float) -> float:
+def _stationarity_residual(values: Tensor, rises: Tensor, *, counts: Tensor, num_classes: int, gain: float) -> float:
     """Return the largest |z - a y + a p| / (|z| + a y + a p) over all classes, p = softmax(z) computed from z.
 
-    Relative to the size of its own terms, each class by itself: a class without a label is held to a relative
-    error of its probability, however small that is.
+    Each class by itself: one without a label is held to a relative error of its probability, however small that is.
     """
     left_over = num_classes - counts.sum(dim=-1)
     base_logit = -(counts * rises).sum(dim=-1) / num_classes

@@ -1,4 +1,4 @@
-"""The label noise of mixup in regression, w f(x) + (1 - w) f(x') - f(w x + (1 - w) x'), and how large it must be."""
+"""Label noise of mixup in regression, w f(x) + (1 - w) f(x') - f(w x + (1 - w) x'), and how large it must be."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mixscope.base.checks import check_finite, check_not_negative
 from mixscope.base.kinds import checked, describe
-from mixscope.theory.channel.mixed_features import checked_weights
+from mixscope.theory.weight_law import checked_weights
 
 
 @checked
@@ -36,7 +36,7 @@ def mixup_noise(
         >>> mixup_noise(lambda x: x.square().sum(dim=1), corners, middle, mixing_weight=0.5).tolist()
         [6.25]
     """
-    own, partner, weights = _checked(inputs, partners, mixing_weight)
+    own, partner, weights = checked_ends(inputs, partners, mixing_weight)
     blends = torch.lerp(partner, own, weights[:, None])
     labels = [teacher(rows) for rows in (partner, own, blends)]
     if any(not isinstance(part, Tensor) or part.shape != weights.shape for part in labels):
@@ -49,19 +49,8 @@ def mixup_noise(
 def convex_noise_floor(inputs: Tensor, partners: Tensor, *, mixing_weight: Tensor | float, convexity: float) -> Tensor:
     """Return what `mixup_noise` is at least for a strongly convex teacher: (rho / 2) w (1 - w) |x - x'|^2.
 
-    Equal for f = rho |x|^2 / 2. Largest for even blends of distant examples. Source: derived here.
-
-    Args:
-        inputs: (M, D0) float, x.
-        partners: (M, D0) float, x'.
-        mixing_weight: w of x in [0, 1], a number or (M,) float.
-        convexity: rho, at least 0: f - rho |x|^2 / 2 is convex.
-
-    Returns:
-        (M,) float64, at least 0, in the labels' unit.
-
-    Raises:
-        ValueError: If shapes do not fit, a value is not finite, a weight is outside [0, 1], or rho is negative.
+    Equal for f = rho |x|^2 / 2. Largest for even blends of distant examples. Inputs, partners, weights, result and
+    errors as of `mixup_noise`; the convexity rho is at least 0: f - rho |x|^2 / 2 is convex. Source: derived here.
 
     Example:
         >>> corners, middle = torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]])
@@ -69,29 +58,23 @@ def convex_noise_floor(inputs: Tensor, partners: Tensor, *, mixing_weight: Tenso
         [6.25]
     """
     check_not_negative(convexity=convexity)
-    own, partner, weights = _checked(inputs, partners, mixing_weight)
+    own, partner, weights = checked_ends(inputs, partners, mixing_weight)
     return convexity / 2 * weights * (1 - weights) * (own - partner).square().sum(dim=1)
 
 
-def row_weights(mixing_weight: Tensor | float, rows: Tensor) -> Tensor:
-    """Return one checked weight per row, (M,) float64.
+def checked_ends(inputs: Tensor, partners: Tensor, mixing_weight: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:
+    """Return inputs and partners, (M, D0), and one weight per row, all in float64 on one device."""
+    if inputs.ndim != 2 or inputs.shape != partners.shape:
+        shapes = f"{tuple(inputs.shape)} and {tuple(partners.shape)}"
+        raise ValueError(f"inputs and partners must have the same shape (M, D0), got {shapes}")
+    check_finite(inputs=inputs, partners=partners)
+    own, partner = inputs.detach().to(torch.float64), partners.detach().to(inputs.device, torch.float64)
+    return own, partner, row_weights(mixing_weight, own)
 
-    Raises:
-        ValueError: If a weight is outside [0, 1], or there is neither one for all rows nor one each.
-    """
+
+def row_weights(mixing_weight: Tensor | float, rows: Tensor) -> Tensor:
+    """Return one checked weight per row, (M,) float64, from one for all rows or one each."""
     weights = checked_weights(mixing_weight).to(rows.device)
     if weights.shape not in (torch.Size([]), rows.shape[:1]):
         raise ValueError(f"mixing_weight must be a number or have shape ({len(rows)},), got {tuple(weights.shape)}")
     return weights.expand(len(rows))
-
-
-def _checked(inputs: Tensor, partners: Tensor, mixing_weight: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:
-    if inputs.ndim != 2 or inputs.shape != partners.shape:
-        raise ValueError(
-            f"inputs and partners must have the same shape (M, D0), got {tuple(inputs.shape)} and "
-            f"{tuple(partners.shape)}"
-        )
-    check_finite(inputs=inputs, partners=partners)
-    weights = row_weights(mixing_weight, inputs)
-    own, partner = inputs.detach().to(torch.float64), partners.detach().to(inputs.device, torch.float64)
-    return own, partner, weights

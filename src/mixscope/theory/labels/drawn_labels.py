@@ -9,21 +9,18 @@ from mixscope.theory.labels.noisy_labels import LabelNoise
 
 @checked
 def independent_labels(noise: LabelNoise, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw a given and a true label for every blend, independently: they differ with `independent_rate`.
+    """Draw given and true labels of all blends, (M,) int64 each, independently: they differ with `independent_rate`.
 
     Args:
         noise: The two laws of each blend's label.
         generator: A CPU generator.
-
-    Returns:
-        Two (M,) int64 tensors.
     """
     return _draw(noise.given, generator=generator), _draw(noise.true, generator=generator)
 
 
 @checked
 def coupled_labels(noise: LabelNoise, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw a given and a true label for every blend that agree as often as they can: they differ with total_variation.
+    """Draw given and true labels, (M,) int64 each, that agree as often as they can: they differ with total_variation.
 
     With probability 1 - TV both are the same draw from min(p, q); else one is from p - min(p, q), the other from
     q - min(p, q), which share no class. Each label alone still has the law p, or q. Source: the maximal coupling.
@@ -31,9 +28,6 @@ def coupled_labels(noise: LabelNoise, *, generator: torch.Generator) -> tuple[Te
     Args:
         noise: The two laws of each blend's label.
         generator: A CPU generator.
-
-    Returns:
-        Two (M,) int64 tensors.
 
     Example:
         >>> from mixscope.theory.labels.noisy_labels import label_noise

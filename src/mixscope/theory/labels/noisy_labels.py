@@ -1,4 +1,4 @@
-"""The label noise of mixup: the label a blend is given against the label it would have by nature.
+"""Label noise of mixup: the label a blend is given against the label it would have by nature.
 
 f(x) is the true distribution of the label at x. Mixup gives the blend X~ = w X + (1 - w) X' a label from
 p = w f(X) + (1 - w) f(X'), where nature would draw from q = f(X~). Labels drawn from p and q, however coupled, differ
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope.base.checks import check_at_least, check_finite, check_labels, check_ndim, check_numbers, naming
+from mixscope.base.checks import check_at_least, check_labels, check_ndim, check_numbers, naming
 from mixscope.base.kinds import checked
-from mixscope.theory.channel.mixed_features import checked_weights
-from mixscope.theory.labels.blended_regression import row_weights
+from mixscope.mixing.loss_floor import check_targets
+from mixscope.theory.labels.blended_regression import checked_ends, row_weights
 from mixscope.theory.labels.gaussian_classes import GaussianClasses
+from mixscope.theory.weight_law import checked_weights
 
 ROUNDING = 1e-12  # of a distance between two distributions that are equal
-SUM_TOLERANCE = 1e-4  # of a row of probabilities: float32 rounding with room
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def label_noise(
     """Compare the labels that mixup gives with the labels that the blends have.
 
     Args:
-        posteriors: (M, K) float, f(X): rows at least 0 that sum to 1 within 1e-4 and are divided by their sum.
-            One-hot rows for certain labels.
+        posteriors: (M, K) float, f(X), M at least 1: rows at least 0 that sum to 1 within 1e-4 and are divided by their
+            sum. One-hot rows for certain labels.
         partner_posteriors: (M, K) float, f(X').
         blend_posteriors: (M, K) float, f(X~).
         mixing_weight: w of X in [0, 1], a number or (M,) float.
@@ -91,12 +91,14 @@ def label_noise(
         >>> noise.total_variation.tolist(), noise.argmax_differs.tolist()
         ([1.0, 0.25], [True, False])
     """
-    own = _checked_rows(posteriors=posteriors)
-    partner = _checked_rows(partner_posteriors=partner_posteriors).to(own.device)
-    true = _checked_rows(blend_posteriors=blend_posteriors).to(own.device)
-    if not own.shape == partner.shape == true.shape:
-        shapes = " and ".join(str(tuple(rows.shape)) for rows in (own, partner, true))
-        raise ValueError(f"posteriors, partner_posteriors and blend_posteriors must have the same shape, got {shapes}")
+    parts = {"posteriors": posteriors, "partner_posteriors": partner_posteriors, "blend_posteriors": blend_posteriors}
+    check_targets(**parts)
+    if len({rows.shape for rows in parts.values()}) > 1 or posteriors.shape[1] < 2:
+        shapes = " and ".join(str(tuple(rows.shape)) for rows in parts.values())
+        names = "posteriors, partner_posteriors and blend_posteriors"
+        raise ValueError(f"{names} must be (M, K) alike, K at least 2, got {shapes}")
+    rows = (part.detach().to(posteriors.device, torch.float64) for part in parts.values())
+    own, partner, true = (part / part.sum(dim=1, keepdim=True) for part in rows)
     weights = row_weights(mixing_weight, own)
     given = torch.lerp(partner, own, weights[:, None])
     gaps = (given - true).abs()
@@ -126,20 +128,12 @@ def gaussian_label_noise(
         ValueError: If shapes do not fit, a value is not finite, or a weight is outside [0, 1].
 
     Example:
-        >>> from mixscope.theory.labels.gaussian_classes import round_classes
-        >>> classes = round_classes(torch.tensor([[-1.0], [1.0]]), spread=1.0)
+        >>> classes = GaussianClasses(torch.tensor([[-1.0], [1.0]]), spread=1.0)
         >>> noise = gaussian_label_noise(classes, torch.tensor([[-1.0]]), torch.tensor([[1.0]]), mixing_weight=0.75)
         >>> [round(float(row[0, 0]), 4) for row in (noise.given, noise.true)]  # 1 / (1 + e^-1) is the steeper way
         [0.6904, 0.7311]
     """
-    if inputs.shape != partners.shape:
-        raise ValueError(
-            f"inputs and partners must have the same shape, got {tuple(inputs.shape)} and {tuple(partners.shape)}"
-        )
-    check_ndim(2, inputs=inputs, partners=partners)
-    check_finite(inputs=inputs, partners=partners)
-    own, partner = inputs.to(torch.float64), partners.to(inputs.device, torch.float64)
-    weights = row_weights(mixing_weight, own)
+    own, partner, weights = checked_ends(inputs, partners, mixing_weight)
     blends = torch.lerp(partner, own, weights[:, None])
     with naming("inputs and partners"):
         posteriors = [classes.posterior(rows) for rows in (own, partner, blends)]
@@ -212,24 +206,7 @@ def one_hot_variation(first: Tensor, second: Tensor, true: Tensor, *, mixing_wei
     if first.ndim != 1 or not first.shape == second.shape == true.shape:
         shapes = " and ".join(str(tuple(labels.shape)) for labels in (first, second, true))
         raise ValueError(f"first, second and true must have the same shape (M,), got {shapes}")
-    for name, labels in (("first", first), ("second", second), ("true", true)):
+    for name, labels in {"first": first, "second": second, "true": true}.items():
         check_labels(labels, num_classes=torch.iinfo(torch.int64).max, name=name)
     weights = row_weights(mixing_weight, first)
     return 1 - (weights * (true == first) + (1 - weights) * (true == second))
-
-
-def _checked_rows(**tensors: Tensor) -> Tensor:
-    ((name, rows),) = tensors.items()
-    check_ndim(2, **tensors)
-    check_finite(**tensors)
-    if rows.shape[1] < 2:
-        raise ValueError(f"{name} must have at least two classes, got shape {tuple(rows.shape)}")
-    values = rows.detach().to(torch.float64)
-    sums = values.sum(dim=1, keepdim=True)
-    low, off = (float(part.max()) if len(rows) else 0.0 for part in (-values, (sums - 1).abs()))
-    if low > 0 or off > SUM_TOLERANCE:
-        raise ValueError(
-            f"{name} must have rows at least 0 that sum to 1 within {SUM_TOLERANCE:g}, got a smallest entry of "
-            f"{-low:g} and a row that is off by {off:.2g}"
-        )
-    return values / sums

@@ -1,4 +1,4 @@
-"""Plain gradient descent on the layer-peeled model: the slow way, for comparison. Source: Ji et al. 2022, section 4."""
+"""Gradient descent on the layer-peeled model: the slow way, for comparison. Source: Ji et al. 2022, section 4."""
 
 import math
 from collections.abc import Sequence
@@ -31,8 +31,8 @@ def layer_peeled_descent(
         record_steps: After how many steps to record, increasing, each from 1 to 1e9.
 
     Returns:
-        The records. The residual is the largest `conserved_drift`, 0 for the flow itself: how far the path is from the
-        flow's conservation law. Descent that overflows stops early with `is_converged` False.
+        The records. The residual is the largest `conserved_drift`, 0 for the flow itself; any converges. Descent that
+        overflows stops early with `is_converged` False.
 
     Raises:
         ValueError: If learning_rate is not positive and finite, record_steps is empty, not increasing or below 1, or

@@ -1,4 +1,4 @@
-"""Loss and margins of the layer-peeled model, in log space, where the loss is far below the smallest float64."""
+"""Loss and margins of the layer-peeled model, in log space: the loss may be far below the smallest float64."""
 
 import math
 from dataclasses import dataclass
@@ -73,11 +73,10 @@ def stack(point: PeeledPoint) -> Array:
     return torch.cat([point.head_weight, point.features]).numpy()
 
 
-def unstack(stacked: Array, *, labels: Tensor, num_classes: int) -> PeeledPoint:
-    """Return the point of a stacked array, a copy."""
-    return PeeledPoint(
-        torch.from_numpy(stacked[:num_classes].copy()), torch.from_numpy(stacked[num_classes:].copy()), labels
-    )
+def unstack(stacked: Array, *, like: PeeledPoint) -> PeeledPoint:
+    """Return the point of a stacked array, a copy, with the labels of another."""
+    rows = torch.from_numpy(stacked.copy())
+    return PeeledPoint(rows[: like.num_classes], rows[like.num_classes :], like.labels)
 
 
 @checked
@@ -92,15 +91,6 @@ def log_peeled_loss(point: PeeledPoint) -> float:
         -999.306853
     """
     return stacked_loss(point).relative_slope(stack(point))[0]
-
-
-@checked
-def is_separated(point: PeeledPoint) -> bool:
-    """Return whether L < log 2, from where on every example is classified and the flow's limit theorem applies.
-
-    Source: Ji et al. 2022; summed over examples, so that every example's own probability is above 1/2.
-    """
-    return log_peeled_loss(point) < math.log(math.log(2))
 
 
 @checked

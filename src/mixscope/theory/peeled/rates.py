@@ -39,18 +39,14 @@ class RateEstimate:
 
     Attributes:
         exponent: The least-squares slope of log value on log position.
-        standard_error: By leaving out one of five consecutive blocks at a time. On a smooth curve it says how far the
-            curve is from the law, not how noisy it is.
-        low: Lower end of the 95 % interval (Student's t, four degrees of freedom).
+        low: Lower end of the 95 % interval: Student's t with four degrees of freedom, from leaving out one of five
+            consecutive blocks at a time. On a smooth curve it says how far the curve is from the law, not how noisy.
         high: Upper end.
-        num_points: Points used.
     """
 
     exponent: float
-    standard_error: float
     low: float
     high: float
-    num_points: int
 
 
 @checked
@@ -67,12 +63,11 @@ def power_law_rate(positions: Tensor, values: Tensor) -> RateEstimate:
 
     Example:
         >>> positions = torch.linspace(1, 10, 20, dtype=torch.float64)
-        >>> rate = power_law_rate(positions, 3 * positions**-2)
-        >>> round(rate.exponent, 12), rate.num_points
-        (-2.0, 20)
+        >>> round(power_law_rate(positions, 3 * positions**-2).exponent, 12)
+        -2.0
     """
     positions, values = _checked(positions, values)
-    return _jackknife(torch.stack([torch.ones_like(positions), positions.log()], dim=1), values)
+    return _jackknife([positions.log()], values)
 
 
 @checked
@@ -99,9 +94,7 @@ def limiting_rate(positions: Tensor, values: Tensor, *, correction: float = 1.0)
     check_positive(correction=correction)
     positions, values = _checked(positions, values)
     scale = float(positions[0])  # keeps the columns of one size
-    return _jackknife(
-        torch.stack([torch.ones_like(positions), positions.log(), (scale / positions) ** correction], dim=1), values
-    )
+    return _jackknife([positions.log(), (scale / positions) ** correction], values)
 
 
 @checked
@@ -144,9 +137,10 @@ def _checked(positions: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     return positions.to(torch.float64), values.to(torch.float64)
 
 
-def _jackknife(columns: Tensor, values: Tensor) -> RateEstimate:
-    """Fit log values on the columns; the error of the second coefficient from leaving out blocks."""
+def _jackknife(terms: list[Tensor], values: Tensor) -> RateEstimate:
+    """Fit log values on a constant and the terms; the error of the first term's factor from leaving out blocks."""
     logs = values.log()[:, None]
+    columns = torch.stack([torch.ones_like(values), *terms], dim=1)
 
     def exponent(is_kept: Tensor) -> Tensor:
         return torch.linalg.lstsq(columns[is_kept], logs[is_kept], driver="gelsd").solution[1, 0]
@@ -157,4 +151,4 @@ def _jackknife(columns: Tensor, values: Tensor) -> RateEstimate:
     left_out = torch.stack([exponent(blocks != block) for block in range(NUM_BLOCKS)])
     error = math.sqrt((NUM_BLOCKS - 1) * float(left_out.var(correction=0)))
     reach = float(student.ppf((1 + CONFIDENCE) / 2, NUM_BLOCKS - 1)) * error
-    return RateEstimate(fitted, error, fitted - reach, fitted + reach, len(values))
+    return RateEstimate(fitted, fitted - reach, fitted + reach)

@@ -1,4 +1,4 @@
-"""The minimum-norm separation problem in closed form, with its proof of optimality in numbers.
+"""Optimum of the minimum-norm separation problem in closed form, with its proof of optimality in numbers.
 
 min |W|^2 / 2 + |H|^2 / 2 subject to w_k . h_{k,i} - w_j . h_{k,i} >= 1 for all j != k and all i: where the direction of
 the layer-peeled flow is headed. Source: Ji et al. 2022, section 3; constants derived.

@@ -1,4 +1,4 @@
-"""How far a point is from the first- and second-order conditions of the separation problem, and a numerical solver."""
+"""Optimality conditions of the separation problem at a point, and a numerical solver."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mixscope.base.checks import check_numbers, check_size
 from mixscope.base.kinds import checked
-from mixscope.theory.peeled.loss import Array, peeled_margins
+from mixscope.theory.peeled.loss import Array, peeled_margins, stack, unstack
 from mixscope.theory.peeled.point import PeeledPoint, check_class_counts, gaussian_start, scaled
 from mixscope.theory.solution import Solution, solved
 
@@ -26,9 +26,8 @@ class KktReport:
 
     Attributes:
         value: |W|^2 / 2 + |H|^2 / 2 of the scaled point, at least `separation_optimum`'s.
-        residual: sqrt(stationarity^2 + complementarity^2), at least 0; 0 at a KKT point.
-        stationarity: |theta - sum of multipliers times constraint gradients| / |theta|.
-        complementarity: |multiplier * (margin over class j - 1)| over all constraints, divided by |theta|.
+        residual: Norm of theta - sum of multipliers times constraint gradients together with all multiplier * (margin
+            over class j - 1), over |theta|: at least 0; 0 at a KKT point.
         multipliers: (N, K) float64, at least 0: of the constraint of class j on each example; 0 for its own class.
         curvature: 2 - 2 sigma_1, sigma_1 the largest singular value of the multipliers' matrix: when negative, and D
             exceeds the rank of W, the quadratic form of the problem's Lagrangian along a direction that moves no
@@ -37,8 +36,6 @@ class KktReport:
 
     value: float
     residual: float
-    stationarity: float
-    complementarity: float
     multipliers: Tensor
     curvature: float
 
@@ -72,16 +69,13 @@ def separation_kkt(point: PeeledPoint) -> KktReport:
     system = torch.cat([gradients.T, torch.diag(gaps - 1)]).numpy() / norm
     target = torch.cat([theta, torch.zeros_like(gaps)]).numpy() / norm
     found, residual = nnls(system, target, maxiter=30 * len(gaps))
-    solution = torch.from_numpy(found)
     multipliers = torch.zeros(len(point.labels), point.num_classes, dtype=torch.float64)
-    multipliers[places] = solution
+    multipliers[places] = torch.from_numpy(found)
     matrix = -multipliers
     matrix[torch.arange(len(matrix)), point.labels] = multipliers.sum(dim=1)
     return KktReport(
         value=point.squared_norm / 2,
         residual=float(residual),
-        stationarity=float((theta - gradients.T @ solution).norm()) / norm,
-        complementarity=float((solution * (gaps - 1)).norm()) / norm,
         multipliers=multipliers,
         curvature=2 - 2 * float(torch.linalg.matrix_norm(matrix, ord=2)),
     )
@@ -147,33 +141,21 @@ def _constraints(point: PeeledPoint) -> tuple[Tensor, Tensor, tuple[Tensor, Tens
 
 def _quadratic_programs(start: PeeledPoint) -> tuple[PeeledPoint, int]:
     """Run SLSQP from a start; return where it ended and its steps."""
-    num_classes, dim = start.head_weight.shape
 
     def at(flat: Array) -> PeeledPoint:
-        stacked = torch.from_numpy(np.array(flat)).view(-1, dim)
-        return PeeledPoint(stacked[:num_classes], stacked[num_classes:], start.labels)
+        return unstack(flat.reshape(-1, start.head_weight.shape[1]), like=start)
 
-    def value(flat: Array) -> float:
-        return 0.5 * float(flat @ flat)
-
-    def value_slope(flat: Array) -> Array:
-        return flat
-
-    def slack(flat: Array) -> Array:
-        return _constraints(at(flat))[1].numpy() - 1
-
-    def slack_slope(flat: Array) -> Array:
-        return _constraints(at(flat))[0].numpy()
-
-    constraints: Any = {"type": "ineq", "fun": slack, "jac": slack_slope}
+    constraints: Any = {
+        "type": "ineq",
+        "fun": lambda flat: _constraints(at(flat))[1].numpy() - 1,
+        "jac": lambda flat: _constraints(at(flat))[0].numpy(),
+    }
     result = minimize(
-        value,
-        torch.cat([start.head_weight, start.features]).flatten().numpy(),
-        jac=value_slope,
+        lambda flat: 0.5 * float(flat @ flat),
+        stack(start).ravel(),
+        jac=lambda flat: flat,
         method="SLSQP",
         constraints=constraints,
         options={"maxiter": MAX_SOLVER_STEPS, "ftol": 1e-15},
     )
-    if not np.isfinite(result.x).all():
-        return start, int(result.nit)
-    return at(result.x), int(result.nit)
+    return at(result.x) if np.isfinite(result.x).all() else start, int(result.nit)

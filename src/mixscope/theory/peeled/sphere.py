@@ -1,4 +1,4 @@
-"""The layer-peeled loss on a sphere of parameters: stationary points, the way down from them, and its minima.
+"""Stationary points of the layer-peeled loss on a sphere of parameters, the way down from them, and its minima.
 
 On |W|^2 + |H|^2 = rho^2 a point is stationary when dL/dW = -lam W and dL/dH = -lam H. Source: Ji et al. 2022, section 3
 (every such point but neural collapse has a direction of negative curvature); constants derived.
@@ -65,12 +65,10 @@ class SphereMinima:
 
     Attributes:
         log_losses: (S,) float64, log L at the end of each start.
-        residuals: (S,) float64, |tangential gradient| / |gradient| there.
         best: The point of least loss.
     """
 
     log_losses: Tensor
-    residuals: Tensor
     best: PeeledPoint
 
 
@@ -185,42 +183,34 @@ def minimize_on_sphere(
     check_class_counts(class_counts, dim=dim)
     check_size(1, num_starts=num_starts)
     check_positive(squared_norm=squared_norm)
-    ends, steps = [], 0
-    for _ in range(num_starts):
-        start = gaussian_start(class_counts, dim=dim, generator=generator)
-        end, taken = _descend(start, squared_norm=squared_norm)
-        ends.append(end)
-        steps += taken
+    starts = [gaussian_start(class_counts, dim=dim, generator=generator) for _ in range(num_starts)]
+    ends, steps = zip(*(_descend(start, squared_norm=squared_norm) for start in starts), strict=True)
     reports = [sphere_report(end) for end in ends]
     losses = torch.tensor([report.log_loss for report in reports], dtype=torch.float64)
-    residuals = torch.tensor([report.residual for report in reports], dtype=torch.float64)
-    minima = SphereMinima(log_losses=losses, residuals=residuals, best=ends[int(losses.argmin())])
-    return solved(
-        minima, residual=float(residuals.max()), iterations=steps, tolerance=STATIONARY, solver="minimize_on_sphere"
-    )
+    worst = max(report.residual for report in reports)
+    minima = SphereMinima(log_losses=losses, best=ends[int(losses.argmin())])
+    return solved(minima, residual=worst, iterations=sum(steps), tolerance=STATIONARY, solver="minimize_on_sphere")
 
 
 def _descend(start: PeeledPoint, *, squared_norm: float) -> tuple[PeeledPoint, int]:
     """Run L-BFGS from a start; return the end on the sphere and the steps."""
-    loss, shape = stacked_loss(start), (start.num_classes + len(start.labels), start.head_weight.shape[1])
-    radius = math.sqrt(squared_norm)
+    loss, first, radius = stacked_loss(start), stack(scaled(start, squared_norm=1.0)), math.sqrt(squared_norm)
 
     def objective(flat: Array) -> tuple[float, Array]:
         length = float(np.linalg.norm(flat))
         unit = flat / length
-        log_loss, descent = loss.descent((radius * unit).reshape(shape))
+        log_loss, descent = loss.descent((radius * unit).reshape(first.shape))
         outward = descent.ravel()
         return log_loss, -(outward - (outward @ unit) * unit) * (radius / length)
 
     result = minimize(
         objective,
-        stack(scaled(start, squared_norm=1.0)).ravel(),
+        first.ravel(),
         jac=True,
         method="L-BFGS-B",
         options={"maxiter": MAX_STEPS, "maxfun": 2 * MAX_STEPS, "ftol": 0.0, "gtol": 1e-10, "maxcor": 20},
     )
-    end = unstack(result.x.reshape(shape), labels=start.labels, num_classes=start.num_classes)
-    return scaled(end, squared_norm=squared_norm), int(result.nit)
+    return scaled(unstack(result.x.reshape(first.shape), like=start), squared_norm=squared_norm), int(result.nit)
 
 
 def _orthogonal_to_rows(head_weight: Tensor) -> Tensor | None:

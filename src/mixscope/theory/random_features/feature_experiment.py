@@ -1,4 +1,4 @@
-"""The teacher and student of random features, run many times over: mixup, its clean twin, plain training, and a switch.
+"""Experiment of teacher and student on random features: mixup, its clean twin, plain training, and a switch.
 
 Everything is in closed form, so that a run has no step size and no end: times reach from 0 to infinity.
 Source: after Liu et al. 2023 (teacher, student, and the switch); sizes, clean twin and feature blends are ours.
@@ -6,28 +6,28 @@ Source: after Liu et al. 2023 (teacher, student, and the switch); sizes, clean t
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mixscope.base.checks import check_at_least, check_at_most, check_numbers, check_positive, check_size
+from mixscope.base.checks import check_at_most, check_numbers, check_positive, check_size
 from mixscope.base.generators import named_generator, sample_beta
 from mixscope.base.kinds import checked, describe
 from mixscope.theory.random_features.feature_flow import random_feature_flow, switched_parameters
 from mixscope.theory.random_features.population_risk import squared_risk
 from mixscope.theory.random_features.teachers import (
     GAIN,
-    Pairs,
+    LARGEST_GAIN,
     Teacher,
     all_pairs,
-    close_label_pairs,
     span_teacher,
     tanh_features,
 )
 
-LARGEST = 1e100  # of a gain or a spread: its square must stay far below the largest number
 ROUNDING = 1e-12  # of the first risk: a smaller rise is rounding
 RISE = 1.05  # ours: the last risk of a U is above this multiple of the smallest
+CURVES = ("mixup", "clean", "plain", "feature_blends", "switched")
 
 
 @checked
@@ -39,12 +39,8 @@ class FeatureSetting:
         num_examples: N, at least 2. Blends are all N^2 ordered pairs.
         input_dim: D0, at least 1; inputs are standard normal.
         num_features: D, at least 1.
-        gain: Of the features' tanh, positive.
+        gain: Of the features' tanh, positive and at most 1e100.
         alpha: Weights are Beta(alpha, alpha), positive. 1 is uniform.
-        fixed_weight: In [0, 1]: this weight for all pairs instead of the law.
-        label_bandwidth: Positive, in standard deviations of the labels: draw N partners per example by the closeness
-            of their labels instead of all pairs; None for all pairs.
-        start_spread: Standard deviation of the entries of theta_0, at least 0.
         num_test: Test examples, at least 1.
     """
 
@@ -53,9 +49,6 @@ class FeatureSetting:
     num_features: int = 100
     gain: float = GAIN
     alpha: float = 1.0
-    fixed_weight: float | None = None
-    label_bandwidth: float | None = None
-    start_spread: float = 0.0
     num_test: int = 5000
 
     def __post_init__(self) -> None:
@@ -65,12 +58,7 @@ class FeatureSetting:
         rows, columns = max(self.num_examples**2, self.num_test), max(self.input_dim, self.num_features)
         check_numbers(rows, columns, **sizes, num_features=self.num_features)
         check_positive(gain=self.gain, alpha=self.alpha)
-        check_at_least(0, start_spread=self.start_spread)
-        check_at_most(LARGEST, gain=self.gain, start_spread=self.start_spread)
-        if self.fixed_weight is not None and not 0 <= self.fixed_weight <= 1:
-            raise ValueError(f"fixed_weight must lie in [0, 1], got {self.fixed_weight}")
-        if self.label_bandwidth is not None:
-            check_positive(label_bandwidth=self.label_bandwidth)
+        check_at_most(LARGEST_GAIN, gain=self.gain)
 
 
 @dataclass(frozen=True)
@@ -156,7 +144,7 @@ def random_feature_experiment(
     times: Tensor | None = None,
     generator: torch.Generator,
 ) -> FeatureExperiment:
-    """Train a student on random features with and without mixup, for all times, over fresh draws of everything.
+    """Train a student on random features from 0 with and without mixup, for all times, over fresh draws of everything.
 
     With a teacher in the span of the features (`span_teacher`) the clean twin reaches risk 0, and a U of the mixup
     curve is the labels' doing. With a teacher outside it (`two_layer_teacher`) the clean twin has a U as well: then a
@@ -188,74 +176,45 @@ def random_feature_experiment(
         raise ValueError(f"times must be rising numbers of at least 0, got {moments.tolist()}")
     seeds = torch.randint(2**62, (num_repetitions,), generator=generator).tolist()
     runs = [_run(setting, draw_teacher, moments, seed) for seed in seeds]
-    mixup, clean, plain, feature_blends, switched, distances, clean_distances, label_noise, clean_risks = (
-        torch.stack(column) for column in zip(*runs, strict=True)
-    )
-    return FeatureExperiment(
-        setting=setting,
-        mixup=RiskCurves(moments, mixup),
-        clean=RiskCurves(moments, clean),
-        plain=RiskCurves(moments, plain),
-        feature_blends=RiskCurves(moments, feature_blends),
-        switched=RiskCurves(moments, switched),
-        distances=distances,
-        clean_distances=clean_distances,
-        label_noise=label_noise,
-        clean_risks=clean_risks,
-    )
+    columns: dict[str, Any] = {name: torch.stack([run[name] for run in runs]) for name in runs[0]}
+    columns |= {name: RiskCurves(moments, columns[name]) for name in CURVES}
+    return FeatureExperiment(setting=setting, **columns)
 
 
-def _run(setting: FeatureSetting, draw_teacher: Callable[..., Teacher], times: Tensor, seed: int) -> tuple[Tensor, ...]:
-    """Return the columns of `FeatureExperiment` for one repetition."""
+def _run(setting: FeatureSetting, draw_teacher: Callable[..., Teacher], times: Tensor, seed: int) -> dict[str, Tensor]:
+    """Return one repetition's rows of the fields of `FeatureExperiment`."""
 
     def stream(purpose: str) -> torch.Generator:
         return named_generator(seed, f"random features: {purpose}")
 
     features = tanh_features(setting.input_dim, setting.num_features, gain=setting.gain, generator=stream("features"))
     teacher = draw_teacher(features, generator=stream("teacher"))
-    inputs = _normal(setting.num_examples, setting.input_dim, generator=stream("inputs"))
+    shape = setting.num_examples, setting.input_dim
+    inputs = torch.randn(shape, dtype=torch.float64, generator=stream("inputs"))
     labels = teacher(inputs) if callable(teacher) else teacher
     if not isinstance(labels, Tensor) or labels.shape != inputs.shape[:1]:
         raise ValueError(f"draw_teacher must give a function from inputs to (N,) labels, got {describe(labels)}")
-    pairs = _draw_pairs(setting, labels, weights=stream("weights"), partners=stream("partners"))
-    test_inputs = _normal(setting.num_test, setting.input_dim, generator=stream("test"))
+    pairs = all_pairs(sample_beta(setting.alpha, setting.num_examples**2, generator=stream("weights")))
+    test_inputs = torch.randn(setting.num_test, setting.input_dim, dtype=torch.float64, generator=stream("test"))
     risk = squared_risk(features(test_inputs), teacher(test_inputs))
-    start = setting.start_spread * _normal(1, setting.num_features, generator=stream("start"))[0]
 
     blends, blend_labels = pairs.blend(inputs), pairs.blend(labels)
     true_labels = teacher(blends)
-    mixup = random_feature_flow(features(blends), blend_labels, start=start).value
+    mixup = random_feature_flow(features(blends), blend_labels).value
     clean = mixup.with_targets(true_labels)
-    plain = random_feature_flow(features(inputs), labels, start=start).value
-    feature_blends = random_feature_flow(pairs.blend(features(inputs)), blend_labels, start=start).value
+    plain = random_feature_flow(features(inputs), labels).value
+    feature_blends = random_feature_flow(pairs.blend(features(inputs)), blend_labels).value
 
     star = clean.limit @ clean.modes
-    paths = {"mixup": mixup.at(times), "clean": clean.at(times)}
-    return (
-        risk.of(paths["mixup"]),
-        risk.of(paths["clean"]),
-        risk.of(plain.at(times)),
-        risk.of(feature_blends.at(times)),
-        risk.of(switched_parameters(mixup, plain, switch_times=times)),
-        (paths["mixup"] - star).norm(dim=1),
-        (paths["clean"] - star).norm(dim=1),
-        (blend_labels - true_labels).std(correction=0),
-        risk.of(star),
-    )
-
-
-def _draw_pairs(
-    setting: FeatureSetting, labels: Tensor, *, weights: torch.Generator, partners: torch.Generator
-) -> Pairs:
-    num_pairs = setting.num_examples**2
-    if setting.fixed_weight is None:
-        shares = sample_beta(setting.alpha, num_pairs, generator=weights)
-    else:
-        shares = torch.full((num_pairs,), setting.fixed_weight, dtype=torch.float64)
-    if setting.label_bandwidth is None:
-        return all_pairs(shares)
-    return close_label_pairs(labels, shares, bandwidth=setting.label_bandwidth, generator=partners)
-
-
-def _normal(rows: int, columns: int, *, generator: torch.Generator) -> Tensor:
-    return torch.randn(rows, columns, dtype=torch.float64, generator=generator)
+    path, clean_path = mixup.at(times), clean.at(times)
+    return {
+        "mixup": risk.of(path),
+        "clean": risk.of(clean_path),
+        "plain": risk.of(plain.at(times)),
+        "feature_blends": risk.of(feature_blends.at(times)),
+        "switched": risk.of(switched_parameters(mixup, plain, switch_times=times)),
+        "distances": (path - star).norm(dim=1),
+        "clean_distances": (clean_path - star).norm(dim=1),
+        "label_noise": (blend_labels - true_labels).std(correction=0),
+        "clean_risks": risk.of(star),
+    }

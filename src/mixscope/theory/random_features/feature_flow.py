@@ -1,7 +1,7 @@
-"""Least squares on fixed features in closed form: gradient flow and gradient descent at all times at once."""
+"""Gradient flow and gradient descent of least squares on fixed features, in closed form at all times at once."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -47,37 +47,24 @@ class FeatureFlow:
         return self.start + (self.limit - self.modes @ self.start) @ self.modes
 
     @checked
-    def coordinates(self, targets: Tensor) -> Tensor:
-        """Return v_k Phi^+ y, (R,) float64, for other labels of the same rows, (M,) float and finite, or raise."""
-        check_shape((len(self.left),), of="the rows of the flow", targets=targets)
-        check_finite(targets=targets)
-        scale = (self.curvatures * len(self.left)).sqrt()
-        return (targets.to(self.left.device, torch.float64) @ self.left) / scale
-
-    @checked
     def with_targets(self, targets: Tensor) -> "FeatureFlow":
-        """Return the path for other labels of the same rows, at the cost of one product.
-
-        Args:
-            targets: (M,) float.
+        """Return the path for other labels of the same rows, (M,) float, at the cost of one product.
 
         Raises:
             ValueError: If the length is not M or a value is not finite.
         """
+        check_shape((len(self.left),), of="the rows of the flow", targets=targets)
+        check_finite(targets=targets)
         labels = targets.detach().to(self.left.device, torch.float64)
-        return FeatureFlow(
-            self.curvatures, self.modes, self.left, self.coordinates(labels), self.start, labels, self.learning_rate
-        )
+        limit = (labels @ self.left) / (self.curvatures * len(self.left)).sqrt()
+        return replace(self, limit=limit, targets=labels)
 
     @checked
     def at(self, times: Tensor | float) -> Tensor:
-        """Return the parameters of gradient flow, theta' = -eta gradient.
+        """Return the parameters of gradient flow, theta' = -eta gradient: (T, D) float64, or (D,) for a number.
 
         Args:
             times: (T,) float or a number, at least 0; infinity gives the limit.
-
-        Returns:
-            (T, D) float64, or (D,) for a number.
 
         Raises:
             ValueError: If a time is negative or NaN.
@@ -99,9 +86,6 @@ class FeatureFlow:
         Args:
             steps: (T,) integers or an integer, at least 0, of any size.
 
-        Returns:
-            (T, D) float64, or (D,) for an integer.
-
         Raises:
             ValueError: If a number of steps is negative or not an integer, or eta is 2 / mu_max or more, where descent
                 does not settle.
@@ -120,27 +104,6 @@ class FeatureFlow:
         is_flipped = (shrink > 1) & (counts[..., None] % 2 == 1)
         progress = torch.where(is_flipped, 1 + powers.exp(), -torch.expm1(powers))
         return self.start + (progress * (self.limit - self.modes @ self.start)) @ self.modes
-
-    @checked
-    def from_starts(self, starts: Tensor, *, time: float = math.inf) -> Tensor:
-        """Return where gradient flow from other starting points is after one time.
-
-        Args:
-            starts: (..., D) float.
-            time: At least 0. After infinite time: (I - P) theta + Phi^+ y, P the projector on the rows of Phi.
-
-        Returns:
-            (..., D) float64.
-
-        Raises:
-            ValueError: If the starts do not have D columns, or the time is negative or NaN.
-        """
-        check_shape((*starts.shape[:-1], len(self.start)), of="the flow", starts=starts)
-        check_finite(starts=starts)
-        starts = starts.to(self.start.device, torch.float64)
-        with naming("time"):
-            progress = self.progress(time)
-        return starts + (progress * (self.limit - starts @ self.modes.T)) @ self.modes
 
 
 @checked
@@ -196,13 +159,11 @@ def random_feature_flow(
 
 
 @checked
-def switched_parameters(
-    before: FeatureFlow, after: FeatureFlow, *, switch_times: Tensor, time_after: float = math.inf
-) -> Tensor:
-    """Return where training ends that follows one flow until a time tau and another from there on.
+def switched_parameters(before: FeatureFlow, after: FeatureFlow, *, switch_times: Tensor) -> Tensor:
+    """Return where training ends that follows one flow until a time tau, and another from there on for ever.
 
-    After infinite time (I - P) theta_tau + Phi^+ y, P the projector on the span of the second flow's rows: what the
-    first one learned outside that span stays, so that a late switch from mixup to plain training repairs only a part.
+    (I - P) theta_tau + Phi^+ y, P the projector on the span of the second flow's rows: what the first one learned
+    outside that span stays, so that a late switch from mixup to plain training repairs only a part.
 
     Source: the switch from mixup to plain training of Liu et al. 2023; the closed form is derived here.
 
@@ -210,7 +171,6 @@ def switched_parameters(
         before: For example on blends.
         after: For example on the examples themselves; its own start is not used.
         switch_times: (T,) float, tau, at least 0; infinity switches after `before` has converged.
-        time_after: Time spent on the second flow, at least 0.
 
     Returns:
         (T, D) float64.
@@ -229,9 +189,8 @@ def switched_parameters(
             f"before and after must have the same number of features, got {len(before.start)} and {len(after.start)}"
         )
     with naming("switch_times"):
-        switched = before.at(switch_times)
-    with naming("time_after"):
-        return after.from_starts(switched, time=time_after)
+        switched = before.at(switch_times).to(after.start.device)
+    return switched + (after.limit - switched @ after.modes.T) @ after.modes
 
 
 def _equation_error(flow: FeatureFlow, matrix: Tensor) -> float:

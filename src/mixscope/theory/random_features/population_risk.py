@@ -1,4 +1,4 @@
-"""The mean squared error of linear predictors over a large sample, as one triangular factor of (D + 1)^2 numbers."""
+"""Mean squared error of linear predictors over a large sample, as one triangular factor of (D + 1)^2 numbers."""
 
 from dataclasses import dataclass
 
@@ -27,13 +27,7 @@ class SquaredRisk:
 
     @checked
     def of(self, parameters: Tensor) -> Tensor:
-        """Return the mean squared error of every row.
-
-        Args:
-            parameters: (..., D) float.
-
-        Returns:
-            (...) float64, at least 0; lower is better.
+        """Return the mean squared error of every row of (..., D) float: (...) float64, at least 0; lower is better.
 
         Raises:
             ValueError: If the number of parameters is not D.
@@ -43,19 +37,6 @@ class SquaredRisk:
             raise ValueError(f"parameters must have {dim} columns, got shape {tuple(parameters.shape)}")
         errors = parameters.to(torch.float64) @ self.factor[:, :dim].T - self.factor[:, dim]
         return errors.square().sum(dim=-1) / self.num_examples
-
-    @checked
-    def merge(self, other: "SquaredRisk") -> "SquaredRisk":
-        """Return the risk over both samples: large ones are gathered in pieces.
-
-        Raises:
-            ValueError: If the other has another number of features.
-        """
-        if other.factor.shape[1] != self.factor.shape[1]:
-            sizes = f"{self.factor.shape[1] - 1}, got {other.factor.shape[1] - 1}"
-            raise ValueError(f"other must have as many features as this risk, {sizes}")
-        factor = torch.linalg.qr(torch.cat([self.factor, other.factor]), mode="r").R
-        return SquaredRisk(factor, self.num_examples + other.num_examples)
 
 
 @checked

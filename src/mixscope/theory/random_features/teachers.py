@@ -1,4 +1,4 @@
-"""The toy of fixed random features: tanh features, teachers, and how examples and labels are blended for it.
+"""Teachers, fixed tanh features, and blends of examples and labels: the toy of random features.
 
 Inputs are standard normal; a fixed first layer phi turns them into D features; only the layer on top is trained. A
 teacher in the span of phi can be met exactly, so that every error left is the labels' doing; one outside cannot.
@@ -203,40 +203,3 @@ def all_pairs(weights: Tensor) -> Pairs:
         raise ValueError(f"weights must be one for each of N^2 pairs, got {len(shares)}")
     order = torch.arange(num_examples, device=shares.device)
     return Pairs(order.repeat_interleave(num_examples), order.repeat(num_examples), shares)
-
-
-@checked
-def close_label_pairs(labels: Tensor, weights: Tensor, *, bandwidth: float, generator: torch.Generator) -> Pairs:
-    """Draw N partners for each of N examples, more often where the labels are close.
-
-    Partner j of i has probability in proportion to exp(-(y_i - y_j)^2 / (2 b^2)), b = bandwidth times the labels'
-    standard deviation. Source: C-Mixup, Yao et al. 2022; its bandwidth is absolute.
-
-    Args:
-        labels: (N,) float.
-        weights: (N^2,) float in [0, 1].
-        bandwidth: In standard deviations of the labels, positive; infinitely wide is uniform.
-        generator: A CPU generator.
-
-    Raises:
-        ValueError: If shapes do not fit, a value is not finite, or the bandwidth is not positive and finite.
-
-    Example:
-        >>> labels, weights = torch.tensor([0.0, 0.1, 9.0, 9.1]), torch.full((16,), 0.5)
-        >>> pairs = close_label_pairs(labels, weights, bandwidth=0.1, generator=torch.Generator().manual_seed(0))
-        >>> float((labels[pairs.first] - labels[pairs.second]).abs().max()) < 1
-        True
-    """
-    check_ndim(1, labels=labels)
-    check_positive(bandwidth=bandwidth)
-    check_finite(labels=labels)
-    pairs = all_pairs(weights)
-    if len(pairs.first) != len(labels) ** 2:
-        expected = math.isqrt(len(pairs.first))
-        raise ValueError(f"labels must be {expected} for {len(pairs.first)} weights, got {len(labels)}")
-    values = labels.to(torch.float64)
-    # Equal labels: every partner is as close as any other.
-    width = bandwidth * values.std(correction=0).clamp(min=torch.finfo(torch.float64).tiny)
-    shares = torch.exp(-(((values[:, None] - values) / width) ** 2) / 2)
-    partners = torch.multinomial(shares.cpu(), len(values), replacement=True, generator=generator)
-    return Pairs(pairs.first, partners.flatten().to(pairs.first.device), pairs.weights)
