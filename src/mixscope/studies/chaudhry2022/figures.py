@@ -18,7 +18,7 @@ from mixscope.studies.chaudhry2022.figures_layers import (
     laws_section,
     layers_section,
 )
-from mixscope.studies.chaudhry2022.runs import SETTINGS
+from mixscope.studies.chaudhry2022.runs import SETTINGS, data_of, labels_of
 from mixscope.studies.engine.evidence_sources import PERCENT, percent
 from mixscope.studies.engine.results import Results, column
 from mixscope.studies.engine.seed_figures import curves_figure, figure_name, line_through
@@ -53,8 +53,8 @@ def sections(results: Results) -> list[Section]:
 def _accuracies(results: Results, run: Sequence[str]) -> Section:
     """Return accuracy against the number of labels, with a table of every method."""
     figures = []
-    for data in dict.fromkeys(SETTINGS[setting].data for setting in run):
-        sizes = sorted((s for s in run if SETTINGS[s].data == data), key=lambda s: SETTINGS[s].num_labels)
+    for data in dict.fromkeys(data_of(setting) for setting in run):
+        sizes = sorted((s for s in run if data_of(s) == data), key=labels_of)
         for family, members in FAMILIES.items():
             methods = ("erm", "mixup", *members)
             lines = [_by_labels(results, sizes, method, colour=place) for place, method in enumerate(methods)]
@@ -110,7 +110,7 @@ def _training(results: Results, setting: str) -> Figure | None:
 
 
 def _by_labels(results: Results, sizes: Sequence[str], method: str, *, colour: int | None = None) -> Line:
-    samples = [(SETTINGS[size].num_labels, results.sample(size, method, percent(ACCURACY))) for size in sizes]
+    samples = [(labels_of(size), results.sample(size, method, percent(ACCURACY))) for size in sizes]
     return line_through(samples, name=(METHODS | OTHERS)[method], colour=colour)
 
 
