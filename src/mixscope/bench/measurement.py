@@ -99,15 +99,15 @@ def measure(subject: Subject) -> Measurement:
 
 def draw(subject: Subject, seen: Examination) -> Measurement:
     """Draw the pictures of an examination; theory's curve, fitted for them, adds "channels/theory_residual"."""
-    assert seen.predictions is not None
-    assert seen.blends is not None
-    assert seen.train is not None
-    pairs, residual = _draw_pairs(subject, seen.blends, center=seen.train.statistics.means.mean(dim=0))
-    pictures: dict[str, Any] = {
-        "reliability": _draw_reliability(seen.predictions, seen.values),
-        "linearity": [{"site": site, **asdict(report)} for site, report in seen.linearity[0].items()],
-        "pairs": pairs,
-    }
+    pictures: dict[str, Any] = {}
+    residual: dict[str, float] = {}
+    if seen.predictions is not None:
+        pictures["reliability"] = _draw_reliability(seen.predictions, seen.values)
+    if seen.linearity:
+        pictures["linearity"] = [{"site": site, **asdict(report)} for site, report in seen.linearity[0].items()]
+    if seen.blends is not None and seen.train is not None:
+        center = seen.train.statistics.means.mean(dim=0)
+        pictures["pairs"], residual = _draw_pairs(subject, seen.blends, center=center)
     classes = subject.probe.plane_classes
     if classes and spans_plane(subject.weight[list(classes)]):
         pictures["plane"] = _draw_plane(subject)

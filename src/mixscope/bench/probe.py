@@ -1,7 +1,7 @@
 """Probe of a run: the images it is measured on, the same for every run on the same images and split seed."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,7 +26,7 @@ class Probe:
         train: All training images, unaugmented.
         test: All test images.
         pairs: Training images that are blended for the channel numbers, all classes.
-        pair_rows: (N,) int64, their places among the training images.
+        pair_rows: (N,) int64, their places among the training images; None where nobody knows.
         plane: Training images of `plane_classes` that are blended for the picture.
         plane_classes: Three classes, drawn at random (empty where the set has fewer than three).
         layer_pairs: Test images that are blended for the linearity of layers.
@@ -34,13 +34,13 @@ class Probe:
         split_seed: Names the draws.
     """
 
-    train: EvaluationBatches
-    test: EvaluationBatches
-    pairs: Sequence[Batch]
-    pair_rows: Tensor
+    train: Iterable[Batch]
+    test: Iterable[Batch]
+    pairs: Iterable[Batch]
+    pair_rows: Tensor | None
     plane: Sequence[Batch]
     plane_classes: tuple[int, ...]
-    layer_pairs: Sequence[Batch]
+    layer_pairs: Iterable[Batch]
     linearity_alpha: float
     split_seed: int
     num_classes: int
@@ -82,10 +82,7 @@ def build_probe(
     everything = torch.arange(len(labels))
     pairs = choose(labels, everything, options.num_pairs, "measured-pairs")
     held_out = choose(labels, torch.arange(len(data.test_labels)), options.linearity_pairs, "held-out-pairs")
-    plane_classes: tuple[int, ...] = ()
-    if data.num_classes >= 3:
-        generator = named_generator(split_seed, "plane-classes")
-        plane_classes = tuple(sorted(torch.randperm(data.num_classes, generator=generator)[:3].tolist()))
+    plane_classes = draw_plane_classes(data.num_classes, split_seed)
     of_classes = torch.isin(labels.cpu(), torch.tensor(plane_classes)).nonzero()[:, 0]
     plane = choose(labels, of_classes, options.plane_images, "plane-images")
     return Probe(
@@ -101,3 +98,11 @@ def build_probe(
         num_classes=data.num_classes,
         class_names=data.class_names,
     )
+
+
+def draw_plane_classes(num_classes: int, split_seed: int) -> tuple[int, ...]:
+    """Return the three classes of the picture of the classifier's plane; none where there are fewer."""
+    if num_classes < 3:
+        return ()
+    generator = named_generator(split_seed, "plane-classes")
+    return tuple(sorted(torch.randperm(num_classes, generator=generator)[:3].tolist()))
