@@ -22,9 +22,9 @@ for _ in range(20):
         optimizer.step()
 
 seen = mixscope.capture(model, batches, sites=("2:input",))  # what the classifier, module "2", gets
-statistics = mixscope.ClassStatistics(num_classes=10, dim=256)
+statistics = mixscope.metrics.ClassStatistics(num_classes=10, dim=256)
 statistics.update(seen.features["2:input"], seen.labels)
-collapse = mixscope.neural_collapse(statistics, model[2].weight, model[2].bias)
-ece = mixscope.expected_calibration_error(seen.logits.softmax(dim=1), seen.labels)
+collapse = mixscope.metrics.neural_collapse(statistics, model[2].weight, model[2].bias)
+ece = mixscope.metrics.expected_calibration_error(seen.logits.softmax(dim=1), seen.labels)
 print(f"NC1 {collapse.nc1_pinv:.3f}, distance of the class means from a simplex {collapse.nc2_etf_means:.3f}")
 print(f"expected calibration error {ece:.3f}")

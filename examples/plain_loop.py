@@ -5,7 +5,6 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 import mixscope
-from mixscope.measuring import LAYER_MIXING, PAIR_MIXING, BlendLaw, examine
 
 
 def digit_batches() -> tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor]]]:
@@ -33,19 +32,9 @@ def main() -> dict[str, float]:
     generator = torch.Generator().manual_seed(0)
     for epoch in range(1, 11):
         train_epoch(model, optimizer, train, generator)
-        if epoch % 5 == 0:  # one pass over each set, and two over the blends of each
-            draws = torch.Generator().manual_seed(1)  # the same blends at every epoch
-            numbers = examine(
-                model,
-                head="4",  # the linear layer that gives the logits
-                train=train,
-                test=test,
-                pairs=train,  # blended to see where blends lie
-                pair_law=BlendLaw(PAIR_MIXING, draws),
-                layer_pairs=test,  # blended to see how linear the layers are
-                layer_laws=[BlendLaw(LAYER_MIXING, draws)],
-                sites=("0", "2"),
-            ).values
+        if epoch % 5 == 0:  # on the same examples and blends every time
+            report = mixscope.measure(model, head="4", train=train, test=test, sites=("0", "2"))
+            numbers = report.values
             print(f"epoch {epoch}: accuracy {numbers['test/accuracy']:.3f}, NC1 {numbers['nc/nc1_pinv']:.2f},")
             print(f"  confidence - accuracy {numbers['test/signed_gap']:+.3f}, ECE {numbers['test/ece']:.3f},")
             print(f"  amplification of blends in the middle {numbers['channels/amplification']:.2f}")

@@ -11,6 +11,7 @@ import mixscope
 from mixscope import metrics, theory
 from mixscope.base import simplex
 from mixscope.base.generators import seeded_globals
+from mixscope.capturing.capture import capture_batches
 from mixscope.integrations.lightning.measuring_callback import MixscopeCallback
 from mixscope.integrations.lightning.mixup_callback import MixupCallback
 from mixscope.integrations.torchmetrics.calibration_metrics import (
@@ -19,7 +20,7 @@ from mixscope.integrations.torchmetrics.calibration_metrics import (
     SignedCalibrationGap,
 )
 from mixscope.integrations.torchmetrics.collapse_metrics import NearestClassMean, NeuralCollapse
-from mixscope.measuring import blended_features, last_layer, prediction_meter
+from mixscope.measuring import blended_features, examine, last_layer, prediction_meter
 from mixscope.metrics import bootstrap, catalogue
 from mixscope.metrics.blends import channels, intrusion, neighbours
 from mixscope.metrics.calibration import (
@@ -305,13 +306,14 @@ SITES = {"sites": ("1",), "average_pooled": ()}
 LAW = blended_features.BlendLaw(mixup.Mixup(), torch.Generator())
 MEASURING = [
     call(mixscope.capture, model=MODEL, batches=BATCHES, **SITES, mixing=mixup.Mixup(), generator=GENERATOR),
-    call(mixscope.capture_batches, model=MODEL, batches=BATCHES, **SITES, mixing=mixup.Mixup(), generator=GENERATOR),
+    call(mixscope.measure, model=MODEL, train=BATCHES, test=BATCHES, head="2", sites=("0",), seed=1, name="mine"),
+    call(capture_batches, model=MODEL, batches=BATCHES, **SITES, mixing=mixup.Mixup(), generator=GENERATOR),
     call(blended_features.BlendLaw, mixing=mixup.Mixup(), generator=GENERATOR),
     call(last_layer.measure_last_layer, model=MODEL, batches=BATCHES, head="3", class_means=MEANS, keep_logits=True),
     call(blended_features.measure_linearity, model=MODEL, batches=BATCHES, **SITES, laws=[LAW]),
     call(blended_features.capture_blends, model=MODEL, batches=BATCHES, site="1", law=LAW, features=None),
     call(
-        mixscope.examine,
+        examine,
         model=MODEL,
         head="3",
         train=BATCHES,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mixscope.base.checks import check_same_length, naming
+from mixscope.base.errors import UserError
 from mixscope.base.generators import named_generator
 from mixscope.base.kinds import checked
 from mixscope.bench.chosen_examples import BATCH_SIZE, ChosenExamples
@@ -124,7 +125,10 @@ def measure(
         >>> report.values["nc/nc1_trace"] < 1e-12, report.values["test/error"] == 1 - report.values["test/accuracy"]
         (True, True)
     """
-    head = find_head(model, head)
+    try:
+        head = find_head(model, head)
+    except UserError as error:
+        raise ValueError(str(error).replace("--head", "head")) from error
     sites = model_sites(model, head) if sites is None else tuple(sites)
     check_sites(model, sites)
     num_classes, options = linear_head(model, head).out_features, MeasureOptions()
