@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from mixscope.metrics.blends.intrusion import intrusion_rate
     from mixscope.metrics.blends.linearity import NonlinearityMeter, nonlinearity
     from mixscope.metrics.calibration.calibration_intervals import calibration_intervals
-    from mixscope.metrics.calibration.calibration_meter import calibration_report
     from mixscope.metrics.calibration.calibration_report import CalibrationReport
     from mixscope.metrics.calibration.classwise import ClasswiseCalibration
+    from mixscope.metrics.calibration.prediction_meter import calibration_report
     from mixscope.metrics.calibration.temperature import calibration_after_temperature, fit_temperature
     from mixscope.metrics.calibration.top_label import CalibrationBins, expected_calibration_error
     from mixscope.metrics.class_statistics.moments import ClassMoments
@@ -49,7 +49,7 @@ _HOMES = {
     "mixscope.metrics.calibration.top_label": ("CalibrationBins", "expected_calibration_error"),
     "mixscope.metrics.calibration.calibration_intervals": ("calibration_intervals",),
     "mixscope.metrics.calibration.calibration_report": ("CalibrationReport",),
-    "mixscope.metrics.calibration.calibration_meter": ("calibration_report",),
+    "mixscope.metrics.calibration.prediction_meter": ("calibration_report",),
     "mixscope.metrics.blends.blend_reports": ("ChannelReport", "NonlinearityReport"),
     "mixscope.metrics.blends.channels": ("mixed_feature_geometry",),
     "mixscope.metrics.calibration.classwise": ("ClasswiseCalibration",),

@@ -45,7 +45,9 @@ def measure(features, blends, weight, bias, labels=LABELS, partners=PARTNERS, sh
     counts.update(features, labels)
     members = torch.stack([features, features[partners]], dim=1)
     pair_labels = torch.stack([labels, labels[partners]], dim=1)
-    channels = mixed_feature_geometry(blends, members, shares, pair_labels, statistics.means, weight)
+    channels = mixed_feature_geometry(
+        blends, members, weights=shares, member_labels=pair_labels, class_means=statistics.means, head_weight=weight
+    )
     linearity = nonlinearity(blends, members, torch.stack([shares, 1 - shares], dim=1))
     collapse = neural_collapse(statistics, weight, bias).as_dict()
     collapse |= {"nc4_mismatch": counts.mismatch, "nearest_mean_accuracy": counts.accuracy}
