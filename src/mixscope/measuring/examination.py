@@ -97,6 +97,7 @@ def examine(
             or logits are not finite, or labels do not fit.
 
     Example:
+        >>> import torch
         >>> model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 3))
         >>> batches = [(torch.eye(3).repeat(4, 1), torch.arange(3).repeat(4))]
         >>> values = examine(model, head="2", train=batches, test=batches).values
