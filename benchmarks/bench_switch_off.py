@@ -20,7 +20,8 @@ from mixscope.data.batches import EvaluationBatches, TrainingBatches
 from mixscope.data.loading import load_data
 from mixscope.metrics.overtraining.gradients import gradient_norm
 from mixscope.metrics.overtraining.monitor import OvertrainingMonitor
-from mixscope.metrics.overtraining.turn_rules import BLEND_ENTROPY, FLOOR_GAP, FloorGapRule, Judgement, ValidationRule
+from mixscope.metrics.overtraining.turn_rules import FloorGapRule, Judgement, ValidationRule
+from mixscope.metrics.training_cards import BLEND_ENTROPY, FLOOR_GAP
 from mixscope.mixing.mixture import blend, blend_targets, soft_cross_entropy
 from mixscope.mixing.mixup import Mixup, draw_mixture
 from mixscope.models.networks import build_model

@@ -6,6 +6,7 @@ from mixscope.metrics.cards import Card
 
 _HERE, _STANDARD, _LIU = "defined here", "standard", "after Liu et al. 2023"
 _learning = partial(Card, low=0)
+FLOOR_GAP, BLEND_ENTROPY = "train/loss_floor_gap", "train/blend_entropy"  # what the monitor of over-training reads
 
 # fmt: off
 LEARNING = (
@@ -14,11 +15,11 @@ LEARNING = (
         definition="mean objective over the epoch's batches, as trained on",
         note="The objective on what was trained on: blends while mixing is on, so it cannot reach 0 there."),
     _learning(
-        key="train/loss_floor_gap", symbol="L - H", title="Training loss above its floor", unit="nats", source=_LIU,
+        key=FLOOR_GAP, symbol="L - H", title="Training loss above its floor", unit="nats", source=_LIU,
         definition="mean loss - mean entropy of the labels it was taken on (squared error: the loss itself)",
         note="Falls fast while classes are learned, and towards 0 as single blends are learned by heart."),
     _learning(
-        key="train/blend_entropy", symbol="H", title="Entropy of blended labels", unit="nats", source=_LIU,
+        key=BLEND_ENTROPY, symbol="H", title="Entropy of blended labels", unit="nats", source=_LIU,
         definition="mean entropy of the labels of the epoch's blends, before label smoothing",
         note="No cross-entropy on blends is below it; on average (1 - sum p^2)(psi(2a+1) - psi(a+1)) for mixup."),
     _learning(

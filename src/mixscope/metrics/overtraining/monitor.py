@@ -6,24 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mixscope.base.kinds import checked, describe
-from mixscope.metrics.overtraining.turn_rules import (
-    BLEND_ENTROPY,
-    FLOOR_GAP,
-    VALIDATION_LOSS,
-    FloorGapRule,
-    TurnRule,
-    ValidationRule,
-)
-
-__all__ = [
-    "BLEND_ENTROPY",
-    "FLOOR_GAP",
-    "VALIDATION_LOSS",
-    "FloorGapRule",
-    "OvertrainingMonitor",
-    "ValidationRule",
-    "Verdict",
-]
+from mixscope.metrics.overtraining.turn_rules import FloorGapRule, TurnRule
 
 
 @dataclass(frozen=True)

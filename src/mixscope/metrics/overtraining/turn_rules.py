@@ -9,9 +9,10 @@ import torch
 
 from mixscope.base.checks import check_at_least
 from mixscope.base.kinds import checked
+from mixscope.metrics.training_cards import BLEND_ENTROPY, FLOOR_GAP
 from mixscope.stats.intervals import check_level
 
-FLOOR_GAP, BLEND_ENTROPY, VALIDATION_LOSS = "train/loss_floor_gap", "train/blend_entropy", "validation/loss"
+VALIDATION_LOSS = "validation/loss"
 SMALLEST_WINDOW = 3  # values: fewer give no useful standard error
 
 
