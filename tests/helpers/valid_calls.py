@@ -224,7 +224,6 @@ COLLAPSE = [
     call(nearest_mean.NearestMeanCounts, class_means=MEANS, head_weight=WEIGHT, head_bias=BIAS),
     fresh(lambda: nearest_counts().update, features=FEATURES, labels=LABELS),
     fresh(lambda: nearest_counts().decide, features=FEATURES),
-    fresh(lambda: nearest_counts().merge, other=nearest_counts()),
     call(other_tools.as_papyan2020, statistics=STATISTICS, head_weight=WEIGHT),
     call(other_tools.as_zhu2021, statistics=STATISTICS, head_weight=WEIGHT),
     call(other_tools.as_tirer, statistics=STATISTICS),
