@@ -15,9 +15,9 @@ from torchmetrics.classification import MulticlassCalibrationError
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from mixscope.metrics.calibration.calibration_intervals import calibration_intervals
-from mixscope.metrics.calibration.calibration_meter import calibration_report
 from mixscope.metrics.calibration.classwise import ClasswiseCalibration
 from mixscope.metrics.calibration.equal_mass import equal_mass_reliability, error_of_reliability
+from mixscope.metrics.calibration.prediction_meter import calibration_report
 from mixscope.metrics.calibration.temperature import fit_temperature
 from mixscope.metrics.calibration.top_label import CalibrationBins, expected_calibration_error
 

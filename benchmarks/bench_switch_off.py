@@ -20,7 +20,8 @@ from mixscope.data.batches import EvaluationBatches, TrainingBatches
 from mixscope.data.loading import load_data
 from mixscope.metrics.overtraining.gradients import gradient_norm
 from mixscope.metrics.overtraining.monitor import OvertrainingMonitor
-from mixscope.metrics.overtraining.turn_rules import BLEND_ENTROPY, FLOOR_GAP, FloorGapRule, Judgement, ValidationRule
+from mixscope.metrics.overtraining.turn_rules import FloorGapRule, TurnEstimate, ValidationRule
+from mixscope.metrics.training_cards import BLEND_ENTROPY, FLOOR_GAP
 from mixscope.mixing.mixture import blend, blend_targets, soft_cross_entropy
 from mixscope.mixing.mixup import Mixup, draw_mixture
 from mixscope.models.networks import build_model
@@ -47,7 +48,7 @@ class InterpolationRule:
     def judge(self, epochs, values):
         first = next((epoch for epoch, error in zip(epochs, values[CLEAN_ERROR], strict=True) if error == 0), math.inf)
         has_turned = epochs[-1] >= self.multiple * first
-        return Judgement(has_turned=has_turned, confidence=float(has_turned), best_epoch=None)
+        return TurnEstimate(has_turned=has_turned, confidence=float(has_turned), best_epoch=None)
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,10 @@ class GradientNormRule:
         start = next((place for place, error in enumerate(values[CLEAN_ERROR]) if error == 0), len(epochs))
         norms = torch.tensor(values[GRADIENT][start:])
         if len(norms) < 10:
-            return Judgement(has_turned=False, confidence=0.0, best_epoch=None)
+            return TurnEstimate(has_turned=False, confidence=0.0, best_epoch=None)
         medians = norms.unfold(0, 10, 1).median(dim=1).values
         has_turned = bool(medians[-1] < self.share * medians.max())
-        return Judgement(has_turned=has_turned, confidence=float(has_turned), best_epoch=None)
+        return TurnEstimate(has_turned=has_turned, confidence=float(has_turned), best_epoch=None)
 
 
 RULES = {

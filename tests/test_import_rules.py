@@ -22,7 +22,7 @@ ALLOWED = {
     "report": BASE | {"stats", "records", "report", "metrics.catalogue", "metrics.cards"},
     "bench": FLOOR | SIBLINGS | {"stats", "training", "capturing", "measuring", "records", "report", "bench"},
     "integrations": FLOOR | {"mixing", "metrics", "capturing", "measuring", "integrations"},
-    "__init__": FLOOR | {"bench", "capturing", "measuring", "metrics", "mixing", "theory"},
+    "__init__": FLOOR | {"stats", "bench", "capturing", "measuring", "metrics", "mixing", "theory"},
 }
 ALLOWED["theory_pages"] = ALLOWED["bench"] - {"bench"} | {"theory_pages"}
 ALLOWED["studies"] = ALLOWED["bench"] | {"theory_pages", "studies"}

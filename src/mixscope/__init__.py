@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from mixscope.bench.network_report import NetworkReport, measure
     from mixscope.capturing.capture import Captured, capture
     from mixscope.metrics.blends.blend_reports import ChannelReport, NonlinearityReport
-    from mixscope.metrics.bootstrap import Interval
     from mixscope.metrics.calibration.calibration_report import CalibrationReport
     from mixscope.metrics.calibration.temperature import TemperatureReport
     from mixscope.metrics.collapse.collapse_report import CollapseReport
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from mixscope.mixing.manifold import ManifoldMixup
     from mixscope.mixing.mixture import Mixture, blend, blend_targets, soft_cross_entropy
     from mixscope.mixing.mixup import Mixup, NoMixing
+    from mixscope.stats.intervals import Interval
 
 __version__ = "0.1.0"
 
@@ -40,7 +40,7 @@ _NAMES_OF = {
     "metrics.calibration.calibration_report": ("CalibrationReport",),
     "metrics.calibration.temperature": ("TemperatureReport",),
     "metrics.blends.blend_reports": ("ChannelReport", "NonlinearityReport"),
-    "metrics.bootstrap": ("Interval",),
+    "stats.intervals": ("Interval",),
 }
 _HOME_OF = {name: f"mixscope.{home}" for home, names in _NAMES_OF.items() for name in names}
 _ROOMS = ("metrics", "theory", "measuring")

@@ -10,6 +10,7 @@ from mixscope.metrics.catalogue import CATALOGUE
 from mixscope.metrics.class_statistics.statistics import ClassStatistics
 from mixscope.metrics.collapse.nearest_mean import NearestMeanCounts
 from mixscope.metrics.collapse.neural_collapse import neural_collapse
+from mixscope.metrics.training_cards import STUDIES
 
 K, D, N = 4, 7, 60
 GENERATOR = torch.Generator().manual_seed(3)
@@ -45,7 +46,9 @@ def measure(features, blends, weight, bias, labels=LABELS, partners=PARTNERS, sh
     counts.update(features, labels)
     members = torch.stack([features, features[partners]], dim=1)
     pair_labels = torch.stack([labels, labels[partners]], dim=1)
-    channels = mixed_feature_geometry(blends, members, shares, pair_labels, statistics.means, weight)
+    channels = mixed_feature_geometry(
+        blends, members, weights=shares, member_labels=pair_labels, class_means=statistics.means, head_weight=weight
+    )
     linearity = nonlinearity(blends, members, torch.stack([shares, 1 - shares], dim=1))
     collapse = neural_collapse(statistics, weight, bias).as_dict()
     collapse |= {"nc4_mismatch": counts.mismatch, "nearest_mean_accuracy": counts.accuracy}
@@ -54,13 +57,14 @@ def measure(features, blends, weight, bias, labels=LABELS, partners=PARTNERS, sh
 
 
 PLAIN = measure(FEATURES, BLENDS, WEIGHT, BIAS)
+STUDY_KEYS = {card.key for card in STUDIES if not card.key.startswith(("train/", "test/"))}
 CARDS = [card for card in CATALOGUE if card.key in PLAIN]
 
 
 def test_every_number_of_features_is_tried():
     assert {card.key for card in CARDS} == set(PLAIN)
     of_features = {card.key for card in CATALOGUE if card.key.startswith(("nc/", "channels/", "linearity/"))}
-    assert of_features - set(PLAIN) == {"channels/theory_residual"}
+    assert of_features - set(PLAIN) == {"channels/theory_residual", *STUDY_KEYS}
 
 
 @pytest.mark.parametrize("name", TRANSFORMATIONS)

@@ -20,14 +20,14 @@ from mixscope.integrations.torchmetrics.calibration_metrics import (
     SignedCalibrationGap,
 )
 from mixscope.integrations.torchmetrics.collapse_metrics import NearestClassMean, NeuralCollapse
-from mixscope.measuring import blended_features, examine, last_layer, prediction_meter
+from mixscope.measuring import blended_features, examine, last_layer
 from mixscope.metrics import bootstrap, catalogue
 from mixscope.metrics.blends import channels, intrusion, neighbours
 from mixscope.metrics.calibration import (
     calibration_intervals,
-    calibration_meter,
     classwise,
     equal_mass,
+    prediction_meter,
     scores,
     temperature,
     top_label,
@@ -186,9 +186,9 @@ CALIBRATION = [
     call(top_label.CalibrationBins.from_state, state=fed(top_label.CalibrationBins(5)).state()),
     call(top_label.expected_calibration_error, **SOFT_ROWS, num_bins=5),
     call(calibration_intervals.calibration_intervals, **ROWS, num_bins=5, **RESAMPLED),
-    call(calibration_meter.CalibrationMeter, num_bins=5),
-    fresh(lambda: calibration_meter.CalibrationMeter().update, **ROWS),
-    call(calibration_meter.calibration_report, **ROWS, num_bins=5),
+    call(prediction_meter.PredictionMeter, num_bins=5, keep_logits=True),
+    fresh(lambda: prediction_meter.PredictionMeter().update, **ROWS),
+    call(prediction_meter.calibration_report, **ROWS, num_bins=5),
     call(temperature.calibration_after_temperature, fit_logits=LOGITS, fit_labels=LABELS, **ROWS, num_bins=5),
     call(classwise.ClasswiseCalibration, num_classes=K, num_bins=5),
     fresh(lambda: classwise.ClasswiseCalibration(K, 5).update, **SOFT_ROWS),
@@ -225,7 +225,6 @@ COLLAPSE = [
     call(nearest_mean.NearestMeanCounts, class_means=MEANS, head_weight=WEIGHT, head_bias=BIAS),
     fresh(lambda: nearest_counts().update, features=FEATURES, labels=LABELS),
     fresh(lambda: nearest_counts().decide, features=FEATURES),
-    fresh(lambda: nearest_counts().merge, other=nearest_counts()),
     call(other_tools.as_papyan2020, statistics=STATISTICS, head_weight=WEIGHT),
     call(other_tools.as_zhu2021, statistics=STATISTICS, head_weight=WEIGHT),
     call(other_tools.as_tirer, statistics=STATISTICS),
@@ -327,7 +326,6 @@ MEASURING = [
         class_means=MEANS,
     ),
     call(last_layer.linear_head, model=MODEL, head="3"),
-    fresh(lambda: prediction_meter.PredictionMeter().update, **ROWS),
 ]
 
 with seeded_globals(0, "head"):

@@ -17,7 +17,7 @@ from mixscope.integrations.torchmetrics import (
     NeuralCollapse,
     SignedCalibrationGap,
 )
-from mixscope.metrics import CalibrationBins, ClassStatistics, neural_collapse
+from mixscope.metrics import CalibrationBins, ClassStatistics, find_metric, neural_collapse
 from mixscope.metrics.collapse.nearest_mean import NearestMeanCounts
 
 K, D, N = 4, 6, 120
@@ -54,8 +54,7 @@ def statistics_of(features, labels):
 
 
 def collapse_of(features, labels, head):
-    report = neural_collapse(statistics_of(features, labels), head.weight, head.bias).as_dict()
-    return {name: value for name, value in report.items() if value is not None}
+    return neural_collapse(statistics_of(features, labels), head.weight, head.bias).as_dict()
 
 
 def check_close(values, expected):
@@ -293,6 +292,17 @@ def test_computing_before_the_first_example_says_so(case):
 
 
 # The values
+
+
+def test_every_number_has_its_card():
+    features, labels = features_and_labels()
+    head = make_head()
+    collapse, nearest, summary = NeuralCollapse(head), NearestClassMean(head), CalibrationSummary()
+    collapse.update(features, labels)
+    nearest.update(features, labels, collapse.class_means())
+    summary.update(*probabilities_and_labels())
+    keys = {f"nc/{name}" for name in (*collapse.compute(), *nearest.compute()) if name != "classifier_accuracy"}
+    assert all(find_metric(key) for key in keys | {f"test/{name}" for name in summary.compute()})
 
 
 def test_collapse_equals_the_function_on_all_examples():

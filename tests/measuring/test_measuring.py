@@ -17,7 +17,7 @@ from mixscope.measuring import (
 )
 from mixscope.metrics.blends.channels import mixed_feature_geometry
 from mixscope.metrics.blends.linearity import nonlinearity
-from mixscope.metrics.calibration.calibration_meter import calibration_report
+from mixscope.metrics.calibration.prediction_meter import calibration_report
 from mixscope.metrics.calibration.top_label import CalibrationBins
 from mixscope.metrics.catalogue import find_metric
 from mixscope.metrics.class_statistics.statistics import ClassStatistics
@@ -219,10 +219,10 @@ def test_channels_are_those_of_features_captured_apart() -> None:
     expected = mixed_feature_geometry(
         mixed.features[site],
         clean.features[site][members],
-        mixed.mixture.weights[:, 0],
-        clean.labels[members],
-        means,
-        head.weight,
+        weights=mixed.mixture.weights[:, 0],
+        member_labels=clean.labels[members],
+        class_means=means,
+        head_weight=head.weight,
     )
     for name, value in expected.as_dict().items():
         assert examined.values[f"channels/{name}"] == pytest.approx(value, rel=1e-4, nan_ok=True)  # float32 features

@@ -36,9 +36,9 @@ def test_the_values_are_those_of_the_data() -> None:
     assert found.ece.value == pytest.approx(bins.expected_calibration_error, rel=1e-12)
     assert found.accuracy.value == pytest.approx(bins.accuracy, rel=1e-12)
     assert found.signed_gap.value == pytest.approx(bins.signed_gap, rel=1e-12)
-    assert found.nll.value == pytest.approx(negative_log_likelihood_from_logits(logits, labels), rel=1e-12)
+    assert found.loss.value == pytest.approx(negative_log_likelihood_from_logits(logits, labels), rel=1e-12)
     assert found.brier.value == pytest.approx(brier_score_from_logits(logits, labels), rel=1e-12)
-    assert found.nll.num_samples == 500
+    assert found.loss.num_samples == 500
 
 
 def test_the_intervals_are_those_of_naive_resampling() -> None:
@@ -48,7 +48,7 @@ def test_the_intervals_are_those_of_naive_resampling() -> None:
     nlls = [negative_log_likelihood_from_logits(logits[rows], labels[rows]) for rows in draws]
     ends = torch.tensor([0.05, 0.95], dtype=torch.float64)
     found = intervals_of(logits, labels, generator=stream(4), num_bins=5, num_resamples=80, level=0.9)
-    for interval, values in ((found.ece, eces), (found.nll, nlls)):
+    for interval, values in ((found.ece, eces), (found.loss, nlls)):
         expected = torch.quantile(torch.tensor(values, dtype=torch.float64), ends).tolist()
         assert [interval.low, interval.high] == pytest.approx(expected, rel=1e-10)
     low, high = torch.quantile(torch.tensor(eces, dtype=torch.float64), ends).tolist()

@@ -10,7 +10,7 @@ from calibration_cases import (
 )
 
 from mixscope.metrics.calibration import predictions
-from mixscope.metrics.calibration.calibration_meter import calibration_report
+from mixscope.metrics.calibration.prediction_meter import calibration_report
 from mixscope.metrics.calibration.temperature import calibration_after_temperature, fit_temperature
 from mixscope.metrics.calibration.top_label import CalibrationBins
 

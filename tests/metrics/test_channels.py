@@ -42,10 +42,10 @@ def measure(case: dict[str, Tensor]) -> ChannelReport:
     return mixed_feature_geometry(
         case["mixed"],
         case["members"],
-        case["weights"],
-        case["member_labels"],
-        case["class_means"],
-        case["head_weight"],
+        weights=case["weights"],
+        member_labels=case["member_labels"],
+        class_means=case["class_means"],
+        head_weight=case["head_weight"],
     )
 
 
@@ -155,7 +155,9 @@ def test_the_cross_entropy_optimum_by_hand() -> None:
     x1, x2 = height + logit / 2, height - logit / 2
     different = factor * (x1[:, None] * head[labels[:3, 0]] + x2[:, None] * head[labels[:3, 1]])
     mixed = torch.cat([different, means[labels[3:, 0]]])
-    report = mixed_feature_geometry(mixed, means[labels], weights, labels, means, head)
+    report = mixed_feature_geometry(
+        mixed, means[labels], weights=weights, member_labels=labels, class_means=means, head_weight=head
+    )
     assert report.alignment_same == pytest.approx(1)
     assert report.deviation_same == pytest.approx(0, abs=1e-12)
     assert report.logit_slope == pytest.approx(1)
@@ -163,7 +165,14 @@ def test_the_cross_entropy_optimum_by_hand() -> None:
     assert report.order_high == pytest.approx(4.5)
     assert math.isnan(report.order_low)
     # The first blend alone: |5 (w_0 + w_1)| over |6 (w_0 + w_1) / 2|, and |w_0 + w_1|^2 = 2 - 2/3.
-    first = mixed_feature_geometry(mixed[[0, 3]], means[labels[[0, 3]]], weights[[0, 3]], labels[[0, 3]], means, head)
+    first = mixed_feature_geometry(
+        mixed[[0, 3]],
+        means[labels[[0, 3]]],
+        weights=weights[[0, 3]],
+        member_labels=labels[[0, 3]],
+        class_means=means,
+        head_weight=head,
+    )
     assert first.amplification == pytest.approx(5 / 3)
     assert first.alignment_channel == pytest.approx(1)
     assert first.deviation_different_middle == pytest.approx((5 - 3) * math.sqrt(4 / 3) / 6)
@@ -222,14 +231,18 @@ def test_weights_on_an_edge_fall_into_the_same_bin_from_both_sides(dtype: torch.
     weights = torch.tensor([0.1, 0.9, 0.3, 0.7, 0.05, 0.99, 0.31, 0.5], dtype=dtype)
     heights = torch.tensor([2.0, 2.0, 2.0, 2.0, 1.0, 1.0, 3.0, 3.0], dtype=torch.float64)
     mixed = heights[:, None] * (head[0] + head[1]) / (3 / 2)  # z_i - z_other = w_0.(w_0 + w_1) - ... = 3/2
-    report = mixed_feature_geometry(mixed, head[labels], weights, labels, head, head)
+    report = mixed_feature_geometry(
+        mixed, head[labels], weights=weights, member_labels=labels, class_means=head, head_weight=head
+    )
     assert [report.order_low, report.order_middle, report.order_high] == pytest.approx([1, 2, 3])
 
 
 def test_groups_without_a_blend_are_undefined() -> None:
     head = frame(3, 2)
     labels = torch.tensor([[1, 1]])
-    report = mixed_feature_geometry(head[[1]], head[labels], torch.tensor([0.2]), labels, head, head).as_dict()
+    report = mixed_feature_geometry(
+        head[[1]], head[labels], weights=torch.tensor([0.2]), member_labels=labels, class_means=head, head_weight=head
+    ).as_dict()
     assert report.pop("deviation_same") == pytest.approx(0, abs=1e-12)
     assert report.pop("alignment_same") == pytest.approx(1)
     assert all(math.isnan(value) for value in report.values())

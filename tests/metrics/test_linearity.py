@@ -319,9 +319,11 @@ def test_a_meter_names_what_does_not_fit_and_stays_as_it_was() -> None:
         assert torch.equal(meter.sums, before)
     meter.update(mixed[:0], clean, members[:0], weights[:0])
     assert torch.equal(meter.sums, before)
-    with pytest.raises(ValueError, match=r"other must have the same feature_mean, got one that differs by up to 0\.5"):
+    with pytest.raises(ValueError, match="other must have the same feature_mean"):
         meter.merge(NonlinearityMeter(clean.mean(dim=0) + 0.5))
-    with pytest.raises(ValueError, match=r"other must have a feature_mean of shape \(7,\), got \(6,\)"):
+    with pytest.raises(
+        ValueError, match=r"other must have the same feature_mean, got \(6,\) numbers that differ from \(7,\)"
+    ):
         meter.merge(NonlinearityMeter(torch.zeros(6)))
     with pytest.raises(ValueError, match="must be updated with at least one blend first, got 0"):
         NonlinearityMeter(torch.zeros(6)).report()

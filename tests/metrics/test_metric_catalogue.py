@@ -1,7 +1,9 @@
+import json
 import re
 import subprocess
 import sys
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +13,9 @@ from mixscope.metrics.calibration.calibration_report import CalibrationReport
 from mixscope.metrics.cards import cards_of, number
 from mixscope.metrics.catalogue import CATALOGUE, find_metric
 from mixscope.metrics.collapse.collapse_report import CollapseOnTest, CollapseReport
-from mixscope.metrics.training_cards import LEARNING, OVERTRAINING
+from mixscope.metrics.training_cards import LEARNING, OVERTRAINING, STUDIES
 
+RECORDS = Path(__file__).parents[2] / "results" / "small" / "records"
 REPORTS = {
     "test": CalibrationReport,
     "nc": CollapseReport,
@@ -23,15 +26,22 @@ REPORTS = {
 EPOCH = ("loss", "loss_floor_gap", "blend_entropy", "consistency", "accuracy_blends", "accuracy_clean", "loss_clean")
 
 
-def test_every_field_of_a_report_has_a_card_and_every_other_key_is_of_an_epoch_or_a_function():
+def test_every_field_of_a_report_has_a_card_and_every_other_key_x():
     of_reports = {f"{group}/{field.name}" for group, report in REPORTS.items() for field in fields(report)}
-    others = {card.key for card in (*LEARNING, *OVERTRAINING)}
+    others = {card.key for card in (*LEARNING, *OVERTRAINING, *STUDIES)}
     assert {card.key for card in CATALOGUE} == of_reports | others
     assert {card.key for card in LEARNING} == {f"train/{name}" for name in EPOCH}
     for card in OVERTRAINING:
         function = re.match("`(.*?)`", card.note)[1]
         assert callable(getattr(metrics if function in metrics.__all__ else theory, function)), card.key
     assert len(CATALOGUE) == len(of_reports) + len(others)
+
+
+def test_the_numbers_of_studies_are_in_their_records():
+    wanted = {card.key for card in STUDIES}
+    for record in (*RECORDS.glob("digits-*-mixup-seed0-*.json"), *RECORDS.glob("digits-*-decay-seed0-*.json")):
+        wanted -= {key for table in json.loads(record.read_text())["tables"].values() for key in table}
+    assert wanted == set()
 
 
 def test_a_field_without_a_card_is_no_number_of_a_report():

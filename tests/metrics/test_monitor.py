@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import t as student
 
-from mixscope.metrics.overtraining.monitor import OvertrainingMonitor, Verdict
+from mixscope.metrics.overtraining.monitor import MonitorReading, OvertrainingMonitor
 from mixscope.metrics.overtraining.turn_rules import FloorGapRule, ValidationRule
 
 GAP, ENTROPY, LOSS = "train/loss_floor_gap", "train/blend_entropy", "validation/loss"
@@ -22,11 +22,11 @@ def turning_loss(epoch: int, *, turn: int = 40) -> float:
     return 0.3 + 0.2 * math.log(epoch / turn) ** 2 + 0.02 * math.sin(37.0 * epoch)
 
 
-def feed_gaps(monitor: OvertrainingMonitor, epochs: range) -> list[Verdict]:
+def feed_gaps(monitor: OvertrainingMonitor, epochs: range) -> list[MonitorReading]:
     return [monitor.update(epoch, falling_gap(epoch)) for epoch in epochs]
 
 
-def feed_losses(monitor: OvertrainingMonitor, losses: list[float]) -> list[Verdict]:
+def feed_losses(monitor: OvertrainingMonitor, losses: list[float]) -> list[MonitorReading]:
     return [monitor.update(epoch, {LOSS: loss}) for epoch, loss in enumerate(losses, start=1)]
 
 

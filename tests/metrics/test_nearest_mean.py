@@ -106,20 +106,6 @@ def test_nc4_keeps_its_digits_under_a_large_mean() -> None:
     assert mismatch(features, means, -head, -bias) == 1
 
 
-def test_counts_of_two_halves_add_up() -> None:
-    features, means, head = normal(60, 3), normal(4, 3, seed=1), normal(4, 3, seed=2)
-    labels = torch.arange(60) % 4
-    whole, half, rest = (NearestMeanCounts(means, head) for _ in range(3))
-    whole.update(features, labels)
-    half.update(features[:25], labels[:25])
-    rest.update(features[25:], labels[25:])
-    half.merge(rest)
-    names = ("num_examples", "num_mismatches", "num_nearest_correct", "num_classifier_correct")
-    assert [getattr(half, name) for name in names] == [getattr(whole, name) for name in names]
-    with pytest.raises(ValueError, match="other must count against the same class means and classifier"):
-        half.merge(NearestMeanCounts(means, 2 * head))
-
-
 def test_nothing_counted_is_undefined() -> None:
     counts = NearestMeanCounts(torch.eye(2), torch.eye(2))
     counts.update(torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64))

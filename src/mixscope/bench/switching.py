@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from mixscope.metrics.overtraining.monitor import BLEND_ENTROPY, FLOOR_GAP, OvertrainingMonitor
+from mixscope.metrics.overtraining.monitor import OvertrainingMonitor
+from mixscope.metrics.training_cards import BLEND_ENTROPY, FLOOR_GAP
 from mixscope.training.summary import EpochSummary
 
 

@@ -18,9 +18,9 @@ from mixscope.measuring.blended_features import (
     measure_linearity,
 )
 from mixscope.measuring.last_layer import LastLayer, linear_head, measure_last_layer
-from mixscope.measuring.prediction_meter import PredictionMeter
 from mixscope.metrics.blends.blend_reports import ChannelReport, NonlinearityReport
 from mixscope.metrics.blends.channels import mixed_feature_geometry
+from mixscope.metrics.calibration.prediction_meter import PredictionMeter
 from mixscope.metrics.collapse.held_out import collapse_on_test
 from mixscope.metrics.collapse.neural_collapse import neural_collapse
 from mixscope.mixing.mixture import INPUT_SUFFIX
@@ -97,6 +97,7 @@ def examine(
             or logits are not finite, or labels do not fit.
 
     Example:
+        >>> import torch
         >>> model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 3))
         >>> batches = [(torch.eye(3).repeat(4, 1), torch.arange(3).repeat(4))]
         >>> values = examine(model, head="2", train=batches, test=batches).values
@@ -162,17 +163,20 @@ def _values_on_train(seen: LastLayer, linear: nn.Linear) -> dict[str, float]:
 
 
 def _collapse_on_test(train: LastLayer, test: LastLayer) -> dict[str, float]:
-    values = collapse_on_test(train.statistics, test.statistics).values("nc_test")
-    values["nc_test/nc4_mismatch"] = test.nearest_mean.mismatch
-    values["nc_test/nearest_mean_accuracy"] = test.nearest_mean.accuracy
-    return values
+    collapse, counts = collapse_on_test(train.statistics, test.statistics), test.nearest_mean
+    return replace(collapse, nc4_mismatch=counts.mismatch, nearest_mean_accuracy=counts.accuracy).values("nc_test")
 
 
 def _channels_of(blends: BlendedFeatures, linear: nn.Linear, class_means: Tensor) -> ChannelReport:
     if blends.members.shape[1] != 2:
         raise ValueError(f"mixing must blend two examples for the channels, got {blends.members.shape[1]}")
     return mixed_feature_geometry(
-        blends.mixed, blends.members, blends.weights[:, 0], blends.labels, class_means, measurable(linear.weight)
+        blends.mixed,
+        blends.members,
+        weights=blends.weights[:, 0],
+        member_labels=blends.labels,
+        class_means=class_means,
+        head_weight=measurable(linear.weight),
     )
 
 

@@ -12,7 +12,7 @@ from mixscope.base.kinds import checked
 from mixscope.capturing.capture import capture_batches
 from mixscope.capturing.pieces import in_pieces
 from mixscope.capturing.sites import measurable
-from mixscope.measuring.prediction_meter import PredictionMeter
+from mixscope.metrics.calibration.prediction_meter import PredictionMeter
 from mixscope.metrics.class_statistics.statistics import ClassStatistics
 from mixscope.metrics.collapse.nearest_mean import NearestMeanCounts
 from mixscope.mixing.mixture import INPUT_SUFFIX

@@ -15,7 +15,7 @@ _NAMES_OF = {
     "blends.neighbours": ("nearest_examples",),
     "bootstrap": ("Interval", "percentile_interval", "reflected_interval", "resampled_means"),
     "calibration.calibration_intervals": ("CalibrationIntervals", "calibration_intervals"),
-    "calibration.calibration_meter": ("CalibrationMeter", "calibration_report"),
+    "calibration.prediction_meter": ("PredictionMeter", "calibration_report"),
     "calibration.calibration_report": ("CalibrationReport",),
     "calibration.classwise": ("ClasswiseCalibration",),
     "calibration.equal_mass": ("equal_mass_reliability",),

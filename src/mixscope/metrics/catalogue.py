@@ -6,7 +6,7 @@ from mixscope.metrics.blends.blend_reports import ChannelReport, NonlinearityRep
 from mixscope.metrics.calibration.calibration_report import CalibrationReport
 from mixscope.metrics.cards import Card, cards_of
 from mixscope.metrics.collapse.collapse_report import CollapseOnTest, CollapseReport
-from mixscope.metrics.training_cards import LEARNING, OVERTRAINING
+from mixscope.metrics.training_cards import LEARNING, OVERTRAINING, STUDIES
 
 
 def _by_level(cards: tuple[Card, ...]) -> tuple[Card, ...]:
@@ -23,6 +23,7 @@ GROUPS: dict[str, tuple[Card, ...]] = {
     "Channels: features of blends": cards_of(ChannelReport, "channels"),
     "Linearity of layers": cards_of(NonlinearityReport, "linearity"),
     "Over-training": OVERTRAINING,
+    "Networks of the studies": STUDIES,
 }
 
 CATALOGUE: tuple[Card, ...] = tuple(card for cards in GROUPS.values() for card in cards)

@@ -16,14 +16,7 @@ class BinnedCalibration(InstrumentMetric[CalibrationBins]):
 
     @checked
     def __init__(self, num_bins: int = NUM_BINS) -> None:
-        """Start with no examples.
-
-        Args:
-            num_bins: At least 1; bins are (low, high], so that confidence 1.0 lies in the last.
-
-        Raises:
-            ValueError: If num_bins is below 1.
-        """
+        """Start with no examples; `num_bins` as of `CalibrationBins`."""
         self.num_bins = num_bins
         super().__init__()
 
@@ -37,15 +30,9 @@ class BinnedCalibration(InstrumentMetric[CalibrationBins]):
 
     @checked
     def update(self, probabilities: Tensor, labels: Tensor) -> None:
-        """Add a batch.
+        """Add a batch of (B, K) probabilities, never logits, and (B,) labels; errors as of `CalibrationBins.update`.
 
-        Args:
-            probabilities: (B, K) float in [0, 1] with rows that sum to 1: softmax of the logits, never logits.
-            labels: (B,) integers in [0, K).
-
-        Raises:
-            ValueError: If the inputs are not probabilities (logits, for example), or labels do not fit. On a GPU such a
-                batch is left out, and `compute` raises.
+        On a GPU a batch that is refused is left out, and `compute` raises.
         """
         with ordinary_tensors():
             self.instrument.update(probabilities, labels)
@@ -103,11 +90,7 @@ class CalibrationSummary(BinnedCalibration):
     higher_is_better = None
 
     def compute(self) -> dict[str, Tensor]:
-        """Return float64 scalars by name.
-
-        Raises:
-            ValueError: If no example has been seen.
-        """
+        """Return float64 scalars by name."""
         bins = self.instrument
         numbers = {"ece": bins.expected_calibration_error, "mce": bins.maximum_calibration_error}
         numbers |= {name: getattr(bins, name) for name in ("signed_gap", "mean_confidence", "accuracy")}

@@ -47,14 +47,7 @@ class NeuralCollapse(InstrumentMetric[ClassStatistics]):
 
     @checked
     def __init__(self, head: nn.Linear) -> None:
-        """Measure the features that enter a head.
-
-        Args:
-            head: The linear layer that gives the logits, (K, D) weights.
-
-        Raises:
-            ValueError: If head is not a linear layer.
-        """
+        """Measure the features that enter a head, the linear layer that gives the logits."""
         self._head = Head(head)
         self._is_one_batch = False
         super().__init__(_merge_all, is_cached=False)  # the head may have been trained since the last value
@@ -70,15 +63,7 @@ class NeuralCollapse(InstrumentMetric[ClassStatistics]):
 
     @checked
     def update(self, features: Tensor, labels: Tensor) -> None:
-        """Add a batch of the features that enter the head.
-
-        Args:
-            features: (B, D) float.
-            labels: (B,) integers in [0, K).
-
-        Raises:
-            ValueError: If shapes do not fit, features are not finite floats, or labels are not integers in [0, K).
-        """
+        """Add a batch of (B, D) features that enter the head, and (B,) labels; errors: `ClassStatistics.update`."""
         with ordinary_tensors():
             self.instrument.update(features, labels)
 
@@ -157,14 +142,7 @@ class NearestClassMean(ExactMetric):
 
     @checked
     def __init__(self, head: nn.Linear) -> None:
-        """Compare with a head.
-
-        Args:
-            head: The linear layer that gives the logits, (K, D) weights.
-
-        Raises:
-            ValueError: If head is not a linear layer.
-        """
+        """Compare with a head, the linear layer that gives the logits."""
         super().__init__()
         self._head = Head(head)
         # mismatches, right by the nearest mean, right by the head, examples

@@ -3,11 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
+
+from mixscope.metrics.calibration.top_label import CalibrationBins
+from mixscope.metrics.class_statistics.statistics import ClassStatistics
 
 
 class ExactMetric(Metric):
@@ -49,19 +52,7 @@ class ExactMetric(Metric):
         return super()._apply(without_cast, exclude_state)
 
 
-class Instrument(Protocol):
-    """What gathers: `ClassStatistics` or `CalibrationBins`."""
-
-    def update(self, values: Tensor, labels: Tensor, /) -> None:
-        """Add a batch; when it raises, nothing has changed."""
-        ...
-
-    def state(self) -> dict[str, Tensor]:
-        """Return all it holds, float64 of constant shapes."""
-        ...
-
-
-I = TypeVar("I", bound=Instrument)  # noqa: E741
+I = TypeVar("I", ClassStatistics, CalibrationBins)  # noqa: E741
 Shapes = dict[str, torch.Size]
 
 
@@ -116,7 +107,7 @@ class InstrumentMetric(ExactMetric, Generic[I]):
         super().reset()
 
 
-def write_state(instrument: Instrument) -> Tensor:
+def write_state(instrument: ClassStatistics | CalibrationBins) -> Tensor:
     """Return the tensors of an instrument's state in a row."""
     return torch.cat([tensor.flatten() for tensor in instrument.state().values()])
 

@@ -16,7 +16,13 @@ EDGE_TOLERANCE = 1e-6
 
 @checked
 def mixed_feature_geometry(
-    mixed: Tensor, members: Tensor, weights: Tensor, member_labels: Tensor, class_means: Tensor, head_weight: Tensor
+    mixed: Tensor,
+    members: Tensor,
+    *,
+    weights: Tensor,
+    member_labels: Tensor,
+    class_means: Tensor,
+    head_weight: Tensor,
 ) -> ChannelReport:
     """Measure where the features of blends lie.
 
@@ -49,7 +55,8 @@ def mixed_feature_geometry(
         >>> member_labels = torch.tensor([[0, 1], [1, 2]])
         >>> members = frame[member_labels]
         >>> linear = members.mean(dim=1)
-        >>> report = mixed_feature_geometry(linear, members, torch.full((2,), 0.5), member_labels, frame, frame)
+        >>> classes = {"member_labels": member_labels, "class_means": frame, "head_weight": frame}
+        >>> report = mixed_feature_geometry(linear, members, weights=torch.full((2,), 0.5), **classes)
         >>> round(report.amplification, 6), round(report.deviation_different, 6), round(report.alignment_channel, 6)
         (1.0, 0.0, 1.0)
     """

@@ -37,16 +37,16 @@ class CalibrationIntervals:
         ece_if_calibrated: What the ECE of these very confidences would be if they were right: its mean, and the range
             of the middle `level` of it. An `ece.value` above `high` is more error than chance gives; inside, this test
             set shows none. Source: consistency resampling, Bröcker and Smith 2007.
-        nll: Mean negative log-likelihood, nats; low is good.
-        brier: Brier score, in [0, 2]; low is good.
-        accuracy: Share of right predictions; high is good.
-        signed_gap: Mean confidence - accuracy; 0 is best.
+        loss: This and the rest as in `CalibrationReport`, percentile bootstrap.
+        brier: See there.
+        accuracy: See there.
+        signed_gap: See there.
     """
 
     ece: Interval
     ece_reflected: Interval
     ece_if_calibrated: Interval
-    nll: Interval
+    loss: Interval
     brier: Interval
     accuracy: Interval
     signed_gap: Interval
@@ -109,7 +109,7 @@ def calibration_intervals(
         ece=percentile_interval(ece, eces, level=level, num_samples=num),
         ece_reflected=replace(reflected, low=_clipped(reflected.low), high=_clipped(reflected.high)),
         ece_if_calibrated=percentile_interval(float(fitting.mean()), fitting, level=level, num_samples=num),
-        nll=mean_of(2),
+        loss=mean_of(2),
         brier=mean_of(3),
         accuracy=mean_of(1),
         signed_gap=mean_of(4),

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mixscope.base.checks import check_ndim, check_numbers, check_size
+from mixscope.base.checks import check_numbers, check_size
 from mixscope.base.kinds import checked
 from mixscope.metrics.calibration.prediction_sums import PredictionSums
 from mixscope.metrics.calibration.predictions import bin_positions, equal_edges
@@ -42,18 +42,6 @@ class ClasswiseCalibration(PredictionSums):
         check_size(1, num_classes=num_classes, num_bins=num_bins)
         check_numbers(num_classes, num_bins, num_classes=num_classes, num_bins=num_bins)
         super().__init__(num_classes, num_bins)
-
-    @checked
-    def update(self, probabilities: Tensor, labels: Tensor) -> None:
-        """Add a batch of (B, K) probabilities; see `PredictionSums.update`."""
-        self._check_classes(probabilities=probabilities)
-        super().update(probabilities, labels)
-
-    @checked
-    def update_logits(self, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch of (B, K) logits; see `PredictionSums.update_logits`."""
-        self._check_classes(logits=logits)
-        super().update_logits(logits, labels)
 
     @property
     def class_errors(self) -> Tensor:
@@ -97,8 +85,7 @@ class ClasswiseCalibration(PredictionSums):
         label_sums.index_add_(0, label_cells, torch.ones_like(label_cells, dtype=torch.float64))
         return sums
 
-    def _check_classes(self, **values: Tensor) -> None:
-        check_ndim(2, **values)
+    def _check_rows(self, **values: Tensor) -> None:
         for name, rows in values.items():
             if rows.shape[1] != self.shape[0]:
                 raise ValueError(f"{name} must have {self.shape[0]} classes, got {rows.shape[1]}")

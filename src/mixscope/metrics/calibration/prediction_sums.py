@@ -43,6 +43,9 @@ class PredictionSums:
         """Return what rows of logits add, as `_sum_probabilities` does."""
         return self._sum_probabilities(torch.softmax(rows.to(torch.float64), dim=1), labels)
 
+    def _check_rows(self, **values: Tensor) -> None:
+        """Raise unless (B, K) rows fit those before."""
+
     @checked
     @torch.no_grad()
     def update(self, probabilities: Tensor, labels: Tensor) -> None:
@@ -57,6 +60,7 @@ class PredictionSums:
                 CPU only wrong shapes and types raise here.
         """
         check_shapes(labels, probabilities=probabilities)
+        self._check_rows(probabilities=probabilities)
         if not self._add(probabilities, labels, are_probabilities, self._sum_probabilities):
             check_probabilities(probabilities, labels)
 
@@ -73,6 +77,7 @@ class PredictionSums:
             ValueError: If logits are not finite floats, or labels do not fit; away from the CPU as `update`.
         """
         check_shapes(labels, logits=logits)
+        self._check_rows(logits=logits)
         if not self._add(logits, labels, are_logits, self._sum_logits):
             check_logits(logits, labels)
 

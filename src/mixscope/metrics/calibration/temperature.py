@@ -9,8 +9,8 @@ from torch import Tensor
 
 from mixscope.base.checks import check_not_empty, naming
 from mixscope.base.kinds import checked
-from mixscope.metrics.calibration.calibration_meter import calibration_report
 from mixscope.metrics.calibration.calibration_report import CalibrationReport
+from mixscope.metrics.calibration.prediction_meter import calibration_report
 from mixscope.metrics.calibration.predictions import check_logits, row_blocks
 from mixscope.metrics.calibration.top_label import NUM_BINS
 

@@ -128,23 +128,6 @@ class NearestMeanCounts:
                 chosen[part] = self._classifier.best(residuals, values, self._shift)
         return nearest, chosen
 
-    @checked
-    def merge(self, other: "NearestMeanCounts") -> None:
-        """Add what another instance has counted against the same class means and classifier.
-
-        Raises:
-            ValueError: If its class means or its classifier are others.
-        """
-        for own, others in ((self._nearest, other._nearest), (self._classifier, other._classifier)):
-            if not torch.equal(own.weight.cpu(), others.weight.cpu()) or not torch.equal(
-                own.offset.cpu(), others.offset.cpu()
-            ):
-                raise ValueError("other must count against the same class means and classifier, got different ones")
-        self.num_examples += other.num_examples
-        self.num_mismatches += other.num_mismatches
-        self.num_nearest_correct += other.num_nearest_correct
-        self.num_classifier_correct += other.num_classifier_correct
-
     def _move_to(self, device: torch.device) -> None:
         if self._shift.device != device:
             self._shift = self._shift.to(device)

@@ -6,43 +6,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from mixscope.base.kinds import checked, describe
-from mixscope.metrics.overtraining.turn_rules import (
-    BLEND_ENTROPY,
-    FLOOR_GAP,
-    VALIDATION_LOSS,
-    FloorGapRule,
-    TurnRule,
-    ValidationRule,
-)
-
-__all__ = [
-    "BLEND_ENTROPY",
-    "FLOOR_GAP",
-    "VALIDATION_LOSS",
-    "FloorGapRule",
-    "OvertrainingMonitor",
-    "ValidationRule",
-    "Verdict",
-]
+from mixscope.metrics.overtraining.turn_rules import FloorGapRule, TurnEstimate, TurnRule
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the monitor says after an epoch.
+class MonitorReading(TurnEstimate):
+    """What the monitor says after an epoch: the rule's estimate, but once the turn has been called it stays.
 
     Attributes:
         epoch: The last epoch seen.
-        has_turned: Whether the turn has been called; once called it stays.
-        turned_epoch: The epoch at which it was called; None before.
-        confidence: In [0, 1]: how sure the rule is now that the turn has been passed; 0 while it cannot say.
-        best_epoch: The epoch the rule now takes for the best so far; None where its values cannot tell.
+        turned_epoch: The epoch at which the turn was called; None before.
     """
 
     epoch: int
-    has_turned: bool
     turned_epoch: int | None
-    confidence: float
-    best_epoch: int | None
 
 
 class OvertrainingMonitor:
@@ -76,7 +53,7 @@ class OvertrainingMonitor:
         return self.rule.needs
 
     @checked
-    def update(self, epoch: int, values: Mapping[str, float]) -> Verdict:
+    def update(self, epoch: int, values: Mapping[str, float]) -> MonitorReading:
         """Add an epoch and judge. When it raises, nothing has changed.
 
         Args:
@@ -101,7 +78,7 @@ class OvertrainingMonitor:
         self._epochs, self._values = epochs, past
         if judgement.has_turned and self._turned_epoch is None:
             self._turned_epoch = int(epoch)
-        return Verdict(
+        return MonitorReading(
             epoch=int(epoch),
             has_turned=self._turned_epoch is not None,
             turned_epoch=self._turned_epoch,

@@ -9,14 +9,15 @@ import torch
 
 from mixscope.base.checks import check_at_least
 from mixscope.base.kinds import checked
+from mixscope.metrics.training_cards import BLEND_ENTROPY, FLOOR_GAP
 from mixscope.stats.intervals import check_level
 
-FLOOR_GAP, BLEND_ENTROPY, VALIDATION_LOSS = "train/loss_floor_gap", "train/blend_entropy", "validation/loss"
+VALIDATION_LOSS = "validation/loss"
 SMALLEST_WINDOW = 3  # values: fewer give no useful standard error
 
 
 @dataclass(frozen=True)
-class Judgement:
+class TurnEstimate:
     """What a rule makes of the values so far.
 
     Attributes:
@@ -43,7 +44,7 @@ class TurnRule(Protocol):
         """Names of the values, as in the catalogue of metrics."""
         ...
 
-    def judge(self, epochs: Sequence[int], values: Mapping[str, Sequence[float]]) -> Judgement:
+    def judge(self, epochs: Sequence[int], values: Mapping[str, Sequence[float]]) -> TurnEstimate:
         """Judge T epochs, oldest first, with T values of every name needed; T at least 1."""
         ...
 
@@ -86,7 +87,7 @@ class FloorGapRule:
         return (FLOOR_GAP, BLEND_ENTROPY)
 
     @checked
-    def judge(self, epochs: Sequence[int], values: Mapping[str, Sequence[float]]) -> Judgement:
+    def judge(self, epochs: Sequence[int], values: Mapping[str, Sequence[float]]) -> TurnEstimate:
         """Judge T epochs, oldest first.
 
         Raises:
@@ -95,13 +96,13 @@ class FloorGapRule:
         _check_values(epochs, values, self.needs)
         size = _window_size(len(epochs), self.window)
         if size > len(epochs):
-            return Judgement(has_turned=False, confidence=0.0, best_epoch=None)
+            return TurnEstimate(has_turned=False, confidence=0.0, best_epoch=None)
         gap, entropy = (torch.tensor(values[name][-size:], dtype=torch.float64) for name in self.needs)
         below = self.share * entropy - gap
         confidence = _confidence_above_zero(float(below.mean()), float(below.var() / size), size - 1)
         # Where nothing is blended there is no floor to come close to.
         has_turned = confidence >= self.level and bool((entropy > 0).any())
-        return Judgement(has_turned=has_turned, confidence=confidence, best_epoch=None)
+        return TurnEstimate(has_turned=has_turned, confidence=confidence, best_epoch=None)
 
 
 @checked
@@ -136,7 +137,7 @@ class ValidationRule:
         return (self.value,)
 
     @checked
-    def judge(self, epochs: Sequence[int], values: Mapping[str, Sequence[float]]) -> Judgement:
+    def judge(self, epochs: Sequence[int], values: Mapping[str, Sequence[float]]) -> TurnEstimate:
         """Judge T epochs, oldest first.
 
         Raises:
@@ -145,17 +146,19 @@ class ValidationRule:
         _check_values(epochs, values, self.needs)
         size = _window_size(len(epochs), self.window)
         if size > len(epochs):
-            return Judgement(has_turned=False, confidence=0.0, best_epoch=None)
+            return TurnEstimate(has_turned=False, confidence=0.0, best_epoch=None)
         stretches = torch.tensor(values[self.value], dtype=torch.float64).unfold(0, size, 1)
         lowest, last = int(stretches.mean(dim=1).argmin()), len(stretches) - 1
         best_epoch = epochs[lowest + size // 2]
         if lowest == last:
-            return Judgement(has_turned=False, confidence=0.0, best_epoch=best_epoch)
+            return TurnEstimate(has_turned=False, confidence=0.0, best_epoch=best_epoch)
         rise = float(stretches[last].mean() - stretches[lowest].mean())
         variance = float((stretches[last].var() + stretches[lowest].var()) / size)
         confidence = _confidence_above_zero(rise, variance, 2 * (size - 1))
         waited = epochs[-1] - best_epoch >= self.patience * best_epoch and last - lowest >= size
-        return Judgement(has_turned=waited and confidence >= self.level, confidence=confidence, best_epoch=best_epoch)
+        return TurnEstimate(
+            has_turned=waited and confidence >= self.level, confidence=confidence, best_epoch=best_epoch
+        )
 
 
 def _check_values(epochs: Sequence[int], values: Mapping[str, Sequence[float]], needs: Sequence[str]) -> None:

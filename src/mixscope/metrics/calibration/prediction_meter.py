@@ -1,30 +1,40 @@
-"""Predictions of a classifier: accuracy, loss and calibration from its logits, batch by batch."""
+"""Predictions of a classifier: accuracy, loss and calibration from its logits, batch by batch or in one call."""
 
 import torch
 from torch import Tensor
 
+from mixscope.base.checks import check_not_empty
 from mixscope.base.kinds import checked
 from mixscope.metrics.calibration.calibration_report import CalibrationReport
 from mixscope.metrics.calibration.classwise import ClasswiseCalibration
 from mixscope.metrics.calibration.equal_mass import equal_mass_reliability, error_of_reliability
-from mixscope.metrics.calibration.predictions import check_shapes, top_label
+from mixscope.metrics.calibration.predictions import check_logits, check_shapes, row_blocks, top_label
 from mixscope.metrics.calibration.scores import ProperScores
-from mixscope.metrics.calibration.top_label import CalibrationBins, Reliability
+from mixscope.metrics.calibration.top_label import NUM_BINS, CalibrationBins, Reliability
 
 
 class PredictionMeter:
     """The numbers of a `CalibrationReport`, fed with logits batch by batch.
 
-    Softmax is taken in float64. Keeps the confidence of every example, 9 bytes each, for the bins of equal counts; the
-    logits and labels, (B, K) and (B,) of each batch, only where `keep_logits` says so.
+    Softmax is taken in float64. Keeps the confidence of every example, 9 bytes each, for the bins of equal counts.
+
+    Attributes:
+        logits: (B, K) of each batch; none unless they are kept.
+        labels: (B,) of each batch, as well.
     """
 
-    def __init__(self, *, keep_logits: bool = False) -> None:
-        """Start with no examples."""
+    @checked
+    def __init__(self, num_bins: int = NUM_BINS, *, keep_logits: bool = False) -> None:
+        """Start with no examples.
+
+        Args:
+            num_bins: From 1 to a million, of every binned number.
+            keep_logits: Whether to keep logits and labels.
+        """
         self.logits: list[Tensor] = []
         self.labels: list[Tensor] = []
         self._keep_logits = keep_logits
-        self._bins, self._scores = CalibrationBins(), ProperScores()
+        self._bins, self._scores = CalibrationBins(num_bins), ProperScores()
         self._classwise: ClasswiseCalibration | None = None
         self._confidences: list[Tensor] = []
         self._correct: list[Tensor] = []
@@ -41,14 +51,15 @@ class PredictionMeter:
             ValueError: If logits are not finite floats, or labels do not fit. On a GPU it is raised by `report`.
         """
         check_shapes(labels, logits=logits)
-        classwise = ClasswiseCalibration(logits.shape[1]) if self._classwise is None else self._classwise
+        classwise = self._classwise or ClasswiseCalibration(logits.shape[1], self._bins.num_bins)
         classwise.update_logits(logits, labels)  # first: it alone also refuses another K
         self._classwise = classwise
         self._bins.update_logits(logits, labels)
         self._scores.update_logits(logits, labels)
-        confidence, prediction = top_label(logits.detach())
-        self._confidences.append(confidence)
-        self._correct.append(prediction == labels.to(prediction.device))
+        for rows, row_labels in row_blocks(logits.detach(), labels):
+            confidence, prediction = top_label(rows)
+            self._confidences.append(confidence)
+            self._correct.append(prediction == row_labels)
         if self._keep_logits:
             self.logits.append(logits.detach())
             self.labels.append(labels)
@@ -67,7 +78,8 @@ class PredictionMeter:
         bins, scores = self._bins, self._scores
         accuracy = bins.accuracy  # raises where nothing was seen
         assert self._classwise is not None
-        equal_mass = equal_mass_reliability(torch.cat(self._confidences), torch.cat(self._correct))
+        confidences, correct = torch.cat(self._confidences), torch.cat(self._correct)
+        equal_mass = equal_mass_reliability(confidences, correct, num_bins=bins.num_bins)
         return CalibrationReport(
             accuracy=accuracy,
             error=1 - accuracy,
@@ -80,3 +92,30 @@ class PredictionMeter:
             signed_gap=bins.signed_gap,
             mean_confidence=bins.mean_confidence,
         )
+
+
+@checked
+@torch.no_grad()
+def calibration_report(logits: Tensor, labels: Tensor, *, num_bins: int = NUM_BINS) -> CalibrationReport:
+    """Measure every scalar of the calibration of softmax(logits), taken in float64.
+
+    Probabilities p alone do as well: their logarithm is as good as logits.
+
+    Args:
+        logits: (N, K) float, finite; N at least 1.
+        labels: (N,) integers in [0, K).
+        num_bins: At least 1, of every binned number.
+
+    Raises:
+        ValueError: If there are no examples, logits are not finite floats, or labels do not fit.
+
+    Example:
+        >>> report = calibration_report(torch.zeros(4, 2), torch.tensor([0, 0, 0, 1]))
+        >>> report.accuracy, report.mean_confidence, report.ece, report.signed_gap, report.brier
+        (0.75, 0.5, 0.25, -0.25, 0.5)
+    """
+    check_logits(logits, labels)
+    check_not_empty(logits=logits)
+    meter = PredictionMeter(num_bins)
+    meter.update(logits, labels)
+    return meter.report()
