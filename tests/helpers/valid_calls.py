@@ -1,7 +1,9 @@
 """One valid call of every public function, class and method: what the fuzz of wrong arguments starts from."""
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +13,7 @@ import mixscope
 from mixscope import metrics, theory
 from mixscope.base import simplex
 from mixscope.base.generators import seeded_globals
+from mixscope.bench.network_report import NetworkReport
 from mixscope.capturing.capture import capture_batches
 from mixscope.integrations.lightning.measuring_callback import MixscopeCallback
 from mixscope.integrations.lightning.mixup_callback import MixupCallback
@@ -305,7 +308,10 @@ SITES = {"sites": ("1",), "average_pooled": ()}
 LAW = blended_features.BlendLaw(mixup.Mixup(), torch.Generator())
 MEASURING = [
     call(mixscope.capture, model=MODEL, batches=BATCHES, **SITES, mixing=mixup.Mixup(), generator=GENERATOR),
-    call(mixscope.measure, model=MODEL, train=BATCHES, test=BATCHES, head="2", sites=("0",), seed=1, name="mine"),
+    call(mixscope.measure, model=MODEL, train=BATCHES, test=BATCHES, head="3", sites=("1",), seed=1, name="mine"),
+    fresh(
+        lambda: NetworkReport({"nc/nc1_trace": 0.5}, {}).write_page, path=Path(tempfile.gettempdir()) / "mixscope.html"
+    ),
     call(capture_batches, model=MODEL, batches=BATCHES, **SITES, mixing=mixup.Mixup(), generator=GENERATOR),
     call(blended_features.BlendLaw, mixing=mixup.Mixup(), generator=GENERATOR),
     call(last_layer.measure_last_layer, model=MODEL, batches=BATCHES, head="3", class_means=MEANS, keep_logits=True),
