@@ -383,8 +383,7 @@ CHANNELS_IN_THEORY = [
     call(theory.logit_gain, **CHANNEL),
     call(
         theory.soft_label_logits,
-        label_values=torch.tensor([[0.5, 0.3, 0.1]]),
-        counts=torch.tensor([[1, 1, 2]]),
+        label_values=torch.tensor([[0.5, 0.3, 0.2]]),
         num_classes=5,
         gain=10.0,
     ),
@@ -448,13 +447,10 @@ FEATURE_FLOWS = [
     call(theory.squared_risk, features=PHI, targets=Y),
     fresh(lambda: theory.squared_risk(PHI, Y).of, parameters=randn(2, D)),
     call(theory.tanh_features, input_dim=D, num_features=5, gain=2.0, generator=GENERATOR),
-    call(theory.TanhFeatures, matrix=TANH.matrix),
     fresh(lambda: TANH.__call__, inputs=PHI),
     call(theory.span_teacher, features=TANH, generator=GENERATOR),
     call(theory.two_layer_teacher, features=TANH, generator=GENERATOR),
-    call(theory.SpanTeacher, features=TANH, coefficients=randn(5)),
     fresh(lambda: theory.SpanTeacher(TANH, randn(5).double()).__call__, inputs=PHI),
-    call(theory.Pairs, first=LABELS, second=LABELS.flip(0), weights=SHARES[:, 0]),
     fresh(lambda: theory.Pairs(LABELS, LABELS.flip(0), SHARES[:, 0]).blend, values=PHI),
     call(theory.all_pairs, weights=torch.full((16,), 0.5)),
     call(

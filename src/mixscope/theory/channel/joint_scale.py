@@ -53,15 +53,7 @@ def etf_threshold(num_classes: int, law: WeightLaw) -> float:
 
     E[w^2 + (1 - w)^2] / K: the only curvature of the loss at W = 0 that the penalties have to beat. Mixing lowers it,
     from 1 / K without mixing to 2 / (3 K) for uniform weights and 1 / (2 K) for even blends.
-
     Source: Fisher et al. 2024, unconstrained model; derived.
-
-    Args:
-        num_classes: K, at least 2.
-        law: Of the mixing weight.
-
-    Returns:
-        In (0, 1/2].
 
     Raises:
         ValueError: If num_classes is below 2.
@@ -84,7 +76,6 @@ def classifier_scale(
     Both penalties carry the same energy, classifier penalty |W|^2 = feature penalty E|h|^2; with the gain a this is
     E|y - p|^2 = (K - 1) classifier penalty * feature penalty, whose left side falls with a from K - 1 times the
     threshold to 0. The gain, and with it every logit, depends on the product of the penalties alone.
-
     Source: Fisher et al. 2024, unconstrained model; derived.
 
     Args:

@@ -62,7 +62,6 @@ def joint_optimum_check(
 
     For D at least K - 1 every start should end at a simplex frame with the objective of `classifier_scale`; for fewer
     dimensions none can. There are D (K + K^2 Q) unknowns for Q weights: meant for small K.
-
     Source: Fisher et al. 2024, unconstrained model; the check is defined here.
 
     Args:
@@ -79,7 +78,7 @@ def joint_optimum_check(
         units of the square root of their probability); tolerance 1e-6.
 
     Raises:
-        ValueError: If num_classes is below 2, dim or num_starts below 1, or a penalty is not positive and finite.
+        ValueError: If an argument is out of its range.
 
     Example:
         >>> generator = torch.Generator().manual_seed(0)

@@ -72,13 +72,9 @@ def norm_ratio_limit(num_classes: int) -> float:
 def channel_angle(x1: Tensor, x2: Tensor, *, num_classes: int) -> Tensor:
     """Return the angle between a blend's feature x1 w_i + x2 w_j and the boundary's direction w_i + w_j.
 
-    tan = |x1 - x2| sqrt(K) / ((x1 + x2) sqrt(K - 2)). With x1 = w and x2 = 1 - w it is the angle of a blend on the
-    straight line between the unblended features.
-
-    Args:
-        x1: (...) float, in any unit.
-        x2: (...) float, in the same.
-        num_classes: K, at least 3: two rows of opposite direction have no boundary direction.
+    tan = |x1 - x2| sqrt(K) / ((x1 + x2) sqrt(K - 2)), for (...) float in any unit. With x1 = w and x2 = 1 - w it is the
+    angle of a blend on the straight line between the unblended features. K is at least 3: two rows of opposite
+    direction have no boundary direction.
 
     Returns:
         (...) float64 degrees in [0, 180]; 0 is on the boundary.
@@ -107,14 +103,8 @@ def transverse_density(
     """Return the density of delta = x1 - x2 over blends of two classes whose weight is Beta(alpha, alpha).
 
     The law of the weight carried over from weight to offset. For alpha = 1 and a small penalty it is close to the
-    standard logistic density: highest in the middle of the channel, although all weights are equally likely.
-
-    Args:
-        offset: delta in nats, a number or (...) float.
-        num_classes: K, at least 2.
-        feature_penalty: Factor of |h|^2 / 2, positive.
-        scale: Length m of the classifier's rows, positive.
-        alpha: Of the Beta law, positive.
+    standard logistic density: highest in the middle of the channel, although all weights are equally likely. The offset
+    delta is a number or (...) float, in nats; alpha is positive; the other arguments are as of `logit_gain`.
 
     Returns:
         (...) float64 per nat, at least 0; 0 beyond +-Delta; for alpha below 1 infinite at the two ends.

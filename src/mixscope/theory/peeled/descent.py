@@ -23,11 +23,11 @@ def layer_peeled_descent(
     """Run plain gradient descent on the summed cross-entropy: the comparison for `layer_peeled_flow`.
 
     Time is learning_rate times steps. Slow by nature: the geometry changes with the logarithm of the steps.
-    Source: Ji et al. 2022, section 4; their step size is not known, 0.1 is stable for tens of examples.
+    Source: Ji et al. 2022, section 4; their step size is not known.
 
     Args:
         start: Where descent begins.
-        learning_rate: Positive.
+        learning_rate: Positive; 0.1 is stable for tens of examples.
         record_steps: After how many steps to record, increasing, each from 1 to 1e9.
 
     Returns:
@@ -35,8 +35,7 @@ def layer_peeled_descent(
         overflows stops early with `is_converged` False.
 
     Raises:
-        ValueError: If learning_rate is not positive and finite, record_steps is empty, not increasing or below 1, or
-            descent overflows before the first record.
+        ValueError: If an argument is out of its range, or descent overflows before the first record.
 
     Example:
         >>> import torch

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mixscope.base.checks import check_at_least
+from mixscope.base.checks import check_at_least, check_not_negative
 from mixscope.base.kinds import checked
 from mixscope.theory.peeled.point import PeeledPoint
 
@@ -112,10 +112,7 @@ def peeled_margins(point: PeeledPoint) -> Tensor:
 def normalized_margin(point: PeeledPoint) -> float:
     """Return the smallest margin over |W|_F^2 + |H|_F^2; at most `best_normalized_margin`. High is good.
 
-    Source: Ji et al. 2022, section 3.
-
-    Returns:
-        Dimensionless; NaN for the zero point.
+    Dimensionless; NaN for the zero point. Source: Ji et al. 2022, section 3.
     """
     return float(peeled_margins(point).min()) / point.squared_norm if point.squared_norm else math.nan
 
@@ -145,11 +142,6 @@ def log_loss_bound(squared_norm: float, *, num_classes: int, num_per_class: int)
     L >= n K log(1 + (K - 1) exp(-gamma rho^2)) with rho^2 = |W|^2 + |H|^2: at every norm the collapsed points are the
     only optima. Source: derived from Ji et al. 2022 (balanced classes).
 
-    Args:
-        squared_norm: rho^2, at least 0 and finite.
-        num_classes: K, at least 2.
-        num_per_class: n, at least 1.
-
     Raises:
         ValueError: If squared_norm is negative or not finite, num_classes is below 2, or num_per_class below 1.
 
@@ -158,8 +150,7 @@ def log_loss_bound(squared_norm: float, *, num_classes: int, num_per_class: int)
         6.591674
     """
     gamma = best_normalized_margin(num_classes, num_per_class)
-    if not 0 <= squared_norm < math.inf:
-        raise ValueError(f"squared_norm must be at least 0 and finite, got {squared_norm}")
+    check_not_negative(squared_norm=squared_norm)
     log_odds = math.log(num_classes - 1) - gamma * squared_norm
     one_example = log_odds if log_odds < LINEAR_TAIL else math.log(np.logaddexp(0.0, log_odds))
     return math.log(num_per_class * num_classes) + one_example

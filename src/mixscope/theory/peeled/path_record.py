@@ -1,4 +1,4 @@
-"""What is recorded along a path of the layer-peeled model: every neural-collapse quantity, batched over the records."""
+"""Record of a path of the layer-peeled model: every neural-collapse quantity, batched over the times."""
 
 import math
 from collections.abc import Sequence
@@ -85,14 +85,7 @@ class FlowRecord:
 def record_path(
     states: Sequence[Array], *, start: PeeledPoint, log_times: Sequence[float], log_losses: Sequence[float]
 ) -> FlowRecord:
-    """Measure the geometry of T states.
-
-    Args:
-        states: T arrays of (K + N, D) entries, the rows of W above the features; at least one.
-        start: The point at time 0.
-        log_times: T numbers.
-        log_losses: T numbers.
-    """
+    """Measure the geometry of T states, each of (K + N) D entries: the rows of W above the features."""
     labels, num_classes = start.labels, start.num_classes
     stacked = torch.from_numpy(np.stack(states)).view(len(states), -1, start.head_weight.shape[1])
     times, losses = torch.tensor([list(log_times), list(log_losses)], dtype=torch.float64)

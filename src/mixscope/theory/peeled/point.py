@@ -47,13 +47,11 @@ class PeeledPoint:
 
     def __post_init__(self) -> None:
         check_ndim(2, head_weight=self.head_weight, features=self.features)
-        if len(self.head_weight) < 2:
-            raise ValueError(
-                f"head_weight must have a row for each of at least two classes, got {len(self.head_weight)}"
-            )
+        rows = len(self.head_weight)
+        if rows < 2:
+            raise ValueError(f"head_weight must have a row for each of at least two classes, got {rows}")
         check_same_length(features=self.features, labels=self.labels)
-        because = f"head_weight has {len(self.head_weight)} rows"
-        check_labels(self.labels, num_classes=len(self.head_weight), because=because)
+        check_labels(self.labels, num_classes=rows, because=f"head_weight has {rows} rows")
         check_finite(head_weight=self.head_weight, features=self.features)
         if self.features.shape[1] != self.head_weight.shape[1]:
             raise ValueError(
@@ -122,13 +120,10 @@ def gaussian_start(
     """Draw a generic start: every entry of classifier and features normal.
 
     Args:
-        class_counts: Examples of each class, K at least 2 of them, each at least 1.
+        class_counts: Examples of each class, at least 1, K at least 2; the labels are in order.
         dim: D, at least 1.
-        scale: Standard deviation, positive.
+        scale: Standard deviation, positive and at most 1e100.
         generator: A CPU generator.
-
-    Returns:
-        The start, labels in order.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -153,14 +148,8 @@ def symmetric_start(
     """Draw a start without a frozen mode: rows of W normal and centred, every h_{k,i} = w_k / sqrt(n).
 
     W^T W = H H^T, no mean classifier and no scatter within classes: nothing is conserved that would hold the geometry
-    back, and it collapses like a power of t instead of log t. Source: derived from Ji et al. 2022.
-
-    Args:
-        num_classes: K, at least 2.
-        num_per_class: n, at least 1.
-        dim: D, at least 1.
-        scale: Standard deviation of W before centring, positive.
-        generator: A CPU generator.
+    back, and it collapses like a power of t instead of log t. K is at least 2, n at least 1; dimension and scale, of W
+    before it is centred, as of `gaussian_start`. Source: derived from Ji et al. 2022.
 
     Raises:
         ValueError: If an argument is out of its range.
