@@ -161,7 +161,6 @@ MIXING = [
 FLOOR = [
     call(simplex.simplex_etf, num_classes=K, dim=D, scale=2.0, generator=GENERATOR),
     call(simplex.center_rows, matrix=FEATURES),
-    call(simplex.unit_rows, rows=FEATURES),
     call(simplex.project_to_classifier_plane, features=FEATURES, head_weight=WEIGHT, classes=(0, 1, 2)),
     call(mixscope.mixup_loss_floor, alpha=1.0, class_frequencies=[0.5, 0.25, 0.25], num_points=3),
     call(mixscope.soft_target_entropy, targets=TARGETS),
@@ -451,7 +450,7 @@ FEATURE_FLOWS = [
     call(theory.span_teacher, features=TANH, generator=GENERATOR),
     call(theory.two_layer_teacher, features=TANH, generator=GENERATOR),
     fresh(lambda: theory.SpanTeacher(TANH, randn(5).double()).__call__, inputs=PHI),
-    fresh(lambda: theory.Pairs(LABELS, LABELS.flip(0), SHARES[:, 0]).blend, values=PHI),
+    fresh(lambda: theory.all_pairs(torch.full((N**2,), 0.5)).blend, values=PHI),
     call(theory.all_pairs, weights=torch.full((16,), 0.5)),
     call(
         theory.FeatureSetting,

@@ -79,7 +79,7 @@ def soft_target_entropy(targets: Tensor) -> Tensor:
         targets: (N, K) float, rows at least 0 and summing to 1 within 1e-4. Smoothed labels: as trained on.
 
     Returns:
-        (N,) float64 in [0, log K], in nats, on the device of the targets; 0 for a hard label.
+        (N,) float64 in [0, log K], in nats; 0 for a hard label.
 
     Raises:
         ValueError: If targets are not distributions.

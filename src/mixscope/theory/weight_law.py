@@ -38,10 +38,6 @@ class BetaLaw:
 
     Raises:
         ValueError: If alpha is not positive and finite.
-
-    Example:
-        >>> round(BetaLaw(1.0).mean_square, 6)
-        0.666667
     """
 
     alpha: float
@@ -127,10 +123,6 @@ class FiniteLaw:
     Raises:
         ValueError: If the lengths differ, a weight is outside [0, 1], or the probabilities are not positive or do not
             sum to 1.
-
-    Example:
-        >>> FiniteLaw((0.5, 1.0), (0.5, 0.5)).mean_square
-        0.75
     """
 
     weights: tuple[float, ...]

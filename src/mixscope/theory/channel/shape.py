@@ -21,15 +21,8 @@ from mixscope.theory.weight_law import log_beta_peak
 def amplification(num_classes: int, *, feature_penalty: float, scale: float) -> float:
     """Return how much longer an even blend's feature is than the middle of the two unblended features.
 
-    2 x / Delta, with x = x1 = x2 at w = 1/2. Tends to 2 as the penalty falls; 1 for squared error. Arguments and errors
-    as of `logit_gain`, with at least 3 classes: with two the even blend and the middle are both 0.
-
-    Returns:
-        Dimensionless, in (1, 2).
-
-    Example:
-        >>> round(amplification(10, feature_penalty=1e-3, scale=1.0), 3)
-        1.67
+    2 x / Delta, with x = x1 = x2 at w = 1/2: dimensionless, in (1, 2). Tends to 2 as the penalty falls; 1 for squared
+    error. Arguments and errors as of `logit_gain`, with at least 3 classes: with two the even blend is 0.
     """
     check_at_least(3, num_classes=num_classes)
     features = mixup_features(num_classes, 0.5, feature_penalty=feature_penalty, scale=scale).value
@@ -40,14 +33,8 @@ def amplification(num_classes: int, *, feature_penalty: float, scale: float) -> 
 def norm_ratio(num_classes: int, *, feature_penalty: float, scale: float) -> float:
     """Return |h| of an even blend over |h| of an unblended example, (x / Delta) sqrt(2 (K - 2) / (K - 1)).
 
+    Dimensionless, from 0 (two classes) to below `norm_ratio_limit`; above 1, blends lie further out than examples.
     Arguments and errors as of `logit_gain`.
-
-    Returns:
-        Dimensionless, from 0 (two classes) to below `norm_ratio_limit`; above 1, blends lie further out than examples.
-
-    Example:
-        >>> round(norm_ratio(10, feature_penalty=1e-3, scale=1.0), 3)
-        1.113
     """
     features = mixup_features(num_classes, 0.5, feature_penalty=feature_penalty, scale=scale).value
     return float(features.lengths) / features.same_class_length
@@ -59,10 +46,6 @@ def norm_ratio_limit(num_classes: int) -> float:
 
     Raises:
         ValueError: If num_classes is below 2.
-
-    Example:
-        >>> norm_ratio_limit(2), norm_ratio_limit(3), round(norm_ratio_limit(10), 3)
-        (0.0, 1.0, 1.333)
     """
     check_at_least(2, num_classes=num_classes)
     return math.sqrt(2 * (num_classes - 2) / (num_classes - 1))

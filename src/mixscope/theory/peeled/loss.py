@@ -103,9 +103,15 @@ def peeled_margins(point: PeeledPoint) -> Tensor:
         >>> peeled_margins(PeeledPoint(torch.eye(2), torch.tensor([[3.0, 1.0], [0.0, 1.0]]), torch.tensor([0, 1])))
         tensor([2., 1.], dtype=torch.float64)
     """
-    logits = point.features @ point.head_weight.T
-    own = logits.gather(1, point.labels[:, None])
-    return (own - logits.scatter(1, point.labels[:, None], -math.inf)).amin(dim=1)
+    return margins(point.head_weight, point.features, point.labels)
+
+
+def margins(weights: Tensor, features: Tensor, labels: Tensor) -> Tensor:
+    """Return the margins (..., N) of classifiers (..., K, D) and features (..., N, D)."""
+    logits = features @ weights.mT
+    places = labels[:, None].expand(*logits.shape[:-1], 1)
+    own = logits.gather(-1, places)
+    return (own - logits.scatter(-1, places, -math.inf)).amin(dim=-1)
 
 
 @checked
@@ -125,10 +131,6 @@ def best_normalized_margin(num_classes: int, num_per_class: int) -> float:
 
     Raises:
         ValueError: If num_classes is below 2 or num_per_class below 1.
-
-    Example:
-        >>> best_normalized_margin(3, 4)
-        0.125
     """
     check_at_least(2, num_classes=num_classes)
     check_at_least(1, num_per_class=num_per_class)
@@ -144,10 +146,6 @@ def log_loss_bound(squared_norm: float, *, num_classes: int, num_per_class: int)
 
     Raises:
         ValueError: If squared_norm is negative or not finite, num_classes is below 2, or num_per_class below 1.
-
-    Example:
-        >>> round(math.exp(log_loss_bound(0.0, num_classes=3, num_per_class=2)), 6)  # 6 log 3
-        6.591674
     """
     gamma = best_normalized_margin(num_classes, num_per_class)
     check_not_negative(squared_norm=squared_norm)

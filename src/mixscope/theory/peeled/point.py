@@ -1,4 +1,4 @@
-"""A point of the layer-peeled model: a classifier and one free feature per example; and the starts of its flows.
+"""Points of the layer-peeled model, a classifier and one free feature per example, and the starts of its flows.
 
 The model keeps a network's last layer and lets the features move freely: logits z_i = W h_i, no bias, summed
 cross-entropy. Source: Ji et al. 2022, section 2.
@@ -19,6 +19,7 @@ from mixscope.base.checks import (
     check_numbers,
     check_positive,
     check_same_length,
+    check_shape,
     check_size,
 )
 from mixscope.base.kinds import checked
@@ -53,11 +54,7 @@ class PeeledPoint:
         check_same_length(features=self.features, labels=self.labels)
         check_labels(self.labels, num_classes=rows, because=f"head_weight has {rows} rows")
         check_finite(head_weight=self.head_weight, features=self.features)
-        if self.features.shape[1] != self.head_weight.shape[1]:
-            raise ValueError(
-                f"features must have the {self.head_weight.shape[1]} columns of head_weight, "
-                f"got {self.features.shape[1]}"
-            )
+        check_shape((len(self.labels), self.head_weight.shape[1]), of="head_weight", features=self.features)
         for name in ("head_weight", "features"):
             object.__setattr__(self, name, getattr(self, name).detach().to("cpu", torch.float64))
         object.__setattr__(self, "labels", self.labels.detach().to("cpu", torch.int64))
@@ -127,11 +124,6 @@ def gaussian_start(
 
     Raises:
         ValueError: If an argument is out of its range.
-
-    Example:
-        >>> start = gaussian_start([5, 5, 5, 5], dim=8, generator=torch.Generator().manual_seed(0))
-        >>> tuple(start.head_weight.shape), tuple(start.features.shape)
-        ((4, 8), (20, 8))
     """
     check_class_counts(class_counts, dim=dim)
     check_positive(scale=scale)

@@ -51,11 +51,6 @@ def separation_optimum(num_classes: int, num_per_class: int) -> Solution[Separat
 
     Raises:
         ValueError: If num_classes is below 2 or num_per_class below 1.
-
-    Example:
-        >>> solution = separation_optimum(4, 4)
-        >>> solution.value.value, round(solution.value.normalized_margin, 6), solution.is_converged
-        (6.0, 0.083333, True)
     """
     check_size(2, num_classes=num_classes)
     check_numbers(num_classes, num_classes, num_classes=num_classes)
@@ -116,10 +111,7 @@ def imbalanced_separation_optimum(class_counts: Sequence[int]) -> Solution[Separ
 def separation_point(class_counts: Sequence[int], *, dim: int, generator: torch.Generator) -> PeeledPoint:
     """Build an optimum of the separation problem, of smallest margin 1, in a uniformly random orientation.
 
-    Args:
-        class_counts: Examples of each class, at least 1, K at least 2; the labels are in order.
-        dim: D, at least K - 1.
-        generator: A CPU generator.
+    Arguments as of `gaussian_start`, with D at least K - 1.
 
     Raises:
         ValueError: If an argument is out of its range.

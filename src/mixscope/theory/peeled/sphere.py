@@ -115,13 +115,8 @@ def sphere_report(point: PeeledPoint) -> SphereReport:
 def sphere_curvature(point: PeeledPoint, weight_direction: Tensor, feature_direction: Tensor) -> float:
     """Return the quadratic form of the Riemannian Hessian of L on the sphere along a direction, divided by L.
 
-    Hess L[X, Y] + lam (|X|^2 + |Y|^2) with lam = -<gradient, point> / rho^2; the part of the direction along the point
-    is taken off first. Not normalised by the direction's length. Source: derived.
-
-    Args:
-        point: Any point but zero, stationary or not.
-        weight_direction: (K, D) float, X.
-        feature_direction: (N, D) float, Y.
+    Hess L[X, Y] + lam (|X|^2 + |Y|^2) with lam = -<gradient, point> / rho^2, X (K, D) and Y (N, D) float; the part of
+    the direction along the point is taken off first. Not normalised by the direction's length. Source: derived.
 
     Raises:
         ValueError: If the point is zero, or a direction has not the shape of what it moves.
@@ -151,14 +146,8 @@ def minimize_on_sphere(
 ) -> Solution[SphereMinima]:
     """Minimise the loss on a sphere from random starts, to see whether any ends elsewhere than at the global optimum.
 
-    L-BFGS on log L as a function of the direction. Compare with `log_loss_bound` where classes are of one size.
-
-    Args:
-        class_counts: Examples of each class, at least 1; K at least 2.
-        dim: D, at least 1.
-        squared_norm: rho^2, positive.
-        num_starts: At least 1.
-        generator: A CPU generator.
+    L-BFGS on log L as a function of the direction. Compare with `log_loss_bound` where classes are of one size. Classes
+    and dimension as of `gaussian_start`, rho^2 positive, at least one start.
 
     Returns:
         Where the starts ended. The residual is the largest tangential gradient relative to the gradient, over all

@@ -80,11 +80,6 @@ def tanh_features(input_dim: int, num_features: int, *, gain: float = GAIN, gene
 
     Raises:
         ValueError: If a size is below 1 or the gain not in (0, 1e100].
-
-    Example:
-        >>> features = tanh_features(10, 100, generator=torch.Generator().manual_seed(0))
-        >>> features(torch.zeros(2, 10)).shape
-        torch.Size([2, 100])
     """
     check_size(1, input_dim=input_dim, num_features=num_features)
     check_numbers(input_dim, num_features, input_dim=input_dim, num_features=num_features)
@@ -109,38 +104,30 @@ def two_layer_teacher(features: TanhFeatures, *, generator: torch.Generator) -> 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Who is blended with whom: M ordered pairs and the weights of their first members.
+    """All ordered pairs (i, j) of N examples, each with itself among them, and the weights of their first members.
 
     Attributes:
-        first: (M,) int64.
-        second: (M,) int64.
-        weights: (M,) float64 in [0, 1].
+        weights: (N, N) float64 in [0, 1].
     """
 
-    first: Tensor
-    second: Tensor
     weights: Tensor
 
     @checked
     def blend(self, values: Tensor) -> Tensor:
-        """Return (M, ...) weights * values[first] + (1 - weights) * values[second] of (N, ...) float values.
-
-        Exact for equal members.
+        """Return (N^2, ...), weight * values[i] + (1 - weight) * values[j], exact for equal members.
 
         Raises:
-            ValueError: If values are not floating point or lack a row.
+            ValueError: If values are not (N, ...) float.
         """
         check_floating(values=values)
-        num_rows = int(torch.maximum(self.first.max(), self.second.max())) + 1 if len(self.first) else 0
-        if not values.ndim or len(values) < num_rows:
-            raise ValueError(f"values must have at least {num_rows} rows, got shape {tuple(values.shape)}")
-        weights = self.weights.to(values.dtype).view(-1, *[1] * (values.ndim - 1))
-        return torch.lerp(values[self.second], values[self.first], weights)
+        check_shape((len(self.weights), *values.shape[1:]), of="the pairs", values=values)
+        weights = self.weights.to(values.dtype).view(*self.weights.shape, *[1] * (values.ndim - 1))
+        return torch.lerp(values[None], values[:, None], weights).flatten(0, 1)
 
 
 @checked
 def all_pairs(weights: Tensor) -> Pairs:
-    """Return all N^2 ordered pairs of N examples, each with itself among them, for (N^2,) float weights in [0, 1].
+    """Return the pairs with these weights, (N^2,) float in [0, 1].
 
     Raises:
         ValueError: If the number of weights is no square, or one is outside [0, 1].
@@ -155,5 +142,4 @@ def all_pairs(weights: Tensor) -> Pairs:
     num_examples = math.isqrt(len(shares))
     if num_examples**2 != len(shares) or not num_examples:
         raise ValueError(f"weights must be one for each of N^2 pairs, got {len(shares)}")
-    order = torch.arange(num_examples, device=shares.device)
-    return Pairs(order.repeat_interleave(num_examples), order.repeat(num_examples), shares)
+    return Pairs(shares.view(num_examples, num_examples))

@@ -71,9 +71,7 @@ def turning_times(flow: FeatureFlow, clean_targets: Tensor) -> TurningTimes:
     C_2 is the largest squared difference of the labels. The learning rate divides all times and changes no error.
     Source: derived from Liu et al. 2023, Lemma 5.1 and Theorem 5.2.
 
-    Args:
-        flow: The path on the labels y that training sees.
-        clean_targets: (M,) float, y*: what the same rows should have been labelled.
+    The flow is on the labels y that training sees; y*, (M,) float, is what the same rows should have been labelled.
 
     Raises:
         ValueError: If the length is not M or a value is not finite.
@@ -124,7 +122,7 @@ def risk_bound(
 
     Args:
         flow: The path on the labels y that training sees.
-        clean_targets: (M,) float, y*.
+        clean_targets: (M,) float, y*: what the same rows should have been labelled.
         times: (T,) float, at least 0.
         feature_bound: Largest |phi(x)|^2 of the population, positive; 1 for `TanhFeatures`.
         clean_risk: R*, the population's mean squared error of theta*, at least 0.
