@@ -75,11 +75,8 @@ def mixup_loss_floor(alpha: float, class_frequencies: Sequence[float] | Tensor, 
 def soft_target_entropy(targets: Tensor) -> Tensor:
     """Return the entropy of every target: the part of its cross-entropy that no network can remove.
 
-    Args:
-        targets: (N, K) float, rows at least 0 and summing to 1 within 1e-4. Smoothed labels: as trained on.
-
-    Returns:
-        (N,) float64 in [0, log K], in nats; 0 for a hard label.
+    Targets are (N, K) float, rows at least 0 and summing to 1 within 1e-4; smoothed labels as trained on. The entropies
+    are (N,) float64 in [0, log K], in nats; 0 for a hard label.
 
     Raises:
         ValueError: If targets are not distributions.

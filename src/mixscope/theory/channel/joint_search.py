@@ -62,10 +62,9 @@ def joint_optimum_check(
 
     For D at least K - 1 every start should end at a simplex frame with the objective of `classifier_scale`; for fewer
     dimensions none can. There are D (K + K^2 Q) unknowns for Q weights: meant for small K.
-    Source: Fisher et al. 2024, unconstrained model; the check is defined here.
-
     The law is finite, for there is one free feature per pair and weight; the other arguments are as of
     `classifier_scale`, with D and the number of starts at least 1.
+    Source: Fisher et al. 2024, unconstrained model; the check is defined here.
 
     Returns:
         The comparison. The residual is the largest entry of the gradient at the best start (features measured in

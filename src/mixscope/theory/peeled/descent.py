@@ -25,10 +25,8 @@ def layer_peeled_descent(
     Time is learning_rate times steps. Slow by nature: the geometry changes with the logarithm of the steps.
     Source: Ji et al. 2022, section 4; their step size is not known.
 
-    Args:
-        start: Where descent begins.
-        learning_rate: Positive; 0.1 is stable for tens of examples.
-        record_steps: After how many steps to record, increasing, each from 1 to 1e9.
+    Records are taken after the given numbers of steps, increasing, each from 1 to 1e9. A learning rate of 0.1 is stable
+    for tens of examples.
 
     Returns:
         The records. The residual is the largest `conserved_drift`, 0 for the flow itself; any converges. Descent that
