@@ -7,7 +7,6 @@ from mixscope.base.simplex import (
     center_rows,
     project_to_classifier_plane,
     simplex_etf,
-    unit_rows,
 )
 
 
@@ -62,11 +61,6 @@ def test_simplex_needs_room_for_its_rows() -> None:
 
 def test_centred_rows_sum_to_zero() -> None:
     assert center_rows(torch.tensor([[1.0, 5.0], [3.0, 1.0]])).tolist() == [[-1.0, 2.0], [1.0, -2.0]]
-
-
-def test_unit_rows_by_hand() -> None:
-    rows = torch.tensor([[3.0, 4.0], [0.0, 2.0], [-6.0, -8.0]], dtype=torch.float64)
-    torch.testing.assert_close(unit_rows(rows)[0], torch.tensor([0.6, 0.8], dtype=torch.float64))
 
 
 @pytest.mark.parametrize("classes", [(0, 1, 2), (4, 0, 2), (3, 2, 1)])

@@ -165,7 +165,6 @@ MIXING = [
 FLOOR = [
     call(simplex.simplex_etf, num_classes=K, dim=D, scale=2.0, generator=GENERATOR),
     call(simplex.center_rows, matrix=FEATURES),
-    call(simplex.unit_rows, rows=FEATURES),
     call(simplex.project_to_classifier_plane, features=FEATURES, head_weight=WEIGHT, classes=(0, 1, 2)),
     call(mixscope.mixup_loss_floor, alpha=1.0, class_frequencies=[0.5, 0.25, 0.25], num_points=3),
     call(mixscope.soft_target_entropy, targets=TARGETS),
@@ -389,8 +388,7 @@ CHANNELS_IN_THEORY = [
     call(theory.logit_gain, **CHANNEL),
     call(
         theory.soft_label_logits,
-        label_values=torch.tensor([[0.5, 0.3, 0.1]]),
-        counts=torch.tensor([[1, 1, 2]]),
+        label_values=torch.tensor([[0.5, 0.3, 0.2]]),
         num_classes=5,
         gain=10.0,
     ),
@@ -454,14 +452,11 @@ FEATURE_FLOWS = [
     call(theory.squared_risk, features=PHI, targets=Y),
     fresh(lambda: theory.squared_risk(PHI, Y).of, parameters=randn(2, D)),
     call(theory.tanh_features, input_dim=D, num_features=5, gain=2.0, generator=GENERATOR),
-    call(theory.TanhFeatures, matrix=TANH.matrix),
     fresh(lambda: TANH.__call__, inputs=PHI),
     call(theory.span_teacher, features=TANH, generator=GENERATOR),
     call(theory.two_layer_teacher, features=TANH, generator=GENERATOR),
-    call(theory.SpanTeacher, features=TANH, coefficients=randn(5)),
     fresh(lambda: theory.SpanTeacher(TANH, randn(5).double()).__call__, inputs=PHI),
-    call(theory.Pairs, first=LABELS, second=LABELS.flip(0), weights=SHARES[:, 0]),
-    fresh(lambda: theory.Pairs(LABELS, LABELS.flip(0), SHARES[:, 0]).blend, values=PHI),
+    fresh(lambda: theory.all_pairs(torch.full((N**2,), 0.5)).blend, values=PHI),
     call(theory.all_pairs, weights=torch.full((16,), 0.5)),
     call(
         theory.FeatureSetting,

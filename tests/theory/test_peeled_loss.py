@@ -103,7 +103,12 @@ def test_points_are_kept_in_float64_and_free_of_their_graph():
     [
         (torch.ones(2), torch.eye(2), [0, 1], r"head_weight must have 2 dimensions, got shape \(2,\)"),
         (torch.ones(1, 2), torch.eye(2), [0, 0], "head_weight must have a row for each of at least two classes, got 1"),
-        (torch.eye(2), torch.eye(3), [0, 1, 1], "features must have the 2 columns of head_weight, got 3"),
+        (
+            torch.eye(2),
+            torch.eye(3),
+            [0, 1, 1],
+            r"features must have shape \(3, 2\), got \(3, 3\) \(to fit head_weight\)",
+        ),
         (torch.eye(2), torch.eye(2), [0, 1, 1], "features and labels must have the same length, got 2 and 3"),
         (torch.eye(2), torch.eye(2), [0, 2], r"labels must lie in \[0, 2\), got values from 0 to 2"),
         (torch.eye(2), torch.eye(2), [0, 0], r"labels must hold every class at least once, got none of \[1\]"),

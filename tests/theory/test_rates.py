@@ -58,8 +58,8 @@ def test_every_predicted_metric_is_measured_from_the_given_time_on():
     [
         (POSITIONS[:9], POSITIONS[:9], "positions must be at least 10 points, got 9"),
         (POSITIONS, POSITIONS[1:], "positions and values must have the same length, got 40 and 39"),
-        (POSITIONS - 10, POSITIONS, "positions must be positive, got 0.0"),
-        (POSITIONS, 0 * POSITIONS, "values must be positive, got 0.0"),
+        (POSITIONS - 10, POSITIONS, "positions must be positive and finite, got 0.0"),
+        (POSITIONS, 0 * POSITIONS, "values must be positive and finite, got 0.0"),
         (POSITIONS, POSITIONS * math.nan, "values must be finite, got 40 NaN or infinite values"),
         (POSITIONS.flip(0), POSITIONS, "positions must increase, got some that do not"),
         (POSITIONS[:, None], POSITIONS, r"positions must have 1 dimensions, got shape \(40, 1\)"),

@@ -3,7 +3,6 @@ import math
 import pytest
 import torch
 
-from mixscope.base.simplex import unit_rows
 from mixscope.theory.peeled.loss import best_normalized_margin, normalized_margin, peeled_margins
 from mixscope.theory.peeled.point import PeeledPoint, gaussian_start, scaled
 from mixscope.theory.peeled.separation import (
@@ -17,7 +16,7 @@ from mixscope.theory.peeled.separation_conditions import separation_kkt, solve_s
 
 def cosines_of(rows):
     """One for each pair of rows."""
-    unit = unit_rows(rows)
+    unit = rows / rows.norm(dim=1, keepdim=True)
     return (unit @ unit.T)[torch.triu(torch.ones(len(rows), len(rows), dtype=torch.bool), diagonal=1)]
 
 

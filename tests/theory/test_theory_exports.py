@@ -17,8 +17,9 @@ ROOM = ROOT / "src" / "mixscope" / "theory"
 INTERNAL = {
     "all_blends", "check_class_counts", "checked_ends", "checked_points", "checked_times", "checked_weights",
     "curve_through", "follow", "gram_deviation", "increasing_root", "joint_objective", "labels_of_counts",
-    "log_beta_peak", "log_odds_density", "mean_blend", "mixup_points", "pair_rises", "record_path", "rise_slopes",
-    "row_weights", "solve_rises", "solved", "stack", "stacked_loss", "StackedLoss", "unstack", "weight_at_offset",
+    "log_beta_peak", "log_odds_density", "margins", "mean_blend", "mixup_points", "pair_rises", "record_path",
+    "rise_slopes", "row_weights", "solve_rises", "solved", "stack", "stacked_loss", "StackedLoss", "unstack",
+    "weight_at_offset",
 }  # fmt: skip
 FROM_THE_FLOOR = {"loss_floor_gap", "mixup_loss_floor", "soft_target_entropy"}
 CONSTANTS = {"PREDICTED_RATES"}

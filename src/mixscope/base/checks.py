@@ -1,7 +1,7 @@
 """Argument checks whose messages say what the argument must be and what it was."""
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
@@ -118,23 +118,22 @@ def check_finite(**tensors: Tensor) -> None:
 
 def check_at_least(minimum: float, **values: float) -> None:
     """Raise unless every value is at least `minimum` (NaN fails)."""
-    for name, value in values.items():
-        if not value >= minimum:
-            raise ValueError(f"{name} must be at least {minimum}, got {value}")
-
-
-def check_not_negative(**values: float) -> None:
-    """Raise unless every value is finite and at least 0."""
-    for name, value in values.items():
-        if not 0 <= value < float("inf"):
-            raise ValueError(f"{name} must be at least 0 and finite, got {value}")
+    _require(lambda value: value >= minimum, f"at least {minimum}", values)
 
 
 def check_at_most(maximum: float, **values: float) -> None:
     """Raise unless every value is at most `maximum` (NaN fails)."""
-    for name, value in values.items():
-        if not value <= maximum:
-            raise ValueError(f"{name} must be at most {maximum:.10g}, got {value}")
+    _require(lambda value: value <= maximum, f"at most {maximum:.10g}", values)
+
+
+def check_not_negative(**values: float) -> None:
+    """Raise unless every value is finite and at least 0."""
+    _require(lambda value: 0 <= value < math.inf, "at least 0 and finite", values)
+
+
+def check_positive(**values: float) -> None:
+    """Raise unless every value is finite and above 0."""
+    _require(lambda value: 0 < value < math.inf, "positive and finite", values)
 
 
 def check_size(minimum: int, **sizes: int) -> None:
@@ -152,14 +151,13 @@ def check_numbers(*shape: int, **sizes: object) -> None:
         )
 
 
-def check_positive(**values: float) -> None:
-    """Raise unless every value is finite and above 0."""
-    for name, value in values.items():
-        if not 0 < value < float("inf"):
-            raise ValueError(f"{name} must be positive and finite, got {value}")
-
-
 def nearest(value: Any, choices: Collection[Any]) -> str:
     """Return ' (did you mean X?)' for the choices spelt like `value`, or an empty string."""
     close: Sequence[str] = get_close_matches(str(value), [str(choice) for choice in choices], n=3)
     return f" (did you mean {' or '.join(close)}?)" if close else ""
+
+
+def _require(is_right: Callable[[float], bool], words: str, values: Mapping[str, float]) -> None:
+    for name, value in values.items():
+        if not is_right(value):
+            raise ValueError(f"{name} must be {words}, got {value}")

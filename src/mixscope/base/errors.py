@@ -1,4 +1,4 @@
-"""The kind of error that the command line shows as a single line, and how the errors of others are told."""
+"""Errors of the user, which the command line shows as a single line, and the words for errors of other code."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,10 +30,9 @@ def describe_error(error: BaseException) -> str:
 
 @contextmanager
 def users_code(what: str) -> Iterator[None]:
-    """Turn whatever code of the user's own raises in the block, `sys.exit` too, into a `UserError`; Ctrl-C stays.
+    """Turn whatever the user's own code raises in the block, `sys.exit` too, into a `UserError`; Ctrl-C stays.
 
-    Args:
-        what: What the message says before the error, for example "net.py: Net raised".
+    The message begins with `what`, for example "net.py: Net raised".
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and what a killed process leaves of them."""
+"""Writing of files that appear whole or not at all, and places to write to."""
 
 import glob
 import os
@@ -55,22 +55,14 @@ def sweep(folder: Path, name: str | None = None) -> None:
 
 
 def lock_or_not(descriptor: int) -> bool:
-    """Lock an open file for this process without waiting; return whether that could be done.
-
-    Raises:
-        OSError: If its file system has no locks.
-    """
+    """Lock an open file without waiting; return whether that could be done. An OSError where there are no locks."""
     from filelock import lock_descriptor
 
     return lock_descriptor(descriptor, blocking=False)
 
 
 def check_writable(folder: Path) -> None:
-    """Raise unless `folder` is, or can be made, a folder that can be written to. Makes nothing.
-
-    Raises:
-        UserError: Naming what stands in the way.
-    """
+    """Raise a `UserError` unless `folder` is, or can be made, a folder that can be written to. Makes nothing."""
     existing = folder.absolute()
     while not existing.exists() and not existing.is_symlink() and existing != existing.parent:
         existing = existing.parent
@@ -83,14 +75,9 @@ def check_writable(folder: Path) -> None:
 
 
 def check_out(folder: Path, *, files: Iterable[str] = ()) -> None:
-    """Raise unless `folder` can take what a command writes: nothing but plain files is ever replaced. Makes nothing.
+    """Raise a `UserError` unless `folder`, of --out, can take the files that a command writes. Makes nothing.
 
-    Args:
-        folder: As given by --out: a folder that can be written to, or a place for one; not a link.
-        files: Paths in it that will be written: plain files, or not there.
-
-    Raises:
-        UserError: Naming what stands in the way.
+    It is a folder that can be written to, or a place for one, not a link; nothing but plain files is ever replaced.
     """
     if folder.suffix.lower() in PAGE_SUFFIXES and not folder.is_dir():
         raise UserError(f"out must be a folder, which the page is written into, got {folder}; try {folder.parent}")

@@ -107,10 +107,10 @@ class FolderLock:
 def hold_folder(folder: Path, *, inside: Sequence[str] = (), note: Callable[[str], None]) -> Iterator[FolderLock]:
     """Hold a folder for this process, which alone then writes it; it is made, and stays if anything is written.
 
-    Temporary files that killed processes left in it are removed.
+    Temporary files that killed processes left in it are removed. Its subfolders may be held by others.
 
     Args:
-        folder: The folder. Its subfolders may be held by others.
+        folder: The folder.
         inside: Names of its subfolders that are swept too.
         note: Is told where the file system has no locks, so that others cannot be kept out.
 

@@ -1,4 +1,4 @@
-"""Randomness: one named generator per (seed, purpose, epoch, ...), and the laws the weights are drawn from."""
+"""Generators of random numbers, named by (seed, purpose, epoch, ...), and the laws the weights are drawn from."""
 
 import hashlib
 from collections.abc import Iterator
@@ -23,12 +23,9 @@ def derive_seed(seed: int, purpose: str, *counters: int) -> int:
 def named_generator(seed: int, purpose: str, *counters: int) -> torch.Generator:
     """Return a fresh CPU generator for one purpose, for example `named_generator(0, "order", epoch)`.
 
-    torch's generator on the CPU (a Mersenne twister) starts from the lower 32 bits of its seed alone. So 2^32 streams
-    stand behind the 2^63 seeds, and two keys share theirs with probability 2^-32: among the n steps of a run the chance
-    that any two do is about n^2 / 2^33, one in 860,000 at 100 steps, 1 % at 9,300 and a half at 77,000. Epoch 59, step
-    219 and epoch 210, step 379 of seed 0's mixing are such a pair: one permutation and one weight, drawn twice. It does
-    no harm: they fall on other batches of other epochs, each stream by itself is as good, and a few pairs among tens of
-    thousands of draws move no mean. But nothing may rest on different keys never drawing the same.
+    torch's generator on the CPU (a Mersenne twister) starts from the lower 32 bits of its seed alone: two of n keys
+    share a stream with probability n^2 / 2^33, 1 % at 9,300. A permutation and a weight drawn twice in other epochs
+    move no mean, but nothing may rest on different keys never drawing the same.
     """
     return torch.Generator().manual_seed(derive_seed(seed, purpose, *counters))
 
@@ -37,13 +34,8 @@ def named_generator(seed: int, purpose: str, *counters: int) -> torch.Generator:
 def seeded_globals(seed: int, purpose: str, *counters: int, device: torch.device | str = "cpu") -> Iterator[None]:
     """Seed torch's global generators inside the block and restore them after.
 
-    For what takes no generator: the initialisers of `nn.Module`, and layers that draw, such as dropout.
-
-    Args:
-        seed: The run's seed.
-        purpose: What the numbers are for.
-        counters: As for `named_generator`.
-        device: Where the layers draw; the CPU's generator is seeded in any case.
+    For what takes no generator: the initialisers of `nn.Module`, and layers that draw, such as dropout, on `device`;
+    the CPU's generator is seeded in any case.
     """
     device = torch.device(device)
     is_elsewhere = device.type != "cpu"
@@ -62,13 +54,8 @@ def sample_dirichlet(alpha: float, size: tuple[int, int], *, generator: torch.Ge
     Gamma variables are drawn in log space (log G(alpha) = log G(alpha + 1) + log(U) / alpha; Marsaglia and Tsang
     2000), so that a small alpha gives rows close to a corner rather than 0 / 0.
 
-    Args:
-        alpha: Concentration of every coordinate, positive.
-        size: (rows, P), with P at least 1.
-        generator: A CPU generator.
-
     Returns:
-        (rows, P) float64, each row at least 0 and summing to 1.
+        (rows, P) float64 for this size, each row at least 0 and summing to 1.
 
     Raises:
         ValueError: If alpha is not positive and finite, or P is below 1.
@@ -83,10 +70,7 @@ def sample_dirichlet(alpha: float, size: tuple[int, int], *, generator: torch.Ge
 
 @checked
 def sample_beta(alpha: float, size: int, *, generator: torch.Generator) -> Tensor:
-    """Draw `size` numbers from Beta(alpha, alpha), as the first coordinate of a two-point Dirichlet law.
-
-    Returns:
-        (size,) float64 in [0, 1].
+    """Draw (size,) float64 in [0, 1] from Beta(alpha, alpha), the first coordinate of a two-point Dirichlet law.
 
     Raises:
         ValueError: If alpha is not positive and finite.

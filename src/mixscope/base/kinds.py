@@ -1,4 +1,4 @@
-"""Kinds of arguments, read from a function's annotations and checked at its door."""
+"""Kinds of arguments, read from a function's annotations and checked before its call."""
 
 import numbers
 import reprlib

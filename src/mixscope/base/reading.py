@@ -1,4 +1,4 @@
-"""Files a user names, opened for reading: regular ones only, and never more of them than a ceiling allows.
+"""Reading of files a user names: regular ones only, and never more of them than a ceiling allows.
 
 A pipe would hang the reader, a device never ends, and a small compressed file can unfold to any size: what a file says
 of its own size is compared with a ceiling before anything is read, and counted while it is read, because it may lie.
@@ -52,22 +52,15 @@ def open_regular(path: Path) -> BufferedReader:
 
 
 def check_regular(path: Path, status: os.stat_result) -> None:
-    """Raise unless what was found under `path` is a regular file.
-
-    Raises:
-        UserError: Saying what it is.
-    """
+    """Raise a `UserError` unless what was found under `path` is a regular file."""
     if not stat.S_ISREG(status.st_mode):
         raise UserError(f"{path}: must be a regular file, got {KINDS.get(stat.S_IFMT(status.st_mode), 'another kind')}")
 
 
 def read_regular(path: Path, *, ceiling: int, why: str) -> bytearray:
-    """Return a file's content.
+    """Return a file's content of at most `ceiling` bytes.
 
-    Args:
-        path: The file.
-        ceiling: The most bytes that are read.
-        why: Whose ceiling it is and what to do, for example "an image; make it smaller".
+    `why` says whose ceiling it is and what to do, for example "an image; make it smaller".
 
     Raises:
         UserError: As `open_regular`, or if the file is larger.
@@ -80,11 +73,7 @@ def read_regular(path: Path, *, ceiling: int, why: str) -> bytearray:
 
 
 def read_at_most(stream: IO[bytes], *, ceiling: int, source: str, why: str, chunk: int = CHUNK_BYTES) -> bytearray:
-    """Return what a stream holds, read in chunks, or raise as soon as it holds more than `ceiling` bytes.
-
-    Raises:
-        UserError: If it does; see `check_size`.
-    """
+    """Return what a stream holds, read in chunks, or raise a `UserError` as soon as it is above `ceiling` bytes."""
     content = bytearray()
     while part := stream.read(min(chunk, ceiling + 1 - len(content))):
         content += part
@@ -93,22 +82,14 @@ def read_at_most(stream: IO[bytes], *, ceiling: int, source: str, why: str, chun
 
 
 def check_size(size: int, *, ceiling: int, source: str, why: str, is_exact: bool = True) -> None:
-    """Raise where a size in bytes is above its ceiling.
-
-    Raises:
-        UserError: With both, and `why`.
-    """
+    """Raise a `UserError`, with `why`, where a size in bytes is above its ceiling."""
     if size > ceiling:
         got = f"got {size_words(size)}" if is_exact else "and there is more"
         raise UserError(f"{source}: must be at most {size_words(ceiling)} for {why}, {got}")
 
 
 def check_nothing_packed(path: Path, file: BinaryIO) -> None:
-    """Raise where a zip archive unfolds to more than its own size. What is no archive passes.
-
-    Raises:
-        UserError: If a member is compressed, or all of them together are larger than the file.
-    """
+    """Raise a `UserError` where a zip archive unfolds to more than its own size. What is no archive passes."""
     try:
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
@@ -175,13 +156,10 @@ def one_line(
     *damages: type[Exception],
     words: Callable[[BaseException], str] = reason_of,
 ) -> Iterator[None]:
-    """Turn what reading a file raises inside the block into a `UserError` of one line.
+    """Turn what reading a file raises inside the block into a `UserError` of one line, which begins with the source.
 
-    Args:
-        source: What the line begins with.
-        what: What is wrong with a damaged file.
-        damages: The errors by which its reader shows that; those of the system besides say that it cannot be read.
-        words: How an error is told.
+    `damages` are the errors by which its reader shows that the file is `what`; those of the system besides say that it
+    cannot be read; `words` puts an error into words.
     """
     try:
         yield

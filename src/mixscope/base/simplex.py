@@ -1,4 +1,4 @@
-"""The simplex frame, centring, angles between rows, and the projection onto the plane of three classifiers."""
+"""Simplex frames, centring, and the projection onto the plane of three classifiers."""
 
 import math
 
@@ -51,13 +51,7 @@ def simplex_etf(num_classes: int, dim: int, *, scale: float = 1.0, generator: to
 
 @checked
 def center_rows(matrix: Tensor) -> Tensor:
-    """Subtract the mean of the rows from every row.
-
-    Args:
-        matrix: (K, D) float.
-
-    Returns:
-        (K, D), its columns sum to zero.
+    """Subtract the mean of the rows from every row of (K, D) float, so that columns sum to zero.
 
     Raises:
         ValueError: If matrix is not (K, D) float.
@@ -65,24 +59,6 @@ def center_rows(matrix: Tensor) -> Tensor:
     check_ndim(2, matrix=matrix)
     check_floating(matrix=matrix)
     return matrix - matrix.mean(dim=0)
-
-
-@checked
-def unit_rows(rows: Tensor) -> Tensor:
-    """Scale every row to length 1.
-
-    Args:
-        rows: (K, D) float.
-
-    Returns:
-        (K, D); NaN in a row of length 0.
-
-    Raises:
-        ValueError: If rows are not (K, D) float.
-    """
-    check_ndim(2, rows=rows)
-    check_floating(rows=rows)
-    return rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)
 
 
 def spans_plane(corners: Tensor) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 _NAMES = {
     "mixing.loss_floor": "loss_floor_gap mixup_loss_floor soft_target_entropy",
     "theory.solution": "NotConvergedWarning Solution",
-    "theory.weight_law": "BetaLaw FiniteLaw WeightLaw",
+    "theory.weight_law": "BetaLaw FiniteLaw",
     "theory.channel.curve_fit": "ChannelFit fit_mixup_channel",
     "theory.channel.joint_scale": "JointScale classifier_scale etf_threshold",
     "theory.channel.joint_search": "JointCheck joint_optimum_check",

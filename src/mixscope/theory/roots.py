@@ -19,14 +19,9 @@ def increasing_root(
 ) -> tuple[Tensor, int]:
     """Find the root of an increasing function in [low, high], one per entry.
 
-    Newton's step where it stays inside the bracket, the middle of the bracket where it does not. The equation is best
-    written so that root and slope are of order one (in the logarithm of a positive unknown).
-
-    Args:
-        function: Takes (...) float64 and returns the values and the slopes there, the slopes positive.
-        low: (...) float64, where the function is at most 0.
-        high: (...) float64, where it is at least 0.
-        start: (...) float64, the first guess.
+    Newton's step where it stays inside the bracket, the middle of the bracket where it does not. The function takes
+    (...) float64 and returns values and positive slopes; root and slope are best of order one (take the logarithm of a
+    positive unknown).
 
     Returns:
         The roots, (...) float64, and the number of steps. After 100 steps the last point is returned: the caller

@@ -36,10 +36,6 @@ def solved(
     """Return a solution that has converged if its residual is within the tolerance (NaN is not); warn if it has not.
 
     `solver` is the name that a warning gives; a `reason` says that it has not converged, whatever the residual.
-
-    Example:
-        >>> solved(2.0, residual=1e-15, iterations=3, tolerance=1e-12, solver="square root").is_converged
-        True
     """
     if not reason and residual <= tolerance:
         return Solution(value, residual, iterations, True)

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -29,20 +28,6 @@ def checked_weights(mixing_weight: Tensor | float, *, name: str = "mixing_weight
     return weights
 
 
-@runtime_checkable
-class WeightLaw(Protocol):
-    """What the joint optimum needs to know of the mixing weight w."""
-
-    @property
-    def mean_square(self) -> float:
-        """E[w^2 + (1 - w)^2], in [1/2, 1]; 1 without mixing."""
-        ...
-
-    def nodes(self, *, gain: float, num_classes: int) -> tuple[Tensor, Tensor]:
-        """Return weights and masses, each (Q,) float64, whose weighted sum is the mean of a function of the blend."""
-        ...
-
-
 @checked
 @dataclass(frozen=True)
 class BetaLaw:
@@ -53,10 +38,6 @@ class BetaLaw:
 
     Raises:
         ValueError: If alpha is not positive and finite.
-
-    Example:
-        >>> round(BetaLaw(1.0).mean_square, 6)
-        0.666667
     """
 
     alpha: float
@@ -66,12 +47,12 @@ class BetaLaw:
 
     @property
     def mean_square(self) -> float:
-        """E[w^2 + (1 - w)^2] = (alpha + 1) / (2 alpha + 1)."""
+        """E[w^2 + (1 - w)^2] = (alpha + 1) / (2 alpha + 1), in [1/2, 1]; 1 without mixing."""
         return 0.5 + 0.5 / (2 * self.alpha + 1)
 
     @checked
     def nodes(self, *, gain: float, num_classes: int) -> tuple[Tensor, Tensor]:
-        """Return a rule for functions g of an optimal blend that do not change with w -> 1 - w.
+        """Return weights and masses that give the mean of a function g of an optimal blend, g(w) = g(1 - w).
 
         The trapezoidal rule in log(w / (1 - w)), which resolves the layers of width 1 / gain at both ends that
         Gauss-Jacobi nodes in w would miss. What the rule leaves of the mass stands at w = 0: it integrates g - g(0),
@@ -82,8 +63,8 @@ class BetaLaw:
             num_classes: K, at least 2.
 
         Returns:
-            Weights in [0, 1/2] and masses that sum to 1, each (Q,) float64. Relative error of the mean of |z|^2
-            below 1e-12 for every alpha and gains up to 1e12.
+            Weights in [0, 1/2] and masses that sum to 1, each (Q,) float64. Relative error of the mean of |z|^2 below
+            1e-12 for every alpha and gains up to 1e12.
 
         Raises:
             ValueError: If the gain is not positive and finite, or num_classes is below 2.
@@ -142,10 +123,6 @@ class FiniteLaw:
     Raises:
         ValueError: If the lengths differ, a weight is outside [0, 1], or the probabilities are not positive or do not
             sum to 1.
-
-    Example:
-        >>> FiniteLaw((0.5, 1.0), (0.5, 0.5)).mean_square
-        0.75
     """
 
     weights: tuple[float, ...]
@@ -172,3 +149,6 @@ class FiniteLaw:
     def nodes(self, *, gain: float, num_classes: int) -> tuple[Tensor, Tensor]:
         """Return the law itself, each (Q,) float64; neither argument matters."""
         return torch.tensor(self.weights, dtype=torch.float64), torch.tensor(self.probabilities, dtype=torch.float64)
+
+
+WeightLaw = BetaLaw | FiniteLaw

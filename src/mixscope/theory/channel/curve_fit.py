@@ -72,7 +72,6 @@ def fit_mixup_channel(x1: Tensor, x2: Tensor, weights: Tensor, *, num_classes: i
     """Fit the gain of the mixup theory to measured coordinates in nats, by least squares.
 
     The gain is looked for between 1e-6 and 1e15, over the whole range first: noise cannot trap it beside the optimum.
-
     Source: Fisher et al. 2024, unconstrained model; the fit is defined here.
 
     Args:
@@ -167,14 +166,7 @@ def mixup_points(weights: Tensor, log_gain: Tensor | float, num_classes: int) ->
     gain, weights = torch.broadcast_tensors(gain, weights)
     offsets, total, rises, log_scale = pair_rises(weights, gain, num_classes=num_classes)
     # Offsets and base are proportional to a: their derivatives in log(a) are themselves.
-    slopes = rise_slopes(
-        rises,
-        log_scale,
-        offset_slopes=offsets,
-        base_slope=total,
-        counts=torch.ones(2, dtype=torch.float64, device=weights.device),
-        num_classes=num_classes,
-    )
+    slopes = rise_slopes(rises, log_scale, offset_slopes=offsets, base_slope=total, num_classes=num_classes)
     if num_classes == 2:
         rises, slopes = ((part - part.flip(-1)) / 2 for part in (rises, slopes))
     return rises.movedim(-1, 0), slopes.movedim(-1, 0)

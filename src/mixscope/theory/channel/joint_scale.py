@@ -53,23 +53,10 @@ def etf_threshold(num_classes: int, law: WeightLaw) -> float:
 
     E[w^2 + (1 - w)^2] / K: the only curvature of the loss at W = 0 that the penalties have to beat. Mixing lowers it,
     from 1 / K without mixing to 2 / (3 K) for uniform weights and 1 / (2 K) for even blends.
-
     Source: Fisher et al. 2024, unconstrained model; derived.
-
-    Args:
-        num_classes: K, at least 2.
-        law: Of the mixing weight.
-
-    Returns:
-        In (0, 1/2].
 
     Raises:
         ValueError: If num_classes is below 2.
-
-    Example:
-        >>> from mixscope.theory.weight_law import BetaLaw
-        >>> round(etf_threshold(10, BetaLaw(1.0)), 6)
-        0.066667
     """
     check_size(2, num_classes=num_classes)
     return law.mean_square / num_classes
@@ -84,26 +71,15 @@ def classifier_scale(
     Both penalties carry the same energy, classifier penalty |W|^2 = feature penalty E|h|^2; with the gain a this is
     E|y - p|^2 = (K - 1) classifier penalty * feature penalty, whose left side falls with a from K - 1 times the
     threshold to 0. The gain, and with it every logit, depends on the product of the penalties alone.
-
     Source: Fisher et al. 2024, unconstrained model; derived.
 
-    Args:
-        num_classes: K, at least 2.
-        classifier_penalty: Factor of |W|_F^2 / 2, positive.
-        feature_penalty: Factor of E|h|^2 / 2, positive.
-        law: Of the mixing weight, `BetaLaw` or `FiniteLaw`.
+    K is at least 2, the penalties are positive: the factors of |W|_F^2 / 2 and E|h|^2 / 2.
 
     Returns:
         The optimum. The residual is the difference of the two energies relative to the larger; tolerance 1e-10.
 
     Raises:
         ValueError: If num_classes is below 2, or a penalty or their product is out of its range.
-
-    Example:
-        >>> from mixscope.theory.weight_law import BetaLaw
-        >>> solution = classifier_scale(10, classifier_penalty=5e-4, feature_penalty=5e-4, law=BetaLaw(1.0))
-        >>> round(solution.value.scale, 5), round(solution.value.same_class, 4)
-        (1.67002, 8.8525)
     """
     threshold = etf_threshold(num_classes, law)
     check_positive(classifier_penalty=classifier_penalty, feature_penalty=feature_penalty)

@@ -9,7 +9,7 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from mixscope.base.checks import check_numbers, check_positive, check_size
+from mixscope.base.checks import check_numbers, check_size
 from mixscope.base.kinds import checked
 from mixscope.theory.channel.joint_scale import classifier_scale
 from mixscope.theory.solution import Solution, solved
@@ -62,24 +62,16 @@ def joint_optimum_check(
 
     For D at least K - 1 every start should end at a simplex frame with the objective of `classifier_scale`; for fewer
     dimensions none can. There are D (K + K^2 Q) unknowns for Q weights: meant for small K.
-
+    The law is finite, for there is one free feature per pair and weight; the other arguments are as of
+    `classifier_scale`, with D and the number of starts at least 1.
     Source: Fisher et al. 2024, unconstrained model; the check is defined here.
-
-    Args:
-        num_classes: K, at least 2.
-        dim: D, at least 1.
-        classifier_penalty: Factor of |W|_F^2 / 2, positive.
-        feature_penalty: Factor of E|h|^2 / 2, positive.
-        law: Of the mixing weight; finite, for there is one free feature per pair and weight.
-        num_starts: At least 1.
-        generator: A CPU generator, for the starts.
 
     Returns:
         The comparison. The residual is the largest entry of the gradient at the best start (features measured in
         units of the square root of their probability); tolerance 1e-6.
 
     Raises:
-        ValueError: If num_classes is below 2, dim or num_starts below 1, or a penalty is not positive and finite.
+        ValueError: If an argument is out of its range.
 
     Example:
         >>> generator = torch.Generator().manual_seed(0)
@@ -93,21 +85,14 @@ def joint_optimum_check(
     check_size(1, dim=dim, num_starts=num_starts)
     num_blends = num_classes * num_classes * len(law.weights)
     check_numbers(num_blends, max(dim, num_classes), num_classes=num_classes, dim=dim)
-    check_positive(classifier_penalty=classifier_penalty, feature_penalty=feature_penalty)
-    expected = classifier_scale(
-        num_classes, classifier_penalty=classifier_penalty, feature_penalty=feature_penalty, law=law
-    ).value
+    penalties = {"classifier_penalty": classifier_penalty, "feature_penalty": feature_penalty}
+    expected = classifier_scale(num_classes, **penalties, law=law).value
     labels, masses = all_blends(num_classes, law)
     shape = (num_classes + len(masses), dim)
 
     def objective(flat: Any) -> Any:
-        value, gradient = joint_objective(
-            torch.from_numpy(flat).view(shape),
-            labels=labels,
-            masses=masses,
-            classifier_penalty=classifier_penalty,
-            feature_penalty=feature_penalty,
-        )
+        point = torch.from_numpy(flat).view(shape)
+        value, gradient = joint_objective(point, labels=labels, masses=masses, **penalties)
         return value, gradient.flatten().numpy()
 
     options: Any = {"maxiter": MAX_ITERATIONS, "maxfun": 2 * MAX_ITERATIONS, "maxcor": 30, "ftol": 0.0, "gtol": 1e-10}

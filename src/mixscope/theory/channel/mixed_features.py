@@ -24,7 +24,6 @@ class MixedFeatures:
     h = per_nat (x1 w_i + x2 w_j), with w_i and w_j the classifier's rows; per_nat = (K - 1) / (m^2 K).
 
     Attributes:
-        num_classes: K.
         gain: a of `logit_gain`, in nats.
         weights: (...) float64, w.
         x1: (...) float64, logit of class i above the classes outside the blend, in nats. With two classes there are
@@ -37,7 +36,6 @@ class MixedFeatures:
         same_class_length: |h| of an unblended example.
     """
 
-    num_classes: int
     gain: float
     weights: Tensor
     x1: Tensor
@@ -49,15 +47,9 @@ class MixedFeatures:
 
     @checked
     def features(self, first_rows: Tensor, second_rows: Tensor) -> Tensor:
-        """Return h for given classifier rows.
+        """Return h, (..., D) float64, for classifier rows w_i and w_j: (..., D) float, or one row for all weights.
 
-        Args:
-            first_rows: (..., D) float, w_i for every weight, or one row for all.
-            second_rows: (..., D) float, w_j. A blend within one class is the unblended feature, whatever its weight:
-                solve at w = 1 for it.
-
-        Returns:
-            (..., D) float64.
+        A blend within one class is the unblended feature, whatever its weight: solve at w = 1 for it.
 
         Raises:
             ValueError: If the rows do not broadcast to one for every weight, or are not finite.
@@ -82,13 +74,12 @@ def mixup_features(
     Blends of two classes do not lie on the line between the unblended features but further out and towards the
     direction w_i + w_j: the channel along the decision boundary. A blend within one class has Delta = same_class,
     Delta exp(Delta) + (K - 1) Delta = a K, whatever its weight.
-
     Source: Fisher et al. 2024, unconstrained model; derived.
 
     Args:
         num_classes: K, at least 2.
         mixing_weight: Weights w of the first class in [0, 1], a number or (...) float.
-        feature_penalty: Factor of |h|^2 / 2, positive. The classifier's rows and this give the gain a.
+        feature_penalty: Factor of |h|^2 / 2, positive. It and the scale give the gain a: `logit_gain`.
         scale: Length m of the classifier's rows, positive.
 
     Returns:
@@ -124,14 +115,8 @@ def squared_loss_features(
     """Return the features of blends that minimise |W h - y|^2 / 2 under a simplex classifier: a straight line.
 
     Ridge regression is linear in the label, so h of a blend is the blend of the unblended features; with
-    x1 = w a / (1 + a) and x2 = (1 - w) a / (1 + a) (outputs instead of logits).
-
-    Source: Fisher et al. 2024 (that squared error gives the line); derived.
-
-    Arguments and errors as of `mixup_features`.
-
-    Returns:
-        The features, exactly; x1, x2 and same_class are differences of outputs, not nats.
+    x1 = w a / (1 + a) and x2 = (1 - w) a / (1 + a), differences of outputs, not nats; so is same_class.
+    Arguments and errors as of `mixup_features`. Source: Fisher et al. 2024 (squared error gives the line); derived.
 
     Example:
         >>> features = squared_loss_features(3, torch.tensor([0.0, 0.5]), feature_penalty=0.5, scale=1.0).value
@@ -152,16 +137,8 @@ def squared_loss_features(
 def same_class_rise(num_classes: int, *, gain: float) -> float:
     """Return Delta, the logit of an example's class above the others at the optimum without blending.
 
-    Delta exp(Delta) + (K - 1) Delta = a K, the r-Lambert function with r = K - 1 at a K.
-
+    Delta exp(Delta) + (K - 1) Delta = a K, the r-Lambert function with r = K - 1 at a K. In nats, positive.
     Source: Fisher et al. 2024, unconstrained model; derived.
-
-    Args:
-        num_classes: K, at least 2.
-        gain: a of `logit_gain`, positive.
-
-    Returns:
-        Nats, positive.
 
     Raises:
         ValueError: If num_classes is below 2, or the gain not positive and finite.
@@ -187,7 +164,6 @@ def _mixed_features(
     # |x1 w_i + x2 w_j|^2 / m^2, without the difference that a product of the two would need.
     squares = (first - second).square() + 2 * first * second * ((num_classes - 2) / (num_classes - 1))
     return MixedFeatures(
-        num_classes=num_classes,
         gain=gain,
         weights=weights,
         x1=first.view(weights.shape),

@@ -21,15 +21,8 @@ from mixscope.theory.weight_law import log_beta_peak
 def amplification(num_classes: int, *, feature_penalty: float, scale: float) -> float:
     """Return how much longer an even blend's feature is than the middle of the two unblended features.
 
-    2 x / Delta, with x = x1 = x2 at w = 1/2. Tends to 2 as the penalty falls; 1 for squared error. Arguments and errors
-    as of `logit_gain`, with at least 3 classes: with two the even blend and the middle are both 0.
-
-    Returns:
-        Dimensionless, in (1, 2).
-
-    Example:
-        >>> round(amplification(10, feature_penalty=1e-3, scale=1.0), 3)
-        1.67
+    2 x / Delta, with x = x1 = x2 at w = 1/2: dimensionless, in (1, 2). Tends to 2 as the penalty falls; 1 for squared
+    error. Arguments and errors as of `logit_gain`, with at least 3 classes: with two the even blend is 0.
     """
     check_at_least(3, num_classes=num_classes)
     features = mixup_features(num_classes, 0.5, feature_penalty=feature_penalty, scale=scale).value
@@ -40,14 +33,8 @@ def amplification(num_classes: int, *, feature_penalty: float, scale: float) -> 
 def norm_ratio(num_classes: int, *, feature_penalty: float, scale: float) -> float:
     """Return |h| of an even blend over |h| of an unblended example, (x / Delta) sqrt(2 (K - 2) / (K - 1)).
 
+    Dimensionless, from 0 (two classes) to below `norm_ratio_limit`; above 1, blends lie further out than examples.
     Arguments and errors as of `logit_gain`.
-
-    Returns:
-        Dimensionless, from 0 (two classes) to below `norm_ratio_limit`; above 1, blends lie further out than examples.
-
-    Example:
-        >>> round(norm_ratio(10, feature_penalty=1e-3, scale=1.0), 3)
-        1.113
     """
     features = mixup_features(num_classes, 0.5, feature_penalty=feature_penalty, scale=scale).value
     return float(features.lengths) / features.same_class_length
@@ -59,10 +46,6 @@ def norm_ratio_limit(num_classes: int) -> float:
 
     Raises:
         ValueError: If num_classes is below 2.
-
-    Example:
-        >>> norm_ratio_limit(2), norm_ratio_limit(3), round(norm_ratio_limit(10), 3)
-        (0.0, 1.0, 1.333)
     """
     check_at_least(2, num_classes=num_classes)
     return math.sqrt(2 * (num_classes - 2) / (num_classes - 1))
@@ -72,13 +55,9 @@ def norm_ratio_limit(num_classes: int) -> float:
 def channel_angle(x1: Tensor, x2: Tensor, *, num_classes: int) -> Tensor:
     """Return the angle between a blend's feature x1 w_i + x2 w_j and the boundary's direction w_i + w_j.
 
-    tan = |x1 - x2| sqrt(K) / ((x1 + x2) sqrt(K - 2)). With x1 = w and x2 = 1 - w it is the angle of a blend on the
-    straight line between the unblended features.
-
-    Args:
-        x1: (...) float, in any unit.
-        x2: (...) float, in the same.
-        num_classes: K, at least 3: two rows of opposite direction have no boundary direction.
+    tan = |x1 - x2| sqrt(K) / ((x1 + x2) sqrt(K - 2)), for (...) float in any unit. With x1 = w and x2 = 1 - w it is the
+    angle of a blend on the straight line between the unblended features. K is at least 3: two rows of opposite
+    direction have no boundary direction.
 
     Returns:
         (...) float64 degrees in [0, 180]; 0 is on the boundary.
@@ -107,14 +86,8 @@ def transverse_density(
     """Return the density of delta = x1 - x2 over blends of two classes whose weight is Beta(alpha, alpha).
 
     The law of the weight carried over from weight to offset. For alpha = 1 and a small penalty it is close to the
-    standard logistic density: highest in the middle of the channel, although all weights are equally likely.
-
-    Args:
-        offset: delta in nats, a number or (...) float.
-        num_classes: K, at least 2.
-        feature_penalty: Factor of |h|^2 / 2, positive.
-        scale: Length m of the classifier's rows, positive.
-        alpha: Of the Beta law, positive.
+    standard logistic density: highest in the middle of the channel, although all weights are equally likely. The offset
+    delta is a number or (...) float, in nats; alpha is positive; the other arguments are as of `logit_gain`.
 
     Returns:
         (...) float64 per nat, at least 0; 0 beyond +-Delta; for alpha below 1 infinite at the two ends.

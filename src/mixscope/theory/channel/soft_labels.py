@@ -24,12 +24,12 @@ MAX_INNER_STEPS = 60
 
 @dataclass(frozen=True)
 class SoftLabelLogits:
-    """The optimal logits for soft labels, by distinct label value. Over the K classes of a label they sum to zero.
+    """The optimal logits for soft labels. Over the K classes of a label they sum to zero.
 
     The feature is h = (K - 1) / (m^2 K) times the sum over all classes of logit times classifier row.
 
     Attributes:
-        logits: (..., R) float64, of the classes with each label value, in nats.
+        logits: (..., R) float64, of the classes whose label values were given, in nats.
         base_logit: (...) float64, of the classes with the smallest value (0 where classes are left over).
         rises: (..., R) float64, logits minus base_logit, at least 0 and accurate also where tiny.
     """
@@ -43,15 +43,12 @@ class SoftLabelLogits:
 def logit_gain(num_classes: int, *, feature_penalty: float, scale: float) -> float:
     """Return a = m^2 K / ((K - 1) * feature penalty), by which the optimal logits exceed the errors: z = a (y - p).
 
-    The geometry depends on scale and penalty through it alone.
+    In nats. The geometry depends on scale and penalty through it alone.
 
     Args:
         num_classes: K, at least 2.
         feature_penalty: Factor of |h|^2 / 2, positive.
         scale: Length m of the classifier's rows, positive.
-
-    Returns:
-        Nats, positive.
 
     Raises:
         ValueError: If num_classes is below 2, or a value is not positive and finite.
@@ -69,10 +66,8 @@ def logit_gain(num_classes: int, *, feature_penalty: float, scale: float) -> flo
 
 
 @checked
-def soft_label_logits(
-    label_values: Tensor, *, counts: Tensor | None = None, num_classes: int, gain: float
-) -> Solution[SoftLabelLogits]:
-    """Solve z = a (y - softmax(z)) for soft labels, given by their distinct values.
+def soft_label_logits(label_values: Tensor, *, num_classes: int, gain: float) -> Solution[SoftLabelLogits]:
+    """Solve z = a (y - softmax(z)) for soft labels, given by their values on some classes or all.
 
     With t = a p_base the rise x of a class over the smallest label value solves x + t expm1(x) = a (y - y_base), and
     K t = a K y_base + sum of all rises: one increasing equation in log(t). No difference of nearly equal numbers is
@@ -81,9 +76,8 @@ def soft_label_logits(
     Source: Fisher et al. 2024, unconstrained model; derived.
 
     Args:
-        label_values: (..., R) float, at least 0: a dense label has R = K; the label of P blended classes R = P.
-        counts: Broadcasts to (..., R): how many classes have each value; left out, one each. The classes that are left
-            over have the label 0. A smoothed label of K classes is the two values with counts 1 and K - 1.
+        label_values: (..., R) float, at least 0: a dense label has R = K; the label of P blended classes R = P, and the
+            classes that are left over have the label 0.
         num_classes: K, at least 2.
         gain: a of `logit_gain`, positive.
 
@@ -92,29 +86,26 @@ def soft_label_logits(
         error relative to its own terms, with p computed afresh from z; tolerance 1e-12. Labels are normalised.
 
     Raises:
-        ValueError: If a value is negative or not finite, labels do not sum to 1, counts are below 1 or sum to more
-            than K, num_classes is below 2, or the gain is not positive and finite.
+        ValueError: If a value is negative or not finite, labels do not sum to 1 or have more than K values, num_classes
+            is below 2, or the gain is not positive and finite.
 
     Example:
         >>> solution = soft_label_logits(torch.tensor([[0.5, 0.3, 0.2]]), num_classes=1000, gain=50.0)
         >>> [round(float(logit), 4) for logit in solution.value.logits[0]], solution.is_converged
         ([6.8665, 6.1493, 5.4778], True)
     """
-    values, counts = _checked_labels(label_values, counts, num_classes=num_classes)
+    values = _checked_labels(label_values, num_classes=num_classes)
     check_positive(gain=gain)
-    is_dense = counts.sum(dim=-1) == num_classes
-    base = torch.where(is_dense, values.amin(dim=-1), 0.0)
-    rises, _, steps = solve_rises(
-        gain * (values - base[..., None]), counts=counts, base=gain * num_classes * base, num_classes=num_classes
-    )
-    base_logit = -(counts * rises).sum(dim=-1) / num_classes
+    base = values.amin(dim=-1) if values.shape[-1] == num_classes else torch.zeros_like(values[..., 0])
+    rises, _, steps = solve_rises(gain * (values - base[..., None]), gain * num_classes * base, num_classes=num_classes)
+    base_logit = -rises.sum(dim=-1) / num_classes
     value = SoftLabelLogits(logits=rises + base_logit[..., None], base_logit=base_logit, rises=rises)
-    residual = _stationarity_residual(values, rises, counts=counts, num_classes=num_classes, gain=gain)
+    residual = _stationarity_residual(values, value, num_classes=num_classes, gain=gain)
     return solved(value, residual=residual, iterations=steps, tolerance=TOLERANCE, solver="soft_label_logits")
 
 
-def solve_rises(offsets: Tensor, *, counts: Tensor, base: Tensor, num_classes: int) -> tuple[Tensor, Tensor, int]:
-    """Solve K t = base + sum_r counts x_r with x_r + t expm1(x_r) = offsets_r for many labels at once.
+def solve_rises(offsets: Tensor, base: Tensor, *, num_classes: int) -> tuple[Tensor, Tensor, int]:
+    """Solve K t = base + sum_r x_r with x_r + t expm1(x_r) = offsets_r for many labels at once.
 
     The offsets a (y - y_base) are (..., R), the base a K y_base is (...), both at least 0 and never both 0.
 
@@ -122,23 +113,23 @@ def solve_rises(offsets: Tensor, *, counts: Tensor, base: Tensor, num_classes: i
         The rises x (..., R), log(t) (...), and the number of Newton steps.
     """
     log_classes = math.log(num_classes)
-    state = {"point": torch.full_like(base, math.inf), "rises": torch.full_like(offsets, math.inf)}
+    rises = torch.full_like(offsets, math.inf)
 
     def excess(point: Tensor) -> tuple[Tensor, Tensor]:
+        nonlocal rises
         scale = point.exp()[..., None]
-        rises = _rise(offsets, scale, state["rises"])
-        state["rises"] = rises
-        total = base + (counts * rises).sum(dim=-1)
+        rises = _rise(offsets, scale, rises)
+        total = base + rises.sum(dim=-1)
         # t expm1(x) = offset - x, without the digits that the difference would lose.
         grown = scale * rises.expm1()
-        slope = 1 + (counts * grown / (1 + scale + grown)).sum(dim=-1) / total
+        slope = 1 + (grown / (1 + scale + grown)).sum(dim=-1) / total
         return point + log_classes - total.log(), slope
 
     # Every rise is at most its offset, so t is at most gain / K; and the larger t, the smaller the rises.
-    high = (base + (counts * offsets).sum(dim=-1)).log() - log_classes
+    high = (base + offsets.sum(dim=-1)).log() - log_classes
     low = high - excess(high)[0]
     point, steps = increasing_root(excess, low=low, high=high, start=low)
-    return _rise(offsets, point.exp()[..., None], state["rises"]), point, steps
+    return _rise(offsets, point.exp()[..., None], rises), point, steps
 
 
 def pair_rises(weights: Tensor, gain: Tensor | float, *, num_classes: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -150,38 +141,34 @@ def pair_rises(weights: Tensor, gain: Tensor | float, *, num_classes: int) -> tu
     values, gains = torch.stack([weights, 1 - weights], dim=-1), torch.as_tensor(gain, dtype=torch.float64)
     base = values.amin(dim=-1) if num_classes == 2 else torch.zeros_like(weights)
     offsets, total = gains[..., None] * (values - base[..., None]), gains * num_classes * base
-    ones = torch.ones(2, dtype=torch.float64, device=weights.device)
-    rises, log_scale, _ = solve_rises(offsets, counts=ones, base=total, num_classes=num_classes)
+    rises, log_scale, _ = solve_rises(offsets, total, num_classes=num_classes)
     return offsets, total, rises, log_scale
 
 
 def rise_slopes(
-    rises: Tensor, log_scale: Tensor, *, offset_slopes: Tensor, base_slope: Tensor, counts: Tensor, num_classes: int
+    rises: Tensor, log_scale: Tensor, *, offset_slopes: Tensor, base_slope: Tensor, num_classes: int
 ) -> Tensor:
     """Return (..., R), how the rises of `solve_rises` change when its offsets and base change at the given rates."""
-    scale = log_scale.exp()[..., None]
-    grown = rises.expm1()
+    scale, grown = log_scale.exp()[..., None], rises.expm1()
     stiffness = 1 + scale * (1 + grown)
-    rate = (base_slope + (counts * offset_slopes / stiffness).sum(dim=-1)) / (
-        num_classes + (counts * grown / stiffness).sum(dim=-1)
-    )
+    total_slope = base_slope + (offset_slopes / stiffness).sum(dim=-1)
+    rate = total_slope / (num_classes + (grown / stiffness).sum(dim=-1))
     return (offset_slopes - rate[..., None] * grown) / stiffness
 
 
-def _stationarity_residual(values: Tensor, rises: Tensor, *, counts: Tensor, num_classes: int, gain: float) -> float:
+def _stationarity_residual(values: Tensor, found: SoftLabelLogits, *, num_classes: int, gain: float) -> float:
     """Return the largest |z - a y + a p| / (|z| + a y + a p) over all classes, p = softmax(z) computed from z.
 
     Each class by itself: one without a label is held to a relative error of its probability, however small that is.
     """
-    left_over = num_classes - counts.sum(dim=-1)
-    base_logit = -(counts * rises).sum(dim=-1) / num_classes
-    partition = left_over + (counts * rises.exp()).sum(dim=-1)
-    terms = (rises + base_logit[..., None], gain * values, gain * (rises.exp() / partition[..., None]))
-    worst = ((terms[0] - terms[1] + terms[2]).abs() / (terms[0].abs() + terms[1] + terms[2])).amax(dim=-1)
-    rest = gain / partition
-    worst_rest = torch.where(left_over > 0, (base_logit + rest).abs() / (base_logit.abs() + rest), 0.0)
-    both = torch.maximum(worst, worst_rest)
-    return float(both.max()) if both.numel() else 0.0
+    left_over = num_classes - values.shape[-1]
+    powers = found.rises.exp()
+    share = gain / (left_over + powers.sum(dim=-1))  # a p of the classes with the smallest label
+    logits, labels, probabilities = found.logits, gain * values, powers * share[..., None]
+    worst = ((logits - labels + probabilities).abs() / (logits.abs() + labels + probabilities)).amax(dim=-1)
+    if left_over:
+        worst = torch.maximum(worst, (found.base_logit + share).abs() / (found.base_logit.abs() + share))
+    return float(worst.max()) if worst.numel() else 0.0
 
 
 def _rise(offsets: Tensor, scale: Tensor, guess: Tensor) -> Tensor:
@@ -202,29 +189,18 @@ def _rise(offsets: Tensor, scale: Tensor, guess: Tensor) -> Tensor:
     return rises
 
 
-def _checked_labels(label_values: Tensor, counts: Tensor | None, *, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Return the normalised labels and their counts in float64, broadcast to one shape."""
+def _checked_labels(label_values: Tensor, *, num_classes: int) -> Tensor:
+    """Return the normalised labels in float64."""
     check_at_least(2, num_classes=num_classes)
     check_finite(label_values=label_values)
-    if label_values.ndim < 1 or label_values.shape[-1] < 1:
-        raise ValueError(f"label_values must have a last dimension of values, got shape {tuple(label_values.shape)}")
+    if label_values.ndim < 1 or not 1 <= label_values.shape[-1] <= num_classes:
+        shape = f"got shape {tuple(label_values.shape)}"
+        raise ValueError(f"label_values must have a last dimension of 1 to num_classes = {num_classes} values, {shape}")
     values = label_values.detach().to(torch.float64)
-    counts = torch.ones((), dtype=torch.float64, device=values.device) if counts is None else counts.to(values)
-    try:
-        values, counts = torch.broadcast_tensors(values, counts)
-    except RuntimeError as error:
-        shapes = f"{tuple(counts.shape)} and {tuple(values.shape)}"
-        raise ValueError(f"counts must broadcast to the shape of label_values, got {shapes}") from error
     if bool((values < 0).any()):
         raise ValueError(f"label_values must be at least 0, got {float(values.min())}")
-    if not bool((counts >= 1).all()) or bool((counts.sum(dim=-1) > num_classes).any()):
-        raise ValueError(
-            f"counts must be at least 1 and sum to at most num_classes = {num_classes}, got {counts.tolist()}"
-        )
-    total = (counts * values).sum(dim=-1, keepdim=True)
+    total = values.sum(dim=-1, keepdim=True)
     if bool(((total - 1).abs() > SUM_TOLERANCE).any()):
         worst = float((total - 1).abs().max())
-        raise ValueError(
-            f"label_values times counts must sum to 1 over the classes, got labels that are off by {worst:.2g}"
-        )
-    return values / total, counts
+        raise ValueError(f"label_values must sum to 1, got labels that are off by {worst:.2g}")
+    return values / total

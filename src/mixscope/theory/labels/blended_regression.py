@@ -14,7 +14,7 @@ from mixscope.theory.weight_law import checked_weights
 def mixup_noise(
     teacher: Callable[[Tensor], Tensor], inputs: Tensor, partners: Tensor, *, mixing_weight: Tensor | float
 ) -> Tensor:
-    """Return how far the blended label is above the label of the blend.
+    """Return how far the blended label is above the label of the blend, (M,) float64, in the labels' unit.
 
     0 for a linear teacher, at least 0 for a convex one; its mean is not 0, so that it does not average out.
     Source: Z of Liu et al. 2023.
@@ -24,9 +24,6 @@ def mixup_noise(
         inputs: (M, D0) float, x.
         partners: (M, D0) float, x'.
         mixing_weight: w of x in [0, 1], a number or (M,) float.
-
-    Returns:
-        (M,) float64, in the labels' unit.
 
     Raises:
         ValueError: If shapes do not fit, a value is not finite, or a weight is outside [0, 1].

@@ -9,12 +9,7 @@ from mixscope.theory.labels.noisy_labels import LabelNoise
 
 @checked
 def independent_labels(noise: LabelNoise, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw given and true labels of all blends, (M,) int64 each, independently: they differ with `independent_rate`.
-
-    Args:
-        noise: The two laws of each blend's label.
-        generator: A CPU generator.
-    """
+    """Draw given and true labels of all blends, (M,) int64 each, independently: they differ with `independent_rate`."""
     return _draw(noise.given, generator=generator), _draw(noise.true, generator=generator)
 
 
@@ -24,10 +19,6 @@ def coupled_labels(noise: LabelNoise, *, generator: torch.Generator) -> tuple[Te
 
     With probability 1 - TV both are the same draw from min(p, q); else one is from p - min(p, q), the other from
     q - min(p, q), which share no class. Each label alone still has the law p, or q. Source: the maximal coupling.
-
-    Args:
-        noise: The two laws of each blend's label.
-        generator: A CPU generator.
 
     Example:
         >>> from mixscope.theory.labels.noisy_labels import label_noise

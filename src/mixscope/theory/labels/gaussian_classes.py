@@ -88,10 +88,6 @@ def class_triangle(radius: float, *, spread: float = 1.0) -> GaussianClasses:
 
     Raises:
         ValueError: If the radius or the spread is not positive and finite.
-
-    Example:
-        >>> class_triangle(2.0).posterior(torch.zeros(1, 2)).round(decimals=4).tolist()
-        [[0.3333, 0.3333, 0.3333]]
     """
     check_positive(radius=radius)
     angles = 2 * math.pi * torch.arange(3, dtype=torch.float64) / 3

@@ -118,14 +118,7 @@ def gaussian_label_noise(
 ) -> LabelNoise:
     """Return the label noise of blends of given inputs, with the exact posterior of Gaussian classes.
 
-    Args:
-        classes: The world.
-        inputs: (M, D0) float, X.
-        partners: (M, D0) float, X'.
-        mixing_weight: w of X in [0, 1], a number or (M,) float.
-
-    Raises:
-        ValueError: If shapes do not fit, a value is not finite, or a weight is outside [0, 1].
+    Inputs X, partners X', weights and errors as of `mixup_noise`.
 
     Example:
         >>> classes = GaussianClasses(torch.tensor([[-1.0], [1.0]]), spread=1.0)
@@ -144,25 +137,10 @@ def gaussian_label_noise(
 def label_noise_curve(
     classes: GaussianClasses, *, mixing_weights: Tensor, num_pairs: int, generator: torch.Generator
 ) -> LabelNoiseCurve:
-    """Return the mean label noise of random pairs at each weight, on the same pairs.
-
-    Args:
-        classes: The world.
-        mixing_weights: (L,) float in [0, 1].
-        num_pairs: M, at least 1.
-        generator: A CPU generator.
+    """Return the mean label noise of random pairs at each weight, (L,) float in [0, 1], on the same pairs.
 
     Raises:
         ValueError: If there is no pair or a weight is outside [0, 1].
-
-    Example:
-        >>> from mixscope.theory.labels.gaussian_classes import class_triangle
-        >>> weights, generator = torch.tensor([0.1, 0.5]), torch.Generator().manual_seed(0)
-        >>> curve = label_noise_curve(
-        ...     class_triangle(2.0), mixing_weights=weights, num_pairs=1000, generator=generator
-        ... )
-        >>> bool((curve.argmax_rate < curve.total_variation).all())
-        True
     """
     check_ndim(1, mixing_weights=mixing_weights)
     weights = checked_weights(mixing_weights, name="mixing_weights")
@@ -181,19 +159,12 @@ def label_noise_curve(
 
 @checked
 def one_hot_variation(first: Tensor, second: Tensor, true: Tensor, *, mixing_weight: Tensor | float) -> Tensor:
-    """Return the total variation distance for certain labels: of the members, and of the blend.
+    """Return the total variation distance, (M,) float64, for certain labels: of the members, and of the blend.
 
     1 - w [true = first] - (1 - w) [true = second]: 1 where the blend has intruded on a third class; 1 - w or w where it
     lies in the class of one of two different members; 0 where all three are the same.
 
-    Args:
-        first: (M,) integers, classes of X.
-        second: (M,) integers, classes of X'.
-        true: (M,) integers, classes of X~.
-        mixing_weight: w in [0, 1], a number or (M,) float.
-
-    Returns:
-        (M,) float64 in [0, 1].
+    The classes of X, X' and X~ are (M,) integers; the weight w in [0, 1] is a number or (M,) float.
 
     Raises:
         ValueError: If shapes differ, labels are not integers of at least 0, or a weight is outside [0, 1].

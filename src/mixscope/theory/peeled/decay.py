@@ -126,19 +126,11 @@ def regularized_optimum(
 
     With c = sqrt(weight_decay * feature_decay) and r = c (K - 1) / (K sqrt(n)), an example misses by r in probability
     and the margin is log((K - 1) (1 - r) / r); everything is zero from c = sqrt(n) on. Needs D of at least K - 1.
+    The residual is that of the margin's stationarity condition, relative; tolerance 1e-10.
     Source: derived; the objective of Zhu et al. 2021.
 
-    Args:
-        num_classes: K, at least 2.
-        num_per_class: n, at least 1.
-        weight_decay: Positive.
-        feature_decay: Positive.
-
-    Returns:
-        The optimum. The residual is that of the margin's stationarity condition, relative; tolerance 1e-10.
-
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If num_classes is below 2, num_per_class below 1, or a decay not positive and finite.
 
     Example:
         >>> optimum = regularized_optimum(2, 1, weight_decay=0.25, feature_decay=0.25).value

@@ -23,20 +23,17 @@ def layer_peeled_descent(
     """Run plain gradient descent on the summed cross-entropy: the comparison for `layer_peeled_flow`.
 
     Time is learning_rate times steps. Slow by nature: the geometry changes with the logarithm of the steps.
-    Source: Ji et al. 2022, section 4; their step size is not known, 0.1 is stable for tens of examples.
+    Source: Ji et al. 2022, section 4; their step size is not known.
 
-    Args:
-        start: Where descent begins.
-        learning_rate: Positive.
-        record_steps: After how many steps to record, increasing, each from 1 to 1e9.
+    Records are taken after the given numbers of steps, increasing, each from 1 to 1e9. A learning rate of 0.1 is stable
+    for tens of examples.
 
     Returns:
         The records. The residual is the largest `conserved_drift`, 0 for the flow itself; any converges. Descent that
         overflows stops early with `is_converged` False.
 
     Raises:
-        ValueError: If learning_rate is not positive and finite, record_steps is empty, not increasing or below 1, or
-            descent overflows before the first record.
+        ValueError: If an argument is out of its range, or descent overflows before the first record.
 
     Example:
         >>> import torch

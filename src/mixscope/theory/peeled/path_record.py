@@ -1,4 +1,4 @@
-"""What is recorded along a path of the layer-peeled model: every neural-collapse quantity, batched over the records."""
+"""Record of a path of the layer-peeled model: every neural-collapse quantity, batched over the times."""
 
 import math
 from collections.abc import Sequence
@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mixscope.base.simplex import unit_rows
-from mixscope.theory.peeled.loss import Array
+from mixscope.theory.peeled.loss import Array, margins
 from mixscope.theory.peeled.point import PeeledPoint
 from mixscope.theory.peeled.separation import imbalanced_separation_optimum
 
@@ -85,14 +84,7 @@ class FlowRecord:
 def record_path(
     states: Sequence[Array], *, start: PeeledPoint, log_times: Sequence[float], log_losses: Sequence[float]
 ) -> FlowRecord:
-    """Measure the geometry of T states.
-
-    Args:
-        states: T arrays of (K + N, D) entries, the rows of W above the features; at least one.
-        start: The point at time 0.
-        log_times: T numbers.
-        log_losses: T numbers.
-    """
+    """Measure the geometry of T states, each of (K + N) D entries: the rows of W above the features."""
     labels, num_classes = start.labels, start.num_classes
     stacked = torch.from_numpy(np.stack(states)).view(len(states), -1, start.head_weight.shape[1])
     times, losses = torch.tensor([list(log_times), list(log_losses)], dtype=torch.float64)
@@ -108,7 +100,7 @@ def record_path(
         log_losses=losses,
         squared_norms=squared_norms,
         is_separated=losses < math.log(math.log(2)),
-        margin_ratio=_smallest_margins(weights, features, labels) / (gamma * squared_norms),
+        margin_ratio=margins(weights, features, labels).amin(dim=1) / (gamma * squared_norms),
         smoothed_margin_ratio=-losses / (gamma * squared_norms),
         loss_law=4 * gamma * (losses + times).exp() * times,
         norm_law=gamma * squared_norms / times,
@@ -136,20 +128,13 @@ def _centered(rows: Tensor) -> Tensor:
     return rows - rows.mean(dim=1, keepdim=True)
 
 
-def _smallest_margins(weights: Tensor, features: Tensor, labels: Tensor) -> Tensor:
-    logits = features @ weights.mT
-    places = labels[None, :, None].expand(len(logits), -1, 1)
-    own = logits.gather(2, places)
-    return (own - logits.scatter(2, places, -math.inf)).amin(dim=(1, 2))
-
-
 def _variation_of_lengths(rows: Tensor) -> Tensor:
     lengths = rows.norm(dim=2)
     return lengths.std(dim=1, correction=0) / lengths.mean(dim=1)
 
 
 def _distance_to_equal_angles(rows: Tensor) -> Tensor:
-    unit = torch.stack([unit_rows(matrix) for matrix in rows])
+    unit = rows / rows.norm(dim=2, keepdim=True)
     num_classes = rows.shape[1]
     first, second = torch.triu_indices(num_classes, num_classes, offset=1)
     cosines = (unit @ unit.mT)[:, first, second]

@@ -1,4 +1,4 @@
-"""A point of the layer-peeled model: a classifier and one free feature per example; and the starts of its flows.
+"""Points of the layer-peeled model, a classifier and one free feature per example, and the starts of its flows.
 
 The model keeps a network's last layer and lets the features move freely: logits z_i = W h_i, no bias, summed
 cross-entropy. Source: Ji et al. 2022, section 2.
@@ -19,6 +19,7 @@ from mixscope.base.checks import (
     check_numbers,
     check_positive,
     check_same_length,
+    check_shape,
     check_size,
 )
 from mixscope.base.kinds import checked
@@ -47,19 +48,13 @@ class PeeledPoint:
 
     def __post_init__(self) -> None:
         check_ndim(2, head_weight=self.head_weight, features=self.features)
-        if len(self.head_weight) < 2:
-            raise ValueError(
-                f"head_weight must have a row for each of at least two classes, got {len(self.head_weight)}"
-            )
+        rows = len(self.head_weight)
+        if rows < 2:
+            raise ValueError(f"head_weight must have a row for each of at least two classes, got {rows}")
         check_same_length(features=self.features, labels=self.labels)
-        because = f"head_weight has {len(self.head_weight)} rows"
-        check_labels(self.labels, num_classes=len(self.head_weight), because=because)
+        check_labels(self.labels, num_classes=rows, because=f"head_weight has {rows} rows")
         check_finite(head_weight=self.head_weight, features=self.features)
-        if self.features.shape[1] != self.head_weight.shape[1]:
-            raise ValueError(
-                f"features must have the {self.head_weight.shape[1]} columns of head_weight, "
-                f"got {self.features.shape[1]}"
-            )
+        check_shape((len(self.labels), self.head_weight.shape[1]), of="head_weight", features=self.features)
         for name in ("head_weight", "features"):
             object.__setattr__(self, name, getattr(self, name).detach().to("cpu", torch.float64))
         object.__setattr__(self, "labels", self.labels.detach().to("cpu", torch.int64))
@@ -122,21 +117,13 @@ def gaussian_start(
     """Draw a generic start: every entry of classifier and features normal.
 
     Args:
-        class_counts: Examples of each class, K at least 2 of them, each at least 1.
+        class_counts: Examples of each class, at least 1, K at least 2; the labels are in order.
         dim: D, at least 1.
-        scale: Standard deviation, positive.
+        scale: Standard deviation, positive and at most 1e100.
         generator: A CPU generator.
-
-    Returns:
-        The start, labels in order.
 
     Raises:
         ValueError: If an argument is out of its range.
-
-    Example:
-        >>> start = gaussian_start([5, 5, 5, 5], dim=8, generator=torch.Generator().manual_seed(0))
-        >>> tuple(start.head_weight.shape), tuple(start.features.shape)
-        ((4, 8), (20, 8))
     """
     check_class_counts(class_counts, dim=dim)
     check_positive(scale=scale)
@@ -153,14 +140,8 @@ def symmetric_start(
     """Draw a start without a frozen mode: rows of W normal and centred, every h_{k,i} = w_k / sqrt(n).
 
     W^T W = H H^T, no mean classifier and no scatter within classes: nothing is conserved that would hold the geometry
-    back, and it collapses like a power of t instead of log t. Source: derived from Ji et al. 2022.
-
-    Args:
-        num_classes: K, at least 2.
-        num_per_class: n, at least 1.
-        dim: D, at least 1.
-        scale: Standard deviation of W before centring, positive.
-        generator: A CPU generator.
+    back, and it collapses like a power of t instead of log t. K is at least 2, n at least 1; dimension and scale, of W
+    before it is centred, as of `gaussian_start`. Source: derived from Ji et al. 2022.
 
     Raises:
         ValueError: If an argument is out of its range.

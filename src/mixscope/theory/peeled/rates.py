@@ -1,4 +1,4 @@
-"""Power laws measured along a path: the exponent, with an interval, beside the one that theory predicts."""
+"""Rates of collapse along a path: exponents with intervals, beside those that theory predicts."""
 
 import math
 from dataclasses import dataclass
@@ -51,11 +51,7 @@ class RateEstimate:
 
 @checked
 def power_law_rate(positions: Tensor, values: Tensor) -> RateEstimate:
-    """Fit log value = a + p log position.
-
-    Args:
-        positions: (T,) float, positive and increasing, T at least 10.
-        values: (T,) float, positive.
+    """Fit log value = a + p log position, both (T,) float.
 
     Raises:
         ValueError: If lengths differ, there are fewer than ten points, positions do not increase, or a number is not
@@ -78,11 +74,6 @@ def limiting_rate(positions: Tensor, values: Tensor, *, correction: float = 1.0)
     limit as 1 / log t; lengths and angles of the uncentred classifier are series in 1 / rho and reach it as
     (log t)^(-1/2). This fit takes the first such term off instead of waiting. Source: derived.
 
-    Args:
-        positions: (T,) float, positive and increasing, T at least 10.
-        values: (T,) float, positive.
-        correction: Power of 1 / position of the first correction, positive.
-
     Raises:
         ValueError: As for `power_law_rate`, or if correction is not positive and finite.
 
@@ -99,14 +90,9 @@ def limiting_rate(positions: Tensor, values: Tensor, *, correction: float = 1.0)
 
 @checked
 def collapse_rates(record: FlowRecord, *, first_log_time: float) -> dict[str, RateEstimate]:
-    """Measure the exponent of log t of every metric in `PREDICTED_RATES`, by `limiting_rate`.
+    """Measure the exponent of log t of every metric in `PREDICTED_RATES`, in that order, by `limiting_rate`.
 
-    Args:
-        record: Of the flow or of gradient descent.
-        first_log_time: Only records from here on are used, at least ten of them; positive.
-
-    Returns:
-        Metric to estimate, in the order of `PREDICTED_RATES`.
+    Only records from `first_log_time` on are used, at least ten of them.
 
     Raises:
         ValueError: If fewer than ten records are left, their times are not positive, or a metric is not positive there
@@ -129,9 +115,7 @@ def _checked(positions: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     check_finite(positions=positions, values=values)
     if len(positions) < 2 * NUM_BLOCKS:
         raise ValueError(f"positions must be at least {2 * NUM_BLOCKS} points, got {len(positions)}")
-    for name, numbers in (("positions", positions), ("values", values)):
-        if not bool((numbers > 0).all()):
-            raise ValueError(f"{name} must be positive, got {float(numbers.min())}")
+    check_positive(positions=float(positions.min()), values=float(values.min()))
     if not bool((positions.diff() > 0).all()):
         raise ValueError("positions must increase, got some that do not")
     return positions.to(torch.float64), values.to(torch.float64)

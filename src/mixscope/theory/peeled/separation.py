@@ -43,25 +43,14 @@ class SeparationOptimum:
 
 @checked
 def separation_optimum(num_classes: int, num_per_class: int) -> Solution[SeparationOptimum]:
-    """Return the optimum for classes of one size: neural collapse, of value sqrt(n) (K - 1).
+    """Return the optimum for K >= 2 classes of n >= 1 examples each: neural collapse, of value sqrt(n) (K - 1).
 
     W and H are simplex frames with h_{k,i} = w_k / sqrt(n) and |w_k|^2 = sqrt(n) (K - 1) / K; all multipliers are
-    1 / (K sqrt(n)). Needs D of at least K - 1. Source: Ji et al. 2022, section 3; constants derived.
-
-    Args:
-        num_classes: K, at least 2.
-        num_per_class: n, at least 1.
-
-    Returns:
-        The optimum. The residual is that of `imbalanced_separation_optimum`.
+    1 / (K sqrt(n)). Needs D of at least K - 1. The residual is that of `imbalanced_separation_optimum`.
+    Source: Ji et al. 2022, section 3; constants derived.
 
     Raises:
         ValueError: If num_classes is below 2 or num_per_class below 1.
-
-    Example:
-        >>> solution = separation_optimum(4, 4)
-        >>> solution.value.value, round(solution.value.normalized_margin, 6), solution.is_converged
-        (6.0, 0.083333, True)
     """
     check_size(2, num_classes=num_classes)
     check_numbers(num_classes, num_classes, num_classes=num_classes)
@@ -83,7 +72,7 @@ def imbalanced_separation_optimum(class_counts: Sequence[int]) -> Solution[Separ
     Thrampoulidis et al. 2022; derived here, and certified for the numbers at hand by the residual.
 
     Args:
-        class_counts: Examples of each class, K at least 2 of them, each at least 1.
+        class_counts: Examples of each class, at least 1; K at least 2.
 
     Returns:
         The optimum. The residual is the largest of: the duality gap relative to the value (the multipliers' sum against
@@ -120,18 +109,12 @@ def imbalanced_separation_optimum(class_counts: Sequence[int]) -> Solution[Separ
 
 @checked
 def separation_point(class_counts: Sequence[int], *, dim: int, generator: torch.Generator) -> PeeledPoint:
-    """Build an optimum of the separation problem, of smallest margin 1, in a random orientation.
+    """Build an optimum of the separation problem, of smallest margin 1, in a uniformly random orientation.
 
-    Args:
-        class_counts: Examples of each class, K at least 2 of them, each at least 1.
-        dim: D, at least K - 1.
-        generator: A CPU generator; the orientation is uniform.
-
-    Returns:
-        The point, labels in order.
+    Arguments as of `gaussian_start`, with D at least K - 1.
 
     Raises:
-        ValueError: If there are fewer than two classes, a count is below 1, or dim is below K - 1.
+        ValueError: If an argument is out of its range.
 
     Example:
         >>> point = separation_point([2, 2, 2], dim=5, generator=torch.Generator().manual_seed(0))
@@ -160,10 +143,6 @@ def square_point(num_per_class: int, *, dim: int) -> PeeledPoint:
 
     w_k = n^(1/4) (cos(k pi / 2), sin(k pi / 2), 0, ...), h_{k,i} = w_k / sqrt(n). Its value is 4 sqrt(n) where the
     optimum has 3 sqrt(n). Source: derived; the softmax code of four classes in two dimensions.
-
-    Args:
-        num_per_class: n, at least 1.
-        dim: D, at least 2.
 
     Raises:
         ValueError: If num_per_class is below 1 or dim below 2.

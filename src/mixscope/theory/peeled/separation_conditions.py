@@ -47,11 +47,8 @@ def separation_kkt(point: PeeledPoint) -> KktReport:
     The multipliers are those of least residual, stationarity and complementarity together, by nonnegative least
     squares; so no constraint has to be called active. Source: Ji et al. 2022, section 3; measured as here by choice.
 
-    Args:
-        point: A point that classifies every example.
-
     Raises:
-        ValueError: If the smallest margin is not positive.
+        ValueError: If the point does not classify every example.
 
     Example:
         >>> from mixscope.theory.peeled.separation import square_point
@@ -88,17 +85,11 @@ def solve_separation(
     """Solve the separation problem numerically, by sequential quadratic programming from random starts.
 
     For small problems: the independent check of `separation_optimum`, and the only answer where D is below K - 1 and
-    neural collapse has no room.
-
-    Args:
-        class_counts: Examples of each class, K at least 2 of them, each at least 1.
-        dim: D, at least 1.
-        num_starts: Gaussian starts; the best end is returned. At least 1.
-        generator: A CPU generator.
+    neural collapse has no room. Classes, dimension and starts as of `minimize_on_sphere`.
 
     Returns:
-        The best point, scaled to smallest margin 1. The residual is the KKT residual of `separation_kkt`; tolerance
-        1e-6. It certifies a stationary point, not a global optimum.
+        The best end of all starts, scaled to smallest margin 1. The residual is the KKT residual of `separation_kkt`;
+        tolerance 1e-6. It certifies a stationary point, not a global optimum.
 
     Raises:
         ValueError: If an argument is out of its range, or no start reaches a point that classifies every example.

@@ -14,7 +14,7 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from mixscope.base.checks import check_finite, check_positive, check_size
+from mixscope.base.checks import check_finite, check_positive, check_shape, check_size
 from mixscope.base.kinds import checked
 from mixscope.theory.peeled.loss import Array, stack, stacked_loss, unstack
 from mixscope.theory.peeled.point import PeeledPoint, check_class_counts, gaussian_start, scaled
@@ -42,8 +42,7 @@ class SphereReport:
             The nuclear norm of the logits is at most rho^2 / 2, so no point of the sphere has a loss lower by more
             than (sigma_1 - lam) rho^2 / 2.
         curvature: (2 lam - 2 sigma_1) / L, the Riemannian Hessian's quadratic form along the escape direction, of
-            squared length 2; below 0 at every stationary point that is not optimal. Half of it is the Rayleigh
-            quotient. Multiply by the loss for the loss's own.
+            squared length 2; below 0 at every stationary point that is not optimal.
         escape_weight: (K, D) float64, u a^T with (u, v) the top singular pair and a unit vector orthogonal to the rows
             of W; None where W leaves no such vector (D is its rank).
         escape_features: (N, D) float64, v a^T; None likewise.
@@ -116,26 +115,17 @@ def sphere_report(point: PeeledPoint) -> SphereReport:
 def sphere_curvature(point: PeeledPoint, weight_direction: Tensor, feature_direction: Tensor) -> float:
     """Return the quadratic form of the Riemannian Hessian of L on the sphere along a direction, divided by L.
 
-    Hess L[X, Y] + lam (|X|^2 + |Y|^2) with lam = -<gradient, point> / rho^2; the part of the direction along the point
-    is taken off first. Not normalised by the direction's length. Source: derived.
-
-    Args:
-        point: Any point but zero, stationary or not.
-        weight_direction: (K, D) float, X.
-        feature_direction: (N, D) float, Y.
+    Hess L[X, Y] + lam (|X|^2 + |Y|^2) with lam = -<gradient, point> / rho^2, X (K, D) and Y (N, D) float; the part of
+    the direction along the point is taken off first. Not normalised by the direction's length. Source: derived.
 
     Raises:
         ValueError: If the point is zero, or a direction has not the shape of what it moves.
     """
     check_positive(squared_norm=point.squared_norm)
-    for name, moved, direction in (
-        ("weight_direction", point.head_weight, weight_direction),
-        ("feature_direction", point.features, feature_direction),
-    ):
-        if direction.shape != moved.shape:
-            raise ValueError(f"{name} must have shape {tuple(moved.shape)}, got {tuple(direction.shape)}")
-        check_finite(**{name: direction})
-    stacked = torch.cat([point.head_weight, point.features])
+    check_shape(tuple(point.head_weight.shape), of="point", weight_direction=weight_direction)
+    check_shape(tuple(point.features.shape), of="point", feature_direction=feature_direction)
+    check_finite(weight_direction=weight_direction, feature_direction=feature_direction)
+    stacked = torch.from_numpy(stack(point))
     direction = torch.cat([weight_direction, feature_direction]).to(torch.float64)
     direction = direction - (direction * stacked).sum() / point.squared_norm * stacked
     to_weight, to_features = direction[: point.num_classes], direction[point.num_classes :]
@@ -156,14 +146,8 @@ def minimize_on_sphere(
 ) -> Solution[SphereMinima]:
     """Minimise the loss on a sphere from random starts, to see whether any ends elsewhere than at the global optimum.
 
-    L-BFGS on log L as a function of the direction. Compare with `log_loss_bound` where classes are of one size.
-
-    Args:
-        class_counts: Examples of each class, K at least 2 of them, each at least 1.
-        dim: D, at least 1.
-        squared_norm: rho^2, positive.
-        num_starts: At least 1.
-        generator: A CPU generator.
+    L-BFGS on log L as a function of the direction. Compare with `log_loss_bound` where classes are of one size. Classes
+    and dimension as of `gaussian_start`, rho^2 positive, at least one start.
 
     Returns:
         Where the starts ended. The residual is the largest tangential gradient relative to the gradient, over all

@@ -144,7 +144,7 @@ def random_feature_experiment(
     times: Tensor | None = None,
     generator: torch.Generator,
 ) -> FeatureExperiment:
-    """Train a student on random features from 0 with and without mixup, for all times, over fresh draws of everything.
+    """Train a student on random features from 0 with and without mixup, for all times, over fresh draws; in seconds.
 
     With a teacher in the span of the features (`span_teacher`) the clean twin reaches risk 0, and a U of the mixup
     curve is the labels' doing. With a teacher outside it (`two_layer_teacher`) the clean twin has a U as well: then a
@@ -159,16 +159,8 @@ def random_feature_experiment(
         times: (T,) float, at least 0 and rising, for a learning rate of 1; None: `default_times`.
         generator: A CPU generator.
 
-    Returns:
-        Risks and distances, in seconds for the default setting.
-
     Raises:
         ValueError: If there is no repetition, or times are not a rising row of numbers of at least 0.
-
-    Example:
-        >>> experiment = random_feature_experiment(num_repetitions=3, generator=torch.Generator().manual_seed(0))
-        >>> experiment.mixup.is_u_shaped.tolist(), experiment.clean.is_u_shaped.tolist()
-        ([True, True, True], [False, False, False])
     """
     check_size(1, num_repetitions=num_repetitions)
     moments = default_times() if times is None else torch.as_tensor(times, dtype=torch.float64)

@@ -114,7 +114,6 @@ def random_feature_flow(
 
     One singular value decomposition; a time then costs R D multiplications. Singular values below
     max(M, D) * 2.2e-16 times the largest count as 0: fewer rows than features, or dependent ones, are no exception.
-
     Source: after Liu et al. 2023, Lemma 5.1; derived here.
 
     Args:
@@ -164,16 +163,8 @@ def switched_parameters(before: FeatureFlow, after: FeatureFlow, *, switch_times
 
     (I - P) theta_tau + Phi^+ y, P the projector on the span of the second flow's rows: what the first one learned
     outside that span stays, so that a late switch from mixup to plain training repairs only a part.
-
+    The times are (T,) float, infinity included; the result is (T, D) float64. The second flow's own start is not used.
     Source: the switch from mixup to plain training of Liu et al. 2023; the closed form is derived here.
-
-    Args:
-        before: For example on blends.
-        after: For example on the examples themselves; its own start is not used.
-        switch_times: (T,) float, tau, at least 0; infinity switches after `before` has converged.
-
-    Returns:
-        (T, D) float64.
 
     Raises:
         ValueError: If a time is negative or NaN, or the flows differ in their number of features.

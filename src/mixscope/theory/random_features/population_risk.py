@@ -41,11 +41,7 @@ class SquaredRisk:
 
 @checked
 def squared_risk(features: Tensor, targets: Tensor) -> SquaredRisk:
-    """Prepare the mean squared error of linear predictors over a sample.
-
-    Args:
-        features: (N, D) float, phi(x) of each example, N at least 1.
-        targets: (N,) float.
+    """Prepare the mean squared error over a sample of features phi(x), (N, D) float, and targets, (N,) float.
 
     Raises:
         ValueError: If shapes do not fit, there are no examples, or a value is not finite.

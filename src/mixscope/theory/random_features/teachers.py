@@ -16,16 +16,14 @@ from mixscope.base.checks import (
     check_at_most,
     check_finite,
     check_floating,
-    check_labels,
     check_ndim,
     check_numbers,
     check_positive,
-    check_same_length,
     check_shape,
     check_size,
-    check_within,
 )
 from mixscope.base.kinds import checked
+from mixscope.theory.weight_law import checked_weights
 
 GAIN = 3.0  # Ours: tanh well into its bends, so that blends and labels do not fit linearly.
 LARGEST_GAIN = 1e100  # features are signs long before
@@ -34,23 +32,15 @@ WIDTH = 10  # Ours: hidden units of the teacher outside the span.
 Teacher = Callable[[Tensor], Tensor]  # (N, D0) float64 inputs -> (N,) float64 labels
 
 
-@checked
 @dataclass(frozen=True)
 class TanhFeatures:
     """phi(x) = tanh(x A) / sqrt(D), with a fixed matrix A. |phi(x)|^2 is at most 1.
 
     Attributes:
-        matrix: (D0, D) float64, A, finite.
+        matrix: (D0, D) float64, A.
     """
 
     matrix: Tensor
-
-    def __post_init__(self) -> None:
-        check_ndim(2, matrix=self.matrix)
-        if self.matrix.dtype is not torch.float64 or not self.matrix.shape[1]:
-            got = f"{self.matrix.dtype} of shape {tuple(self.matrix.shape)}"
-            raise ValueError(f"matrix must be float64 with at least one column, got {got}")
-        check_finite(matrix=self.matrix)
 
     @checked
     def __call__(self, inputs: Tensor) -> Tensor:
@@ -64,23 +54,17 @@ class TanhFeatures:
         return torch.tanh(inputs.to(torch.float64) @ self.matrix) / math.sqrt(self.matrix.shape[1])
 
 
-@checked
 @dataclass(frozen=True)
 class SpanTeacher:
     """Labels in the span of the features, phi(x) theta: a student on the same features can meet them exactly.
 
     Attributes:
         features: phi.
-        coefficients: (D,) float, theta, finite; kept in float64.
+        coefficients: (D,) float64, theta.
     """
 
     features: TanhFeatures
     coefficients: Tensor
-
-    def __post_init__(self) -> None:
-        check_shape(self.features.matrix.shape[1:], of="features", coefficients=self.coefficients)
-        check_finite(coefficients=self.coefficients)
-        object.__setattr__(self, "coefficients", self.coefficients.to(torch.float64))
 
     @checked
     def __call__(self, inputs: Tensor) -> Tensor:
@@ -92,19 +76,10 @@ class SpanTeacher:
 def tanh_features(input_dim: int, num_features: int, *, gain: float = GAIN, generator: torch.Generator) -> TanhFeatures:
     """Draw features whose arguments are gain times a standard normal number for standard normal inputs.
 
-    Args:
-        input_dim: D0, at least 1.
-        num_features: D, at least 1.
-        gain: Positive; towards 0 the features become linear, towards infinity signs.
-        generator: A CPU generator.
+    Towards a gain of 0 the features become linear, towards infinity signs.
 
     Raises:
-        ValueError: If a size is below 1 or the gain not positive and finite.
-
-    Example:
-        >>> features = tanh_features(10, 100, generator=torch.Generator().manual_seed(0))
-        >>> features(torch.zeros(2, 10)).shape
-        torch.Size([2, 100])
+        ValueError: If a size is below 1 or the gain not in (0, 1e100].
     """
     check_size(1, input_dim=input_dim, num_features=num_features)
     check_numbers(input_dim, num_features, input_dim=input_dim, num_features=num_features)
@@ -116,76 +91,43 @@ def tanh_features(input_dim: int, num_features: int, *, gain: float = GAIN, gene
 
 @checked
 def span_teacher(features: TanhFeatures, *, generator: torch.Generator) -> SpanTeacher:
-    """Draw a teacher in the span of the features, with standard normal coefficients: labels of variance below 1.
-
-    Args:
-        features: phi, of the student too.
-        generator: A CPU generator.
-    """
+    """Draw a teacher in the span of the student's features, with standard normal coefficients: variance below 1."""
     num_features = features.matrix.shape[1]
     return SpanTeacher(features, torch.randn(num_features, dtype=torch.float64, generator=generator))
 
 
 @checked
 def two_layer_teacher(features: TanhFeatures, *, generator: torch.Generator) -> SpanTeacher:
-    """Draw a teacher outside the span: ten tanh units of its own, at gain 3, with standard normal coefficients.
-
-    Args:
-        features: phi of the student; only its input dimension is used.
-        generator: A CPU generator.
-    """
+    """Draw a teacher outside the span of the student's features: ten tanh units of its own, at gain 3."""
     return span_teacher(tanh_features(len(features.matrix), WIDTH, generator=generator), generator=generator)
 
 
-@checked
 @dataclass(frozen=True)
 class Pairs:
-    """Who is blended with whom: M ordered pairs and the weights of their first members.
+    """All ordered pairs (i, j) of N examples, each with itself among them, and the weights of their first members.
 
     Attributes:
-        first: (M,) int64.
-        second: (M,) int64.
-        weights: (M,) float64 in [0, 1].
-
-    Raises:
-        ValueError: If the three are not (M,), members are not integers of at least 0, or a weight is outside [0, 1].
+        weights: (N, N) float64 in [0, 1].
     """
 
-    first: Tensor
-    second: Tensor
     weights: Tensor
-
-    def __post_init__(self) -> None:
-        check_ndim(1, first=self.first, second=self.second, weights=self.weights)
-        check_same_length(first=self.first, second=self.second, weights=self.weights)
-        for name, members in (("first", self.first), ("second", self.second)):
-            check_labels(members, num_classes=torch.iinfo(torch.int64).max, name=name)
-        check_within(0, 1, weights=self.weights)
 
     @checked
     def blend(self, values: Tensor) -> Tensor:
-        """Return (M, ...) weights * values[first] + (1 - weights) * values[second], exact for equal members.
-
-        Args:
-            values: (N, ...) float, a row for every member.
+        """Return (N^2, ...), weight * values[i] + (1 - weight) * values[j], exact for equal members.
 
         Raises:
-            ValueError: If values are not floating point or lack a row.
+            ValueError: If values are not (N, ...) float.
         """
         check_floating(values=values)
-        num_rows = int(torch.maximum(self.first.max(), self.second.max())) + 1 if len(self.first) else 0
-        if not values.ndim or len(values) < num_rows:
-            raise ValueError(f"values must have at least {num_rows} rows, got shape {tuple(values.shape)}")
-        weights = self.weights.to(values.dtype).view(-1, *[1] * (values.ndim - 1))
-        return torch.lerp(values[self.second], values[self.first], weights)
+        check_shape((len(self.weights), *values.shape[1:]), of="the pairs", values=values)
+        weights = self.weights.to(values.dtype).view(*self.weights.shape, *[1] * (values.ndim - 1))
+        return torch.lerp(values[None], values[:, None], weights).flatten(0, 1)
 
 
 @checked
 def all_pairs(weights: Tensor) -> Pairs:
-    """Return all N^2 ordered pairs of N examples, an example with itself among them.
-
-    Args:
-        weights: (N^2,) float in [0, 1], one per pair.
+    """Return the pairs with these weights, (N^2,) float in [0, 1].
 
     Raises:
         ValueError: If the number of weights is no square, or one is outside [0, 1].
@@ -196,10 +138,8 @@ def all_pairs(weights: Tensor) -> Pairs:
         [0.0, 3.0, 2.0, 4.0]
     """
     check_ndim(1, weights=weights)
-    check_finite(weights=weights)
-    shares = weights.detach().to(torch.float64)
+    shares = checked_weights(weights, name="weights")
     num_examples = math.isqrt(len(shares))
     if num_examples**2 != len(shares) or not num_examples:
         raise ValueError(f"weights must be one for each of N^2 pairs, got {len(shares)}")
-    order = torch.arange(num_examples, device=shares.device)
-    return Pairs(order.repeat_interleave(num_examples), order.repeat(num_examples), shares)
+    return Pairs(shares.view(num_examples, num_examples))

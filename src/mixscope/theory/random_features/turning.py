@@ -69,12 +69,9 @@ def turning_times(flow: FeatureFlow, clean_targets: Tensor) -> TurningTimes:
     """Return when the error of each mode of a flow on wrong labels is smallest, exactly and by the bound.
 
     C_2 is the largest squared difference of the labels. The learning rate divides all times and changes no error.
-
     Source: derived from Liu et al. 2023, Lemma 5.1 and Theorem 5.2.
 
-    Args:
-        flow: The path on the labels y that training sees.
-        clean_targets: (M,) float, y*: what the same rows should have been labelled.
+    The flow is on the labels y that training sees; y*, (M,) float, is what the same rows should have been labelled.
 
     Raises:
         ValueError: If the length is not M or a value is not finite.
@@ -120,13 +117,12 @@ def risk_bound(
     |phi(x)|^2 and C_2 the largest (y - y*)^2. Directions that no row of Phi sees keep their delta_k^2 u^2 with u = 1.
     It shows a U for every mode, but it is far too large to read a time to stop off: C_2 / mu_k is immense where mu_k is
     small.
-
     Source: after Liu et al. 2023, Theorem 5.2; derived here. Deviation: one start, not a mean over normal ones, and
     dependent rows.
 
     Args:
         flow: The path on the labels y that training sees.
-        clean_targets: (M,) float, y*.
+        clean_targets: (M,) float, y*: what the same rows should have been labelled.
         times: (T,) float, at least 0.
         feature_bound: Largest |phi(x)|^2 of the population, positive; 1 for `TanhFeatures`.
         clean_risk: R*, the population's mean squared error of theta*, at least 0.
@@ -135,7 +131,7 @@ def risk_bound(
         The bound, in the labels' squared unit; R_t - R* itself may be negative.
 
     Raises:
-        ValueError: If shapes or ranges do not fit or a value is not finite.
+        ValueError: If an argument is out of its range or not finite.
 
     Example:
         >>> from mixscope.theory.random_features.feature_flow import random_feature_flow
