@@ -438,8 +438,8 @@ FEATURE_FLOWS = [
     fresh(lambda: FLOW.at, times=WEIGHTS),
     fresh(lambda: FLOW.progress, times=WEIGHTS),
     fresh(lambda: FLOW.after, steps=torch.arange(4)),
-    call(theory.switched_parameters, before=FLOW, after=FLOW, switch_times=WEIGHTS, time_after=2.0),
-    call(theory.turning_times, flow=FLOW, clean_targets=Y, start_spread=0.1),
+    call(theory.switched_parameters, before=FLOW, after=FLOW, switch_times=WEIGHTS),
+    call(theory.turning_times, flow=FLOW, clean_targets=Y),
     call(
         theory.risk_bound,
         flow=FLOW,
@@ -447,7 +447,6 @@ FEATURE_FLOWS = [
         times=WEIGHTS,
         feature_bound=1.0,
         clean_risk=0.1,
-        start_spread=0.1,
     ),
     call(theory.squared_risk, features=PHI, targets=Y),
     fresh(lambda: theory.squared_risk(PHI, Y).of, parameters=randn(2, D)),

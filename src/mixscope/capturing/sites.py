@@ -49,14 +49,8 @@ def hooked(model: nn.Module, functions: Mapping[str, Callable[[Any], Tensor | No
 def record_sites(model: nn.Module, sites: Sequence[str]) -> Iterator[dict[str, Tensor]]:
     """Keep a copy of what the named modules give or get, for one forward pass at a time.
 
-    Copies, because a later in-place operation (an in-place ReLU) would change the recorded tensor.
-
-    Args:
-        model: Any module.
-        sites: As for `hooked`.
-
-    Yields:
-        Site to tensor, filled by a forward pass; clear it before the next one.
+    Copies, because a later in-place operation (an in-place ReLU) would change the recorded tensor. Yields a dictionary
+    of site to tensor, filled by a forward pass; clear it before the next one.
 
     Raises:
         ValueError: If a site is not a submodule; in the forward pass, if a module runs twice or gives no tensor.
@@ -91,12 +85,9 @@ def forward_watched(model: nn.Module, inputs: Tensor, watchers: Mapping[str, Cal
     when something raises.
 
     Args:
-        model: Any module.
+        model: Any module, whose output is returned.
         inputs: What the model takes.
         watchers: Site to a function of the tensor there, which is `measurable`. It must not change the tensor.
-
-    Returns:
-        The model's output.
 
     Raises:
         ValueError: If a site is not a submodule, is not run exactly once, or is no tensor.

@@ -70,11 +70,7 @@ def augment(images: Tensor, draw: AugmentationDraw) -> Tensor:
     """Crop and mirror a batch of images.
 
     Rows of the padded images are gathered whole, then the columns of every row; mirroring only turns the column
-    numbers round. No loop over images, and no index the size of the batch.
-
-    Args:
-        images: (B, C, H, W) uint8; so is what is returned.
-        draw: The changes of these B images.
+    numbers round. No loop over images, and no index the size of the batch. (B, C, H, W) uint8 in and out.
     """
     if draw.tops is None and draw.flips is None:
         return images

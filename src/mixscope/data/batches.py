@@ -30,9 +30,6 @@ class TrainingBatches:
         device: Where batches are made.
         channels_last: Give batches in torch.channels_last memory format.
 
-    Raises:
-        ValueError: If shapes, dtypes or counts do not fit.
-
     Example:
         >>> images = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1)
         >>> batches = TrainingBatches(images, torch.arange(5), batch_size=2, mean=(0.0,), std=(1.0,), seed=0)
@@ -90,7 +87,7 @@ class TrainingBatches:
 class EvaluationBatches:
     """Normalised batches in the order of the images; may be iterated over again and again.
 
-    Arguments and errors are those of `TrainingBatches`.
+    Arguments are those of `TrainingBatches`.
 
     Example:
         >>> images = torch.full((3, 1, 2, 2), 255, dtype=torch.uint8)

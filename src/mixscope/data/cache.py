@@ -45,7 +45,7 @@ def decoded_once(kind: str, paths: Sequence[Path], decode: Callable[[], DecodedS
         decode: Reads and checks them.
 
     Returns:
-        The set with memory-mapped tensors on the CPU; they may be written to, which changes no file.
+        The set with memory-mapped tensors; they may be written to, which changes no file.
 
     Raises:
         UserError: If the cache folder cannot be written, or `decode` raises.

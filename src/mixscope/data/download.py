@@ -49,10 +49,7 @@ def fetch_files(files: Sequence[RemoteFile], folder: Path, *, progress: Progress
 
     Where another process is fetching into the folder, this one waits, and then fetches what is still missing.
 
-    Args:
-        files: What to download.
-        folder: Where to put it; made if needed, and returned.
-        progress: Told the bytes that have arrived.
+    The folder is made if needed, and returned.
 
     Raises:
         UserError: If the server cannot be reached or answers with an error, a checksum is wrong, a file is larger than

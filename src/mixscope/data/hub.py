@@ -14,14 +14,10 @@ TEST_SPLITS = ("test", "validation", "valid", "val")  # the first one there is u
 
 
 def read_hub(name: str, *, progress: Progress | None = None) -> DecodedSet:
-    """Load an image classification set by its hub name.
+    """Load an image classification set by its hub name, for example "ylecun/mnist".
 
     The set must have one image feature and one class label feature. Its split "train" is used, and as test part the
     first of "test", "validation", "valid" and "val" that it has.
-
-    Args:
-        name: For example "ylecun/mnist", without the leading "hf:".
-        progress: Told how many images are decoded.
 
     Raises:
         UserError: If `datasets` is not installed, the set cannot be loaded, or its features do not fit.
@@ -59,16 +55,7 @@ def read_hub(name: str, *, progress: Progress | None = None) -> DecodedSet:
 def convert_examples(
     parts: Mapping[str, tuple[Iterable[Any], Sequence[int]]], *, class_names: tuple[str, ...], source: str
 ) -> DecodedSet:
-    """Turn PIL images and integer labels into a set.
-
-    Args:
-        parts: Images and labels of the training part and, where there is one, of the test part, by their splits' names.
-        class_names: K names.
-        source: What the messages begin with.
-
-    Raises:
-        UserError: If sizes differ, a pixel has more than 8 bits a channel, or labels do not fit.
-    """
+    """Turn PIL images and labels, by split, training first, into a set; raise as `image_pixels` and `stacked_set`."""
     decoded = {
         split: (
             {

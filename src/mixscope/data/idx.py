@@ -20,14 +20,7 @@ IDX_BYTES = 1 << 30  # 1 GiB; EMNIST, the largest of the family, has 814,255 ima
 
 
 def read_idx(path: Path, *, magic: int) -> Tensor:
-    """Read one idx file of unsigned bytes; a name ending in .gz is decompressed.
-
-    Args:
-        path: The file.
-        magic: IDX_IMAGES or IDX_LABELS.
-
-    Returns:
-        (N, H, W) or (N,) uint8.
+    """Read one idx file of unsigned bytes, (N, H, W) IDX_IMAGES or (N,) IDX_LABELS; .gz is decompressed.
 
     Raises:
         UserError: If the magic number is another, more than IDX_BYTES are announced, or the file is damaged, shorter or

@@ -139,13 +139,8 @@ class ImageData:
 def channel_moments(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and population standard deviation of each channel, pixels scaled to [0, 1].
 
-    Computed from one histogram of the 256 values per channel, so the only rounding is in the last step.
-
-    Args:
-        images: (N, C, H, W) uint8, N at least 1.
-
-    Returns:
-        Two tuples of C floats; a standard deviation of 0 is given as 1, so that normalising gives 0 rather than NaN.
+    Computed from one histogram of the 256 values per channel of (N, C, H, W) uint8, so the only rounding is in the last
+    step. A standard deviation of 0 is given as 1, so that normalising gives 0 rather than NaN.
     """
     channels = images.shape[1]
     histograms = torch.zeros(channels, 256, dtype=torch.int64, device=images.device)

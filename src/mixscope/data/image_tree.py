@@ -29,10 +29,6 @@ def read_image_tree(path: Path, *, progress: Progress | None = None) -> DecodedS
     so a folder and any archive of it give the same set. Hidden files, __MACOSX and files that are no images are left
     out. Images that are all grey have one channel; else all are RGB, transparency dropped.
 
-    Args:
-        path: A folder, or an archive (.zip, .tar, .tar.gz, .tgz, .tar.xz).
-        progress: Told how many images are decoded.
-
     Raises:
         UserError: If an image cannot be read, sizes differ, a file is at another depth, a class is empty, or the
             archive is damaged or leads outside itself.

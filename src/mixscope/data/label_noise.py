@@ -15,13 +15,10 @@ def flip_labels(labels: Tensor, *, share: float, num_classes: int, generator: to
     probability `share` instead, the share itself would be random.
 
     Args:
-        labels: (N,) integers in [0, K).
+        labels: (N,) integers in [0, K), not changed; what is returned has their device and dtype.
         share: In [0, 1]; 0 leaves all as they are.
         num_classes: K, at least 2.
         generator: A CPU generator.
-
-    Returns:
-        (N,) labels on the device and of the dtype of `labels`, which is not changed.
 
     Raises:
         ValueError: If share is not in [0, 1], num_classes is below 2, or labels are not integers in [0, K).

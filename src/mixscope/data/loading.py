@@ -106,10 +106,7 @@ def data_status(data_dir: str | Path | None = None) -> tuple[SetStatus, ...]:
 def fetch_data(name: str, data_dir: str | Path | None = None, progress: Progress | None = None) -> Path:
     """Return the folder with the files of a named set, downloading them where this machine lacks them.
 
-    Args:
-        name: A name of NAMED_SETS.
-        data_dir: Where to look first, and where downloads go; the cache where None.
-        progress: Told the bytes that have arrived.
+    It is looked for first, and downloaded to, in data_dir, or the cache where that is None.
 
     Raises:
         UserError: If the name is unknown, data_dir is not there, or a download fails.

@@ -56,12 +56,9 @@ def read_members(path: Path, wanted: Wanted, *, ceiling: int, why: str) -> Itera
 
     Args:
         path: A folder, or an archive with one of ARCHIVE_SUFFIXES.
-        wanted: Says by its name whether a file is to be read.
+        wanted: Says by its name, with "/" between the parts, whether a file is to be read.
         ceiling: The most bytes of one file.
         why: What the files are and what to do about large ones, for the error.
-
-    Yields:
-        (name, content) with "/" between the parts; content is None for a folder.
 
     Raises:
         UserError: If the archive is damaged or encrypted, a member points outside it, or what is wanted is not a

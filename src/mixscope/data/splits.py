@@ -105,13 +105,10 @@ def unlabelled_rows(
     Args:
         labels: (N,) integers in [0, K).
         labelled: (n,) int64, the rows that are used with their labels.
-        size: Examples to choose, at least K; None takes all there are.
+        size: Examples to choose, see `balanced_subset`; None takes all there are.
         num_classes: K.
         is_disjoint: Whether the labelled rows are left out. Otherwise they are among all the others.
         generator: A CPU generator.
-
-    Returns:
-        int64 rows in increasing order, none twice.
 
     Raises:
         UserError: If nothing is left beside the labelled rows, or a class has too few examples for the size.

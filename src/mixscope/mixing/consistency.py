@@ -56,13 +56,12 @@ class Consistency:
     def __post_init__(self) -> None:
         check_size(2, num_points=self.num_points)
         check_positive(alpha=self.alpha)
-        for name, number, holds, rule in (
-            ("peak_weight", self.peak_weight, 0 <= self.peak_weight < float("inf"), "at least 0 and finite"),
-            ("ramp_share", self.ramp_share, 0 <= self.ramp_share <= 1, "in [0, 1]"),
-            ("ema_decay", self.ema_decay, 0 <= self.ema_decay < 1, "in [0, 1)"),
-        ):
-            if not holds:
-                raise ValueError(f"{name} must be {rule}, got {number}")
+        if not 0 <= self.peak_weight < float("inf"):
+            raise ValueError(f"peak_weight must be at least 0 and finite, got {self.peak_weight}")
+        if not 0 <= self.ramp_share <= 1:
+            raise ValueError(f"ramp_share must be in [0, 1], got {self.ramp_share}")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
 
     @checked
     def weight_at(self, step: int, num_steps: int) -> float:
@@ -111,9 +110,6 @@ class Consistency:
 
         Returns:
             Scalar, float32, at least 0.
-
-        Raises:
-            ValueError: If the shapes differ.
         """
         check_ndim(2, outputs=outputs, member_outputs=member_outputs)
         check_floating(outputs=outputs, member_outputs=member_outputs)

@@ -74,13 +74,14 @@ def blending_at(model: nn.Module, mixture: Mixture) -> Iterator[None]:
 
     def blend_rows(value: Any) -> Tensor:
         nonlocal passes, passes_again, is_checkpointed
-        if _in_backward_pass():
+        if torch._C._current_graph_task_id() != -1:  # in a backward pass; checkpointing asks in the same way
             passes_again += 1
         else:
             passes += 1
             is_checkpointed = is_checkpointed or _in_checkpoint()
         if not isinstance(value, Tensor) or len(value) != len(mixture.members):
-            raise ValueError(f"site {mixture.site!r} must be a tensor of one row per example, got {_describe(value)}")
+            got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(f"site {mixture.site!r} must be a tensor of one row per example, got {got}")
         return blend(value, mixture)
 
     with hooked(model, {mixture.site: blend_rows}):
@@ -94,18 +95,9 @@ def blending_at(model: nn.Module, mixture: Mixture) -> Iterator[None]:
         )
 
 
-def _in_backward_pass() -> bool:
-    """Return whether this thread runs a backward pass of autograd's; checkpointing asks in the same way."""
-    return bool(torch._C._current_graph_task_id() != -1)
-
-
 def _in_checkpoint() -> bool:
     """Return whether torch's activation checkpointing is what called."""
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_code.co_filename != checkpoint.__file__:
         frame = frame.f_back
     return frame is not None
-
-
-def _describe(output: Any) -> str:
-    return f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__

@@ -186,7 +186,7 @@ def blend_targets(labels: Tensor, mixture: Mixture, *, num_classes: int) -> Tens
     """Blend the labels of a batch into one distribution over the classes per row.
 
     Args:
-        labels: (B,) integers in [0, num_classes).
+        labels: (B,) integers in [0, K).
         mixture: The draw, on any device; its members index the B labels.
         num_classes: K.
 

@@ -39,11 +39,6 @@ class ConvNet(nn.Sequential):
         sites: "layer1" to "layer4": (B, 32, H, W), (B, 64, H/2, W/2), ..., rounded up; "pool": (B, 256);
             "head": (B, K).
         head: The classifier; its input is the output of "pool", at least 0.
-
-    Example:
-        >>> model = ConvNet(num_classes=10, image_shape=(3, 32, 32))
-        >>> sum(parameter.numel() for parameter in model.parameters())
-        391466
     """
 
     def __init__(self, *, num_classes: int, image_shape: tuple[int, int, int]) -> None:

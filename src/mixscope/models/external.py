@@ -28,10 +28,7 @@ def build_from_file(name: str, *, num_classes: int, image_shape: tuple[int, int,
     signature names, and with nothing else. While the file is loaded and FACTORY runs, the file's folder is first on
     `sys.path`, so the file can import its neighbours. The file is executed anew at each call.
 
-    Args:
-        name: "FILE.py:FACTORY", cut at the last colon, so that a Windows drive letter may stand before it.
-        num_classes: K.
-        image_shape: (C, H, W) of one image.
+    "FILE.py:FACTORY" is cut at the last colon, so that a Windows drive letter may stand before it.
 
     Raises:
         UserError: If the file or FACTORY is missing, either raises, FACTORY needs other arguments, or it returns

@@ -18,13 +18,8 @@ def fix_classifier(model: nn.Module, head: str, *, generator: torch.Generator) -
     learn. The orientation is uniform. Frozen, it takes no gradient and no weight decay, and it is saved and loaded like
     any other weight.
 
-    Args:
-        model: Changed in place.
-        head: Name of its linear classifier, with D inputs and K outputs.
-        generator: A CPU generator.
-
     Raises:
-        UserError: If K - 1 is above D, or nothing but the head could be trained.
+        UserError: If the head has fewer inputs than outputs less one, or nothing but it could be trained.
     """
     classifier = model.get_submodule(head)
     assert isinstance(classifier, nn.Linear)  # as `find_head` promises

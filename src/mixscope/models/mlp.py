@@ -22,12 +22,6 @@ class MLP(nn.Sequential):
     Attributes:
         sites: "layer1", "layer2", ..., "head": (B, hidden[0]), (B, hidden[1]), ..., (B, K).
         head: The classifier; its input is (B, hidden[-1]), at least 0.
-
-    Example:
-        >>> import torch
-        >>> model = MLP(num_classes=10, image_shape=(1, 8, 8), hidden=(32,))
-        >>> model.sites, tuple(model(torch.zeros(5, 1, 8, 8)).shape)
-        (('layer1', 'head'), (5, 10))
     """
 
     def __init__(

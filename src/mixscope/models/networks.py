@@ -108,14 +108,11 @@ def _check_size(name: str, *, depth: int, weights: int) -> None:
 def find_head(model: nn.Module, name: str | None = None) -> str:
     """Return the module name of a model's linear classifier; nothing is guessed.
 
-    Args:
-        model: Any module.
-        name: The classifier's module name where you know it. None takes "head" where that is an `nn.Linear`, and
-            otherwise asks the model's own `get_classifier()`, which every timm model has.
+    It is the module called `name` where that is given, else "head" where that is an `nn.Linear`, else what the model's
+    own `get_classifier()` gives, which every timm model has.
 
     Raises:
-        UserError: If `name` is not a linear module of the model, or there is neither a linear "head" nor a linear
-            `get_classifier()`.
+        UserError: If `name` is not a linear module of the model, or nothing else is found.
     """
     modules = _named_modules(model)
     if name is not None:
@@ -139,13 +136,8 @@ def find_head(model: nn.Module, name: str | None = None) -> str:
 def model_sites(model: nn.Module, head: str) -> tuple[str, ...]:
     """Return the places to look into a model, from early to late.
 
-    Args:
-        model: Any module. Where it has an attribute `sites`, a tuple or list of names of its modules (each may end in
-            ":input", for what goes in rather than what comes out), those are the places.
-        head: The name of the classifier, used where the model declares no sites.
-
-    Returns:
-        The model's own sites, or the input and the output of the head: ("head:input", "head").
+    They are its attribute `sites`, a tuple or list of names of its modules (each may end in ":input", for what goes in
+    rather than what comes out); where it has none, the input and the output of the head.
 
     Raises:
         UserError: If `sites` is not a tuple or list of names of the model's modules.

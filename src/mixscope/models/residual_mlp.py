@@ -34,12 +34,6 @@ class ResidualMLP(nn.Sequential):
         sites: "layer0": output of the affine layer; "layer1" to "layer3": outputs of the blocks (as many as there are);
             "layer4": activation of the last; "head": logits. All (B, width) but the last, (B, K).
         head: The classifier; its input is the output of "layer4".
-
-    Example:
-        >>> import torch
-        >>> model = ResidualMLP(num_classes=10, image_shape=(1, 8, 8))
-        >>> model.sites, tuple(model(torch.zeros(5, 1, 8, 8)).shape)
-        (('layer0', 'layer1', 'layer2', 'layer3', 'layer4', 'head'), (5, 10))
     """
 
     def __init__(

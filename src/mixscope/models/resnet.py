@@ -47,13 +47,6 @@ class ResNet(nn.Sequential):
         sites: "layer0" (the stem): (B, 64, H, W); "layer1" to "layer4": (B, 64, H, W), (B, 128, H/2, W/2),
             (B, 256, H/4, W/4), (B, 512, H/8, W/8), rounded up; "pool": (B, 512); "head": (B, K).
         head: The classifier; its input is the output of "pool", at least 0.
-
-    Example:
-        >>> import torch
-        >>> with torch.device("meta"):
-        ...     model = resnet18(num_classes=10, image_shape=(3, 32, 32))
-        >>> sum(parameter.numel() for parameter in model.parameters())
-        11173962
     """
 
     def __init__(

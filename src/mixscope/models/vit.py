@@ -82,11 +82,6 @@ class VisionTransformer(nn.Module):
     Raises:
         UserError: If the patch size does not divide the image.
         ValueError: If the width is not a multiple of the number of heads.
-
-    Example:
-        >>> model = vit_small(num_classes=10, image_shape=(1, 28, 28))
-        >>> tuple(model.embedding(torch.zeros(2, 1, 28, 28)).shape)
-        (2, 50, 192)
     """
 
     def __init__(self, *, num_classes: int, image_shape: tuple[int, int, int], size: ViTSize) -> None:

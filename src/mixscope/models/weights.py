@@ -30,10 +30,6 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     executes nothing. A prefix "module.", "model." or "_orig_mod." is taken off when every name in the file has it and
     not every name in the model does. Values are converted to the model's dtype and device.
 
-    Args:
-        model: Changed in place.
-        path: The file.
-
     Raises:
         UserError: If the file is missing, has another suffix, cannot be read, holds more than tensors, is not what
             mixscope once wrote there, or does not fit the model: weights missing, unknown, of another shape, or NaN or

@@ -53,13 +53,6 @@ class WideResNet(nn.Sequential):
 
     Raises:
         UserError: If depth is not 6n + 4 or widen is below 1.
-
-    Example:
-        >>> import torch
-        >>> with torch.device("meta"):
-        ...     model = wide_resnet_28_10(num_classes=10, image_shape=(3, 32, 32))
-        >>> sum(parameter.numel() for parameter in model.parameters())
-        36479194
     """
 
     def __init__(self, *, num_classes: int, image_shape: tuple[int, int, int], depth: int, widen: int) -> None:
