@@ -1,7 +1,10 @@
 """What a study is: claims first, then runs at each scale, figures, deviations; and how one is judged and written."""
 
+import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
 
 from mixscope.records.claims import check_keys
 from mixscope.records.judging import Judgement, judge
@@ -37,6 +40,12 @@ class Study:
     deviations: tuple[str, ...]
     unknown: tuple[str, ...] = ()
     answer: Callable[[Results, Sequence[Judgement]], str] = lambda results, judgements: ""
+
+
+def study_words(package: str) -> dict[str, Any]:
+    """Return the title, citation, deviations and unknown settings of a study: what stands in its study.toml."""
+    words = tomllib.loads((files(package) / "study.toml").read_text(encoding="utf-8"))
+    return {name: tuple(text) if isinstance(text, list) else text for name, text in words.items()}
 
 
 def judge_study(study: Study, results: Results, *, scale: Scale) -> list[Judgement]:
