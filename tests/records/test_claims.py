@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from scipy import stats
 
-from mixscope.records.claims import Claim, check_keys
+from mixscope.records.claims import Claim
 from mixscope.records.judging import judge, judgement_to_dict
 from mixscope.records.samples import Sample, paired, paired_ratio
 from mixscope.stats.intervals import share_interval, student_interval
@@ -280,9 +280,6 @@ def test_a_sample_with_a_value_that_is_no_number_or_a_name_in_two_places_is_refu
         Sample({"a": 1.0}, missing=("a",))
 
 
-def test_keys_must_be_unique_and_min_seeds_at_least_2():
-    check_keys([ABOVE, WITHIN])
-    with pytest.raises(ValueError, match=re.escape("keys of claims must be unique, got twice: ['demo.1']")):
-        check_keys([ABOVE, WITHIN, ABOVE])
+def test_min_seeds_must_be_at_least_2():
     with pytest.raises(ValueError, match="min_seeds must be at least 2, one value has no interval, got 1"):
         judged(ABOVE, seeds(1.0), min_seeds=1)

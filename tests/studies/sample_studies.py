@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mixscope.base.errors import UserError
 from mixscope.report.figures.line_figure import Axes, Line, line_figure
 from mixscope.report.page import Section
-from mixscope.studies.engine.claim_checks import claim_check
+from mixscope.studies.engine.claim_checks import at_least, claim_check
 from mixscope.studies.engine.evidence_sources import difference, value
 from mixscope.studies.engine.study_definition import Study
 from mixscope.studies.engine.trial import Measured, Trial
@@ -64,9 +64,9 @@ def doubling_trials(seen, num_seeds=4):
     ]
 
 
-def check(evidence, *, key="1", settings=("line",), **limits):
+def check(test, *, key="1", settings=("line",), **options):
     words = {"statement": "High is above low.", "measured": "twice the number"}
-    return claim_check(study="sample", key=key, settings=settings, evidence=evidence, **words, **limits)
+    return claim_check(study="sample", key=key, settings=settings, test=test, **words, **options)
 
 
 def doubling_study(seen):
@@ -75,8 +75,8 @@ def doubling_study(seen):
         title="Numbers & doubles",
         citation="Nobody 2000.",
         checks=(
-            check(difference("high", "low", "twice"), low=19.0),
-            check(value("low", "twice"), key="2", settings=("line", "plane"), low=0.0, is_exact=True),
+            check(at_least(19.0, difference("high", "low", "twice"))),
+            check(at_least(0.0, value("low", "twice")), key="2", settings=("line", "plane"), is_exact=True),
         ),
         trials=lambda scale, seeds: doubling_trials(seen, seeds or 4),
         sections=lambda results: [

@@ -164,7 +164,6 @@ def test_joint_optimum_names_sizes_without_room_apart():
     assert not found.problem
     assert found.values["gram/K=3 D=2 start 0"] < 1e-6
     assert found.values["gram-flat/K=4 D=2 start 0"] > 0.1
-    assert "objective/K=4 D=2" not in found.values
 
 
 def test_the_classifier_vanishes_above_the_threshold_alone():

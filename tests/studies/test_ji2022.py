@@ -142,7 +142,6 @@ def test_the_square_is_stationary_and_its_curvature_minus_2() -> None:
     values = square([3]).values
     assert values["residual/n=3"] < 1e-12
     assert values["curvature/n=3"] == pytest.approx(-2.0)
-    assert values["margin/n=3"] == pytest.approx(0.75)
 
 
 def test_the_least_eigenvalue_is_half_the_form_along_the_way_out() -> None:
@@ -150,7 +149,6 @@ def test_the_least_eigenvalue_is_half_the_form_along_the_way_out() -> None:
     name = "K=4, D=4, n=1, rho^2 g = 2"
     assert values[f"eigenvalue/{name}"] < -0.1
     assert values[f"excess/{name}"] == pytest.approx(0.0, abs=1e-9)
-    assert values[f"form/{name}"] > 0.1  # 2 lam - 2 sigma_1 is below every eigenvalue
 
 
 def test_no_arrangement_in_a_plane_is_better_than_a_square_by_much() -> None:

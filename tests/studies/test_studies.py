@@ -94,7 +94,7 @@ def test_names_of_trials_and_keys_of_claims_are_their_own(study):
         ValueError, match=r"trials of sample must have names of their own, got twice: \['line-low-seed0'\]"
     ):
         check_study(study, [*trials, trials[0]])
-    with pytest.raises(ValueError, match=r"sample\.1"):
+    with pytest.raises(ValueError, match=r"claims of sample must have names of their own, got twice: \['sample\.1'\]"):
         check_study(type(study)(**{**vars(study), "checks": study.checks[:1] * 2}), trials)
 
 

@@ -1,7 +1,6 @@
 """Claims written before a run: a sentence, the number it is judged by, and the limits that could refute it."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -91,15 +90,3 @@ class Claim:
         below = math.inf if self.low is None else value - self.low
         above = math.inf if self.high is None else self.high - value
         return min(below, above)
-
-
-def check_keys(claims: Sequence[Claim]) -> None:
-    """Raise unless every claim has a key of its own.
-
-    Raises:
-        ValueError: If two claims share one.
-    """
-    keys = [claim.key for claim in claims]
-    twice = sorted({key for key in keys if keys.count(key) > 1})
-    if twice:
-        raise ValueError(f"keys of claims must be unique, got twice: {twice}")

@@ -44,12 +44,6 @@ def combined(
     """Return a function of what several samples measured, run by run.
 
     A run that any of them lacks is missing, and one that any excludes is excluded, with every reason.
-
-    Args:
-        function: Takes one value of each sample.
-        samples: At least one.
-        is_paired: Of what is returned.
-        is_ratio: Of what is returned.
     """
     reasons: dict[str, dict[str, None]] = {}
     for sample in samples:

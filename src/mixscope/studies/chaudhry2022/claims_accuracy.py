@@ -36,6 +36,7 @@ SEEN = (
 NOT_MIXUP = " Mixup's accuracy would not tell them apart: both have it with 50 labels in all seeds but one at most."
 
 claim = partial(claim_check, study="chaudhry2022", source=PAPER, settings=ALL)
+control = partial(claim, is_control=True)
 
 
 def name(method: str) -> str:
@@ -106,33 +107,30 @@ CHECKS = (
     fewer_labels("16f", "ict5", "ict4", source=ASKED_AFTER),
     fewer_labels("16g", "ict5-ema", "ict4-ema", target="ict4-ema", source=ASKED_AFTER, seen=NOT_MIXUP),
     more_accurate("19a", "ict2-ema", "erm"),
-    claim(
+    control(
         key="13a",
         statement="With the network as its own teacher, targets detached, on logits, every run collapses to a "
         "constant.",
         source=PILOT,
         measured="1 for a run whose outputs do not depend on the image, run by run.",
         is_exact=True,
-        is_control=True,
         settings=("digits-50",),
         test=exactly(1.0, every_run(is_collapsed, ("ict2-detached",))),
     ),
-    claim(
+    control(
         key="13b",
         statement="With the network as its own teacher, targets detached, on logits, the accuracy is that of guessing.",
         source=PILOT,
         measured="Test accuracy at the end of training; limits ours, five points about 10%.",
-        is_control=True,
         settings=("digits-50",),
         test=between(0.05, 0.15, every_run(accuracy_of, ("ict2-detached",))),
     ),
-    claim(
+    control(
         key="13c",
         statement=f"{full_name('ict2-ema')} does not collapse.",
         source=PILOT,
         measured="1 for a run whose outputs do not depend on the image, run by run.",
         is_exact=True,
-        is_control=True,
         test=exactly(0.0, every_run(is_collapsed, ("ict2-ema",))),
     ),
 )

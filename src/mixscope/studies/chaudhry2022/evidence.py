@@ -1,12 +1,12 @@
 """Numbers of the study of Chaudhry et al. 2022 that are made of several: worst layers, orders, labels needed."""
 
 import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from itertools import combinations, pairwise
 
-from mixscope.records.samples import Sample, combined, paired, paired_ratio
-from mixscope.studies.chaudhry2022.runs import SETTINGS, data_of, labels_of
+from mixscope.records.samples import Sample, combined, paired
+from mixscope.studies.chaudhry2022.runs import BASELINE, SETTINGS, data_of, labels_of
 from mixscope.studies.engine.claim_checks import Source
 from mixscope.studies.engine.evidence_sources import Evidence, difference, percent
 from mixscope.studies.engine.instruments import LINEARITY_ALPHAS
@@ -48,15 +48,10 @@ def worst_ratio(
     name: str = NONLINEARITY,
     alphas: Sequence[float | None] = (None,),
 ) -> Evidence:
-    """Return the evidence of one method's number of a layer over another's, of the layer and alpha that `pick` picks.
+    """Return the evidence of the first method's number of a layer over the second's, of the layer and alpha picked.
 
-    Args:
-        first: Method above the line.
-        second: Method below it.
-        layers: As the paper counts them.
-        pick: min where the ratio must be high in all layers, max where it must be low.
-        name: Of the number.
-        alphas: Of the pairs' weights; None is the setting's own.
+    `pick` is min where the ratio must be high in all layers, max where it must be low; an alpha of None is the
+    setting's own.
     """
 
     def evidence(results: Results, setting: str) -> Sample:
@@ -71,32 +66,23 @@ def floor_share(first: str, second: str, layer: int) -> Evidence:
     """Return the evidence of the share of a difference in nonlinearity that is a difference in its floor."""
 
     def evidence(results: Results, setting: str) -> Sample:
-        floors, values = (
-            results.difference(setting, first, second, site_key(setting, layer, name))
-            for name in ("floor", "nonlinearity")
-        )
-        return replace(paired_ratio(floors, values), is_paired=False, is_ratio=False)
+        keys = (site_key(setting, layer, name) for name in ("floor", NONLINEARITY))
+        floors, values = (results.difference(setting, first, second, key) for key in keys)
+        return combined(lambda a, b: a / b if b else math.nan, floors, values, is_paired=False)
 
     return evidence
 
 
 def every_run(read: Callable[[Outcome, str], float], methods: Sequence[str] = ()) -> Evidence:
-    """Return the evidence of a number of every trained network by method and seed, those with a problem too.
-
-    Args:
-        read: Of the outcome and the setting.
-        methods: Which; left out: all that train a network.
-    """
+    """Return the evidence of a number of every trained network, or of some methods', those with a problem too."""
 
     def evidence(results: Results, setting: str) -> Sample:
-        chosen = methods or [method for method in results.methods(setting) if method != "logistic"]
         values: dict[str, float] = {}
         missing: list[str] = []
-        for method in chosen:
+        for method in methods or [method for method in results.methods(setting) if method != BASELINE]:
             outcomes = results.of(setting, method)
             values |= {f"{method}, {seed}": read(outcome, setting) for seed, outcome in outcomes.items()}
-            expected = results.sample(setting, method, ACCURACY).missing
-            missing += [f"{method}, {seed}" for seed in expected]
+            missing += [f"{method}, {seed}" for seed in results.sample(setting, method, ACCURACY).missing]
         return Sample(values, missing=tuple(missing))
 
     return evidence
@@ -114,15 +100,10 @@ def accuracy_of(outcome: Outcome, setting: str) -> float:
 
 def least_excess(outcome: Outcome, setting: str) -> float:
     """Return the smallest nonlinearity less its floor, over layers and epochs; a layer without directions has none."""
-    excesses = [
-        value - floor
-        for layer in range(NUM_LAYERS)
-        for value, floor in zip(
-            column(outcome, "measured", site_key(setting, layer, NONLINEARITY)),
-            column(outcome, "measured", site_key(setting, layer, "floor")),
-            strict=True,
-        )
-    ]
+    excesses: list[float] = []
+    for layer in range(NUM_LAYERS):
+        keys = (site_key(setting, layer, name) for name in (NONLINEARITY, "floor"))
+        excesses += map(operator.sub, *(column(outcome, "measured", key) for key in keys))
     return min((excess for excess in excesses if not math.isnan(excess)), default=math.nan)
 
 

@@ -1,4 +1,7 @@
-"""Checks of what Chaudhry et al. 2022 measure: the law of the weights, and what their metric says of known layers."""
+"""Checks of what Chaudhry et al. 2022 measure: the law of the weights, and what their metric says of known layers.
+
+What each value is, is said by the claim that reads it, in `claims_metric`.
+"""
 
 import math
 from functools import partial
@@ -24,12 +27,7 @@ COSINES = {"orthogonal": 0.0, "simplex of 10": -1 / 9}
 
 
 def weights() -> Measured:
-    """Draw the blends' weights for K = 2 to 5 and compare them with Dirichlet's and Beta's laws.
-
-    The values: how many standard errors the means of sum of squares and of entropy are off at worst; sqrt(n) times the
-    largest distance between distribution functions for K = 2; and by how much ICT[4] mixes less with the paper's alpha
-    for SVHN than ICT[2] with that for CIFAR (expected sum of squares).
-    """
+    """Draw the blends' weights for K = 2 to 5 and compare them with Dirichlet's and Beta's laws."""
     from scipy.special import psi
     from scipy.stats import kstest
 

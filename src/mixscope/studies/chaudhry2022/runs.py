@@ -23,7 +23,8 @@ from mixscope.studies.names import Scale
 from mixscope.training.recipe import Recipe
 
 ALPHA, SVHN_ALPHA = 0.5, 0.1  # Chaudhry et al. 2022: on CIFAR, and on SVHN
-LEARNING_RATE = 0.002  # Chaudhry et al. 2022, with Adam
+# Chaudhry et al. 2022 have Adam and the rate.
+RECIPE = Recipe(optimizer="adam", learning_rate=0.002, weight_decay=0.0, schedule="constant")
 LOOKS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.7)  # shares of training after which linearity is measured; and at its end
 CURVE_LOOKS = 30  # at the test images
 SIZES = (250, 2000, 4000)  # labelled images in the figures of Chaudhry et al. 2022
@@ -101,14 +102,7 @@ def _setting(
             model=model,
             augmentation=augmentation,
             mixing=MixingOptions("none"),
-            training=Recipe(
-                epochs=epochs,
-                batch_size=batch_size,
-                optimizer="adam",
-                learning_rate=LEARNING_RATE,
-                weight_decay=0.0,
-                schedule="constant",
-            ),
+            training=replace(RECIPE, epochs=epochs, batch_size=batch_size),
             measuring=MeasureOptions(linearity_pairs=num_pairs, linearity_alpha=alpha),
         ),
         methods={method: changes(method) for method in methods},
@@ -206,12 +200,7 @@ CHECKS = {
 
 
 def trials(scale: Scale, seeds: int | None = None) -> list[Trial]:
-    """Return the runs of a scale; the checks of theory are the same at all.
-
-    Args:
-        scale: Which.
-        seeds: Of every setting; left out: the scale's own.
-    """
+    """Return the runs of a scale, given the number of seeds; the checks of theory are the same at all."""
     found = [
         Trial("theory", function.__name__.replace("_", "-"), 0, computation(home, function))
         for home, functions in CHECKS.items()

@@ -1,9 +1,12 @@
 """What a study is: claims first, then runs at each scale, figures, deviations; and how one is judged and written."""
 
+import tomllib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
 
-from mixscope.records.claims import check_keys
 from mixscope.records.judging import Judgement, judge
 from mixscope.report.page import Section
 from mixscope.studies.engine.claim_checks import Check
@@ -39,6 +42,12 @@ class Study:
     answer: Callable[[Results, Sequence[Judgement]], str] = lambda results, judgements: ""
 
 
+def study_words(package: str) -> dict[str, Any]:
+    """Return the title, citation, deviations and unknown settings of a study: what stands in its study.toml."""
+    words = tomllib.loads((files(package) / "study.toml").read_text(encoding="utf-8"))
+    return {name: tuple(text) if isinstance(text, list) else text for name, text in words.items()}
+
+
 def judge_study(study: Study, results: Results, *, scale: Scale) -> list[Judgement]:
     """Judge every claim on every setting that was run.
 
@@ -64,9 +73,9 @@ def check_study(study: Study, trials: Sequence[Trial]) -> list[Trial]:
     Raises:
         ValueError: If two trials share a name, or two claims a key.
     """
-    names = [trial.name for trial in trials]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"trials of {study.key} must have names of their own, got twice: {twice}")
-    check_keys([check.claim for check in study.checks])
+    keys = [check.claim.key for check in study.checks]
+    for what, names in (("trials", [trial.name for trial in trials]), ("claims", keys)):
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
+        if twice:
+            raise ValueError(f"{what} of {study.key} must have names of their own, got twice: {twice}")
     return list(trials)

@@ -11,19 +11,7 @@ PAIRS = "at the end, blended pairs of training images with every weight equally 
 
 
 def settings_with(*methods: str, is_noisy: bool = False, data: str = "") -> tuple[str, ...]:
-    """Return the settings of all scales on which all these methods are run.
-
-    Args:
-        methods: By name.
-        is_noisy: Whether those with wrong labels are meant, or those without.
-        data: What their names begin with; "" is any.
-    """
-    everything = [setting for settings in SETTINGS.values() for setting in settings]
-    found = [
-        setting.name
-        for setting in everything
-        if set(methods) <= set(setting.methods)
-        and setting.name.endswith("-noisy") == is_noisy
-        and setting.name.startswith(data)
-    ]
-    return tuple(dict.fromkeys(found))
+    """Return the settings of all scales on which these methods are run, with wrong labels or without, of some data."""
+    everything = {setting.name: setting for settings in SETTINGS.values() for setting in settings}
+    alike = [name for name in everything if name.startswith(data) and name.endswith("-noisy") == is_noisy]
+    return tuple(name for name in alike if set(methods) <= set(everything[name].methods))

@@ -19,16 +19,16 @@ from mixscope.studies.fisher2024.theory_checks import (
 from mixscope.studies.names import Scale
 from mixscope.training.recipe import Recipe
 
-INSTRUMENTS = ("confidence", "channel", "planes")
 ERM, MIXUP, SQUARED, MANIFOLD, FIXED, LABELS = "erm", "mixup", "mixup-mse", "manifold-mixup", "fixed-etf", "label-mixup"
 ALL = (ERM, MIXUP, SQUARED, MANIFOLD, FIXED, LABELS)  # label-mixup is the control that leaves the inputs alone
 PICTURED = (ERM, MIXUP, SQUARED, MANIFOLD, FIXED)
 PLAIN_OR_MIXED = (ERM, MIXUP)
 THEORY = "theory"  # the setting of what is computed
 NOISE = 0.2  # share of wrong labels
-IMAGE_SEEDS = 3
 # Classes and feature dimensions; the last has no room for a simplex.
 SIZES = [[3, 2], [3, 5], [4, 6], [4, 4], [5, 8], [6, 10], [4, 2]]
+
+_network = partial(NetworkSetting, instruments=("confidence", "channel", "planes"), is_measured=True, num_seeds=3)
 
 
 def _methods(
@@ -48,24 +48,18 @@ def _methods(
     return {name: changes[name] for name in names}
 
 
-def _noisy(name: str, label_noise: float) -> str:
-    return f"{name}-noisy" if label_noise else name
-
-
 def _on_digits(
     num_train: int, epochs: int, *, methods: Sequence[str], num_seeds: int = 5, label_noise: float = 0.0
 ) -> NetworkSetting:
     recipe = Recipe(epochs, batch_size=100, optimizer="adam", learning_rate=1e-3, weight_decay=1e-4)
-    return NetworkSetting(
-        name=_noisy(f"digits-{num_train}", label_noise),
+    return _network(
+        name=f"digits-{num_train}{'-noisy' if label_noise else ''}",
         images=partial(digits, num_train, label_noise=label_noise),
         options=TrainOptions(model="mlp", training=recipe),
         methods=_methods(methods, recipe, is_per_example=True),
         num_seeds=num_seeds,
         curve_every=10,
         measure_at=tuple(epoch for epoch in (2, 10, 50) if epoch < epochs),
-        instruments=INSTRUMENTS,
-        is_measured=True,
     )
 
 
@@ -85,16 +79,13 @@ def _on_images(
     def noisy_images(*, seed: int) -> DataOptions:
         return replace(images(name, num_train, seed=seed, num_test=num_test), label_noise=label_noise)
 
-    return NetworkSetting(
-        name=_noisy(f"{name}-{num_train}", label_noise),
+    return _network(
+        name=f"{name}-{num_train}{'-noisy' if label_noise else ''}",
         images=noisy_images,
         options=TrainOptions(model=model, training=recipe),
         methods=_methods(methods, recipe, squared_rate=0.03),
-        num_seeds=IMAGE_SEEDS,
         curve_every=2,
         measure_at=(1, 4, 10),
-        instruments=INSTRUMENTS,
-        is_measured=True,
     )
 
 
@@ -112,7 +103,7 @@ def _as_published(name: str, model: str, *, methods: Sequence[str]) -> NetworkSe
     is_transformer = model.startswith("vit")
     if is_transformer:
         recipe = replace(recipe, optimizer="adamw", learning_rate=1e-3, weight_decay=0.05, schedule="cosine")
-    return NetworkSetting(
+    return _network(
         name=f"{name}-vit" if is_transformer else name,
         images=partial(images, name, None),
         options=TrainOptions(
@@ -122,11 +113,8 @@ def _as_published(name: str, model: str, *, methods: Sequence[str]) -> NetworkSe
             measuring=MeasureOptions(num_pairs=5000),
         ),
         methods=_methods(methods, recipe),
-        num_seeds=IMAGE_SEEDS,
         curve_every=10,
         measure_at=(2, 8, 32, 128, 250),
-        instruments=INSTRUMENTS,
-        is_measured=True,
     )
 
 

@@ -1,4 +1,7 @@
-"""Checks of the unconstrained model for Fisher et al. 2024: closed forms against solvers that know nothing of them."""
+"""Checks of the unconstrained model for Fisher et al. 2024: closed forms against solvers that know nothing of them.
+
+What each value is, by its name before the "/", is said by the claim that reads it, in `claims_theory`.
+"""
 
 import math
 import warnings
@@ -37,14 +40,7 @@ SMALLEST_STEP = 1e-15  # relative to the feature
 def blended_features(
     class_counts: Sequence[int], scales: Sequence[float], penalties: Sequence[float], weights: Sequence[float]
 ) -> Measured:
-    """Solve for the features of blends by Newton's method, and compare with the closed forms.
-
-    The values, one for each case: "newton/..." and "newton-same/...", relative distance of the closed form from the
-    minimiser found; "same/...", how far apart the minimisers of same-class blends of different weights are, each from a
-    start of its own, relative to their length; "rise/..." and "middle/...", relative residuals of the scalar equations
-    of unblended and even blends; "line/...", how far the minimiser of squared error is from the straight line and from
-    its closed form, relative to an unblended feature.
-    """
+    """Solve for the features of blends by Newton's method, and compare with the closed forms, case by case."""
     values: dict[str, float] = {}
     for num_classes, scale, penalty in product(class_counts, scales, penalties):
         case = f"K={num_classes} m={scale:g} penalty={penalty:g}"
@@ -66,12 +62,7 @@ def blended_features(
 
 
 def small_penalties(num_classes: int, scale: float) -> Measured:
-    """Follow the even blend and the way across the channel as the feature penalty falls from 0.1 to 1e-8.
-
-    The values: "amplification/...", 2 x / Delta; "growth/...", its increase since the penalty before;
-    "newton-amplification/...", its relative distance from what Newton's method gives, where that is exact enough;
-    "offset/...", x1 - x2 at weight 0.05; "offset-gap/...", the largest distance of x1 - x2 from log(w / (1 - w)).
-    """
+    """Follow the even blend and the way across the channel as the feature penalty falls from 0.1 to 1e-8."""
     values: dict[str, float] = {}
     frame = simplex_etf(
         num_classes, num_classes - 1, scale=scale, generator=named_generator(0, "features", num_classes)
@@ -99,12 +90,7 @@ def small_penalties(num_classes: int, scale: float) -> Measured:
 
 
 def joint_optimum(sizes: Sequence[Sequence[int]], penalty: float, num_starts: int, seed: int) -> Measured:
-    """Minimise over classifier and features together by L-BFGS from random starts.
-
-    The values, for each size and start: "gram/..." where there is room for a simplex and "gram-flat/..." where there is
-    none, the deviation of the classifier's Gram matrix from a simplex; for each size "balance/...", the relative
-    difference of the two energies, and "objective/...", |objective / that of the simplex solution - 1|, with room only.
-    """
+    """Minimise over classifier and features together by L-BFGS from random starts; "flat" is without room for both."""
     values: dict[str, float] = {}
     doubts = []
     for num_classes, dim in sizes:
@@ -115,17 +101,11 @@ def joint_optimum(sizes: Sequence[Sequence[int]], penalty: float, num_starts: in
         for start, deviation in enumerate(found.gram_deviations):
             values[f"gram{'' if has_room else '-flat'}/{case} start {start}"] = deviation
         values[f"balance/{case}"] = found.balance_gap
-        if has_room:
-            values[f"objective/{case}"] = abs(found.objective_gap)
     return Measured(values, problem="; ".join(doubts))
 
 
 def collapse_threshold(sizes: Sequence[Sequence[int]], distance: float, seed: int) -> Measured:
-    """Minimise over classifier and features with penalties just below and just above the predicted collapse.
-
-    The values, for each size: "below/..." and "above/...", the root mean squared length of the classifier's rows where
-    the product of the penalties is less and more than the threshold by the relative `distance`.
-    """
+    """Minimise over both with penalties whose product is below and above the predicted collapse by that share."""
     values: dict[str, float] = {}
     doubts = []
     for num_classes, dim in sizes:

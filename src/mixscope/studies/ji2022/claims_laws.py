@@ -11,23 +11,22 @@ BEST = "γ is the best normalised margin."
 FINITE_TIME = "Mean over normal starts. The limit is 1 from any start; how near log t = 100 is depends on its size."
 
 claim = partial(claim_check, study="ji2022", settings=FLOWS)
+exact = partial(claim, is_exact=True)
 
 CHECKS = (
-    claim(
+    exact(
         key="5a",
         statement="From a generic start the normalised margin rises all along once the loss is below log 2.",
         source=DERIVED.noting("; the theorem is about the smoothed margin only"),
         measured="Smallest rise of margin / best from one record to the next, of every start.",
-        is_exact=True,
         test=at_least(0.0, value("generic", "step/margin_ratio")),
     ),
-    claim(
+    exact(
         key="5b",
         statement="From a generic start the smoothed margin −log L / (|W|² + |H|²) rises all along once the loss is "
         "below log 2.",
         source=Source("derived", "Lyu & Li 2019, recalled, not checked against the paper"),
         measured="Smallest rise from one record to the next, of every start.",
-        is_exact=True,
         test=at_least(0.0, value("generic", "step/smoothed_margin_ratio")),
     ),
     claim(
@@ -62,27 +61,24 @@ CHECKS = (
         measured="Largest distance from 1 of the four ratios of 5c, 6a, 6b and 7a, mean over starts; limit ours.",
         test=at_most(0.02, value("generic", law_error("margin_ratio", "norm_law", "loss_law", "norm_ratio"))),
     ),
-    claim(
+    exact(
         key="8a",
         statement="The flow conserves Wᵀ W − H Hᵀ.",
         measured="Rate of change at random points over that of Wᵀ W, by automatic differentiation.",
-        is_exact=True,
         settings=THEORY,
         test=at_most(1e-12, value("conservation", "rate")),
     ),
-    claim(
+    exact(
         key="8b",
         statement="Followed to log t = 3,000 the flow still conserves Wᵀ W − H Hᵀ.",
         measured="Largest drift over the size at the start. The integrator puts the quantity back at every step, so "
         "this says that it manages, not that the flow conserves it.",
-        is_exact=True,
         test=at_most(1e-8, value("generic", "conserved_drift")),
     ),
-    claim(
+    exact(
         key="8c",
         statement="Plain gradient descent with step 0.1 nearly conserves Wᵀ W − H Hᵀ.",
         measured="Largest drift over the size at the start, in 30,000 steps of the summed loss; limit ours.",
-        is_exact=True,
         test=at_most(0.1, value("descent", "conserved_drift")),
     ),
     claim(

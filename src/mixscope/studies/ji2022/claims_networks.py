@@ -26,6 +26,7 @@ UNCENTRED = {
 }
 
 claim = partial(claim_check, study="ji2022", settings=NETWORKS)
+exact = partial(claim, is_exact=True)
 
 CHECKS = (
     *(
@@ -51,54 +52,48 @@ CHECKS = (
         )
         for letter, (key, words) in zip("ghijkl", METRICS.items(), strict=True)
     ),
-    claim(
+    exact(
         key="19a",
         statement="Without weight decay the mean row of a network's classifier stays where it was to 1e-6 of its "
         "length, rounding in single precision included.",
         measured="|wbar(t) − wbar(0)| / |wbar(0)| at the end, of every seed.",
-        is_exact=True,
         test=at_most(1e-6, value("no-decay", "nc/classifier_mean_drift")),
     ),
-    claim(
+    exact(
         key="19b",
         statement="In double precision and without weight decay the mean row of a network's classifier does not "
         "move: what moves it in single precision is rounding.",
         measured="Largest |wbar(t) − wbar(0)| / |wbar(0)| of any step of momentum SGD, of every seed.",
-        is_exact=True,
         settings=DOUBLE,
         test=at_most(1e-6, value("no-decay", "drift")),
     ),
-    claim(
+    exact(
         key="19c",
         statement=f"With plain SGD {DECAYS} × steps).",
         measured="Rate over the law's, in double precision, of every seed; limits ours.",
-        is_exact=True,
         settings=DOUBLE,
         test=between(0.98, 1.02, value("decay-no-momentum", "rate_ratio")),
     ),
-    claim(
+    exact(
         key="19d",
         statement=f"With momentum SGD {DECAYS} × steps / (1 − momentum)).",
         measured="Rate over the law's, in double precision, of every seed; limits ours, the first steps lag.",
-        is_exact=True,
         settings=DOUBLE,
         test=between(0.98, 1.02, value("decay", "rate_ratio")),
     ),
-    claim(
+    exact(
         key="19e",
         statement=f"To the end of a long training in single precision with momentum SGD {DECAYS} × steps / (1 − "
         "momentum)).",
         measured="Rate over the law's, of every seed; limits ours.",
-        is_exact=True,
         test=between(0.95, 1.05, decay_rate),
     ),
-    claim(
+    exact(
         key="19f",
         statement="With mixup and without weight decay the mean row of a network's classifier moves by rounding "
         "alone, for which 1% of its length is allowed: mixed targets sum to 1 too.",
         measured="|wbar(t) − wbar(0)| / |wbar(0)| at the end, of every seed; the limit, ours, is wide, since how "
         "little rounding moves it is asked in 19a.",
-        is_exact=True,
         settings=WITH_MIXUP,
         test=at_most(0.01, value("mixup-no-decay", "nc/classifier_mean_drift")),
     ),

@@ -1,4 +1,7 @@
-"""Checks of the layer-peeled model's optima, bounds and stationary points: numbers that claims are about."""
+"""Checks of the layer-peeled model's optima, bounds and stationary points.
+
+What each value is, by its name before the "/", is said by the claim that reads it, in `claims_landscape`.
+"""
 
 import math
 from collections.abc import Sequence
@@ -31,11 +34,7 @@ PLANE_STEPS = 180  # of each angle, over the whole turn
 
 
 def separation(sizes: Sizes, num_starts: int) -> Measured:
-    """Solve the separation problem numerically and compare with the closed form.
-
-    Values by "SIZE": "value/", the relative error of the optimal value; "balance/", that of |W|^2 = |H|^2; "duality/",
-    the largest |h - w_y / sqrt(n)|; "gram/", the largest entry of W W^T minus the closed form's.
-    """
+    """Solve the separation problem numerically and compare with the closed form."""
     values: dict[str, float] = {}
     for num_classes, dim, num_per_class in sizes:
         exact = separation_optimum(num_classes, num_per_class).value
@@ -53,11 +52,7 @@ def separation(sizes: Sizes, num_starts: int) -> Measured:
 
 
 def bounds(sizes: Sizes, num_draws: int) -> Measured:
-    """Look for points that break the bounds on margin and loss: random ones, and ones near the optimum, of many norms.
-
-    Values: "margin_excess", the largest margin over the bound, minus 1; "loss_excess", the least log loss minus its
-    bound; "loss_at_optimum", the largest relative distance of the loss from its bound at collapse.
-    """
+    """Look for points that break the bounds on margin and loss: random ones, ones near the optimum, of many norms."""
     generator = torch.Generator().manual_seed(0)
     margin, loss, at_optimum = -math.inf, math.inf, 0.0
     for draw in range(num_draws):
@@ -80,11 +75,8 @@ def bounds(sizes: Sizes, num_draws: int) -> Measured:
 
 
 def conservation(sizes: Sizes, num_draws: int) -> Measured:
-    """Measure at random points how fast the flow changes W^T W - H H^T, with gradients by automatic differentiation.
-
-    Value: "rate", the largest |d/dt (W^T W - H H^T)| over |d/dt W^T W|; and "mean_rate", |d/dt wbar| over |dW/dt|.
-    """
-    generator, rate, mean_rate = torch.Generator().manual_seed(0), 0.0, 0.0
+    """Measure at random points how fast the flow changes W^T W - H H^T, by automatic differentiation."""
+    generator, rate = torch.Generator().manual_seed(0), 0.0
     for draw in range(num_draws):
         num_classes, dim, num_per_class = sizes[draw % len(sizes)]
         point = gaussian_start([num_per_class] * num_classes, dim=dim, generator=generator)
@@ -95,31 +87,21 @@ def conservation(sizes: Sizes, num_draws: int) -> Measured:
         second = of_features.T @ point.features
         change = first + first.T - second - second.T
         rate = max(rate, float(change.norm() / (first + first.T).norm()))
-        mean_rate = max(mean_rate, float(of_weight.mean(dim=0).norm() / of_weight.norm()))
-    return Measured({"rate": rate, "mean_rate": mean_rate})
+    return Measured({"rate": rate})
 
 
 def square(nums_per_class: Sequence[int]) -> Measured:
-    """Measure the square, a stationary point that is no collapse.
-
-    Values by "n=N": "residual/" of the KKT conditions; "value/", its value over 4 sqrt(n); "margin/", over the best;
-    "curvature/" along the way out.
-    """
+    """Measure the square, a stationary point that is no collapse, with n examples of each class."""
     values: dict[str, float] = {}
     for n in nums_per_class:
-        point = square_point(n, dim=DIM_OF_SQUARE)
-        report = separation_kkt(point)
+        report = separation_kkt(square_point(n, dim=DIM_OF_SQUARE))
         values |= {f"residual/n={n}": report.residual, f"value/n={n}": report.value / (4 * math.sqrt(n))}
-        values[f"margin/n={n}"] = normalized_margin(point) / best_normalized_margin(4, n)
         values[f"curvature/n={n}"] = report.curvature
     return Measured(values)
 
 
 def planar_angles() -> Measured:
-    """Search every arrangement of four directions in a plane for the one nearest to a simplex's angles.
-
-    Value: "angle", the least mean over pairs of |cos + 1/3|.
-    """
+    """Search every arrangement of four directions in a plane for the one nearest to a simplex's angles."""
     steps = torch.arange(PLANE_STEPS, dtype=torch.float64) * (2 * math.pi / PLANE_STEPS)
     second, third = torch.meshgrid(steps, steps, indexing="ij")
     least = math.inf
@@ -132,37 +114,23 @@ def planar_angles() -> Measured:
 def stationary_points(sizes: Sizes, squared_norms: Sequence[float], num_starts: int) -> Measured:
     """Take points that are stationary on a sphere but no collapse, and find the least eigenvalue of the Hessian.
 
-    Each is the best point in a plane, set into D dimensions. Values by "SIZE, rho^2 g = X": "residual/" of
-    stationarity; in units of lam "eigenvalue/", the least of the Riemannian Hessian, "bound/", 1 - sigma_1 / lam,
-    "excess/", how far the eigenvalue lies above it, and "form/", how far above 2 - 2 sigma_1 / lam, which is the
-    quadratic form along a direction of squared length 2 and no eigenvalue; "gap/", log loss minus its bound.
+    Each is the best point in a plane, set into D dimensions, on a sphere of a squared norm rho^2.
     """
     values: dict[str, float] = {}
-    for place, (counts, dim, norm, bound) in _spheres(sizes, squared_norms).items():
+    for place, (counts, dim, norm, _) in _spheres(sizes, squared_norms).items():
         generator = torch.Generator().manual_seed(0)
         found = minimize_on_sphere(counts, dim=2, squared_norm=norm, num_starts=num_starts, generator=generator)
         point = _padded(found.value.best, dim=dim)
         report = sphere_report(point)
         lowest = 1 - report.largest_singular_value / report.multiplier
         eigenvalue = float(torch.linalg.eigvalsh(_hessian(point))[0]) / report.multiplier
-        numbers = {
-            "residual": report.residual,
-            "eigenvalue": eigenvalue,
-            "bound": lowest,
-            "excess": eigenvalue - lowest,
-            "form": eigenvalue - 2 * lowest,
-            "gap": report.log_loss - bound,
-        }
-        values |= {f"{name}/{place}": number for name, number in numbers.items()}
+        values |= {f"residual/{place}": report.residual, f"eigenvalue/{place}": eigenvalue}
+        values[f"excess/{place}"] = eigenvalue - lowest
     return Measured(values)
 
 
 def minima(sizes: Sizes, squared_norms: Sequence[float], num_starts: int) -> Measured:
-    """Minimise the loss on spheres, of rho^2 gamma each, from random starts and compare every end with the bound.
-
-    Values by "SIZE, rho^2 g = X": "worst/", the largest |log loss - bound| of any start; "least/", the smallest
-    log loss - bound.
-    """
+    """Minimise the loss on spheres, of rho^2 gamma each, from random starts and compare every end with the bound."""
     values: dict[str, float] = {}
     for place, (counts, dim, norm, bound) in _spheres(sizes, squared_norms).items():
         generator = torch.Generator().manual_seed(0)

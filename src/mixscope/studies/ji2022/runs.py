@@ -117,12 +117,7 @@ NUM_STARTS: dict[Scale, int] = {"smoke": 1, "small": 10, "medium": 10, "paper": 
 
 
 def trials(scale: Scale, seeds: int | None) -> list[Trial]:
-    """Return the runs of a scale.
-
-    Args:
-        scale: Of the four.
-        seeds: Of every method; left out: the scale's own numbers.
-    """
+    """Return the runs of a scale, given the number of seeds; None is the scale's own."""
     is_short = scale == "smoke"
     runs = [
         *_checks(is_short=is_short),

@@ -13,38 +13,36 @@ RECALLED_FLOOR = DERIVED.noting("; alpha 1 and equal classes recalled of the pap
 RATES = [f"rate/{weight:g}" for weight in INTRUSION_WEIGHTS]
 
 claim = partial(claim_check, study="liu2023")
+exact = partial(claim, is_exact=True)
 
 CHECKS = (
-    claim(
+    exact(
         key="2a",
         statement="The mean entropy of blended labels is (1 - Σp²)(ψ(2α+1) - ψ(α+1)).",
         source=RECALLED_FLOOR,
         measured="largest error of the formula against quadrature, seven alphas from 0.1 to 8, equal and unequal "
         "classes",
-        is_exact=True,
         settings=("blended-labels",),
         test=at_most(1e-10, value("blended_labels", "formula_error"), unit="nats"),
     ),
-    claim(
+    exact(
         key="2b",
         statement="With alpha 1 and ten equal classes the mean entropy of blended labels is 0.45 nats.",
         source=RECALLED_FLOOR,
         measured="mean over 200,000 drawn labels; the range is over five standard errors to each side",
-        is_exact=True,
         settings=("blended-labels",),
         test=between(0.447, 0.453, value("blended_labels", "mean_entropy"), unit="nats"),
     ),
-    claim(
+    exact(
         key="2c",
         statement="No network's training loss on blends is below the mean entropy of the labels it was trained on.",
         source=RECALLED_FLOOR,
         measured="training loss less the entropy of the very targets of the epoch, smallest over the curve's epochs; "
         "mixup",
-        is_exact=True,
         settings=NETWORK_SETTINGS,
         test=at_least(-1e-6, value(MIXUP, floor_distance), unit="nats"),
     ),
-    claim(
+    exact(
         key="3a",
         statement="Labels drawn from the blend's own law differ from those drawn from its given one at least as "
         "often as the total variation says, and that is at least the largest gap of one class.",
@@ -54,17 +52,15 @@ CHECKS = (
         ),
         measured="pairs that violate either, of 5,000 blends of three overlapping Gaussian classes at each of three "
         "weights",
-        is_exact=True,
         settings=("gaussian-classes",),
         test=exactly(0, value("drawn_labels", "violations"), unit="violations"),
     ),
-    claim(
+    exact(
         key="3b",
         statement="A blend's two labels, each with its right law, can be drawn so that they differ just as often as "
         "the total variation says.",
         source=Source("derived", "derived here (maximal coupling)"),
         measured="rate at which so drawn labels differ, from the mean total variation; largest over three weights",
-        is_exact=True,
         settings=("gaussian-classes",),
         test=at_most(5, value("drawn_labels", "coupled_error"), unit="standard errors"),
     ),
@@ -78,27 +74,24 @@ CHECKS = (
         settings=("gaussian-classes",),
         test=at_least(0.8, value("drawn_labels", "argmax_failures")),
     ),
-    claim(
+    exact(
         key="4a",
         statement="Under a ρ-strongly convex teacher a blend's label is too large by (ρ/2) w(1-w)|x-x'|² or more.",
         measured="smallest excess over that floor, 1,000 pairs, a quadratic plus a log-sum-exp",
-        is_exact=True,
         settings=("known-teachers",),
         test=at_least(-1e-12, value("known_teachers", "above_floor")),
     ),
-    claim(
+    exact(
         key="4b",
         statement="Under a convex teacher the error of a blend's label is never negative: it does not average out.",
         measured="smallest error of a blend's label, 1,000 pairs, a quadratic plus a log-sum-exp",
-        is_exact=True,
         settings=("known-teachers",),
         test=at_least(0, value("known_teachers", "smallest")),
     ),
-    claim(
+    exact(
         key="4c",
         statement="Under a linear teacher blended labels are right.",
         measured="largest error of a blend's label, 1,000 pairs",
-        is_exact=True,
         is_control=True,
         settings=("known-teachers",),
         test=at_most(1e-12, value("known_teachers", "linear")),

@@ -29,10 +29,7 @@ def between(method: str, first: str, second: str, number: Number) -> Evidence:
 
 
 def weakest_of(numbers: Sequence[Number], method: str) -> Evidence:
-    """Return the evidence of that number of several whose interval reaches lowest: if it lies above 0, all do.
-
-    One that is not a number in some run comes first: it must not pass for above 0.
-    """
+    """Return the evidence of that number of several whose interval reaches lowest: if it lies above 0, all do."""
 
     def evidence(results: Results, setting: str) -> Sample:
         samples = [replace(results.sample(setting, method, number), is_paired=True) for number in numbers]
@@ -42,7 +39,7 @@ def weakest_of(numbers: Sequence[Number], method: str) -> Evidence:
 
 
 def _lower_end(sample: Sample) -> float:
-    """Return where the 95% interval of the mean begins; of a single value the value, of none or of NaN -inf."""
+    """Return where the 95% interval of the mean begins; -inf of none and of NaN, which must not pass for high."""
     values = list(sample.values.values())
     if not values or not all(map(math.isfinite, values)):
         return -math.inf
@@ -100,17 +97,13 @@ def sharpness_rise(outcome: Outcome) -> float:
 
 
 def size_step(key: str, place: int, *, sign: float) -> Number:
-    """Return a function that gives the logarithm of the ratio of a simulated number at one size and the size before.
+    """Return how a simulated number grows, by the logarithm, from the size in a row of the table to that in the next.
 
-    Args:
-        key: Column of the simulation's table; its first rows are the sizes.
-        place: Row of the smaller size.
-        sign: 1 where the number should grow, -1 where it should fall.
+    `sign` is 1 where the number should grow, -1 where it should fall.
     """
 
     def step(outcome: Outcome) -> float:
-        heights = column(outcome, "settings", key)
-        pair = heights[place : place + 2]
+        pair = column(outcome, "settings", key)[place : place + 2]
         if len(pair) < 2 or not min(pair) > 0:
             return math.nan
         ratio = pair[1] / pair[0]

@@ -60,13 +60,7 @@ def _mean_entropy(alpha: float) -> float:
 
 
 def drawn_labels(seed: int) -> Measured:
-    """Compare labels given to blends of three Gaussian classes with labels drawn from the blends' own posterior.
-
-    "violations": pairs where independent labels differ less often than the total variation, or that is below the
-    largest gap. "coupled_error": standard errors between the drawn rate of the closest coupling and the total
-    variation, the largest over the weights; "independent_error" the same for independent labels and their rate.
-    "argmax_failures": the smallest share, over the weights, of pairs whose most probable labels break the bound.
-    """
+    """Compare labels given to blends of three Gaussian classes with labels drawn from the blends' own posterior."""
     generator = named_generator(seed, "liu2023: drawn labels")
     classes = class_triangle(RADIUS)
     inputs, _ = classes.sample(NUM_PAIRS, generator=generator)
@@ -84,14 +78,8 @@ def drawn_labels(seed: int) -> Measured:
             deviation = float((given != true).double().mean() - rates.mean())
             errors[name].append(abs(deviation) / float((rates * (1 - rates)).mean().sqrt() / math.sqrt(NUM_PAIRS)))
         failures.append(float(noise.argmax_fails.double().mean()))
-    return Measured(
-        {
-            "violations": float(violations),
-            "coupled_error": max(errors["coupled"]),
-            "independent_error": max(errors["independent"]),
-            "argmax_failures": min(failures),
-        }
-    )
+    values = {f"{name}_error": max(found) for name, found in errors.items()}
+    return Measured({"violations": float(violations), **values, "argmax_failures": min(failures)})
 
 
 def known_teachers(seed: int) -> Measured:
@@ -107,16 +95,10 @@ def known_teachers(seed: int) -> Measured:
     def linear(x: Tensor) -> Tensor:
         return x @ slopes[:, 0] + 1
 
-    noise = mixup_noise(convex, inputs, partners, mixing_weight=weights)
-    floor = convex_noise_floor(inputs, partners, mixing_weight=weights, convexity=CONVEXITY)
-    none = mixup_noise(linear, inputs, partners, mixing_weight=weights)
-    return Measured(
-        {
-            "above_floor": float((noise - floor).min()),
-            "smallest": float(noise.min()),
-            "linear": float(none.abs().max()),
-        }
-    )
+    noise, none = (mixup_noise(teacher, inputs, partners, mixing_weight=weights) for teacher in (convex, linear))
+    above = noise - convex_noise_floor(inputs, partners, mixing_weight=weights, convexity=CONVEXITY)
+    values = {"above_floor": above.min(), "smallest": noise.min(), "linear": none.abs().max()}
+    return Measured({name: float(value) for name, value in values.items()})
 
 
 def digits_intrusion(seed: int) -> Measured:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mixscope.records.judging import Judgement
 from mixscope.studies.engine.results import Results
-from mixscope.studies.engine.study_definition import Study
+from mixscope.studies.engine.study_definition import Study, study_words
 from mixscope.studies.liu2023.settings import AUTO
 from mixscope.studies.when_to_mix.claims_switch import CHECKS, MEASURES, RIVALS, is_switched
 from mixscope.studies.when_to_mix.figures import sections
@@ -27,18 +27,9 @@ def answer(results: Results, judgements: Sequence[Judgement]) -> str:
 
 STUDY = Study(
     key="beyond",
-    title="Mixup that switches itself off",
-    citation="A question of our own, after Liu et al. 2023: does the switch-off of the over-training monitor give the "
-    "best of mixup and of plain training?",
     checks=CHECKS,
     trials=beyond_trials,
     sections=sections,
     answer=answer,
-    deviations=(
-        "The automatic rule goes by the training loss above its floor alone; its setting was chosen "
-        "before these runs, but on digits and with this same network (benchmarks/results/switch_off.json): only the "
-        "image sets are new to it.",
-        "The best fixed switch is chosen on the test images, in hindsight, which favours it.",
-        "Images, networks and epochs are those of the study of Liu et al. 2023 here, not of the paper.",
-    ),
+    **study_words("mixscope.studies.when_to_mix"),
 )
