@@ -15,7 +15,7 @@ ALLOWED = {
     "base": {"base"},
     "stats": {"stats"},
     **{room: FLOOR | {"stats", room} for room in SIBLINGS},
-    "training": FLOOR | {"training", "mixing"},
+    "training": FLOOR | {"training", "mixing", "metrics"},
     "capturing": FLOOR | {"mixing", "capturing"},
     "measuring": FLOOR | {"mixing", "metrics", "capturing", "measuring"},
     "records": BASE | {"stats", "records"},

@@ -35,7 +35,7 @@ def make_training(
     size=203,
     padding=1,
     seed=0,
-    switch_off=None,
+    monitor=None,
     consistency=None,
     **options,
 ):
@@ -73,7 +73,7 @@ def make_training(
         num_classes=10,
         seed=seed,
         accelerator=accelerator,
-        switch_off=switch_off,
+        monitor=monitor,
         auxiliary=auxiliary,
     )
 

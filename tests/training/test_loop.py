@@ -13,6 +13,8 @@ from helpers.small_training import SCHEMES, make_training
 from torch import nn
 
 from mixscope.base.generators import named_generator
+from mixscope.metrics.overtraining.monitor import OvertrainingMonitor
+from mixscope.metrics.overtraining.turn_rules import Judgement
 from mixscope.mixing.manifold import blending_at
 from mixscope.mixing.mixture import blend, blend_targets, soft_cross_entropy
 from mixscope.mixing.schedule import scheme_at
@@ -232,52 +234,43 @@ def test_the_floor_of_the_loss_counts_smoothed_labels_and_is_zero_for_the_square
 
 
 class StopAfter:
-    """Decides to stop mixing once it has seen so many epochs."""
+    """Calls the turn once it has seen so many epochs."""
+
+    needs = ("train/loss_floor_gap",)
 
     def __init__(self, epochs):
         self.epochs, self.seen = epochs, []
 
-    def observe(self, summary):
-        self.seen.append(summary.epoch)
-        return len(self.seen) == self.epochs
-
-    def state(self):
-        return {"seen": list(self.seen)}
-
-    def load_state(self, state):
-        self.seen = list(state["seen"])
+    def judge(self, epochs, values):
+        self.seen = list(epochs)
+        return Judgement(has_turned=len(epochs) >= self.epochs, confidence=1.0, best_epoch=None)
 
 
 def test_mixing_stops_when_it_is_decided_and_nobody_is_asked_again():
-    decider = StopAfter(2)
-    decided = make_training(mixing_off="auto", switch_off=decider)
+    rule = StopAfter(2)
+    decided = make_training(mixing_off="auto", monitor=OvertrainingMonitor(rule))
     summaries = list(decided.epochs())
     fixed, training = train(mixing_off=2)
     assert [summary.mixing_on for summary in summaries] == [True, True, False, False]
     assert decided.mixing_off == 2
-    assert decider.seen == [1, 2]
+    assert rule.seen == [1, 2]
     assert summaries == fixed
     assert_same_weights(decided.model, training.model)
 
 
 @pytest.mark.parametrize("broken_after", [1, 3])
 def test_a_run_resumed_before_or_after_the_decision_equals_an_unbroken_one(tmp_path, broken_after):
-    whole = make_training(mixing_off="auto", switch_off=StopAfter(2))
+    whole = make_training(mixing_off="auto", monitor=OvertrainingMonitor(StopAfter(2)))
     list(whole.epochs())
-    first = make_training(mixing_off="auto", switch_off=StopAfter(2))
+    first = make_training(mixing_off="auto", monitor=OvertrainingMonitor(StopAfter(2)))
     for summary in first.epochs():
         if summary.epoch == broken_after:
             break
     save_state(tmp_path, {"training": first.state(), "wall_seconds": 0.0})
-    second = make_training(mixing_off="auto", switch_off=StopAfter(2))
+    second = make_training(mixing_off="auto", monitor=OvertrainingMonitor(StopAfter(2)))
     second.load_state(load_state(tmp_path)["training"])
     assert [summary.mixing_on for summary in second.epochs()] == [True, True, False, False][broken_after:]
     assert_same_weights(whole.model, second.model)
-
-
-def test_an_automatic_end_of_mixing_needs_somebody_to_decide():
-    with pytest.raises(ValueError, match="switch_off must be given where the recipe's mixing_off is auto, got None"):
-        make_training(mixing_off="auto")
 
 
 @pytest.mark.parametrize("loss", ["cross-entropy", "squared-error"])

@@ -24,7 +24,6 @@ from mixscope.bench.run_processes import (
     describe_sources,
     failing_together,
 )
-from mixscope.bench.switching import MonitoredSwitchOff
 from mixscope.bench.theory_overlay import expectation_of
 from mixscope.data.batches import Augmentation, TrainingBatches
 from mixscope.data.image_data import ImageData
@@ -198,7 +197,6 @@ def assemble_bench(options: TrainOptions, accelerator: Accelerator, *, observer:
         num_classes=data.num_classes,
         seed=options.seed,
         accelerator=accelerator,
-        switch_off=MonitoredSwitchOff() if recipe.mixing_off == "auto" else None,
         auxiliary=auxiliary,
     )
     probe = build_probe(

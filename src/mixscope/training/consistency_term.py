@@ -1,4 +1,4 @@
-"""The consistency loss on unlabelled images as a part of training: its batches, its teacher, and what it remembers."""
+"""Consistency loss on unlabelled images as a part of training: its batches, its teacher, and what it remembers."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -13,44 +13,20 @@ from mixscope.mixing.consistency import Consistency
 from mixscope.mixing.mixture import blend
 
 
-class AuxiliaryTerm(Protocol):
-    """A loss that is added to the supervised one; it never looks at the labelled batch."""
-
-    def weight_at(self, step: int, num_steps: int) -> float:
-        """Return its weight at a step counted from 0; at 0 the loss is not asked for."""
-        ...
-
-    def loss(self, network: Callable[[Tensor], Tensor], *, step: int) -> Tensor:
-        """Return the loss of the network at a step, before its weight; `network` is the one in training."""
-        ...
-
-    def after_step(self) -> None:
-        """Take notice that the weights have changed."""
-        ...
-
-    def state(self) -> dict[str, Any]:
-        """Return all that it remembers, as tensors and plain values."""
-        ...
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
-        ...
-
-
-class UnlabelledBatches(Protocol):
-    """Batches whose labels nobody looks at; like `Batches` of the loop, and able to begin in the middle of an epoch."""
+class Batches(Protocol):
+    """Batches on the device: `epoch(e)` gives the same ones in the same order whenever it is called with the same e."""
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
         ...
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (B, C, H, W) float inputs and (B,) labels, from batch number `start` on."""
+        """Yield (B, C, H, W) float inputs and (B,) int64 labels, from batch number `start` on."""
         ...
 
 
 class ConsistencyTerm:
-    """Unsupervised mixing of K points beside supervised training.
+    """Unsupervised mixing of K points beside supervised training: a loss that never sees the labelled batch.
 
     The images of a step and their mixture are functions of the seed and the step alone: the pool is gone through again
     and again, in a new order each time, whatever an epoch of the labelled images is. The blends and, with the network
@@ -76,7 +52,7 @@ class ConsistencyTerm:
         self,
         model: nn.Module,
         consistency: Consistency,
-        batches: UnlabelledBatches,
+        batches: Batches,
         *,
         seed: int,
         accelerator: Accelerator,

@@ -3,19 +3,20 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from mixscope.base.generators import named_generator, seeded_globals
+from mixscope.metrics.overtraining.monitor import BLEND_ENTROPY, FLOOR_GAP, OvertrainingMonitor
 from mixscope.mixing.manifold import blending_at
 from mixscope.mixing.mixture import INPUT_SITE, Mixture, blend, blend_targets
 from mixscope.mixing.mixup import NoMixing
 from mixscope.mixing.schedule import scheme_at
 from mixscope.mixing.schemes import MixingScheme
-from mixscope.training.consistency_term import AuxiliaryTerm
+from mixscope.training.consistency_term import Batches, ConsistencyTerm
 from mixscope.training.objective import (
     LOSS_FLOORS,
     LOSSES,
@@ -26,22 +27,10 @@ from mixscope.training.objective import (
     smooth_targets,
 )
 from mixscope.training.recipe import Recipe
-from mixscope.training.summary import EpochSummary, SwitchOff
+from mixscope.training.summary import EpochSummary
 from mixscope.training.whole_batch import whole_batch_norm
 
 CHECK_EVERY = 50  # steps between looks at the loss, each of which waits for the device
-
-
-class Batches(Protocol):
-    """Batches on the device: `epoch(e)` gives the same ones in the same order whenever it is called with the same e."""
-
-    def __len__(self) -> int:
-        """Return the number of batches in an epoch."""
-        ...
-
-    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (B, C, H, W) float inputs and (B,) int64 labels."""
-        ...
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -78,15 +67,13 @@ class Training:
         num_classes: K.
         seed: Names all draws of mixing, with the epoch, the step and (for hidden layers) the process.
         accelerator: Device, precision and processes.
-        switch_off: Decides when mixing stops where the recipe says "auto"; not asked otherwise.
+        monitor: Ends mixing where the recipe says "auto" and it calls the turn. Left out: one that goes by the training
+            loss and its floor alone, so that no image is set aside and no pass is added.
         auxiliary: A loss on other images that is added to the supervised one, in one process.
 
     Attributes:
         epoch: The epochs trained so far.
         mixing_off: After how many epochs mixing stops, or None: as the recipe says, or as was decided.
-
-    Raises:
-        ValueError: If the recipe's mixing_off is "auto" and nothing is there to decide.
     """
 
     def __init__(
@@ -99,13 +86,11 @@ class Training:
         num_classes: int,
         seed: int,
         accelerator: Accelerator,
-        switch_off: SwitchOff | None = None,
-        auxiliary: AuxiliaryTerm | None = None,
+        monitor: OvertrainingMonitor | None = None,
+        auxiliary: ConsistencyTerm | None = None,
     ) -> None:
         self.mixing_off = None if recipe.mixing_off == "auto" else recipe.mixing_off
-        self._switch_off = switch_off if recipe.mixing_off == "auto" else None
-        if recipe.mixing_off == "auto" and switch_off is None:
-            raise ValueError("switch_off must be given where the recipe's mixing_off is auto, got None")
+        self._monitor = (monitor or OvertrainingMonitor()) if recipe.mixing_off == "auto" else None
         self.model, self.batches, self.scheme, self.recipe = model, batches, scheme, recipe
         self.num_classes, self.seed, self.accelerator = num_classes, seed, accelerator
         self.auxiliary = auxiliary
@@ -134,8 +119,10 @@ class Training:
             with seeded_globals(self.seed, "layers", epoch, accelerator.process_index, device=accelerator.device):
                 summary = self._train_epoch(epoch)
             self.epoch += 1
-            if self._switch_off is not None and self.mixing_off is None and self._switch_off.observe(summary):
-                self.mixing_off = self.epoch
+            if self._monitor is not None and self.mixing_off is None:
+                values = {FLOOR_GAP: summary.floor_gap, BLEND_ENTROPY: summary.blend_entropy}
+                if self._monitor.update(summary.epoch, values).has_turned:
+                    self.mixing_off = self.epoch
             yield summary
 
     def state(self) -> dict[str, Any]:
@@ -147,7 +134,7 @@ class Training:
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
             "mixing_off": self.mixing_off,
-            "switch_off": {} if self._switch_off is None else self._switch_off.state(),
+            "switch_off": {} if self._monitor is None else self._monitor.state(),
             **auxiliary,
         }
 
@@ -160,8 +147,8 @@ class Training:
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
-        if self._switch_off is not None:
-            self._switch_off.load_state(state["switch_off"])
+        if self._monitor is not None:
+            self._monitor.load_state(state["switch_off"])
         if self.auxiliary is not None:
             self.auxiliary.load_state(state["auxiliary"])
         self.mixing_off = state["mixing_off"]

@@ -1,4 +1,4 @@
-"""What training minimises: losses against soft targets, and the optimizer and schedule a recipe names."""
+"""Objective of training: losses against soft targets, and the optimizer and schedule a recipe names."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""How a network is trained: one frozen description, checked when it is made. Imports no torch."""
+"""Recipe of a training: one frozen description, checked when it is made. Imports no torch."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal

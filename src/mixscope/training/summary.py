@@ -1,7 +1,6 @@
-"""What one epoch of training saw, and who may decide on it that mixing stops."""
+"""Summary of one epoch of training."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -37,19 +36,3 @@ class EpochSummary:
     def floor_gap(self) -> float:
         """How far the loss is above its floor, at least 0: rounding can leave it just below."""
         return max(0.0, self.loss - self.loss_floor)
-
-
-class SwitchOff(Protocol):
-    """Decides, from what training sees, after which epoch mixing stops; the same in every process."""
-
-    def observe(self, summary: EpochSummary) -> bool:
-        """Take in an epoch that was mixed; return whether it was the last one."""
-        ...
-
-    def state(self) -> dict[str, Any]:
-        """Return all that it remembers, as plain values."""
-        ...
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
-        ...
