@@ -1,4 +1,4 @@
-"""Figures of runs as plotly draws them, from run folders or from runs that were read: what the pages show, one by one."""
+"""Figures of runs as plotly draws them, from run folders or from runs read before: those of the pages, one by one."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path

@@ -41,7 +41,9 @@ class Theory:
 
     model: OmitSubcommandPrefixes[
         OmitArgPrefixes[
-            Annotated[Model[MixupFeaturesOptions], subcommand("mixup-features", description=MixupFeaturesOptions.__doc__)]
+            Annotated[
+                Model[MixupFeaturesOptions], subcommand("mixup-features", description=MixupFeaturesOptions.__doc__)
+            ]
             | Annotated[Model[LayerPeeledOptions], subcommand("layer-peeled", description=LayerPeeledOptions.__doc__)]
             | Annotated[
                 Model[RandomFeaturesOptions], subcommand("random-features", description=RandomFeaturesOptions.__doc__)
