@@ -24,11 +24,12 @@ ALLOWED = {
     "integrations": FLOOR | {"mixing", "metrics", "capturing", "measuring", "integrations"},
     "__init__": FLOOR | {"stats", "bench", "capturing", "measuring", "metrics", "mixing", "theory"},
 }
+ALLOWED["figures"] = ALLOWED["report"]
 ALLOWED["theory_pages"] = ALLOWED["bench"] - {"bench"} | {"theory_pages"}
 ALLOWED["studies"] = ALLOWED["bench"] | {"theory_pages", "studies"}
 ALLOWED["cli"] = BASE | {"bench", "theory_pages", "data", "records", "report", "stats", "studies", "cli"}
 ALLOWED["__main__"] = {"base.errors", "base.text", "cli", "bench"}
-NO_TORCH = {"stats", "records", "report", *BASE}  # rooms, or modules of one
+NO_TORCH = {"stats", "records", "report", "figures", *BASE}  # rooms, or modules of one
 
 
 def imports(path):

@@ -1,10 +1,10 @@
 """Command `theory`: four models behind the papers, each as a table in the terminal and a page."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Generic, TypeVar
 
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, arg, subcommand
 
@@ -17,55 +17,22 @@ from mixscope.theory_pages.theory_options import (
     RandomFeaturesOptions,
 )
 
-PAGES = Path("runs") / "theory"
+Options = TypeVar("Options", MixupFeaturesOptions, LayerPeeledOptions, RandomFeaturesOptions, LabelNoiseOptions)
+PAGES = {  # name of the model on the command line, and of the module and function that make its page
+    MixupFeaturesOptions: ("mixup-features", "mixup_features_page"),
+    LayerPeeledOptions: ("layer-peeled", "layer_peeled_page"),
+    RandomFeaturesOptions: ("random-features", "random_features_page"),
+    LabelNoiseOptions: ("label-noise", "label_noise_page"),
+}
 
 
 @dataclass(frozen=True)
-class MixupFeatures:
-    """Where the features of blends should lie: channels, how far out and how narrow, and the joint optimum."""
+class Model(Generic[Options]):
+    """A model and where its page goes."""
 
-    options: OmitArgPrefixes[Annotated[MixupFeaturesOptions, arg(name="")]] = field(
-        default_factory=MixupFeaturesOptions
-    )
-    out: Path = PAGES
-    """Folder of the page, mixup-features.html."""
-    name: ClassVar[str] = "mixup-features"
-    maker: ClassVar[str] = "mixup_features_page"
-
-
-@dataclass(frozen=True)
-class LayerPeeled:
-    """How gradient flow collapses a classifier and free features: rates, laws, optimum, saddles, weight decay."""
-
-    options: OmitArgPrefixes[Annotated[LayerPeeledOptions, arg(name="")]] = field(default_factory=LayerPeeledOptions)
-    out: Path = PAGES
-    """Folder of the page, layer-peeled.html."""
-    name: ClassVar[str] = "layer-peeled"
-    maker: ClassVar[str] = "layer_peeled_page"
-
-
-@dataclass(frozen=True)
-class RandomFeatures:
-    """When training on blends turns from help to harm: risk over all times, turning times, the bound."""
-
-    options: OmitArgPrefixes[Annotated[RandomFeaturesOptions, arg(name="")]] = field(
-        default_factory=RandomFeaturesOptions
-    )
-    out: Path = PAGES
-    """Folder of the page, random-features.html."""
-    name: ClassVar[str] = "random-features"
-    maker: ClassVar[str] = "random_features_page"
-
-
-@dataclass(frozen=True)
-class LabelNoise:
-    """How wrong the labels of blends are, and how low the loss on blends can go."""
-
-    options: OmitArgPrefixes[Annotated[LabelNoiseOptions, arg(name="")]] = field(default_factory=LabelNoiseOptions)
-    out: Path = PAGES
-    """Folder of the page, label-noise.html."""
-    name: ClassVar[str] = "label-noise"
-    maker: ClassVar[str] = "label_noise_page"
+    options: OmitArgPrefixes[Annotated[Options, arg(name="")]]
+    out: Path = Path("runs") / "theory"
+    """Folder of the page, which is named after the model."""
 
 
 @dataclass(frozen=True)
@@ -74,22 +41,26 @@ class Theory:
 
     model: OmitSubcommandPrefixes[
         OmitArgPrefixes[
-            Annotated[MixupFeatures, subcommand(name="mixup-features")]
-            | Annotated[LayerPeeled, subcommand(name="layer-peeled")]
-            | Annotated[RandomFeatures, subcommand(name="random-features")]
-            | Annotated[LabelNoise, subcommand(name="label-noise")]
+            Annotated[
+                Model[MixupFeaturesOptions], subcommand("mixup-features", description=MixupFeaturesOptions.__doc__)
+            ]
+            | Annotated[Model[LayerPeeledOptions], subcommand("layer-peeled", description=LayerPeeledOptions.__doc__)]
+            | Annotated[
+                Model[RandomFeaturesOptions], subcommand("random-features", description=RandomFeaturesOptions.__doc__)
+            ]
+            | Annotated[Model[LabelNoiseOptions], subcommand("label-noise", description=LabelNoiseOptions.__doc__)]
         ]
     ]
 
     def run(self) -> None:
         """Compute, print, write."""
-        file = f"{self.model.name}.html"
-        check_out(self.model.out, files=[file])
+        name, maker = PAGES[type(self.model.options)]
+        path = self.model.out / f"{name}.html"
+        check_out(self.model.out, files=[path.name])
         began = time.perf_counter()
-        page = getattr(import_module(f"mixscope.theory_pages.{self.model.maker}"), self.model.maker)(self.model.options)
+        page = getattr(import_module(f"mixscope.theory_pages.{maker}"), maker)(self.model.options)
         from mixscope.report.rendering import write_page
 
-        path = self.model.out / file
         write_page(page, path)
         console = make_console()
         for table in page.titled_tables:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,7 @@ def render_page(page: Page) -> str:
 
 
 def render_fragment(page: Page) -> str:
-    """Return a page as an HTML fragment for a notebook: words and tables in place, the whole page in a frame below.
+    """Return a page as an HTML fragment for a notebook: words and tables in place, the figures in a frame below.
 
     Readers that run no script or show no frame, GitHub for one, still show what was found. Style and script stay inside
     the frame.
@@ -52,7 +53,9 @@ def render_fragment(page: Page) -> str:
     Raises:
         ValueError: As `render_page`.
     """
-    return _template("fragment.html.j2").render(page=page, whole=render_page(page) if page.figures else "")
+    drawn = [replace(section, tables=(), findings=(), folds=()) for section in page.sections if section.drawn]
+    figures = render_page(Page("", drawn)) if drawn else ""
+    return _template("fragment.html.j2").render(page=page, figures=figures)
 
 
 def write_page(page: Page, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Options of the theory's pages, as frozen dataclasses: the command line is made from them. Loads no torch."""
+"""Options of the theory's pages, as frozen dataclasses: the command line and its help are made from them. No torch."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -12,7 +12,7 @@ MAX_PENALTIES = 7  # as many colours as a figure tells apart
 
 @dataclass(frozen=True)
 class MixupFeaturesOptions:
-    """The blends of mixup under a simplex classifier."""
+    """Where the features of blends should lie: channels, how far out and how narrow, and the joint optimum."""
 
     num_classes: Annotated[int, Range(2, 10**6)] = 10
     """Classes, at least 2."""
@@ -33,7 +33,7 @@ class MixupFeaturesOptions:
 
 @dataclass(frozen=True)
 class LayerPeeledOptions:
-    """A classifier and free features under gradient flow."""
+    """How gradient flow collapses a classifier and free features: rates, laws, optimum, saddles, weight decay."""
 
     num_classes: Annotated[int, Range(3, 1000)] = 4
     """Classes, at least 3."""
@@ -66,7 +66,7 @@ class LayerPeeledOptions:
 
 @dataclass(frozen=True)
 class RandomFeaturesOptions:
-    """A teacher and a student on fixed random features."""
+    """When training on blends turns from help to harm: risk over all times, turning times, the bound."""
 
     num_examples: Annotated[int, Range(2, 300)] = 20
     """Training examples, 2 to 300; blends are all ordered pairs of them."""
@@ -85,7 +85,7 @@ class RandomFeaturesOptions:
 
 @dataclass(frozen=True)
 class LabelNoiseOptions:
-    """Three overlapping classes whose true label probabilities are known, and the floor of the loss."""
+    """How wrong the labels of blends are, and how low the loss on blends can go."""
 
     radius: Annotated[float, Range(1e-3, 1e3)] = 2.0
     """Distance of each of the three classes from their middle, in standard deviations of a class."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 from mixscope.metrics.catalogue import find_metric
@@ -72,6 +73,7 @@ def _curves(methods: Sequence[Method], key: str) -> list[tuple[Method, Curve]]:
 
 
 def _draw(curves: Sequence[tuple[Method, Curve]], key: str, axes: Mapping[str, Any], **options: Any) -> Figure | None:
+    """Draw curves as the number's card names them; bands are cut where the number cannot be."""
     card, scale = find_metric(key), scale_of(key)
     shown = card if scale == 1 else replace(card, unit="%")
     lines = [
@@ -86,8 +88,13 @@ def _draw(curves: Sequence[tuple[Method, Curve]], key: str, axes: Mapping[str, A
         for method, curve in curves
     ]
     name = key.replace("/", "-").replace("_", "-")
+    low, high = (scale * bound if bound is not None else far for bound, far in ((card.low, -inf), (card.high, inf)))
+    possible = [
+        replace(line, low=[max(end, low) for end in line.low], high=[min(end, high) for end in line.high])
+        for line in lines
+    ]
     whole = Axes("epoch", card.column_title, **axes)
-    return line_figure(name, shown.axis_label, lines, whole, hover="x unified", **options)
+    return line_figure(name, shown.axis_label, possible, whole, hover="x unified", **options)
 
 
 def _ring(method: Method, curve: Curve, scale: int, side: str) -> Plot:

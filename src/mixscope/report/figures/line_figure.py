@@ -149,11 +149,12 @@ def line_figure(
     traces = [_trace(line, group, axes) for line, group in named]
     across = [x for line in drawn for x in line.x]
     upward = [y for line in drawn for y in (*line.y, *line.low, *line.high)]
+    ends = axes.y_range or (None if axes.log_y else _band_range(drawn))
     names = {"type": "category", "categoryorder": "array", "categoryarray": _site_names(axes)} if axes.names else {}
     figure = layout(
         height=height,
         xaxis=axis(axes.x_title, **(names or _axis_options(across, is_log=axes.log_x, ends=axes.x_range))),
-        yaxis=axis(axes.y_title, **_axis_options(upward, is_log=axes.log_y, ends=axes.y_range) | axes.y_settings),
+        yaxis=axis(axes.y_title, **_axis_options(upward, is_log=axes.log_y, ends=ends) | axes.y_settings),
         hovermode=hover,
         shapes=list(shapes),
         meta=meta or {},
@@ -221,6 +222,17 @@ def _entry(line: Line, group: str) -> KeyEntry:
     colour = line.colour or 0
     is_dashed = line.is_dashed or colour >= len(METHOD_COLOURS)
     return KeyEntry(line.name, group, colour, "points" if line.is_marked else "dashed" if is_dashed else "")
+
+
+def _band_range(lines: Sequence[Line]) -> tuple[float, float] | None:
+    """Return a range with room for the lines and as much again on either side, where bands reach further."""
+    values = [y for line in lines for y in line.y if math.isfinite(y)]
+    edges = [edge for line in lines for edge in (*line.low, *line.high) if math.isfinite(edge)]
+    low, high = min(values), max(values)
+    room = (high - low) or abs(high) or 1.0
+    if not edges or (min(edges) >= low - room and max(edges) <= high + room):
+        return None
+    return max(min(edges), low - room), min(max(edges), high + room)
 
 
 def _axis_options(values: Sequence[float], *, is_log: bool, ends: tuple[float, float] | None) -> Plot:

@@ -7,7 +7,11 @@ from mixscope.report.runs.groups import Method
 from mixscope.report.runs.spread import Spread
 from mixscope.report.runs.words import Finding, spread_words
 
-LAYER_DEFECT, LAYER_DEGREES = 0.01, 0.5  # smaller differences between layers are rounding, not bending
+JUDGED = {  # smaller differences between layers are rounding, not bending; how they are said
+    "relative_defect": (0.01, "relative defect", ".3f", ""),
+    "angle_degrees": (0.5, "angle", ".1f", "°"),
+}
+Pair = tuple[Spread, Spread]  # of the method and of plain training
 
 
 def find_bending(methods: Sequence[Method]) -> list[Finding]:
@@ -20,80 +24,63 @@ def find_bending(methods: Sequence[Method]) -> list[Finding]:
     references = [method for method in methods if method.never_mixed and linearity_sites([method])]
     if len(references) != 1:
         return []
-    reference = references[0]
-    return [
-        finding
-        for method in methods
-        if method is not reference and (finding := compare_layers(method, reference)) is not None
-    ]
+    found = [_compare(method, references[0]) for method in methods if method is not references[0]]
+    return [finding for finding in found if finding is not None]
 
 
-def compare_layers(method: Method, reference: Method) -> Finding | None:
-    """Compare the layers that both methods measured; see `find_bending`."""
+def _compare(method: Method, reference: Method) -> Finding | None:
+    """Compare the layers that both methods measured."""
     known = set(linearity_sites([reference]))
-    signs: dict[str, int] = {}
-    gaps: dict[str, float] = {}
+    layers: dict[str, list[Pair]] = {}
     for site in (site for site in linearity_sites([method]) if site in known):
-        pairs = [
-            (m, r)
-            for m, r in (both(site, n, method, reference) for n in ("relative_defect", "angle_degrees"))
-            if m and r
-        ]
-        if len(pairs) == 2:
-            (defect, plain_defect), (angle, plain_angle) = pairs
-            sign = apart(defect, plain_defect, LAYER_DEFECT)
-            signs[site] = sign if sign == apart(angle, plain_angle, LAYER_DEGREES) else 0
-            gaps[site] = defect.mean - plain_defect.mean
-    if not signs:
+        pairs = [pair for quantity in JUDGED if (pair := _pair(site, quantity, method, reference))]
+        if len(pairs) == len(JUDGED):
+            layers[site] = pairs
+    if not layers:
         return None
+    signs = {}
+    for site, pairs in layers.items():
+        sides = {_apart(*pair, least) for pair, (least, *_) in zip(pairs, JUDGED.values(), strict=True)}
+        signs[site] = sides.pop() if len(sides) == 1 else 0
     bent, straight = (sum(sign == side for sign in signs.values()) for side in (1, -1))
     if bent and straight:
-        verdict, says = "mixed", f"{method.name} bends {bent} and straightens {straight} of {len(signs)} layers"
+        verdict, says = "mixed", f"bends {bent} and straightens {straight} of {len(signs)} layers"
     elif bent or straight:
         verdict = "bends" if bent else "straightens"
-        says = f"{method.name} {verdict} {bent or straight} of {len(signs)} layers"
+        says = f"{verdict} {bent or straight} of {len(signs)} layers"
     else:
-        verdict, says = (
-            "no clear change",
-            f"{method.name} neither bends nor straightens any of {len(signs)} layers clearly",
-        )
+        verdict, says = "no clear change", f"neither bends nor straightens any of {len(signs)} layers clearly"
     clear = [site for site, sign in signs.items() if sign] or list(signs)
-    site = max(clear, key=lambda name: abs(gaps[name]))
-    text = f"{says} compared with {reference.name}, by relative defect and angle together. "
-    text += f"The largest change is at {site}: " + "; ".join(
-        f"{label} {spread_words(m, form, unit)} against {spread_words(r, form, unit)}"
-        for label, quantity, form, unit in (
-            ("relative defect", "relative_defect", ".3f", ""),
-            ("angle", "angle_degrees", ".1f", "°"),
-        )
-        for m, r in [both(site, quantity, method, reference)]
-        if m and r
+    site = max(clear, key=lambda name: abs(layers[name][0][0].mean - layers[name][0][1].mean))
+    changes = "; ".join(
+        f"{label} {spread_words(ours, form, unit)} against {spread_words(plain, form, unit)}"
+        for (ours, plain), (_, label, form, unit) in zip(layers[site], JUDGED.values(), strict=True)
     )
-    return Finding("layers", method.name, verdict, f"{text}.{floor_words(site, method, reference)}")
+    text = f"{method.name} {says} compared with {reference.name}, by relative defect and angle together."
+    text += f" The largest change is at {site}: {changes}.{_floor_words(site, method, reference)}"
+    return Finding("layers", method.name, verdict, text)
 
 
-def floor_words(site: str, method: Method, reference: Method) -> str:
+def _floor_words(site: str, method: Method, reference: Method) -> str:
     """Say how much of the difference in nonlinearity at a site is the floor's."""
-    ours, plain = both(site, "nonlinearity", method, reference)
-    floor, plain_floor = both(site, "floor", method, reference)
-    if not (ours and plain and floor and plain_floor):
+    levels = _pair(site, "nonlinearity", method, reference)
+    floors = _pair(site, "floor", method, reference)
+    if levels is None or floors is None:
         return ""
-    change, floor_change = ours.mean - plain.mean, floor.mean - plain_floor.mean
-    text = (
-        f" Its nonlinearity there is {ours.mean:.3f} against {plain.mean:.3f}, its floor {floor.mean:.3f} against "
-        f"{plain_floor.mean:.3f}"
-    )
+    (ours, plain), (floor, plain_floor) = ([spread.mean for spread in pair] for pair in (levels, floors))
+    text = f" Its nonlinearity there is {ours:.3f} against {plain:.3f}, its floor {floor:.3f} against {plain_floor:.3f}"
+    change, floor_change = ours - plain, floor - plain_floor
     if abs(change) > 0.005 and 0 <= floor_change / change <= 1:
         text += f": the floor explains {100 * floor_change / change:.0f}% of that difference"
     return f"{text}."
 
 
-def both(site: str, quantity: str, method: Method, reference: Method) -> tuple[Spread | None, Spread | None]:
-    """Return a layer's number for both methods."""
-    return layer_spread(method, site, quantity), layer_spread(reference, site, quantity)
+def _pair(site: str, quantity: str, method: Method, reference: Method) -> Pair | None:
+    ours, plain = layer_spread(method, site, quantity), layer_spread(reference, site, quantity)
+    return None if ours is None or plain is None else (ours, plain)
 
 
-def apart(ours: Spread, other: Spread, least: float) -> int:
+def _apart(ours: Spread, other: Spread, least: float) -> int:
     """Return 1 if ours is higher by more than `least` with no overlap of the seeds, -1 if lower so, else 0."""
     if ours.mean - other.mean > least and ours.low > other.high:
         return 1
