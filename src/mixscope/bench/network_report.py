@@ -128,7 +128,7 @@ def measure(
     try:
         head = find_head(model, head)
     except UserError as error:
-        raise ValueError(str(error).replace("--head", "head")) from error
+        raise ValueError(f"head: {error}".replace("--head", "head")) from error
     sites = model_sites(model, head) if sites is None else tuple(sites)
     check_sites(model, sites)
     num_classes, options = linear_head(model, head).out_features, MeasureOptions()
