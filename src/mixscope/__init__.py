@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mixscope import measuring, metrics, theory
+    from mixscope import figures, measuring, metrics, theory
     from mixscope.bench.network_report import NetworkReport, measure
     from mixscope.capturing.capture import Captured, capture
     from mixscope.metrics.blends.blend_reports import ChannelReport, NonlinearityReport
@@ -43,7 +43,7 @@ _NAMES_OF = {
     "stats.intervals": ("Interval",),
 }
 _HOME_OF = {name: f"mixscope.{home}" for home, names in _NAMES_OF.items() for name in names}
-_ROOMS = ("metrics", "theory", "measuring")
+_ROOMS = ("metrics", "figures", "theory", "measuring")
 
 __all__ = [*_HOME_OF, *_ROOMS]
 

@@ -1,0 +1,47 @@
+"""What a newcomer can rely on in every room: short modules, one name a thing, docstrings that say what is there."""
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "mixscope"
+MODULES = sorted(SOURCE.rglob("*.py"))
+LONGEST = 250  # lines
+# Every study has its own of these; everywhere else a name stands once.
+OF_EVERY_STUDY = {"study", "runs", "evidence", "figures", "claims_networks"}
+# A module says what it holds, so its first word is a noun, an adjective or an article.
+RIDDLES = {
+    "what",
+    "who",
+    "whom",
+    "whose",
+    "how",
+    "when",
+    "where",
+    "which",
+    "whether",
+    "why",
+    "from",
+    "to",
+    "run",
+    "measure",
+}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_a_module_is_short_and_begins_with_a_noun(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= LONGEST
+    first = ast.get_docstring(ast.parse(text)).split()[0].strip(":,.").lower()
+    assert first not in RIDDLES
+
+
+def test_a_module_name_occurs_once():
+    stems = Counter(path.stem for path in MODULES)
+    assert sorted(stem for stem, count in stems.items() if count > 1) == sorted(
+        {"__init__", *(stem for stem in OF_EVERY_STUDY if stems[stem] > 1)}
+    )
+    for stem in OF_EVERY_STUDY:
+        assert all(path.parts[-3] == "studies" for path in MODULES if path.stem == stem), stem
