@@ -64,6 +64,5 @@ SCHEMES: Mapping[str, SchemeRow] = {
     "mixup": SchemeRow("mixup:Mixup", "mixup", ("alpha", "num_points", "per_example")),
     "label-mixup": SchemeRow("mixup:LabelMixup", "mixup of labels alone", ("alpha",)),
     "cutmix": SchemeRow("cutmix:CutMix", "CutMix", ("alpha",)),
-    "row-mix": SchemeRow("row_mix:RowMix", "RowMix", ("alpha",)),
     "manifold-mixup": SchemeRow("manifold:ManifoldMixup", "manifold mixup", ("alpha", "mixing_sites")),
 }
