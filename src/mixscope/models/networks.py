@@ -21,7 +21,6 @@ __all__ = ["MODEL_FORMS", "MODEL_NAMES", "build_model", "find_head", "load_weigh
 # "module:factory" in `mixscope.models`; a factory takes num_classes and image_shape (C, H, W) by keyword.
 NETWORKS = {
     "mlp": "mlp:MLP",
-    "softmax-regression": "softmax_regression:SoftmaxRegression",
     "residual-mlp": "residual_mlp:ResidualMLP",
     "convnet": "convnet:ConvNet",
     "resnet18": "resnet:resnet18",
