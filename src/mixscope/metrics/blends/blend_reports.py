@@ -75,10 +75,6 @@ class ChannelReport(Report):
     order_high: float = _order(
         symbol="(x1 + x2)/2, w > .3", title="Position along the channel, even blends", column="order, even",
         definition="mean (x1 + x2) / 2, blends of two classes, min(w, 1-w) > 0.3")
-    shortest_middle: float = _channel(
-        symbol="|h mid| / |m|", title="Length of middle blends",
-        definition="mean |h| / mean_k |m_k|, two classes, min(w, 1-w) > 0.3",
-        note="In units of the mean length of the class means.")
     ratio_middle_to_same: float = _channel(
         symbol="|h mid| / |h same|", title="Length of middle blends over same-class blends",
         definition="mean |h| of two-class blends with min(w, 1-w) > 0.3 / mean |h| of blends within a class",

@@ -107,7 +107,6 @@ def mixed_feature_geometry(
         order_low=float(height[~same & in_low].mean()),
         order_middle=float(height[~same & ~in_low & ~in_high].mean()),
         order_high=float(height[channel].mean()),
-        shortest_middle=float(lengths[channel].mean() / _mean_norm(means)),
         ratio_middle_to_same=float(lengths[channel].mean() / lengths[same].mean()),
     )
 
