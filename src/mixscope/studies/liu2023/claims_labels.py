@@ -17,14 +17,6 @@ exact = partial(claim, is_exact=True)
 
 CHECKS = (
     exact(
-        key="2z",
-        statement="The formula for the mean entropy of blended labels is right to twelve digits.",
-        source=RECALLED_FLOOR,
-        measured="largest error of the formula against quadrature",
-        settings=("blended-labels",),
-        test=at_most(1e-12, value("blended_labels", "formula_error"), unit="nats"),
-    ),
-    exact(
         key="2a",
         statement="The mean entropy of blended labels is (1 - Σp²)(ψ(2α+1) - ψ(α+1)).",
         source=RECALLED_FLOOR,
