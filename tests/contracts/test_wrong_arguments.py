@@ -146,6 +146,12 @@ def complaint(call: Call, argument: str, wrong: object, *, must_refuse: bool = F
 
 
 @pytest.fixture(autouse=True)
+def folder_of_its_own(tmp_path, monkeypatch) -> None:
+    """What takes any text for a path writes here."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
 def bounded_memory() -> Iterator[None]:
     """What asks for gigabytes fails instead of getting them."""
     limits = resource.getrlimit(resource.RLIMIT_AS)

@@ -1,6 +1,5 @@
 """One valid call of every public function, class and method: what the fuzz of wrong arguments starts from."""
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -308,9 +307,7 @@ LAW = blended_features.BlendLaw(mixup.Mixup(), torch.Generator())
 MEASURING = [
     call(mixscope.capture, model=MODEL, batches=BATCHES, **SITES, mixing=mixup.Mixup(), generator=GENERATOR),
     call(mixscope.measure, model=MODEL, train=BATCHES, test=BATCHES, head="3", sites=("1",), seed=1, name="mine"),
-    fresh(
-        lambda: NetworkReport({"nc/nc1_trace": 0.5}, {}).write_page, path=Path(tempfile.gettempdir()) / "mixscope.html"
-    ),
+    fresh(lambda: NetworkReport({"nc/nc1_trace": 0.5}, {}).write_page, path=Path("page.html")),
     call(capture_batches, model=MODEL, batches=BATCHES, **SITES, mixing=mixup.Mixup(), generator=GENERATOR),
     call(blended_features.BlendLaw, mixing=mixup.Mixup(), generator=GENERATOR),
     call(last_layer.measure_last_layer, model=MODEL, batches=BATCHES, head="3", class_means=MEANS, keep_logits=True),

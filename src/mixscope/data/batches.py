@@ -1,6 +1,7 @@
 """Batches cut from uint8 images that stay on the device: of a training, and of an evaluation."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
 
 import torch
 from torch import Tensor
@@ -9,26 +10,82 @@ from mixscope.base.checks import check_at_least, check_same_length
 from mixscope.base.generators import named_generator
 from mixscope.data.augmentation import NO_AUGMENTATION, Augmentation, augment, draw_augmentation
 
-__all__ = ["Augmentation", "EvaluationBatches", "Normaliser", "TrainingBatches"]
+__all__ = ["Augmentation", "EvaluationBatches", "TrainingBatches"]
 
 
-class TrainingBatches:
+@dataclass(eq=False, repr=False)
+class ImagesOnDevice:
+    """Images and labels that are moved to a device once, and made into inputs there.
+
+    Inputs are (pixel / 255 - mean) / std, computed as pixel * scale + shift. Multiplied, then added, never fused: two
+    roundings a pixel, so a batch has the same bits in either memory format and whatever its size.
+
+    Attributes:
+        images: (N, C, H, W) uint8.
+        labels: (N,) int64.
+        batch_size: Examples per batch; the last batch may have fewer.
+        mean: C numbers subtracted from pixels scaled to [0, 1].
+        std: C positive numbers the result is divided by.
+        device: Where batches are made.
+        channels_last: Give batches in torch.channels_last memory format.
+
+    Raises:
+        ValueError: If shapes, dtypes or counts do not fit.
+    """
+
+    images: Tensor
+    labels: Tensor
+    _: KW_ONLY
+    batch_size: int
+    mean: Sequence[float]
+    std: Sequence[float]
+    device: torch.device | str = "cpu"
+    channels_last: bool = False
+
+    def __post_init__(self) -> None:
+        images, labels = self.images, self.labels
+        if images.dtype is not torch.uint8 or images.ndim != 4:
+            got = f"{images.dtype} of shape {tuple(images.shape)}"
+            raise ValueError(f"images must be uint8 of shape (N, C, H, W), got {got}")
+        if labels.dtype is not torch.int64 or labels.ndim != 1:
+            raise ValueError(f"labels must be int64 of shape (N,), got {labels.dtype} of shape {tuple(labels.shape)}")
+        check_same_length(images=images, labels=labels)
+        check_at_least(1, images=len(images), batch_size=self.batch_size)
+        _, channels, _, width = images.shape
+        if not len(self.mean) == len(self.std) == channels:
+            counts = f"{len(self.mean)} and {len(self.std)}"
+            raise ValueError(f"mean and std must have one number per channel, {channels}, got {counts}")
+        if not all(value > 0 for value in self.std):
+            raise ValueError(f"std must be positive, got {tuple(self.std)}")
+        self.images, self.labels = images.to(self.device), labels.to(self.device)
+        means, stds = (torch.tensor(values, dtype=torch.float64) for values in (self.mean, self.std))
+        # Channels last, a row of pixels is one run of W * C numbers, and the C factors are repeated along it.
+        view = (width * channels,) if self.channels_last else (channels, 1, 1)
+        self._scale, self._shift = (
+            factors.float().repeat(width if self.channels_last else 1).view(view).to(self.device)
+            for factors in (1 / (255 * stds), -means / stds)
+        )
+
+    def inputs_of(self, images: Tensor) -> Tensor:
+        """Return (B, C, H, W) float32 for (B, C, H, W) uint8."""
+        if not self.channels_last:
+            return images.float().mul_(self._scale).add_(self._shift)
+        count, channels, height, width = images.shape
+        rows = images.permute(0, 2, 3, 1).contiguous().float().view(count, height, width * channels)
+        return rows.mul_(self._scale).add_(self._shift).view(count, height, width, channels).permute(0, 3, 1, 2)
+
+
+@dataclass(eq=False, repr=False)
+class TrainingBatches(ImagesOnDevice):
     """Shuffled, augmented, normalised batches.
 
     The order of an epoch, its crops and its flips are functions of (seed, epoch) alone: the same on every machine and
     device, whatever was drawn before. Draws belong to the place in the epoch, so the batch size changes no image.
 
-    Args:
-        images: (N, C, H, W) uint8; moved to `device` once and kept there as uint8.
-        labels: (N,) int64.
-        batch_size: Examples per batch; the last batch of an epoch may have fewer.
-        mean: C numbers subtracted from pixels scaled to [0, 1].
-        std: C numbers the result is divided by.
+    Attributes:
         seed: Seed of all draws.
         augmentation: What is changed at random.
         smallest: A last batch of fewer examples than this joins the one before it (batch norm needs 2).
-        device: Where batches are made.
-        channels_last: Give batches in torch.channels_last memory format.
 
     Example:
         >>> images = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1)
@@ -40,28 +97,10 @@ class TrainingBatches:
         True
     """
 
-    def __init__(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        batch_size: int,
-        mean: Sequence[float],
-        std: Sequence[float],
-        seed: int,
-        augmentation: Augmentation = NO_AUGMENTATION,
-        smallest: int = 1,
-        device: torch.device | str = "cpu",
-        channels_last: bool = False,
-    ) -> None:
-        _check_arguments(images, labels, batch_size=batch_size)
-        self.images = images.to(device)
-        self.labels = labels.to(device)
-        self.batch_size = batch_size
-        self.seed = seed
-        self.augmentation = augmentation
-        self.smallest = smallest
-        self._normalise = Normaliser(images.shape, mean=mean, std=std, device=device, channels_last=channels_last)
+    _: KW_ONLY
+    seed: int
+    augmentation: Augmentation = NO_AUGMENTATION
+    smallest: int = 1
 
     def __len__(self) -> int:
         """Return the number of batches in one epoch."""
@@ -81,13 +120,12 @@ class TrainingBatches:
             places = slice(batch * self.batch_size, count if is_last else (batch + 1) * self.batch_size)
             rows = order[places]
             images = augment(self.images.index_select(0, rows), draw.places(places))
-            yield self._normalise(images), self.labels.index_select(0, rows)
+            yield self.inputs_of(images), self.labels.index_select(0, rows)
 
 
-class EvaluationBatches:
+@dataclass(eq=False, repr=False)
+class EvaluationBatches(ImagesOnDevice):
     """Normalised batches in the order of the images; may be iterated over again and again.
-
-    Arguments are those of `TrainingBatches`.
 
     Example:
         >>> images = torch.full((3, 1, 2, 2), 255, dtype=torch.uint8)
@@ -96,23 +134,6 @@ class EvaluationBatches:
         [(2.0, [0, 1]), (2.0, [2])]
     """
 
-    def __init__(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        batch_size: int,
-        mean: Sequence[float],
-        std: Sequence[float],
-        device: torch.device | str = "cpu",
-        channels_last: bool = False,
-    ) -> None:
-        _check_arguments(images, labels, batch_size=batch_size)
-        self.images = images.to(device)
-        self.labels = labels.to(device)
-        self.batch_size = batch_size
-        self._normalise = Normaliser(images.shape, mean=mean, std=std, device=device, channels_last=channels_last)
-
     def __len__(self) -> int:
         """Return the number of batches."""
         return -(-len(self.labels) // self.batch_size)
@@ -120,54 +141,4 @@ class EvaluationBatches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (B, C, H, W) float32 inputs and (B,) int64 labels, on the device."""
         for images, labels in zip(self.images.split(self.batch_size), self.labels.split(self.batch_size), strict=True):
-            yield self._normalise(images), labels
-
-
-class Normaliser:
-    """Turns (B, C, H, W) uint8 images into float32 inputs, (pixel / 255 - mean) / std, as pixel * scale + shift.
-
-    Multiplied, then added, never fused: two roundings a pixel, so a batch has the same bits in either memory format
-    and whatever its size.
-    """
-
-    def __init__(
-        self,
-        shape: Sequence[int],
-        *,
-        mean: Sequence[float],
-        std: Sequence[float],
-        device: torch.device | str,
-        channels_last: bool,
-    ) -> None:
-        channels, width = shape[1], shape[3]
-        if not len(mean) == len(std) == channels:
-            counts = f"{len(mean)} and {len(std)}"
-            raise ValueError(f"mean and std must have one number per channel, {channels}, got {counts}")
-        if not all(value > 0 for value in std):
-            raise ValueError(f"std must be positive, got {tuple(std)}")
-        means, stds = torch.tensor(mean, dtype=torch.float64), torch.tensor(std, dtype=torch.float64)
-        scale, shift = (1 / (255 * stds)).float(), (-means / stds).float()
-        self._channels_last = channels_last
-        # Channels last, a row of pixels is one run of W * C numbers, and the C factors are repeated along it.
-        view = (width * channels,) if channels_last else (channels, 1, 1)
-        self._scale = (scale.repeat(width) if channels_last else scale).view(view).to(device)
-        self._shift = (shift.repeat(width) if channels_last else shift).view(view).to(device)
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Return (B, C, H, W) float32 for (B, C, H, W) uint8."""
-        if not self._channels_last:
-            return images.float().mul_(self._scale).add_(self._shift)
-        count, channels, height, width = images.shape
-        rows = images.permute(0, 2, 3, 1).contiguous().float().view(count, height, width * channels)
-        return rows.mul_(self._scale).add_(self._shift).view(count, height, width, channels).permute(0, 3, 1, 2)
-
-
-def _check_arguments(images: Tensor, labels: Tensor, *, batch_size: int) -> None:
-    """Raise unless images and labels can be cut into batches."""
-    if images.dtype is not torch.uint8 or images.ndim != 4:
-        got = f"{images.dtype} of shape {tuple(images.shape)}"
-        raise ValueError(f"images must be uint8 of shape (N, C, H, W), got {got}")
-    if labels.dtype is not torch.int64 or labels.ndim != 1:
-        raise ValueError(f"labels must be int64 of shape (N,), got {labels.dtype} of shape {tuple(labels.shape)}")
-    check_same_length(images=images, labels=labels)
-    check_at_least(1, images=len(images), batch_size=batch_size)
+            yield self.inputs_of(images), labels
