@@ -4,8 +4,41 @@ The public names, loaded when they are first used. Every solver returns a `Solut
 whether it converged. docs/theory.md shows them at work.
 """
 
+# ruff: noqa: F403
+
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # each name stands once, in the table below
+    from mixscope.mixing.loss_floor import *
+    from mixscope.theory.channel.curve_fit import *
+    from mixscope.theory.channel.joint_scale import *
+    from mixscope.theory.channel.joint_search import *
+    from mixscope.theory.channel.lines import *
+    from mixscope.theory.channel.mixed_features import *
+    from mixscope.theory.channel.shape import *
+    from mixscope.theory.channel.soft_labels import *
+    from mixscope.theory.labels.blended_regression import *
+    from mixscope.theory.labels.drawn_labels import *
+    from mixscope.theory.labels.gaussian_classes import *
+    from mixscope.theory.labels.noisy_labels import *
+    from mixscope.theory.peeled.decay import *
+    from mixscope.theory.peeled.descent import *
+    from mixscope.theory.peeled.flow import *
+    from mixscope.theory.peeled.loss import *
+    from mixscope.theory.peeled.path_record import *
+    from mixscope.theory.peeled.point import *
+    from mixscope.theory.peeled.rates import *
+    from mixscope.theory.peeled.separation import *
+    from mixscope.theory.peeled.separation_conditions import *
+    from mixscope.theory.peeled.sphere import *
+    from mixscope.theory.random_features.feature_experiment import *
+    from mixscope.theory.random_features.feature_flow import *
+    from mixscope.theory.random_features.population_risk import *
+    from mixscope.theory.random_features.teachers import *
+    from mixscope.theory.random_features.turning import *
+    from mixscope.theory.solution import *
+    from mixscope.theory.weight_law import *
 
 _NAMES = {
     "mixing.loss_floor": "loss_floor_gap mixup_loss_floor soft_target_entropy",

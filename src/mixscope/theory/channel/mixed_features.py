@@ -24,6 +24,7 @@ class MixedFeatures:
     h = per_nat (x1 w_i + x2 w_j), with w_i and w_j the classifier's rows; per_nat = (K - 1) / (m^2 K).
 
     Attributes:
+        num_classes: K.
         gain: a of `logit_gain`, in nats.
         weights: (...) float64, w.
         x1: (...) float64, logit of class i above the classes outside the blend, in nats. With two classes there are
@@ -36,6 +37,7 @@ class MixedFeatures:
         same_class_length: |h| of an unblended example.
     """
 
+    num_classes: int
     gain: float
     weights: Tensor
     x1: Tensor
@@ -164,6 +166,7 @@ def _mixed_features(
     # |x1 w_i + x2 w_j|^2 / m^2, without the difference that a product of the two would need.
     squares = (first - second).square() + 2 * first * second * ((num_classes - 2) / (num_classes - 1))
     return MixedFeatures(
+        num_classes=num_classes,
         gain=gain,
         weights=weights,
         x1=first.view(weights.shape),
