@@ -1,4 +1,4 @@
-"""Where the numbers behind claims come from, as all studies need it: of one method, of two, within a run, by case."""
+"""Evidence, the numbers behind claims, as all studies need it: of one method, of two, within a run, by case."""
 
 import math
 from collections.abc import Callable, Mapping

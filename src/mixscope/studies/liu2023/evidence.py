@@ -1,4 +1,4 @@
-"""Where the numbers behind the claims on Liu et al. 2023 come from: what curves did, and how steps compare."""
+"""Numbers of the study of Liu et al. 2023 that are made of several: what curves did, and how steps compare."""
 
 import math
 from collections.abc import Sequence
