@@ -9,7 +9,7 @@ from sample_studies import assert_every_claim_has_its_runs, outcome, results_of,
 from mixscope.records.claims import Claim
 from mixscope.report.page import Page
 from mixscope.report.rendering import render_page
-from mixscope.studies.engine.evidence_sources import quotient
+from mixscope.studies.engine.evidence_sources import quotient, value
 from mixscope.studies.engine.network_training import NetworkTraining
 from mixscope.studies.engine.results import Results
 from mixscope.studies.engine.study_definition import check_study, judge_study
@@ -130,23 +130,23 @@ def test_the_weakest_step_is_the_one_that_is_judged():
     found = outcome(tables={"settings": {"rise": heights}})
     results = results_of({("random-features", "sizes", seed): found for seed in range(2)})
     steps = [size_step("rise", place, sign=1) for place in range(2)]
-    sample = weakest_of(steps, "sizes")(results, "random-features")
+    sample = weakest_of(steps)(results, "random-features")
     assert list(sample.values.values()) == pytest.approx([1, 1])
     falls = [size_step("rise", place, sign=-1) for place in range(2)]
-    assert list(weakest_of(falls, "sizes")(results, "random-features").values.values()) == pytest.approx([-2, -2])
+    assert list(weakest_of(falls)(results, "random-features").values.values()) == pytest.approx([-2, -2])
 
 
 def test_the_weakest_step_is_the_one_whose_interval_reaches_lowest():
     # "even" rises by 1 in both runs; "wide" by 0 and 4: a larger mean, and an interval that reaches far below 0.
     runs = {("random-features", "sizes", seed): outcome({"even": 1.0, "wide": 4.0 * seed}) for seed in range(2)}
     results = results_of(runs)
-    numbers = [lambda run, key=key: run.values[key] for key in ("even", "wide")]
+    numbers = [value("sizes", key) for key in ("even", "wide")]
     for ordered in (numbers, numbers[::-1]):
-        sample = weakest_of(ordered, "sizes")(results, "random-features")
+        sample = weakest_of(ordered)(results, "random-features")
         assert list(sample.values.values()) == [0, 4]
     del runs["random-features", "sizes", 0]
     single = results_of(runs)  # without an interval: 1 is below 4
-    assert list(weakest_of(numbers, "sizes")(single, "random-features").values.values()) == [1]
+    assert list(weakest_of(numbers)(single, "random-features").values.values()) == [1]
 
 
 def test_a_step_that_is_no_number_is_the_weakest():
@@ -154,7 +154,7 @@ def test_a_step_that_is_no_number_is_the_weakest():
     results = results_of({("random-features", "sizes", 0): outcome(tables={"settings": table})})
     steps = [size_step(key, 1, sign=1) for key in ("rise", "best_time")]
     for ordered in (steps, steps[::-1]):
-        assert math.isnan(weakest_of(ordered, "sizes")(results, "random-features").values["seed 0"])
+        assert math.isnan(weakest_of(ordered)(results, "random-features").values["seed 0"])
 
 
 def test_a_quotient_is_by_the_smallest_and_of_no_number_where_one_is_none():

@@ -18,6 +18,11 @@ def value(method: str, number: str | Number) -> Evidence:
     return lambda results, setting: results.sample(setting, method, number)
 
 
+def value_at(methods: Mapping[str, str], number: str | Number) -> Evidence:
+    """Return the same where the method goes by the setting."""
+    return lambda results, setting: results.sample(setting, methods[setting], number)
+
+
 def difference(first: str, second: str, number: str | Number) -> Evidence:
     """Return the evidence of first - second on the same images and starting weights."""
     return lambda results, setting: results.difference(setting, first, second, number)
