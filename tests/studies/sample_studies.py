@@ -10,8 +10,10 @@ from mixscope.report.figures.line_figure import Axes, Line, line_figure
 from mixscope.report.page import Section
 from mixscope.studies.engine.claim_checks import at_least, claim_check
 from mixscope.studies.engine.evidence_sources import difference, value
-from mixscope.studies.engine.study_definition import Study
-from mixscope.studies.engine.trial import Measured, Trial
+from mixscope.studies.engine.results import Results, read_results
+from mixscope.studies.engine.runner import pending, run_pending
+from mixscope.studies.engine.study_definition import Study, check_study
+from mixscope.studies.engine.trial import Measured, Outcome, Trial
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,57 @@ class Interrupted:
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(5)
         return Measured({})
+
+
+@dataclass(frozen=True)
+class Named:
+    """Work that is never done."""
+
+    name: str
+
+    def describe(self):
+        return {"name": self.name}
+
+
+def outcome(values=None, *, tables=None, pictures=None, problem=""):
+    """Return what a run gave that was never done."""
+    return Outcome(
+        values=values or {},
+        tables=tables or {},
+        pictures=pictures or {},
+        problem=problem,
+        data={},
+        environment={},
+        started="2026-01-01T00:00:00+00:00",
+        wall_seconds=0.0,
+    )
+
+
+def results_of(outcomes):
+    """Return the results of such runs: (setting, method, seed) -> outcome."""
+    trials = {place: Trial(*place, Named(" ".join(map(str, place)))) for place in outcomes}
+    return Results([*trials.values()], {trials[place].digest: outcomes[place] for place in outcomes})
+
+
+def smoke_results(study, folder):
+    """Run the smoke scale of a study."""
+    trials = check_study(study, study.trials("smoke", None))
+    told = []
+    run_pending(trials, folder, num_jobs=1, tell=told.append)
+    assert [progress.error for progress in told] == [""] * len(told)
+    assert not pending(trials, folder)
+    return read_results(trials, folder)
+
+
+def assert_every_claim_has_its_runs(study, scale):
+    """A run that is not done is missing by name; evidence that asks for a method that is not run misses nothing."""
+    trials = check_study(study, study.trials(scale, None))
+    results, run = Results(trials, {}), {trial.setting for trial in trials}
+    for check in study.checks:
+        settings = [setting for setting in check.settings if setting in run]
+        assert settings, check.claim.key
+        for setting in settings:
+            assert check.evidence(results, setting).missing, (check.claim.key, setting)
 
 
 def doubling_trials(seen, num_seeds=4):

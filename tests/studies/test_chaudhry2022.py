@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from sample_studies import assert_every_claim_has_its_runs, outcome, smoke_results
 
 from mixscope.bench.observer import SILENT
 from mixscope.bench.run_images import prepare_images
@@ -27,32 +28,20 @@ from mixscope.studies.chaudhry2022.metric_checks import expected_power, floor_at
 from mixscope.studies.chaudhry2022.runs import PLANS, consistency_of, trials
 from mixscope.studies.chaudhry2022.study import STUDY
 from mixscope.studies.engine.network_training import NetworkTraining
-from mixscope.studies.engine.results import Results, read_results
-from mixscope.studies.engine.runner import run_pending
+from mixscope.studies.engine.results import Results
 from mixscope.studies.engine.study_definition import check_study, judge_study
-from mixscope.studies.engine.trial import Outcome
 
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("chaudhry2022")
-    told = []
-    run_pending(trials("smoke"), folder, num_jobs=1, tell=told.append)
-    assert [progress.error for progress in told] == [""] * len(told)
-    return read_results(trials("smoke"), folder)
-
-
-def outcome(values, problem=""):
-    return Outcome(
-        values, tables={}, pictures={}, problem=problem, environment={}, wall_seconds=1.0, started="", data={}
-    )
+    return smoke_results(STUDY, tmp_path_factory.mktemp("records"))
 
 
 def made_results(setting_values):
     """Return results of runs that were never done: (setting, method, seed) -> (values, problem)."""
     chosen = [trial for trial in trials("small") if (trial.setting, trial.method, trial.seed) in setting_values]
-    made = {t.digest: outcome(*setting_values[t.setting, t.method, t.seed]) for t in chosen}
-    return Results(chosen, made)
+    made = {t.digest: setting_values[t.setting, t.method, t.seed] for t in chosen}
+    return Results(chosen, {digest: outcome(values, problem=problem) for digest, (values, problem) in made.items()})
 
 
 def test_the_smoke_run_holds_every_exact_claim_and_leaves_statistics_undecided(smoke):
@@ -105,15 +94,7 @@ def test_a_run_that_diverged_is_drawn_and_counted_as_left_out():
 
 
 def test_every_claim_has_its_runs_at_the_small_scale():
-    chosen = check_study(STUDY, trials("small"))
-    results = Results(chosen, {})
-    run = {trial.setting for trial in chosen}
-    for check in STUDY.checks:
-        settings = [setting for setting in check.settings if setting in run]
-        assert settings, check.claim.key
-        for setting in settings:
-            sample = check.evidence(results, setting)
-            assert sample.missing, f"{check.claim.key} asks for runs that are not in {setting}"
+    assert_every_claim_has_its_runs(STUDY, "small")
 
 
 @pytest.mark.parametrize("scale", PLANS)
@@ -218,8 +199,8 @@ def test_the_share_of_orders_that_are_kept_is_counted():
 
 
 def test_a_collapse_is_told_from_other_problems():
-    assert is_collapsed(outcome({}, "collapsed: accuracy 0.10"), "digits-50") == 1
-    assert is_collapsed(outcome({}, "diverged: the loss"), "digits-50") == 0
+    assert is_collapsed(outcome(problem="collapsed: accuracy 0.10"), "digits-50") == 1
+    assert is_collapsed(outcome(problem="diverged: the loss"), "digits-50") == 0
 
 
 def test_linearity_is_measured_six_times_and_at_the_end():

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from sample_studies import outcome, smoke_results
 
 from mixscope.base.simplex import simplex_etf
 from mixscope.report.figures.line_figure import mean_line
@@ -11,11 +12,9 @@ from mixscope.report.page import Page
 from mixscope.report.rendering import render_page
 from mixscope.studies.engine.evidence_sources import computed
 from mixscope.studies.engine.network_training import NetworkTraining
-from mixscope.studies.engine.results import Results, read_number, read_results
-from mixscope.studies.engine.runner import pending, run_pending
+from mixscope.studies.engine.results import Results, read_number
 from mixscope.studies.engine.seed_figures import mean_text
 from mixscope.studies.engine.study_definition import check_study, judge_study
-from mixscope.studies.engine.trial import Outcome
 from mixscope.studies.fisher2024.claims_confidence import IMAGES, NOISY
 from mixscope.studies.fisher2024.evidence import settings_with
 from mixscope.studies.fisher2024.figures_runs import FINAL
@@ -35,24 +34,7 @@ FALLS_BY_A_SLIP = {"fisher2024.5b"}  # the number noted beforehand is off in its
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("records")
-    runs = check_study(STUDY, trials("smoke"))
-    run_pending(runs, folder, num_jobs=1, tell=lambda progress: None)
-    assert not pending(runs, folder)
-    return read_results(runs, folder)
-
-
-def outcome(values=None, pictures=None, problem=""):
-    return Outcome(
-        values=values or {},
-        tables={},
-        pictures=pictures or {},
-        problem=problem,
-        data={},
-        environment={},
-        started="",
-        wall_seconds=0.0,
-    )
+    return smoke_results(STUDY, tmp_path_factory.mktemp("records"))
 
 
 def line(weights, *, length=2.0, same=()):

@@ -3,14 +3,15 @@
 import math
 
 import pytest
+from sample_studies import assert_every_claim_has_its_runs, outcome, results_of, smoke_results
 
+from mixscope.records.samples import Sample
 from mixscope.report.page import Page
 from mixscope.report.rendering import render_page
 from mixscope.studies.engine.evidence_sources import computed
-from mixscope.studies.engine.results import Results, read_results
-from mixscope.studies.engine.runner import pending, run_pending
-from mixscope.studies.engine.study_definition import check_study, judge_study
-from mixscope.studies.engine.trial import DIGITS, Outcome, Trial
+from mixscope.studies.engine.results import Results
+from mixscope.studies.engine.study_definition import judge_study
+from mixscope.studies.engine.trial import DIGITS
 from mixscope.studies.ji2022.evidence import decay_rate, end_ratio, fall, flattening, log_ratio
 from mixscope.studies.ji2022.landscape_checks import conservation, planar_angles, square, stationary_points
 from mixscope.studies.ji2022.path_simulations import generic_flow, mean_classifier, planar_flow
@@ -22,11 +23,7 @@ ROUNDING_DECIDES = {"ji2022.19a"}  # it adds up to more than the claim allows, o
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    folder = tmp_path_factory.mktemp("records")
-    runs = check_study(STUDY, trials("smoke", None))
-    run_pending(runs, folder, num_jobs=1, tell=lambda progress: None)
-    assert not pending(runs, folder)
-    return read_results(runs, folder)
+    return smoke_results(STUDY, tmp_path_factory.mktemp("records"))
 
 
 def test_the_smoke_run_judges_every_exact_claim_and_no_statistical_one(smoke: Results) -> None:
@@ -58,14 +55,7 @@ def test_every_section_of_the_smoke_run_renders(smoke: Results) -> None:
 
 @pytest.mark.parametrize("scale", ["small", "medium"])
 def test_every_claim_has_the_runs_it_is_judged_by(scale: str) -> None:
-    runs = check_study(STUDY, trials("small" if scale == "small" else "medium", 2))
-    results = Results(runs, {})
-    settings = {trial.setting for trial in runs}
-    for check in STUDY.checks:
-        used = [setting for setting in check.settings if setting in settings]
-        assert used, check.claim.key
-        for setting in used:
-            assert check.evidence(results, setting).missing, (check.claim.key, setting)
+    assert_every_claim_has_its_runs(STUDY, scale)
 
 
 def test_the_number_of_seeds_is_that_of_every_network_and_start() -> None:
@@ -88,45 +78,50 @@ def test_evidence_reads_ratios_and_slopes_from_the_first_separated_epoch() -> No
         "power": [9.0, *(epoch**-0.5 for epoch in epochs[1:])],
         "logarithm": [9.0, *(1 / math.log(2 * epoch) for epoch in epochs[1:])],
     }
-    outcome = _outcome({}, table)
+    run = outcome(tables={"measured": table})
     # Epoch 4 is the first with every image right: (4 / 128)^(1/2).
-    assert fall("power")(outcome) == pytest.approx(math.sqrt(4 / 128))
-    assert flattening("power")(outcome) == pytest.approx(0.0, abs=1e-12)
-    assert flattening("logarithm")(outcome) > 0.05
+    assert fall("power")(run) == pytest.approx(math.sqrt(4 / 128))
+    assert flattening("power")(run) == pytest.approx(0.0, abs=1e-12)
+    assert flattening("logarithm")(run) > 0.05
 
 
 def test_a_network_that_never_separates_its_images_has_no_ratio() -> None:
-    outcome = _outcome({}, {"epoch": [0.0, 1.0], "train/accuracy_clean": [0.1, 0.5], "metric": [2.0, 1.0]})
-    assert math.isnan(fall("metric")(outcome))
-    assert math.isnan(flattening("metric")(outcome))
+    table = {"epoch": [0.0, 1.0], "train/accuracy_clean": [0.1, 0.5], "metric": [2.0, 1.0]}
+    run = outcome(tables={"measured": table})
+    assert math.isnan(fall("metric")(run))
+    assert math.isnan(flattening("metric")(run))
 
 
 def test_the_rate_of_the_mean_classifier_is_1_on_the_law() -> None:
     # 200 images in batches of 50 for 60 epochs: 240 steps of 0.05 x 5e-4 / (1 - 0.9).
     moved = -math.expm1(-240 * 0.05 * 5e-4 / 0.1)
-    results = _results(SMOKE.name, "decay", {"nc/classifier_mean_drift": moved})
+    results = results_of({(SMOKE.name, "decay", 0): outcome({"nc/classifier_mean_drift": moved})})
     assert decay_rate(results, SMOKE.name).values["seed 0"] == pytest.approx(1.0)
 
 
 def test_parts_of_a_check_are_named_and_a_check_not_run_is_missing() -> None:
-    results = _results("theory", "separation", {"value/K=2": 1.0, "value/K=3": 2.0, "gram/K=2": 3.0})
+    values = {"value/K=2": 1.0, "value/K=3": 2.0, "gram/K=2": 3.0}
+    results = results_of({("theory", "separation", 0): outcome(values)})
     assert computed("separation", "value")(results, "theory").values == {"K=2": 1.0, "K=3": 2.0}
     empty = Results(results.trials, {})
     assert computed("separation", "value")(empty, "theory").missing == ("theory-separation-seed0",)
 
 
 def test_a_ratio_at_the_end_of_a_path_is_paired_and_none_of_0() -> None:
-    sample = end_ratio("m")(_results("flow", "decay", {"end/m": 1.0, "plain/m": 4.0}), "flow")
+    def judged(values: dict[str, float | None]) -> Sample:
+        return end_ratio("m")(results_of({("flow", "decay", 0): outcome(values)}), "flow")
+
+    sample = judged({"end/m": 1.0, "plain/m": 4.0})
     assert sample.values == {"seed 0": 0.25}
     assert sample.is_paired
     assert sample.is_ratio
     for values in ({"end/m": 1.0, "plain/m": 0.0}, {"end/m": None, "plain/m": 1.0}, {"end/m": 1.0}):
-        assert math.isnan(end_ratio("m")(_results("flow", "decay", {**values}), "flow").values["seed 0"])
+        assert math.isnan(judged({**values}).values["seed 0"])
 
 
 def test_a_logarithm_of_ratios_is_a_paired_difference() -> None:
-    first, second = _results("flow", "symmetric", {"m": 0.001}), _results("flow", "generic", {"m": 0.1})
-    both = Results([*first.trials, *second.trials], {**first.outcomes, **second.outcomes})
+    starts = {"symmetric": 0.001, "generic": 0.1}
+    both = results_of({("flow", method, 0): outcome({"m": value}) for method, value in starts.items()})
     sample = log_ratio("symmetric", "generic", "m")(both, "flow")
     assert sample.values["seed 0"] == pytest.approx(-2.0)
     assert sample.is_paired
@@ -180,33 +175,3 @@ def test_no_exact_claim_asks_for_more_digits_than_a_record_keeps() -> None:
         if claim.is_exact and claim.low is not None and claim.high is not None and claim.low != claim.high:
             largest = max(abs(claim.low), abs(claim.high))
             assert claim.high - claim.low > largest * 10.0 ** (1 - DIGITS), claim.key
-
-
-class _Work:
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def describe(self) -> dict[str, str]:
-        return {"name": self.name}
-
-    def run(self) -> None:  # never called
-        raise AssertionError
-
-
-def _outcome(values: dict[str, float | None], measured: dict[str, list[float | None]] | None = None) -> Outcome:
-    tables = {} if measured is None else {"measured": measured}
-    return Outcome(
-        values=values,
-        tables=tables,
-        pictures={},
-        problem="",
-        environment={},
-        wall_seconds=0.0,
-        started="2026-01-01T00:00:00+00:00",
-        data={},
-    )
-
-
-def _results(setting: str, method: str, values: dict[str, float | None]) -> Results:
-    trial = Trial(setting, method, 0, _Work(f"{setting} {method}"))  # type: ignore[arg-type]
-    return Results([trial], {trial.digest: _outcome(values)})

@@ -4,16 +4,15 @@ import math
 
 import pytest
 import torch
+from sample_studies import assert_every_claim_has_its_runs, outcome, results_of, smoke_results
 
 from mixscope.records.claims import Claim
 from mixscope.report.page import Page
 from mixscope.report.rendering import render_page
-from mixscope.studies.engine.evidence_sources import quotient
+from mixscope.studies.engine.evidence_sources import quotient, value
 from mixscope.studies.engine.network_training import NetworkTraining
-from mixscope.studies.engine.results import Results, read_results
-from mixscope.studies.engine.runner import pending, run_pending
+from mixscope.studies.engine.results import Results
 from mixscope.studies.engine.study_definition import check_study, judge_study
-from mixscope.studies.engine.trial import Outcome, Trial
 from mixscope.studies.liu2023.evidence import (
     best_error,
     between,
@@ -34,39 +33,13 @@ from mixscope.studies.liu2023.study import STUDY
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("records")
-    trials = check_study(STUDY, STUDY.trials("smoke", None))
-    run_pending(trials, folder, num_jobs=1, tell=lambda progress: None)
-    assert not pending(trials, folder)
-    return read_results(trials, folder)
-
-
-def outcome(values=None, tables=None, problem=""):
-    return Outcome(
-        values=values or {},
-        tables=tables or {},
-        pictures={},
-        problem=problem,
-        data={},
-        environment={},
-        started="",
-        wall_seconds=0.0,
-    )
+    return smoke_results(STUDY, tmp_path_factory.mktemp("records"))
 
 
 def curve(errors, *, key="test/error", every=10):
     """Return a run with these heights after 0, 10, 20, ... epochs."""
-    return outcome(
-        {key: errors[-1]}, {"curve": {"epoch": [every * place for place in range(len(errors))], key: errors}}
-    )
-
-
-class AskedOnlyForRuns(Results):
-    """Fails where evidence names a method that its setting does not run."""
-
-    def sample(self, setting, method, number):
-        assert self._chosen(setting, method), f"{setting} has no {method}"
-        return super().sample(setting, method, number)
+    table = {"epoch": [every * place for place in range(len(errors))], key: errors}
+    return outcome({key: errors[-1]}, tables={"curve": table})
 
 
 def test_every_exact_claim_holds_at_smoke_and_no_statistical_one_is_judged(smoke):
@@ -91,14 +64,7 @@ def test_without_any_run_there_is_no_section_and_no_verdict():
 
 
 def test_every_claim_has_its_runs_at_the_small_scale():
-    trials = check_study(STUDY, STUDY.trials("small", None))
-    results = AskedOnlyForRuns(trials, {})
-    settings = {trial.setting for trial in trials}
-    for check in STUDY.checks:
-        run = [setting for setting in check.settings if setting in settings]
-        assert run, check.claim.key
-        for setting in run:
-            assert check.evidence(results, setting).missing, (check.claim.key, setting)
+    assert_every_claim_has_its_runs(STUDY, "small")
 
 
 @pytest.mark.parametrize("scale", ["small", "medium", "paper"])
@@ -156,41 +122,39 @@ def test_floor_distance_leaves_out_what_was_not_trained():
 def test_sharpness_is_compared_with_the_measured_epoch_nearest_to_the_best():
     run = curve([0.9, 0.5, 0.1, 0.1, 0.1, 0.5, 0.5])  # smoothed: lowest at 30
     tables = dict(run.tables) | {"measured": {"epoch": [10, 35, 60], "train/sharpness": [9.0, 2.0, 3.0]}}
-    assert sharpness_rise(outcome(run.values, tables)) == pytest.approx(1.5)
+    assert sharpness_rise(outcome(run.values, tables=tables)) == pytest.approx(1.5)
 
 
 def test_the_weakest_step_is_the_one_that_is_judged():
     heights = [1.0, math.e, math.e**3]
-    trials = [Trial("random-features", "sizes", seed, _Work(seed)) for seed in range(2)]
     found = outcome(tables={"settings": {"rise": heights}})
-    results = Results(trials, {trial.digest: found for trial in trials})
+    results = results_of({("random-features", "sizes", seed): found for seed in range(2)})
     steps = [size_step("rise", place, sign=1) for place in range(2)]
-    sample = weakest_of(steps, "sizes")(results, "random-features")
+    sample = weakest_of(steps)(results, "random-features")
     assert list(sample.values.values()) == pytest.approx([1, 1])
     falls = [size_step("rise", place, sign=-1) for place in range(2)]
-    assert list(weakest_of(falls, "sizes")(results, "random-features").values.values()) == pytest.approx([-2, -2])
+    assert list(weakest_of(falls)(results, "random-features").values.values()) == pytest.approx([-2, -2])
 
 
 def test_the_weakest_step_is_the_one_whose_interval_reaches_lowest():
     # "even" rises by 1 in both runs; "wide" by 0 and 4: a larger mean, and an interval that reaches far below 0.
-    trials = [Trial("random-features", "sizes", seed, _Work(seed)) for seed in range(2)]
-    found = [outcome({"even": 1.0, "wide": 4.0 * trial.seed}) for trial in trials]
-    results = Results(trials, {trial.digest: run for trial, run in zip(trials, found, strict=True)})
-    numbers = [lambda run, key=key: run.values[key] for key in ("even", "wide")]
+    runs = {("random-features", "sizes", seed): outcome({"even": 1.0, "wide": 4.0 * seed}) for seed in range(2)}
+    results = results_of(runs)
+    numbers = [value("sizes", key) for key in ("even", "wide")]
     for ordered in (numbers, numbers[::-1]):
-        sample = weakest_of(ordered, "sizes")(results, "random-features")
+        sample = weakest_of(ordered)(results, "random-features")
         assert list(sample.values.values()) == [0, 4]
-    single = Results(trials[1:], {trials[1].digest: found[1]})  # without an interval: 1 is below 4
-    assert list(weakest_of(numbers, "sizes")(single, "random-features").values.values()) == [1]
+    del runs["random-features", "sizes", 0]
+    single = results_of(runs)  # without an interval: 1 is below 4
+    assert list(weakest_of(numbers)(single, "random-features").values.values()) == [1]
 
 
 def test_a_step_that_is_no_number_is_the_weakest():
-    trial = Trial("random-features", "sizes", 0, _Work(0))
     table = {"rise": [1.0, 2.0, 3.0], "best_time": [1.0, 2.0, None]}
-    results = Results([trial], {trial.digest: outcome(tables={"settings": table})})
+    results = results_of({("random-features", "sizes", 0): outcome(tables={"settings": table})})
     steps = [size_step(key, 1, sign=1) for key in ("rise", "best_time")]
     for ordered in (steps, steps[::-1]):
-        assert math.isnan(weakest_of(ordered, "sizes")(results, "random-features").values["seed 0"])
+        assert math.isnan(weakest_of(ordered)(results, "random-features").values["seed 0"])
 
 
 def test_a_quotient_is_by_the_smallest_and_of_no_number_where_one_is_none():
@@ -201,18 +165,10 @@ def test_a_quotient_is_by_the_smallest_and_of_no_number_where_one_is_none():
 
 
 def test_settings_are_compared_seed_by_seed():
-    trials = [Trial(setting, MIXUP, seed, _Work(f"{setting}{seed}")) for setting in ("a", "b") for seed in range(2)]
-    results = Results(trials, {t.digest: outcome({"x": t.seed + (10 if t.setting == "a" else 0)}) for t in trials})
+    starts = {"a": 10, "b": 0}
+    results = results_of({(at, MIXUP, seed): outcome({"x": starts[at] + seed}) for at in starts for seed in range(2)})
     evidence = between(MIXUP, "a", "b", lambda run: float(run.values["x"]))
     assert list(evidence(results, "a").values.values()) == [10, 10]
-
-
-class _Work:
-    def __init__(self, name):
-        self.name = name
-
-    def describe(self):
-        return {"name": self.name}
 
 
 def test_closed_forms_agree_with_solvers():

@@ -1,4 +1,4 @@
-"""What the runs of a claim measured, by name; and two methods compared run by run."""
+"""Samples: what the runs of a claim measured, by name, and how several are combined run by run."""
 
 import math
 import operator

@@ -1,4 +1,4 @@
-"""What images without labels are good for: claims 13, 15, 16 and 19a of the study of Chaudhry et al. 2022."""
+"""Claims on Chaudhry et al. 2022 about what images without labels are good for: 13, 15, 16 and 19a."""
 
 from functools import partial
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which layers mixing makes linear: claims 5b to 11, 18 and 19 of the study of Chaudhry et al. 2022."""
+"""Claims on Chaudhry et al. 2022 about which layers mixing makes linear: 5b to 11, 18 and 19."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""What the metric of Chaudhry et al. 2022 measures: claims 1 to 5a, 12, 14, 17 and 20, all exact."""
+"""Claims about what the metric of Chaudhry et al. 2022 measures: 1 to 5a, 12, 14, 17 and 20, all exact."""
 
 from functools import partial
 

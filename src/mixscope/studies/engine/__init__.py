@@ -1,1 +1,1 @@
-"""What runs, judges and writes studies."""
+"""The engine that runs, judges and writes studies."""

@@ -1,4 +1,4 @@
-"""Where the numbers behind claims come from, as all studies need it: of one method, of two, within a run, by case."""
+"""Evidence, the numbers behind claims, as all studies need it: of one method, of two, within a run, by case."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -16,6 +16,11 @@ PERCENT = 100.0  # percent or percentage points of 1
 def value(method: str, number: str | Number) -> Evidence:
     """Return the evidence of one method's number, seed by seed."""
     return lambda results, setting: results.sample(setting, method, number)
+
+
+def value_at(methods: Mapping[str, str], number: str | Number) -> Evidence:
+    """Return the same where the method goes by the setting."""
+    return lambda results, setting: results.sample(setting, methods[setting], number)
 
 
 def difference(first: str, second: str, number: str | Number) -> Evidence:

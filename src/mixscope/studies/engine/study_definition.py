@@ -1,4 +1,4 @@
-"""What a study is: claims first, then runs at each scale, figures, deviations; and how one is judged and written."""
+"""Studies: claims first, then runs at each scale, figures, deviations; and how one is judged."""
 
 import tomllib
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What the claims on Fisher et al. 2024 go back to, and the settings they are checked on."""
+"""Sources of the claims on Fisher et al. 2024, and the settings they are checked on."""
 
 from mixscope.studies.engine.claim_checks import Source
 from mixscope.studies.fisher2024.runs import SETTINGS

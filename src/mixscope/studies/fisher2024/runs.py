@@ -1,4 +1,4 @@
-"""What is trained and computed for Fisher et al. 2024, at each scale."""
+"""The runs of the study of Fisher et al. 2024 at each scale: trainings, and checks of theory."""
 
 from collections.abc import Sequence
 from dataclasses import replace

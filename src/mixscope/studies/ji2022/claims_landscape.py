@@ -1,4 +1,4 @@
-"""What Ji et al. 2022 claim of the layer-peeled model's optima and stationary points: claims 1 to 4 and 13 to 17."""
+"""Claims on Ji et al. 2022 about the layer-peeled model's optima and stationary points: 1 to 4 and 13 to 17."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""What follows from Ji et al. 2022 for the layer-peeled flow's loss, norm and margin: claims 5 to 8, 14, 15a."""
+"""Claims on Ji et al. 2022 about the layer-peeled flow's loss, norm and margin: 5 to 8, 14, 15a."""
 
 from functools import partial
 

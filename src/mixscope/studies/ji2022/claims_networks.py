@@ -1,4 +1,4 @@
-"""What Ji et al. 2022 claim of networks without weight decay, and what follows from it: claims 18 to 20."""
+"""Claims on Ji et al. 2022 about networks without weight decay, and what follows from it: 18 to 20."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""What Ji et al. 2022 claim of the rates at which the layer-peeled flow collapses: claims 9 to 12, and with decay."""
+"""Claims on Ji et al. 2022 about the rates at which the layer-peeled flow collapses: 9 to 12, and with decay."""
 
 from functools import partial
 

@@ -3,9 +3,9 @@
 from functools import partial
 
 from mixscope.studies.engine.claim_checks import DERIVED, at_most, claim_check, exactly
-from mixscope.studies.engine.evidence_sources import value
+from mixscope.studies.engine.evidence_sources import value, value_at
 from mixscope.studies.liu2023.evidence import LEMMA
-from mixscope.studies.liu2023.settings import FEATURES, OUTSIDE
+from mixscope.studies.liu2023.settings import BOUNDS, FEATURES, OUTSIDE, TOYS
 
 SMALL_TOY = "8 examples, 64 blends, 30 features, a random start; largest difference over the path's largest length"
 RECALLED_BOUND = DERIVED.noting("; recalled of the paper's Theorem 5.2, not checked against it")
@@ -51,12 +51,7 @@ CHECKS = (
         "outside",
         is_control=True,
         settings=(FEATURES, OUTSIDE),
-        test=at_most(
-            1e-12,
-            lambda results, setting: results.sample(
-                setting, "random_features" if setting == FEATURES else "outside_teacher", "clean/distance_rise"
-            ),
-        ),
+        test=at_most(1e-12, value_at(TOYS, "clean/distance_rise")),
     ),
     claim(
         key="8a",
@@ -64,12 +59,7 @@ CHECKS = (
         source=RECALLED_BOUND,
         measured="largest ratio of that risk to its bound over all times; starts at 0",
         settings=(FEATURES, OUTSIDE),
-        test=at_most(
-            1,
-            lambda results, setting: results.sample(
-                setting, "bound_and_modes" if setting == FEATURES else "outside_bound", "bound/largest_share"
-            ),
-        ),
+        test=at_most(1, value_at(BOUNDS, "bound/largest_share")),
     ),
     claim(
         key="9a",

@@ -1,4 +1,4 @@
-"""Where the numbers behind the claims on Liu et al. 2023 come from: what curves did, and how steps compare."""
+"""Numbers of the study of Liu et al. 2023 that are made of several: what curves did, and how steps compare."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from mixscope.records.samples import Sample, paired
 from mixscope.stats.curves import TurningPoint, turning_point
 from mixscope.stats.intervals import student_interval
 from mixscope.studies.engine.claim_checks import DERIVED, Source
-from mixscope.studies.engine.evidence_sources import PERCENT, Evidence, percent
+from mixscope.studies.engine.evidence_sources import PERCENT, Evidence, percent, value
 from mixscope.studies.engine.results import Number, Results, column
 from mixscope.studies.engine.trial import Outcome
 
@@ -28,12 +28,11 @@ def between(method: str, first: str, second: str, number: Number) -> Evidence:
     return lambda results, _: paired(results.sample(first, method, number), results.sample(second, method, number))
 
 
-def weakest_of(numbers: Sequence[Number], method: str) -> Evidence:
-    """Return the evidence of that number of several whose interval reaches lowest: if it lies above 0, all do."""
+def weakest_of(steps: Sequence[Evidence]) -> Evidence:
+    """Return that one of several differences whose interval reaches lowest: if it lies above 0, all do."""
 
     def evidence(results: Results, setting: str) -> Sample:
-        samples = [replace(results.sample(setting, method, number), is_paired=True) for number in numbers]
-        return min(samples, key=_lower_end)
+        return min((replace(step(results, setting), is_paired=True) for step in steps), key=_lower_end)
 
     return evidence
 
@@ -96,8 +95,8 @@ def sharpness_rise(outcome: Outcome) -> float:
     return sharpness[-1] / sharpness[nearest]
 
 
-def size_step(key: str, place: int, *, sign: float) -> Number:
-    """Return how a simulated number grows, by the logarithm, from the size in a row of the table to that in the next.
+def size_step(key: str, place: int, *, sign: float) -> Evidence:
+    """Return the evidence of the logarithm of a simulated number over that of the size before, the row `place`.
 
     `sign` is 1 where the number should grow, -1 where it should fall.
     """
@@ -109,4 +108,4 @@ def size_step(key: str, place: int, *, sign: float) -> Number:
         ratio = pair[1] / pair[0]
         return sign * (-math.inf if ratio == 0 else math.log(ratio))  # 0 where the smaller size's is infinite
 
-    return step
+    return value("sizes", step)

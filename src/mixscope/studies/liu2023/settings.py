@@ -16,6 +16,9 @@ MEDIUM_SETTINGS = ("cifar10-5000", "cifar10-5000-augmented")
 PAPER_SETTINGS = ("cifar10", "cifar10-15000", "cifar10-5000-augmented", "cifar100", "svhn")
 NETWORK_SETTINGS = tuple(dict.fromkeys((*DIGITS_EPOCHS, *IMAGE_SETTINGS, *MEDIUM_SETTINGS, *PAPER_SETTINGS)))
 FEATURES, OUTSIDE = "random-features", "outside-teacher"
+TOYS = {FEATURES: "random_features", OUTSIDE: "outside_teacher"}  # what is simulated in each, and whose bound
+BOUNDS = {FEATURES: "bound_and_modes", OUTSIDE: "outside_bound"}
+INTRUSIONS = {"digits-all": "digits_intrusion", "iris": "iris_intrusion"}
 
 
 def switched(epoch: int) -> str:
