@@ -14,7 +14,7 @@ from torch import nn
 
 from mixscope.base.generators import named_generator
 from mixscope.metrics.overtraining.monitor import OvertrainingMonitor
-from mixscope.metrics.overtraining.turn_rules import Judgement
+from mixscope.metrics.overtraining.turn_rules import TurnEstimate
 from mixscope.mixing.manifold import blending_at
 from mixscope.mixing.mixture import blend, blend_targets, soft_cross_entropy
 from mixscope.mixing.schedule import scheme_at
@@ -243,7 +243,7 @@ class StopAfter:
 
     def judge(self, epochs, values):
         self.seen = list(epochs)
-        return Judgement(has_turned=len(epochs) >= self.epochs, confidence=1.0, best_epoch=None)
+        return TurnEstimate(has_turned=len(epochs) >= self.epochs, confidence=1.0, best_epoch=None)
 
 
 def test_mixing_stops_when_it_is_decided_and_nobody_is_asked_again():

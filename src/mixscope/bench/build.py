@@ -12,7 +12,7 @@ from mixscope.base.errors import UserError, users_code
 from mixscope.base.generators import derive_seed, named_generator
 from mixscope.bench.devices import build_accelerator
 from mixscope.bench.measurement import Subject
-from mixscope.bench.network_checks import check_forward, check_sites, check_training, has_batch_norm
+from mixscope.bench.network_checks import check_forward, check_places, check_training, has_batch_norm
 from mixscope.bench.observer import Observer
 from mixscope.bench.options import ConsistencyOptions, DataOptions, MixingOptions, TrainOptions
 from mixscope.bench.probe import Probe, build_probe
@@ -137,7 +137,7 @@ def assemble_bench(options: TrainOptions, accelerator: Accelerator, *, observer:
         fix_classifier(model, head, generator=named_generator(options.seed, "fixed classifier"))
     own_sites = model_sites(model, head)
     sites = options.measuring.sites or own_sites
-    check_sites(model, [*sites, *(site for site in options.mixing.mixing_sites if site != INPUT_SITE)])
+    check_places(model, [*sites, *(site for site in options.mixing.mixing_sites if site != INPUT_SITE)])
     if unlabelled is not None and accelerator.num_processes > 1:
         raise UserError(f"consistency-points must be 0 where several processes train, got {accelerator.num_processes}")
     check_shareable(model, accelerator, name=options.model)

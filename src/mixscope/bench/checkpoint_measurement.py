@@ -1,6 +1,6 @@
 """Measure a checkpoint that was trained elsewhere, and keep the records and the page of it."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from mixscope.bench.description import describe_images, describe_machine, descri
 from mixscope.bench.devices import build_accelerator
 from mixscope.bench.divergence import divergence_told
 from mixscope.bench.measurement import Measurement, Subject, measure
-from mixscope.bench.network_checks import check_forward, check_sites
+from mixscope.bench.network_checks import check_forward, check_places
 from mixscope.bench.observer import Observer
 from mixscope.bench.options import DataOptions, Device, MeasureOptions, options_to_dict
 from mixscope.bench.probe import build_probe
@@ -39,23 +39,12 @@ from mixscope.training.objective import has_convolutions
 from mixscope.training.recipe import Recipe
 
 
-def measure_checkpoint(
-    model_name: str,
-    weights: Path,
-    *,
-    data: DataOptions,
-    head: str | None,
-    measuring: MeasureOptions,
-    mean: tuple[float, ...] | None,
-    std: tuple[float, ...] | None,
-    device: Device,
-    folder: Path,
-    observer: Observer,
-) -> None:
-    """Measure a network and write run.json, metrics.jsonl, pictures.json and report.html.
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network that was trained elsewhere, and what is measured of it.
 
-    Args:
-        model_name: FILE.py:FACTORY, timm:NAME, or one of mixscope's networks.
+    Attributes:
+        model: FILE.py:FACTORY, timm:NAME, or one of mixscope's networks.
         weights: Its state dict; nothing in the file is executed.
         data: The images.
         head: Module name of its linear classifier.
@@ -63,6 +52,23 @@ def measure_checkpoint(
         mean: Of each channel, subtracted from pixels scaled to [0, 1]; None: that of the training images.
         std: Of each channel, divided by; None: that of the training images.
         device: Where.
+    """
+
+    model: str
+    weights: Path
+    data: DataOptions
+    head: str | None
+    measuring: MeasureOptions
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    device: Device
+
+
+def measure_checkpoint(checkpoint: Checkpoint, folder: Path, *, observer: Observer) -> None:
+    """Measure a network and write run.json, metrics.jsonl, pictures.json and report.html.
+
+    Args:
+        checkpoint: What is measured.
         folder: Where the records go; an earlier measurement there is replaced.
         observer: Is told how loading goes.
 
@@ -74,55 +80,33 @@ def measure_checkpoint(
         found = files_of_run(folder)
         if found and (RECORD_FILE not in found or read_run(folder).record.get("kind") != "measure"):
             raise UserError(f"{folder} must not hold a training run, got {', '.join(found)}; choose another --out")
-        record, measurement = _measure_model(
-            model_name,
-            weights,
-            data=data,
-            head=head,
-            measuring=measuring,
-            mean=mean,
-            std=std,
-            device=device,
-            folder=folder,
-            observer=observer,
-        )
+        record, measurement = _measure(checkpoint, folder, observer)
         forget_run(folder)
         try:
-            _write(folder, record, measurement, title=f"{weights.name} on {record['data']['name']}")
+            _write(folder, record, measurement, title=f"{checkpoint.weights.name} on {record['data']['name']}")
         except OSError:
             forget_run(folder)
             raise
 
 
-def _measure_model(
-    model_name: str,
-    weights: Path,
-    *,
-    data: DataOptions,
-    head: str | None,
-    measuring: MeasureOptions,
-    mean: tuple[float, ...] | None,
-    std: tuple[float, ...] | None,
-    device: Device,
-    folder: Path,
-    observer: Observer,
-) -> tuple[dict[str, Any], Measurement]:
-    """Return what run.json is to say, and what was measured; see `measure_checkpoint`."""
-    accelerator = build_accelerator(device, Recipe(), tracker=None, folder=folder)
+def _measure(checkpoint: Checkpoint, folder: Path, observer: Observer) -> tuple[dict[str, Any], Measurement]:
+    """Return what run.json is to say, and what was measured."""
+    name, weights, data, measuring = checkpoint.model, checkpoint.weights, checkpoint.data, checkpoint.measuring
+    accelerator = build_accelerator(checkpoint.device, Recipe(), tracker=None, folder=folder)
     images = prepare_images(data, observer)
-    model = build_model(model_name, num_classes=images.num_classes, image_shape=images.image_shape, seed=0)
+    model = build_model(name, num_classes=images.num_classes, image_shape=images.image_shape, seed=0)
     load_weights(model, weights)
-    head = find_head(model, head)
+    head = find_head(model, checkpoint.head)
     sites = measuring.sites or model_sites(model, head)
-    check_sites(model, sites)
-    check_forward(model, images, head=head, sites=sites, name=model_name)
+    check_places(model, sites)
+    check_forward(model, images, head=head, sites=sites, name=name)
     channels_last = has_convolutions(model)
     model.to(accelerator.device)
     probe = build_probe(
         images.to(accelerator.device),
         measuring,
-        mean=images.channel_mean if mean is None else _per_channel(mean, images, "mean"),
-        std=images.channel_std if std is None else _per_channel(std, images, "std"),
+        mean=images.channel_mean if checkpoint.mean is None else _per_channel(checkpoint.mean, images, "mean"),
+        std=images.channel_std if checkpoint.std is None else _per_channel(checkpoint.std, images, "std"),
         split_seed=data.split_seed,
         channels_last=channels_last,
     )
@@ -132,23 +116,21 @@ def _measure_model(
             measurement = measure(subject)
     except NonFiniteLossError as error:
         raise UserError(f"{weights} must be weights that can be measured, but {error}") from error
-    description = {
-        "model": anchored_model(model_name),
-        "weights": str(weights.absolute()),
-        "head": head,
-        "data": options_to_dict(anchored_data(data)),
-        "mean": mean,
-        "std": std,
-        "measuring": options_to_dict(replace(measuring, sites=sites)),
-        "device": device,
-    }
+    described = replace(
+        checkpoint,
+        model=anchored_model(name),
+        weights=weights.absolute(),
+        data=anchored_data(data),
+        head=head,
+        measuring=replace(measuring, sites=sites),
+    )
     record = new_record(
         "measure",
         name=folder.resolve().name,
         method=weights.stem,
-        description=description,
+        description=options_to_dict(described),
         data=describe_images(images),
-        model=describe_model(model, name=model_name, head=head, sites=sites),
+        model=describe_model(model, name=name, head=head, sites=sites),
         environment=describe_machine(accelerator),
     )
     return record, measurement

@@ -11,10 +11,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from mixscope.base.checks import nearest
 from mixscope.base.errors import UserError, users_code
 from mixscope.base.generators import seeded_globals
-from mixscope.capturing.capture import evaluation_mode, record_sites
+from mixscope.capturing.sites import check_sites, evaluation_mode, record_sites
 from mixscope.data.batches import TrainingBatches
 from mixscope.data.image_data import ImageData
 from mixscope.mixing.manifold import blending_at
@@ -25,12 +24,12 @@ from mixscope.training.recipe import Recipe
 LOOKED_AT = (2, 3)  # images: a network that fixes the size of its batches fails at one of them
 
 
-def check_sites(model: nn.Module, sites: Sequence[str]) -> None:
+def check_places(model: nn.Module, sites: Sequence[str]) -> None:
     """Raise a `UserError` with near names unless every site is "NAME" or "NAME:input" for a module NAME."""
-    modules = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
-    for site in sites:
-        if site.removesuffix(INPUT_SUFFIX) not in modules:
-            raise UserError(f"site must name a module of the network, got {site!r}{nearest(site, modules)}")
+    try:
+        check_sites(model, sites)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def check_forward(model: nn.Module, images: ImageData, *, head: str, sites: Sequence[str], name: str) -> None:

@@ -13,12 +13,12 @@ from mixscope.bench.observer import Observer
 from mixscope.bench.recorder import Recorder
 from mixscope.bench.tracking import Tracking
 from mixscope.metrics.training_cards import BLEND_ENTROPY, FLOOR_GAP
+from mixscope.records.json_numbers import finite_or_none
 from mixscope.records.store import (
     METRICS_FILE,
     PICTURES_FILE,
     RECORD_FILE,
     append_metrics,
-    finite_or_none,
     read_run,
     write_json,
     write_metrics,

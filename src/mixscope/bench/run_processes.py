@@ -18,6 +18,7 @@ from mixscope.base.errors import UserError
 from mixscope.bench.description import images_fingerprint, model_fingerprint
 from mixscope.bench.options import TrainOptions, options_to_dict
 from mixscope.data.image_data import ImageData
+from mixscope.report.runs.method_options import flatten
 
 OF_THE_MACHINE = ("data-dir", "threads")  # may differ between processes: what is read is compared, not from where
 PATHS = ("data", "model")
@@ -35,8 +36,8 @@ class LostProcessError(RuntimeError):
 
 def describe_options(options: TrainOptions) -> dict[str, Any]:
     """Return the options, by their names on the command line, and the versions that all processes must share."""
-    described = _flat(options_to_dict(options))
-    described = {name: value for name, value in described.items() if name not in OF_THE_MACHINE}
+    named = {path.rpartition(".")[2].replace("_", "-"): value for path, value in flatten(options_to_dict(options))}
+    described = {name: value for name, value in named.items() if name not in OF_THE_MACHINE}
     for name in PATHS:
         if os.path.isabs(described[name]):
             described[name] = Path(described[name]).name  # what is in the file is compared by itself
@@ -154,14 +155,6 @@ def _gather(value: Any) -> list[Any]:
     with losses_told():
         values: list[Any] = gather_object([value])
     return values
-
-
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options without their groups, whose names the command line leaves out too."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value) if isinstance(value, dict) else {name.replace("_", "-"): value}
-    return flat
 
 
 def _in_words(value: Any) -> str:

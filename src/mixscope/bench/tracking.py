@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from mixscope.base.errors import UserError, describe_error, users_code
 from mixscope.base.text import printable
 from mixscope.bench.observer import Observer
+from mixscope.report.runs.method_options import flatten
 
 NEEDED = {"tensorboard": ("torch.utils.tensorboard", "SummaryWriter"), "wandb": ("wandb", "init")}
 FOLDER = "tracker"  # in the run's folder
@@ -40,7 +41,7 @@ class Tracking:
         self.accelerator, self.tracker, self.observer = accelerator, tracker, observer
         self._is_open = False
 
-    def start(self, folder: Path, options: Mapping[str, Any]) -> None:
+    def start(self, folder: Path, options: dict[str, Any]) -> None:
         """Open the tracker in a run's folder.
 
         Raises:
@@ -49,15 +50,18 @@ class Tracking:
         if self.tracker is None:
             return
         place = folder.absolute() / FOLDER
+        # What trackers take: numbers, strings and booleans under dotted names.
+        config = {
+            name: value if isinstance(value, (int, float)) else printable(str(value))
+            for name, value in flatten(options)
+        }
         is_new = not place.exists()
         place.mkdir(parents=True, exist_ok=True)
         try:
             with users_code(f"tracker {self.tracker} could not begin:"):
                 if not self.accelerator.log_with:
                     raise ImportError(f"Accelerate finds no package {self.tracker}")
-                self.accelerator.init_trackers(
-                    "mixscope", config=_flat(options), init_kwargs={"wandb": {"dir": str(place)}}
-                )
+                self.accelerator.init_trackers("mixscope", config=config, init_kwargs={"wandb": {"dir": str(place)}})
         except BaseException:
             if is_new:
                 shutil.rmtree(place, ignore_errors=True)
@@ -82,16 +86,3 @@ class Tracking:
         except Exception as error:  # the run is worth more than its copy in a tracker
             self._is_open = False
             self.observer.note(f"tracker {self.tracker} failed and gets no more numbers: {describe_error(error)}")
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested options to what trackers take: numbers, strings and booleans under dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        elif isinstance(value, (int, float, bool)):
-            flat[prefix + name] = value
-        else:
-            flat[prefix + name] = printable(str(value))
-    return flat

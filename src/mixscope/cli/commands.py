@@ -4,7 +4,7 @@ import os
 import re
 import shlex
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
@@ -172,23 +172,13 @@ class Measure:
 
     def run(self) -> None:
         """Measure."""
-        from mixscope.bench.checkpoint_measurement import measure_checkpoint
+        from mixscope.bench.checkpoint_measurement import Checkpoint, measure_checkpoint
 
         folder = self.out or RUNS / f"measure-{_folder_name(self.model.rsplit(':', 1)[-1])}"
+        options = {item.name: getattr(self, item.name) for item in fields(Checkpoint)}
         console = make_console()
         with ProgressDisplay(console) as display:
-            measure_checkpoint(
-                self.model,
-                self.weights,
-                data=self.data,
-                head=self.head,
-                measuring=self.measuring,
-                mean=self.mean,
-                std=self.std,
-                device=self.device,
-                folder=folder,
-                observer=display,
-            )
+            measure_checkpoint(Checkpoint(**options), folder, observer=display)
         _print_summary(console, folder)
 
 

@@ -16,7 +16,7 @@ from mixscope.records.form import (
     one_of,
     or_null,
 )
-from mixscope.records.whole import NAMED
+from mixscope.records.json_numbers import NAMED
 
 MAYBE_DRAWN = or_null(DRAWN)
 MEASURED = Leaf("a finite number, true, false or null", lambda value: SCALAR.holds(value) and not TEXT.holds(value))

@@ -1,7 +1,6 @@
 """Run folders on disk: `run.json`, `metrics.jsonl`, `pictures.json`; a crash never leaves half a file."""
 
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from mixscope.base.errors import UserError
 from mixscope.base.files import atomic_file
 from mixscope.records.form import Form, check_form, parse_json, read_record, read_text
 from mixscope.records.forms import MEASURED_LINE, PICTURES, RUN, TRAINED_LINE
+from mixscope.records.json_numbers import finite_or_none
 
 RECORD_FILE, METRICS_FILE, PICTURES_FILE, REPORT_FILE = "run.json", "metrics.jsonl", "pictures.json", "report.html"
 CHECKPOINT_FILES = ("last.pt", "weights.safetensors")
@@ -122,17 +122,6 @@ def read_measured_run(folder: Path) -> Run:
     if run.record["status"] == "finished" and not run.metrics:
         raise UserError(f"{folder / METRICS_FILE} must hold what the finished run measured, but it holds nothing")
     return run
-
-
-def finite_or_none(value: Any) -> Any:
-    """Replace NaN and infinities by None, through mappings and sequences."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): finite_or_none(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite_or_none(item) for item in value]
-    return value
 
 
 def _read_lines(path: Path, form: Form = TRAINED_LINE) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mixscope.base.files import atomic_file
 from mixscope.base.text import utf8_text
-from mixscope.records.store import finite_or_none
+from mixscope.records.json_numbers import finite_or_none
 from mixscope.report.page import Page, check_names
 from mixscope.report.style import DARK, DIFFERENT_SCALE, METHOD_COLOURS, SAME_SCALE
 

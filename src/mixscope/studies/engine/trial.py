@@ -4,7 +4,7 @@ import gc
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -17,8 +17,8 @@ from mixscope.base.errors import UserError
 from mixscope.records.environment import SCHEMA, describe_environment
 from mixscope.records.form import read_record
 from mixscope.records.forms import TRIAL
-from mixscope.records.store import finite_or_none, write_json
-from mixscope.records.whole import from_json, to_json
+from mixscope.records.json_numbers import finite_or_none, from_json, mapped, to_json
+from mixscope.records.store import write_json
 
 DIGITS = 6  # significant ones of a number of a picture; what verdicts read, values and tables, is kept whole
 HASH_LENGTH = 12
@@ -210,11 +210,4 @@ def digest_in(path: Path) -> str:
 
 
 def _rounded(value: Any) -> Any:
-    value = finite_or_none(value)
-    if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}")
-    if isinstance(value, Mapping):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_rounded(item) for item in value]
-    return value
+    return mapped(finite_or_none(value), lambda leaf: float(f"{leaf:.{DIGITS}g}") if isinstance(leaf, float) else leaf)

@@ -10,7 +10,8 @@ from mixscope.bench.options import TrainOptions, options_from_dict, options_to_d
 from mixscope.metrics.training_cards import FLOOR_GAP
 from mixscope.records.environment import SCHEMA
 from mixscope.records.forms import LAYER
-from mixscope.records.store import Run, finite_or_none
+from mixscope.records.json_numbers import finite_or_none
+from mixscope.records.store import Run
 from mixscope.studies.engine.trial import Outcome, read_outcome
 
 
