@@ -1,0 +1,73 @@
+"""Texts of a page, read from a TOML file: title, lead, facts, and the heading, prose and notes of every section.
+
+    title = "A page"
+    lead = "It comes to {value}."
+    [section.one]
+    heading = "First"
+    text = "Look for {what}."
+    notes = ["A source."]
+
+What stands in braces is put in when the page is made.
+"""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from mixscope.report.page import Cell, Figure, Page, Section, Table
+
+
+@dataclass(frozen=True)
+class PageTexts:
+    """The texts of a page.
+
+    Attributes:
+        words: As in the file.
+    """
+
+    words: Mapping[str, Any]
+
+    def section(
+        self,
+        key: str,
+        figures: Sequence[Figure | None] = (),
+        tables: Sequence[Table | None] = (),
+        *,
+        name: str = "",
+        notes: Sequence[str] = (),
+        folds: Sequence[Cell] = (),
+        **values: object,
+    ) -> Section:
+        """Return a section with its texts.
+
+        Args:
+            key: Of the section in the file.
+            figures: Of the section.
+            tables: Under them.
+            name: Its anchor; left out: the key.
+            notes: To be said after those of the file.
+            folds: To unfold at its end.
+            values: What is put into its texts.
+        """
+        own = self.words["section"][key]
+        return Section(
+            name or key,
+            own["heading"].format(**values),
+            own.get("text", "").format(**values),
+            figures,
+            tables,
+            [*(note.format(**values) for note in own.get("notes", [])), *notes],
+            folds=folds,
+        )
+
+    def page(self, sections: Sequence[Section], **values: object) -> Page:
+        """Return the page of these sections, its title, lead and facts with `values` put in."""
+        title, lead, facts = (self.words.get(part, "").format(**values) for part in ("title", "lead", "facts"))
+        return Page(title, sections, lead, facts)
+
+
+def page_texts(package: str, name: str) -> PageTexts:
+    """Read the texts NAME.toml of a package."""
+    return PageTexts(tomllib.loads((files(package) / f"{name}.toml").read_text(encoding="utf-8")))
