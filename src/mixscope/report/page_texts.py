@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from mixscope.report.page import Cell, Figure, Page, Section, Table
+from mixscope.report.page import Figure, KeyEntry, Page, Section, Table
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class PageTexts:
         *,
         name: str = "",
         notes: Sequence[str] = (),
-        folds: Sequence[Cell] = (),
+        legend: Sequence[KeyEntry] = (),
         **values: object,
     ) -> Section:
         """Return a section with its texts.
@@ -48,19 +48,13 @@ class PageTexts:
             tables: Under them.
             name: Its anchor; left out: the key.
             notes: To be said after those of the file.
-            folds: To unfold at its end.
+            legend: The key of its figures.
             values: What is put into its texts.
         """
         own = self.words["section"][key]
-        return Section(
-            name or key,
-            own["heading"].format(**values),
-            own.get("text", "").format(**values),
-            figures,
-            tables,
-            [*(note.format(**values) for note in own.get("notes", [])), *notes],
-            folds=folds,
-        )
+        heading, text = (own.get(part, "").format(**values) for part in ("heading", "text"))
+        said = [*(note.format(**values) for note in own.get("notes", [])), *notes]
+        return Section(name or key, heading, text, figures, tables, said, key=legend)
 
     def page(self, sections: Sequence[Section], **values: object) -> Page:
         """Return the page of these sections, its title, lead and facts with `values` put in."""
