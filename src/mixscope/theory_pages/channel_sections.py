@@ -9,11 +9,13 @@ from torch import Tensor
 
 from mixscope.report.figures.line_figure import Axes, Line, line_figure
 from mixscope.report.page import Figure, Section, Table
+from mixscope.report.page_texts import page_texts
 from mixscope.theory.channel.mixed_features import MixedFeatures, mixup_features
 from mixscope.theory.channel.shape import channel_angle, norm_ratio_limit
 from mixscope.theory_pages.page_parts import level, number, numbers
 from mixscope.theory_pages.theory_options import MixupFeaturesOptions
 
+TEXTS = page_texts("mixscope.theory_pages", "mixup_features")
 SAMPLE_PENALTIES = torch.logspace(0, -12, 37, dtype=torch.float64).tolist()
 ENDS = SAMPLE_PENALTIES[::-1]
 ANGLE_WEIGHTS = (0.1, 0.3)
@@ -96,19 +98,10 @@ def place_section(
     ]
     offsets.append(Line("limit of small penalties: slope 1", [-8.0, 8.0], [-8.0, 8.0], is_reference=True))
     figures = [line_figure("offset", "Place across the channel", offsets, ACROSS)]
-    text = (
-        "With two classes x1 − x2 is all there is. Look for a line of slope 1 in the log-odds of the weight in the "
-        "middle, which bends at the ends where the penalty holds the unblended examples back."
-    )
     if options.num_classes > 2:
         figures = [*_coordinates(named), *figures]
-        text = (
-            "A blend's feature is x1 times its first class's classifier row plus x2 times the second's. Look for "
-            "curves that leap up at both ends and stay high in between, so that the channel bulges away from the "
-            "straight line that squared error gives; across the channel, x1 − x2 should follow the log-odds of the "
-            "weight with slope 1."
-        )
-    return Section("place", "Where a blend should lie", text, figures, [table], notes)
+    key = "place" if options.num_classes > 2 else "two_classes"
+    return TEXTS.section(key, figures, [table], name="place", notes=notes)
 
 
 def _coordinates(named: Mapping[str, MixedFeatures]) -> list[Figure | None]:
@@ -154,12 +147,6 @@ def shape_section(options: MixupFeaturesOptions, table: Table) -> Section:
         line = _line_angle(options.num_classes, weight)
         angles.append(Line(f"w = {weight:g}", SAMPLE_PENALTIES, [s.angles[place] for s in shapes], colour=place))
         angles.append(level(f"straight line: {line:.1f}°", ENDS, line))
-    text = (
-        "The smaller the penalty (weight decay), the more pronounced the channel. Look for an amplification between 1 "
-        f"and 2, for even blends that are longer than unblended examples where the ratio is above 1 (it ends at "
-        f"{limit:.3f} for {options.num_classes} classes), and for blends much closer to the boundary than a straight "
-        "line would put them. The approach to the limits is logarithmic: no network is at them."
-    )
     panels = {
         "amplification": ("Amplification of the even blend", amplifications, "distance / half-way point's"),
         "norm-ratio": ("Length of the even blend", lengths, "length / unblended example's"),
@@ -169,8 +156,7 @@ def shape_section(options: MixupFeaturesOptions, table: Table) -> Section:
         line_figure(name, title, lines, Axes("feature penalty", y_title, log_x=True, y_range=SHAPE_RANGES.get(name)))
         for name, (title, lines, y_title) in panels.items()
     ]
-    note = "Amplification, length and angle follow from x1 and x2; derived from the same model."
-    return Section("shape", "How far out, and how narrow", text, figures, [table], [note])
+    return TEXTS.section("shape", figures, [table], limit=limit, num_classes=options.num_classes)
 
 
 def shape_table(options: MixupFeaturesOptions, shapes: Mapping[float, ChannelShape]) -> Table:

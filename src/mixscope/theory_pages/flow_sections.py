@@ -7,6 +7,7 @@ import torch
 
 from mixscope.report.figures.line_figure import Axes, Line, line_figure
 from mixscope.report.page import Section
+from mixscope.report.page_texts import page_texts
 from mixscope.theory.peeled.decay import regularized_flow, regularized_optimum
 from mixscope.theory.peeled.descent import layer_peeled_descent
 from mixscope.theory.peeled.flow import layer_peeled_flow
@@ -14,6 +15,7 @@ from mixscope.theory.peeled.point import PeeledPoint
 from mixscope.theory_pages.page_parts import number, shortcomings
 from mixscope.theory_pages.theory_options import LayerPeeledOptions
 
+TEXTS = page_texts("mixscope.theory_pages", "layer_peeled")
 LEARNING_RATE = 0.02  # ours, for up to 20 examples, and less in proportion for more
 ROUNDING = 1e-16  # what is below it is drawn there
 AXES = Axes("time t", "distance to collapse", log_x=True, log_y=True)
@@ -32,21 +34,19 @@ def descent_section(start: PeeledPoint, options: LayerPeeledOptions) -> Section:
         times, margins = record.log_times.exp().tolist(), (1 - record.margin_ratio).tolist()
         lines.append(Line(f"missing margin, {words}", times, margins, colour=0, is_marked=is_marked))
         lines.append(Line(f"duality, {words}", times, record.nc3_duality.tolist(), colour=1, is_marked=is_marked))
-    duality = descent.value.nc3_duality
-    text = (
-        f"Plain gradient descent, {options.descent_steps:,} steps of {rate:.3g}. Look for points close to the lines "
-        "(a shorter step puts them closer), and for how little happens: all these steps take the duality from "
-        f"{number(float(duality[0]), digits=2)} to {number(float(duality[-1]), digits=2)}. The "
-        "flow's own clock, the logarithm of time, is what makes the rates visible at all."
-    )
-    notes = [
-        "A comparison; the step size is ours. What the flow conserves drifts by "
-        f"{number(descent.residual, digits=2)} of itself under descent.",
-        *shortcomings(descent=descent, flow=flow),
-    ]
+    first, last = (number(float(descent.value.nc3_duality[place]), digits=2) for place in (0, -1))
     axes = replace(AXES, x_title="time t = learning rate × steps")
     figure = line_figure("descent-path", "Gradient descent on top of the flow", lines, axes, is_wide=True)
-    return Section("descent", "Beside gradient descent", text, [figure], notes=notes)
+    return TEXTS.section(
+        "descent",
+        [figure],
+        notes=shortcomings(descent=descent, flow=flow),
+        num_steps=options.descent_steps,
+        rate=rate,
+        first=first,
+        last=last,
+        drift=number(descent.residual, digits=2),
+    )
 
 
 def decay_section(start: PeeledPoint, options: LayerPeeledOptions) -> Section:
@@ -70,15 +70,8 @@ def decay_section(start: PeeledPoint, options: LayerPeeledOptions) -> Section:
     optimum = regularized_optimum(
         options.num_classes, options.num_per_class, weight_decay=decay, feature_decay=decay
     ).value
-    text = (
-        "Look for solid lines that drop to rounding within a time of a few over the decay, the uncentred ones too, "
-        f"while the dashed ones creep. With decay there is an end, a simplex of margin {number(optimum.margin)} and "
-        f"squared norm {number(optimum.weight_squared_norm)} each."
-    )
-    notes = [
-        "The same penalty on classifier and features, summed loss. Derived; the objective of Zhu et al. 2021.",
-        *shortcomings(flow_with_decay=with_decay, flow=without),
-    ]
     title = f"With a weight decay of {decay:g} (solid) and without (dashed)"
     figure = line_figure("decay-path", title, lines, AXES, is_wide=True)
-    return Section("decay", "With weight decay", text, [figure], notes=notes)
+    notes = shortcomings(flow_with_decay=with_decay, flow=without)
+    margin, norm = number(optimum.margin), number(optimum.weight_squared_norm)
+    return TEXTS.section("decay", [figure], notes=notes, margin=margin, norm=norm)

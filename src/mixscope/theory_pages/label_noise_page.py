@@ -8,6 +8,7 @@ import torch
 from mixscope.mixing.loss_floor import mixup_loss_floor
 from mixscope.report.figures.line_figure import Axes, Line, line_figure
 from mixscope.report.page import Page, Section, Table
+from mixscope.report.page_texts import page_texts
 from mixscope.theory.labels.drawn_labels import coupled_labels, independent_labels
 from mixscope.theory.labels.gaussian_classes import class_triangle
 from mixscope.theory.labels.noisy_labels import (
@@ -19,10 +20,7 @@ from mixscope.theory.labels.noisy_labels import (
 from mixscope.theory_pages.page_parts import level, numbers
 from mixscope.theory_pages.theory_options import LabelNoiseOptions
 
-SOURCE = (
-    "After Liu et al. 2023, Theorem 5.1, stated for drawn labels, where it holds; derived here. Posterior "
-    "probabilities are exact."
-)
+TEXTS = page_texts("mixscope.theory_pages", "label_noise")
 CURVE_WEIGHTS = torch.linspace(0, 1, 41, dtype=torch.float64)
 DRAWN_WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 TABLE_WEIGHTS = (0.1, 0.3, 0.5)
@@ -59,16 +57,8 @@ def label_noise_page(options: LabelNoiseOptions) -> Page:
     curve = label_noise_curve(classes, mixing_weights=CURVE_WEIGHTS, num_pairs=options.num_pairs, generator=generator)
     middle = float(curve.total_variation[len(CURVE_WEIGHTS) // 2])
     floor = _floor(options.alpha, options.num_classes, 2)
-    return Page(
-        "How wrong the labels of blends are",
-        [_noise_section(options, curve), _certain_section(), _floor_section(options)],
-        lead=f"Mixup labels at least {middle:.1%} of the even blends of these three "
-        f"classes other than nature would; and with {options.num_classes} classes of one size no network can bring "
-        f"the cross-entropy on blends below {floor:.4g} nats. In a network, compare the training loss with that "
-        "floor, not with 0: what is left above it is what has not been learned yet, the wrong labels included.",
-        facts=f"Three round Gaussian classes, each {options.radius:g} standard deviations from their middle; "
-        f"{options.num_pairs:,} pairs, seed {options.seed}.",
-    )
+    sections = [_noise_section(options, curve), _certain_section(), _floor_section(options)]
+    return TEXTS.page(sections, middle=middle, floor=floor, options=options)
 
 
 def _noise_section(options: LabelNoiseOptions, curve: LabelNoiseCurve) -> Section:
@@ -95,18 +85,6 @@ def _noise_section(options: LabelNoiseOptions, curve: LabelNoiseCurve) -> Sectio
         Line("most probable labels", weights, curve.argmax_rate.tolist(), colour=2),
     ]
     broken = [Line("blends that do", weights[1:-1], failures[1:-1], colour=2)]
-    text = (
-        "Mixup draws a blend's label from its members' labels; nature would draw it from the blend itself. The two "
-        "laws are as far apart as the total variation says. Look for drawn labels on or above it: points as alike as "
-        "labels can be lie on the line. The most probable labels lie below it: they may agree although the laws do "
-        "not, so the bound must not be checked with them."
-    )
-    notes = [
-        SOURCE,
-        "The largest gap of a single class bounds the distance from below; for two or three classes it equals it.",
-        "The most probable labels agree more often at exactly w = 1/2, where the more certain of the two members "
-        "decides which label is the more probable: that is often the right one.",
-    ]
     figures = [
         line_figure("rates", "How often labels differ", lines, SHARE),
         line_figure(
@@ -114,7 +92,7 @@ def _noise_section(options: LabelNoiseOptions, curve: LabelNoiseCurve) -> Sectio
         ),
     ]
     table = Table(["blends", *NOISE_COLUMNS], rows, title="Labels of blends")
-    return Section("noise", "Given and true labels", text, figures, [table], notes)
+    return TEXTS.section("noise", figures, [table])
 
 
 def _certain_section() -> Section:
@@ -124,13 +102,8 @@ def _certain_section() -> Section:
         first, second, true = (torch.tensor([label]) for label in labels)
         values = [float(one_hot_variation(first, second, true, mixing_weight=weight)) for weight in (0.5, 0.7, 0.9)]
         rows.append([name, formula, *(f"{value:.1f}" for value in values)])
-    text = (
-        "Where every example's class is certain, the distance takes few values. Look at the last two rows: a blend "
-        "that lands in a class of neither member has a label that is wrong for sure (manifold intrusion), whatever "
-        "the weight."
-    )
     table = Table(["case", "distance", "w = 0.5", "w = 0.7", "w = 0.9"], rows)
-    return Section("certain", "When classes are certain", text, tables=[table], notes=["Derived."])
+    return TEXTS.section("certain", tables=[table])
 
 
 def _floor(alpha: float, num_classes: int, num_points: int) -> float:
@@ -152,19 +125,10 @@ def _floor_section(options: LabelNoiseOptions) -> Section:
         [f"{alpha:g}", *(f"{_floor(alpha, classes, points):.4f}" for classes, points in sizes.values())]
         for alpha in sorted({*TABLE_ALPHAS, options.alpha})
     ]
-    text = (
-        "The mean entropy of blended labels is the lowest cross-entropy that any network can have on blends. Look "
-        "where your alpha is: a training loss that has come down to this line has nothing left to learn but the "
-        "drawn labels themselves. More classes or more points in a blend lift it."
-    )
-    notes = [
-        "After Liu et al. 2023, Lemma 3.1 (alpha 1, two points, equal classes); the general form is derived here. For "
-        "equally frequent classes and partners from the whole set.",
-    ]
     titles = {
         "floor-points": (f"Blends of 2, 3 and 4 points, {num_classes} classes", by_points),
         "floor-classes": ("Blends of 2 points, 2, 10 and 100 classes", by_classes),
     }
     figures = [line_figure(name, title, lines, FLOOR) for name, (title, lines) in titles.items()]
     table = Table(["alpha", *sizes], rows, title="Floor of the loss, in nats")
-    return Section("floor", "How low the loss can go", text, figures, [table], notes)
+    return TEXTS.section("floor", figures, [table])

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mixscope.report.figures.line_figure import Axes, Line, line_figure
 from mixscope.report.page import Page, Section, Table
+from mixscope.report.page_texts import page_texts
 from mixscope.theory.peeled.flow import layer_peeled_flow
 from mixscope.theory.peeled.path_record import FlowRecord
 from mixscope.theory.peeled.point import gaussian_start
@@ -18,7 +19,7 @@ from mixscope.theory_pages.page_parts import level, number, shortcomings, told_o
 from mixscope.theory_pages.separation_sections import optimum_section, square_section
 from mixscope.theory_pages.theory_options import LayerPeeledOptions
 
-SOURCE = "Source: Ji et al. 2022 (the model, its flow, and the rate −1); the constants and the other rates are derived."
+TEXTS = page_texts("mixscope.theory_pages", "layer_peeled")
 NUM_RECORDS = 120
 RATES_FROM = 0.03  # of the last log t: where the first correction to the power law is small, and time enough remains
 NAMES = {
@@ -61,25 +62,18 @@ def layer_peeled_page(options: LayerPeeledOptions) -> Page:
             optimum_section(),
             square_section(),
         ]
-    return Page(
-        "How gradient flow collapses a classifier and free features",
-        sections,
-        lead=_lead(flow.value),
-        facts=f"{options.num_classes} classes of {options.num_per_class} examples in {options.dim} dimensions, normal "
-        f"start, seed {options.seed}; flow to log t = {options.log_time:,.0f} in {flow.iterations:,} steps, "
-        f"drift of what it conserves {number(flow.residual, digits=2)}.",
-    )
-
-
-def _lead(record: FlowRecord) -> str:
+    record = flow.value
     angle = record.nc2_equiangular_weights
     first = int((record.log_times >= 10).nonzero()[0])  # t = 22,000: what a long training reaches
-    return (
-        "Without weight decay the geometry does collapse, but only like 1 / log t: the angles of the classifier's "
-        f"rows are {number(float(angle[first]), digits=2)} away from a simplex's at log t = "
-        f"{record.log_times[first]:.0f} and {number(float(angle[-1]), digits=2)} at log t = "
-        f"{float(record.log_times[-1]):,.0f}. In a network, expect centred measures to fall slowly and in step, and "
-        "uncentred ones like their square roots; weight decay makes the collapse fast."
+    return TEXTS.page(
+        sections,
+        early=number(float(angle[first]), digits=2),
+        early_time=float(record.log_times[first]),
+        late=number(float(angle[-1]), digits=2),
+        late_time=float(record.log_times[-1]),
+        options=options,
+        num_steps=flow.iterations,
+        drift=number(flow.residual, digits=2),
     )
 
 
@@ -119,22 +113,11 @@ def _geometry_section(flow: Solution[FlowRecord]) -> Section:
             "within / between",
         ),
     }
-    text = (
-        "Both axes are logarithmic, and so is time itself: a straight line is a power of log t. Look for slope −1 in "
-        "every centred measure, −1/2 where the classifier is not centred (its mean never moves), and −3 where "
-        "scatter is only counted in the plane of the class means. The dotted lines have the predicted slopes."
-    )
-    notes = [
-        SOURCE,
-        "Measured over the last part of the flow, with the first correction to the power law taken off. The interval "
-        "says how far the curve still is from a power law, not how noisy it is: the flow has no noise.",
-        *shortcomings(flow=flow),
-    ]
     figures = [
         line_figure(name, title, lines, Axes(LOG_TIME, y_title, log_x=True, log_y=True))
         for name, (title, lines, y_title) in panels.items()
     ]
-    return Section("geometry", "How fast the geometry collapses", text, figures, [_rate_table(record)], notes)
+    return TEXTS.section("geometry", figures, [_rate_table(record)], notes=shortcomings(flow=flow))
 
 
 def _rate_table(record: FlowRecord) -> Table:
@@ -159,14 +142,7 @@ def _law_section(record: FlowRecord) -> Section:
     for key in ("loss_law", "norm_law"):  # their logarithms of log t say nothing before
         curves[key] = [value if time > 1 else math.nan for time, value in zip(times, curves[key], strict=True)]
     lines = [*(Line(words, times, curves[key]) for key, words in LAWS.items()), level("1", times, 1.0)]
-    text = (
-        "Look for all lines to end at 1: the loss falls as 1 / (4γ t log t), the squared norm grows as log t / γ, "
-        "classifier and features come to share it equally, and the margin becomes the best that any point has. γ is "
-        f"that best normalised margin. At the end: loss {number(curves['loss_law'][-1])}, norm "
-        f"{number(curves['norm_law'][-1])}."
-    )
     title, axes = "Loss, norm and balance over what theory predicts", Axes(LOG_TIME, RATIO, log_x=True, y_range=(0, 2))
     figure = line_figure("law-ratios", title, lines, axes, is_wide=True)
-    return Section(
-        "laws", "Loss and norm", text, [figure], notes=["Derived; the rates up to constants as in the paper."]
-    )
+    loss, norm = (number(curves[key][-1]) for key in ("loss_law", "norm_law"))
+    return TEXTS.section("laws", [figure], loss=loss, norm=norm)

@@ -7,6 +7,7 @@ import torch
 
 from mixscope.report.figures.line_figure import Axes, Line, line_figure
 from mixscope.report.page import Page, Section, Table
+from mixscope.report.page_texts import page_texts
 from mixscope.theory.channel.joint_scale import JointScale, classifier_scale, etf_threshold
 from mixscope.theory.channel.joint_search import joint_optimum_check
 from mixscope.theory.channel.mixed_features import mixup_features
@@ -14,7 +15,6 @@ from mixscope.theory.channel.shape import transverse_density
 from mixscope.theory.solution import Solution
 from mixscope.theory.weight_law import BetaLaw, FiniteLaw, WeightLaw, log_odds_density
 from mixscope.theory_pages.channel_sections import (
-    ChannelShape,
     channel_shape,
     curve_weights,
     penalty_name,
@@ -25,9 +25,7 @@ from mixscope.theory_pages.channel_sections import (
 from mixscope.theory_pages.page_parts import number, shortcomings, told_on_the_page
 from mixscope.theory_pages.theory_options import MixupFeaturesOptions
 
-SOURCE = (
-    "Source: Fisher et al. 2024, the unconstrained model of their section 3; the solutions are derived and tested here."
-)
+TEXTS = page_texts("mixscope.theory_pages", "mixup_features")
 NO_MIXING = FiniteLaw((1.0,), (1.0,))
 JOINT_PENALTIES = torch.logspace(-5, 0, 41, dtype=torch.float64).tolist()
 NEAR_THRESHOLD = (0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 1.0)  # the length falls like a root
@@ -52,39 +50,22 @@ def mixup_features_page(options: MixupFeaturesOptions) -> Page:
         }
         shapes = {penalty: channel_shape(options, penalty) for penalty in options.feature_penalty}
         table = shape_table(options, shapes)
-        notes = [SOURCE]
-        for penalty, solution in solutions.items():
-            notes += shortcomings(**{f"penalty {penalty:g}": solution})
+        notes = [
+            note
+            for penalty, solution in solutions.items()
+            for note in shortcomings(**{f"penalty {penalty:g}": solution})
+        ]
         curves = {penalty: solution.value for penalty, solution in solutions.items()}
         has_channel = options.num_classes > 2
         sections = [place_section(options, curves, None if has_channel else table, notes)]
         sections += [shape_section(options, table)] if has_channel else []
         sections += [_density_section(options), _joint_section(options), _check_section()]
-    return Page(
-        "Where mixup should put the features of blends",
-        sections,
-        lead=_lead(options, list(shapes.values())),
-        facts=f"{options.num_classes} classes, classifier rows of length {options.scale:g}, "
-        f"weights from Beta({options.alpha:g}, {options.alpha:g}). Exact solutions in float64, "
-        f"largest relative residual {max(solution.residual for solution in solutions.values()):.1e}.",
+    lead = TEXTS.words["channel" if has_channel else "two_classes"].format(
+        amplifications=_span([shape.amplification for shape in shapes.values()]),
+        ratios=_span([shape.norm_ratio for shape in shapes.values()]),
     )
-
-
-def _lead(options: MixupFeaturesOptions, shapes: Sequence[ChannelShape]) -> str:
-    if options.num_classes == 2:
-        return (
-            "With two classes blends stay on the line between the two classes, but not evenly: their place is the "
-            "logarithm of the odds w / (1 − w), not w itself. A network trained with mixup and cross-entropy should "
-            "show slope 1 of its logit difference against those log-odds; squared error spaces blends evenly."
-        )
-    amplifications = _span([shape.amplification for shape in shapes])
-    ratios = _span([shape.norm_ratio for shape in shapes])
-    return (
-        f"A network trained with mixup should not put an even blend half-way between its two classes, but "
-        f"{amplifications} times as far out, at {ratios} times the length of an unblended example's feature: blends of "
-        "two classes form a channel along the decision boundary. Trained with squared error it should put them on a "
-        "straight line, evenly."
-    )
+    residual = max(solution.residual for solution in solutions.values())
+    return TEXTS.page(sections, lead=lead, options=options, residual=residual)
 
 
 def _span(values: Sequence[float]) -> str:
@@ -103,17 +84,10 @@ def _density_section(options: MixupFeaturesOptions) -> Section:
     # The density of the logit of a Beta(alpha, alpha) weight, by change of variable.
     limit = log_odds_density(OFFSETS, alpha).exp()
     lines.append(Line("limit of small penalties", OFFSETS.tolist(), limit.tolist(), is_reference=True))
-    text = (
-        "Blends of two different classes, seen along the boundary. Look for a crowd in the middle even though all "
-        "weights may be equally likely: equal steps of the weight move a blend least where it is even. The curves end "
-        "where the unblended examples lie."
-    )
-    notes = [f"The weights' law, Beta({alpha:g}, {alpha:g}), carried over to x1 − x2; derived."]
-    if alpha < 1:
-        notes.append("For alpha below 1 the density is infinite at both ends, where most blends are nearly unblended.")
+    more = "For alpha below 1 the density is infinite at both ends, where most blends are nearly unblended."
     axes = Axes("x1 − x2, nats (0 is the boundary)", "density per nat", y_range=(0, 1.6 * float(limit.max())))
     figure = line_figure("transverse-density", "How often a blend lies there", lines, axes, is_wide=True)
-    return Section("density", "How densely blends lie", text, [figure], notes=notes)
+    return TEXTS.section("density", [figure], notes=[more] if alpha < 1 else [], alpha=alpha)
 
 
 def _joint_section(options: MixupFeaturesOptions) -> Section:
@@ -127,7 +101,7 @@ def _joint_section(options: MixupFeaturesOptions) -> Section:
     for (name, law), end in zip(laws.items(), ends, strict=True):
         penalties = sorted(JOINT_PENALTIES + [end * part for part in NEAR_THRESHOLD])
         lines.append(Line(name, penalties, [joint(penalty, law).value.scale for penalty in penalties]))
-    rows, notes = [], ["Fisher et al. 2024 assume the simplex; that it is the optimum is derived here."]
+    rows, notes = [], []
     for penalty in TABLE_PENALTIES:
         found = [joint(penalty, law) for law in laws.values()]
         notes += shortcomings(**{f"joint optimum at penalty {penalty:g}": found[0]})
@@ -136,19 +110,13 @@ def _joint_section(options: MixupFeaturesOptions) -> Section:
             cells.append("0 (collapsed)" if value.is_collapsed else number(value.scale))
             cells += [number(value.same_class), number(value.same_class_probability, digits=5)]
         rows.append(cells)
-    text = (
-        "With a penalty on the classifier too, its optimum is a simplex of the length drawn here, or zero. Look for "
-        f"the cliff: with equal penalties mixup's classifier vanishes from {ends[0]:.4g} on, without mixing it "
-        f"vanishes from {ends[1]:.4g}. The product of the two penalties decides; the row length also depends on their "
-        "ratio."
-    )
     title, axes = (
         "Length of the classifier's rows at the joint optimum",
         Axes("both penalties", "row length m", log_x=True),
     )
     figure = line_figure("joint-scale", title, lines, axes, is_wide=True)
     table = Table(["both penalties", *JOINT_COLUMNS], rows, title="Classifier and features together")
-    return Section("joint", "Classifier and features together", text, [figure], [table], notes)
+    return TEXTS.section("joint", [figure], [table], notes=notes, ends=ends)
 
 
 def _check_section() -> Section:
@@ -166,11 +134,5 @@ def _check_section() -> Section:
         ).value
         distances = [number(value, digits=2) for value in (found.gram_deviation, found.objective_gap)]
         rows.append([f"{num_classes} classes, {dim} dimensions", *distances, "yes" if found.is_simplex else "no"])
-    text = (
-        "The same problem given to a generic minimiser from random starts, with nothing assumed about the classifier. "
-        "Look for deviations near rounding where there is room for a simplex, and for none where there is not "
-        "(fewer dimensions than classes minus one)."
-    )
     columns = ["problem", "distance of W Wᵀ from a simplex's", "objective above the simplex's", "a simplex?"]
-    notes = ["Penalties 0.05, weights 0.5, 0.8 and 1; a numerical check of the derivation."]
-    return Section("check", "Is the classifier really a simplex?", text, tables=[Table(columns, rows)], notes=notes)
+    return TEXTS.section("check", tables=[Table(columns, rows)])

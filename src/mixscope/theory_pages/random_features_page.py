@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mixscope.report.figures.line_figure import Axes, Line, line_figure
 from mixscope.report.page import Figure, Page, Section, Table
+from mixscope.report.page_texts import page_texts
 from mixscope.theory.random_features.feature_experiment import (
     FeatureExperiment,
     FeatureSetting,
@@ -20,7 +21,7 @@ from mixscope.theory_pages.page_parts import number, numbers, told_on_the_page
 from mixscope.theory_pages.theory_options import RandomFeaturesOptions
 from mixscope.theory_pages.turning_sections import bound_section, modes_section
 
-SOURCE = "Source: after Liu et al. 2023 (teacher, student and switch); sizes, clean twin and feature blends are ours."
+TEXTS = page_texts("mixscope.theory_pages", "random_features")
 TIMES = torch.cat([torch.logspace(-1, 8, 181, dtype=torch.float64), torch.tensor([torch.inf], dtype=torch.float64)])
 SIZE_FACTORS = (0.75, 1.0, 1.5, 2.5, 4.0)
 MOST_EXAMPLES = 100  # in the table: blends are the square of it
@@ -50,13 +51,12 @@ def random_features_page(options: RandomFeaturesOptions) -> Page:
             _outside_section(outside),
         ]
     repetitions = "one repetition" if options.seeds == 1 else f"{options.seeds} repetitions"
-    return Page(
-        "When training on blends turns from help to harm",
+    return TEXTS.page(
         sections,
         lead=_lead(experiment),
-        facts=f"{options.num_examples} examples ({options.num_examples**2} blends) of {options.input_dim} dimensions, "
-        f"{options.num_features} tanh features, weights from Beta({options.alpha:g}, {options.alpha:g}), "
-        f"{repetitions}. All times from one decomposition; nothing is simulated.",
+        options=options,
+        num_blends=options.num_examples**2,
+        repetitions=repetitions,
     )
 
 
@@ -70,21 +70,15 @@ def _median(values: Tensor) -> float:
 
 
 def _lead(experiment: FeatureExperiment) -> str:
-    mixup, plain = experiment.mixup, experiment.plain
-    turning, clean = int(mixup.is_u_shaped.sum()), int(experiment.clean.is_u_shaped.sum())
-    kinds = f"{turning} of {len(mixup.risks)} repetitions"
-    if not turning:
-        return (
-            f"At these sizes the test risk of mixup does not turn: it rises by more than 5% in {kinds}. Fewer examples "
-            "or more features make the labels' errors matter."
-        )
-    return (
-        f"Trained on blends, the test risk falls, turns at time {number(_median(mixup.best_times), digits=3)} (median) "
-        f"and ends {_median(mixup.rises):.2f} times its best: a U in {kinds}, against "
-        f"{clean} where the same blends have the labels of nature. Trained on the examples alone it ends "
-        f"{_median(plain.rises):.2f} times its best. "
-        "In a network, look for a test error that rises again late in training with mixup, sooner with less data, and "
-        "for the cure: stop mixing."
+    mixup, turning = experiment.mixup, int(experiment.mixup.is_u_shaped.sum())
+    words: str = TEXTS.words["turn" if turning else "no_turn"]
+    return words.format(
+        turning=turning,
+        count=len(mixup.risks),
+        time=number(_median(mixup.best_times), digits=3),
+        rise=_median(mixup.rises),
+        clean=int(experiment.clean.is_u_shaped.sum()),
+        plain=_median(experiment.plain.rises),
     )
 
 
@@ -127,19 +121,8 @@ def _risk_section(experiment: FeatureExperiment) -> Section:
         for name, curves in methods.items()
     ]
     columns = ["training", "best time", "risk then", "risk at the end", "rises by over 5%"]
-    text = (
-        "A student on fixed features learns a teacher that it could copy exactly. Look for mixup's line to fall first "
-        "and rise later, for the clean labels on the same blends to take the rise away, and for blends of features to "
-        "lie on the line of no mixing: there the labels of blends are right. The switching line shows the final risk "
-        "when mixing stops at that time: best in between, not too late."
-    )
-    notes = [
-        SOURCE,
-        "Lines are medians, bands (mixup with both labels) the middle half of the repetitions. The teacher lies in "
-        "the span of the features, so that the labels of blends are the only error that training can fit.",
-    ]
     table = Table(columns, rows, title="Test risk over time (medians)")
-    return Section("risk", "A fall and a rise", text, [figure], [table], notes)
+    return TEXTS.section("risk", [figure], [table])
 
 
 def _distance_section(experiment: FeatureExperiment) -> Section:
@@ -148,16 +131,7 @@ def _distance_section(experiment: FeatureExperiment) -> Section:
         _median_line("mixup with clean labels", experiment.clean_distances, colour=2, has_band=True),
     ]
     figure = line_figure("distances", "Distance from θ*", lines, replace(RISKS, y_title="|θ − θ*|"), is_wide=True)
-    text = (
-        "θ* is where training on the same blends with the right labels would end. Look for mixup to approach it and "
-        "then leave for the solution that fits the wrong labels too; with clean labels the distance never rises, which "
-        "is the safer sign of the two: test risk can rise for other reasons."
-    )
-    notes = [
-        f"Standard deviation of the labels' error over the blends: {number(_median(experiment.label_noise), digits=3)} "
-        "(median). Derived; after Liu et al. 2023, Lemma 5.1."
-    ]
-    return Section("distance", "What is learned by heart", text, [figure], notes=notes)
+    return TEXTS.section("distance", [figure], noise=number(_median(experiment.label_noise), digits=3))
 
 
 def _setting_section(setting: FeatureSetting, seeds: int) -> Section:
@@ -171,22 +145,11 @@ def _setting_section(setting: FeatureSetting, seeds: int) -> Section:
         turns = f"{int(curves.is_u_shaped.sum())} of {seeds}"
         rows.append([f"{size} examples, alpha {alpha:g}", *_ends(curves), f"{_median(curves.rises):.2f}", turns])
     columns = ["setting", "best time", "risk then", "risk at the end", "end / best", "rises by over 5%"]
-    text = (
-        "Look down the rows of one alpha: with more examples expect a later turn and a smaller rise. Look down the "
-        "others: a small alpha makes weaker blends, and yet the larger rise, for the directions in which blends hardly "
-        "differ from examples magnify the labels' errors most."
-    )
-    notes = ["Measured in this model; it says nothing about times in a network, only about what they depend on."]
     table = Table(columns, rows, title="Sizes and weights (medians, mixup)")
-    return Section("settings", "What it depends on", text, tables=[table], notes=notes)
+    return TEXTS.section("settings", tables=[table])
 
 
 def _outside_section(experiment: FeatureExperiment) -> Section:
     figure = _risks("outside-risks", dict(list(_methods(experiment).items())[:3]))
-    clean, repetitions = int(experiment.clean.is_u_shaped.sum()), len(experiment.clean.risks)
-    text = (
-        "The same with a teacher that the features cannot express. Look for the clean labels to turn as well, in "
-        f"{clean} of {repetitions} repetitions here: a test risk that rises does not by itself prove that the labels "
-        "are at fault."
-    )
-    return Section("outside", "A teacher out of reach", text, [figure], notes=["A control, measured here."])
+    clean = experiment.clean
+    return TEXTS.section("outside", [figure], clean=int(clean.is_u_shaped.sum()), count=len(clean.risks))

@@ -6,6 +6,7 @@ import torch
 
 from mixscope.report.figures.line_figure import Axes, Line, line_figure
 from mixscope.report.page import Section, Table
+from mixscope.report.page_texts import page_texts
 from mixscope.theory.peeled.flow import layer_peeled_flow
 from mixscope.theory.peeled.loss import best_normalized_margin, normalized_margin
 from mixscope.theory.peeled.point import PeeledPoint, gaussian_start
@@ -13,6 +14,7 @@ from mixscope.theory.peeled.separation import imbalanced_separation_optimum, squ
 from mixscope.theory.peeled.separation_conditions import separation_kkt, solve_separation
 from mixscope.theory_pages.page_parts import level, number, numbers, shortcomings
 
+TEXTS = page_texts("mixscope.theory_pages", "layer_peeled")
 SOLVED_COUNTS = ([2, 2, 2], [1, 1, 1, 1], [2, 2, 2, 2], [3, 3, 1], [4, 2, 1])
 SQUARE_SIZE = 5  # examples of each class of the square
 PERTURBATIONS = (0.0, 0.01, 0.1, 0.3)
@@ -43,23 +45,8 @@ def optimum_section() -> Section:
         "best margin γ",
         "row length, last / first class",
     ]
-    text = (
-        "The direction of the flow tends to the smallest classifier and features that keep every example a margin of 1 "
-        "away from every other class. Look for the three numbers of a row to agree. With classes of one size the "
-        "optimum is a simplex; a smaller class gets a shorter classifier row."
-    )
-    notes.insert(
-        0,
-        "Source: Ji et al. 2022 (the problem and its optimum); constants derived; classes of different sizes: the "
-        "geometry of Thrampoulidis et al. 2022, derived here.",
-    )
-    return Section(
-        "separation",
-        "The separation problem",
-        text,
-        tables=[Table(columns, rows, title="The separation problem")],
-        notes=notes,
-    )
+    table = Table(columns, rows, title="The separation problem")
+    return TEXTS.section("separation", tables=[table], notes=notes)
 
 
 def square_section() -> Section:
@@ -88,15 +75,5 @@ def square_section() -> Section:
         ["its margin, over the best", number(ratio)],
         ["curvature along the way out (below 0: not a minimum)", number(report.curvature)],
     ]
-    text = (
-        "Four classes at the corners of a square satisfy every first-order condition and are not a simplex. Look for "
-        "the flow that starts there to stay for ever, and for the others to leave: the smaller the push, the later, "
-        "and late means in log t. That such points are saddles does not make leaving them fast."
-    )
-    notes.insert(
-        0,
-        "Derived: the softmax code of four classes in two dimensions. It is a counter-example to "
-        "“stationary means collapsed”, not to the paper's theorem about optima.",
-    )
     table = Table(["the square", "number"], rows)
-    return Section("square", "A stationary point that is no collapse", text, [figure], [table], notes)
+    return TEXTS.section("square", [figure], [table], notes=notes)

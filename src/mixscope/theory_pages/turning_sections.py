@@ -9,6 +9,7 @@ from torch import Tensor
 from mixscope.base.generators import named_generator, sample_beta
 from mixscope.report.figures.line_figure import Axes, Line, line_figure
 from mixscope.report.page import Section, Table
+from mixscope.report.page_texts import page_texts
 from mixscope.theory.random_features.feature_experiment import FeatureSetting
 from mixscope.theory.random_features.feature_flow import FeatureFlow, random_feature_flow
 from mixscope.theory.random_features.population_risk import SquaredRisk, squared_risk
@@ -16,6 +17,7 @@ from mixscope.theory.random_features.teachers import all_pairs, span_teacher, ta
 from mixscope.theory.random_features.turning import TurningTimes, risk_bound, turning_times
 from mixscope.theory_pages.page_parts import number
 
+TEXTS = page_texts("mixscope.theory_pages", "random_features")
 BOUND_TIMES = torch.logspace(-1, 8, 181, dtype=torch.float64)
 FEATURE_BOUND = 1.0  # |phi|^2 of tanh features
 TURNING = Axes(
@@ -69,14 +71,7 @@ def modes_section(setting: FeatureSetting) -> Section:
         Line("1 / μ", curvatures, (1 / times.curvatures).tolist(), is_reference=True),
     ]
     figure = line_figure("turning", "When the error along each direction is smallest", lines, TURNING, is_wide=True)
-    text = (
-        f"Along each of the {len(turns)} directions that the blends span, the error follows its own clock, 1 / μ. Look "
-        "for points that rise to the left: directions in which blends vary little are learned late and turn late. "
-        f"{int(turns.sum())} of them turn (what is to be learned and what the wrong labels add have opposite signs); "
-        "the risk turns because their errors and those that only grow outweigh the ones still falling."
-    )
-    notes = ["One draw. Derived from the closed form (after Liu et al. 2023, Lemma 5.1 and Theorem 5.2)."]
-    return Section("modes", "Every direction has its own time", text, [figure], [_mode_table(times)], notes)
+    return TEXTS.section("modes", [figure], [_mode_table(times)], count=len(turns), turning=int(turns.sum()))
 
 
 def _mode_table(times: TurningTimes) -> Table:
@@ -109,10 +104,4 @@ def bound_section(setting: FeatureSetting) -> Section:
     ]
     table = Table(["curve", "smallest at time", "at the end"], rows)
     ratio = float((bound.total / excess.clamp(min=1e-300)).quantile(0.5))
-    text = (
-        "Look for a bound that is never below the true curve and far above it, by a factor of "
-        f"{number(ratio, digits=2)} in the median over these times. It has the right shape, a fall and a rise, and "
-        "cannot be used to choose when to stop: the noise of the least visible directions swamps it."
-    )
-    notes = ["One draw. After Liu et al. 2023, Theorem 5.2; derived here, constants included."]
-    return Section("bound", "The bound, and how loose it is", text, [figure], [table], notes)
+    return TEXTS.section("bound", [figure], [table], ratio=number(ratio, digits=2))

@@ -26,7 +26,6 @@ HEIGHT = 300  # of a figure, in pixels
 NAME_LENGTH = 60  # of a line where the pointer is; longer ones are cut
 SITE_LENGTH = 24  # of a layer's name on the axis
 FEW_POINTS = 30  # up to here every measured point gets a dot
-BAND_WORDS = "Bands are Student's 95% intervals of the mean over seeds, where there are two seeds or more."
 
 
 @dataclass(frozen=True)

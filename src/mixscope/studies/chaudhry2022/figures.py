@@ -7,6 +7,7 @@ from dataclasses import replace
 from mixscope.records.samples import Sample
 from mixscope.report.figures.line_figure import Axes, Line, line_figure
 from mixscope.report.page import Figure, Section, Table, present
+from mixscope.report.page_texts import page_texts
 from mixscope.stats.intervals import student_interval
 from mixscope.studies.chaudhry2022.evidence import ACCURACY
 from mixscope.studies.chaudhry2022.figures_layers import (
@@ -22,6 +23,8 @@ from mixscope.studies.chaudhry2022.runs import SETTINGS, data_of, labels_of
 from mixscope.studies.engine.evidence_sources import PERCENT, percent
 from mixscope.studies.engine.results import Results, column
 from mixscope.studies.engine.seed_figures import curves_figure, figure_name, line_through
+
+TEXTS = page_texts("mixscope.studies.chaudhry2022", "sections")
 
 OTHERS = {
     "ict3": "ICT[3], Eq. 2",
@@ -68,29 +71,12 @@ def _accuracies(results: Results, run: Sequence[str]) -> Section:
         for method, name in (METHODS | OTHERS).items()
         if any(results.of(setting, method) for setting in run)
     ]
-    return Section(
-        "accuracy",
-        "Accuracy against the number of labels",
-        "Look for what lies above the dotted line, a linear classifier on the same labels: making every layer linear "
-        "makes the network one. The paper finds ICT[K] above ERM and mixup at all sizes, the more so the larger K.",
-        figures,
-        [Table(["method", *run], rows)],
-        [
-            "Test accuracy in percent, mean over seeds and its 95% interval, without runs that collapsed or diverged: "
-            "how many are left out is said."
-        ],
-    )
+    return TEXTS.section("accuracy", figures, [Table(["method", *run], rows)])
 
 
 def _trainings(results: Results, shown: Sequence[str]) -> Section:
     """Return test accuracy along training, and that of the runs that are left out of means."""
-    return Section(
-        "training",
-        "Along training, and what collapses",
-        "Eq. 2 asks the network to agree with itself. With the targets detached it does so by giving every image the "
-        "same answer: look for dotted lines that fall to 10% while the weight of the loss rises, over the first 40%.",
-        [_training(results, setting) for setting in shown],
-    )
+    return TEXTS.section("training", [_training(results, setting) for setting in shown])
 
 
 def _training(results: Results, setting: str) -> Figure | None:

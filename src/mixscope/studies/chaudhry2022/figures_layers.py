@@ -5,10 +5,13 @@ from collections.abc import Mapping, Sequence
 
 from mixscope.report.figures.line_figure import Axes, Line, line_figure
 from mixscope.report.page import Figure, Section, Table
+from mixscope.report.page_texts import page_texts
 from mixscope.studies.chaudhry2022.evidence import NUM_LAYERS, site_key
 from mixscope.studies.engine.instruments import LINEARITY_ALPHAS
 from mixscope.studies.engine.results import Results, column, picture
 from mixscope.studies.engine.seed_figures import curves_figure, figure_name, line_through
+
+TEXTS = page_texts("mixscope.studies.chaudhry2022", "sections")
 
 METHODS = {
     "erm": "ERM",
@@ -33,15 +36,14 @@ ROUNDING = 1e-6  # of the relative defect: below it a layer is affine, and 0 but
 
 def layers_section(results: Results, setting: str) -> Section:
     """Return the four numbers of every layer at the end of training."""
-    return Section(
-        figure_name("layers", setting),
-        f"Layer by layer: {setting}",
-        "NonLin is what the paper shows. Its floor comes from how far apart features point, so look at what is left "
-        "without it: the angle, and the relative defect, which is not normalised and 0 in a linear layer.",
+    return TEXTS.section(
+        "layers",
         [
             _by_layer(figure_name("layers", setting, name), title, name, _lines(results, setting, name, METHODS))
             for name, (title, _) in NUMBERS.items()
         ],
+        name=figure_name("layers", setting),
+        setting=setting,
     )
 
 
@@ -56,22 +58,13 @@ def by_points_section(results: Results, settings: Sequence[str]) -> Section:
                 lines = [line for line in _lines(results, setting, name, labels) if line.x]
                 if len(lines) > 1:
                     figures.append(_by_layer(figure_name("points", setting, family, name), title, name, lines))
-    return Section(
-        "points",
-        "More points in a blend",
-        "ICT[K] with K = 2, 3, 4 and 5 at the end of training. The paper finds all layers more linear with K = 4 than "
-        "with K = 2: look whether lines lie in the order of K, and further apart than their bands.",
-        figures,
-    )
+    return TEXTS.section("points", figures)
 
 
 def along_training_section(results: Results, setting: str) -> Section:
     """Return the four numbers of every layer along training."""
-    return Section(
-        figure_name("along", setting),
-        f"Layers along training: {setting}",
-        "The paper's figures, and below them the floor, the angle and the relative defect of the same layers, on "
-        "blends of two test images. Look for lines that part in NonLin and not in the relative defect: layer 0.",
+    return TEXTS.section(
+        "along",
         [
             curves_figure(
                 results,
@@ -86,16 +79,15 @@ def along_training_section(results: Results, setting: str) -> Section:
             for name, (title, unit) in NUMBERS.items()
             for layer in range(NUM_LAYERS)
         ],
+        name=figure_name("along", setting),
+        setting=setting,
     )
 
 
 def laws_section(results: Results, setting: str) -> Section:
     """Return NonLin by layer for every law of the pairs' weights."""
-    return Section(
-        figure_name("laws", setting),
-        f"The same pairs with other weights: {setting}",
-        "The paper does not say how the weights of its pairs are drawn. Look whether lines cross from one figure to "
-        "the next: levels differ threefold, the order should not.",
+    return TEXTS.section(
+        "laws",
         [
             _by_layer(
                 figure_name("law", setting, f"{alpha:g}"),
@@ -105,6 +97,8 @@ def laws_section(results: Results, setting: str) -> Section:
             )
             for alpha in LINEARITY_ALPHAS
         ],
+        name=figure_name("laws", setting),
+        setting=setting,
     )
 
 
@@ -117,13 +111,7 @@ def known_layers_section(results: Results) -> Section:
             picture(outcome, "layers"), zip(*columns, strict=True), strict=True
         ):
             rows.append([layer, f"{alpha:g}", f"{value:.3f}", f"{floor:.3f}", f"{defect:.2g}"])
-    return Section(
-        "known-layers",
-        "What the metric says of layers that are known",
-        "Digits, centred, through layers without training. All but ReLU are exactly affine: their relative defect is "
-        "rounding, their NonLin is not, and a bias alone lowers it.",
-        tables=[Table(["layer", "alpha", "NonLin", "floor", "relative defect"], rows)],
-    )
+    return TEXTS.section("known-layers", tables=[Table(["layer", "alpha", "NonLin", "floor", "relative defect"], rows)])
 
 
 def _by_layer(anchor: str, title: str, number: str, lines: Sequence[Line]) -> Figure | None:

@@ -5,9 +5,12 @@ from typing import Any
 
 from mixscope.report.figures.plane_figure import plane_figure
 from mixscope.report.page import Figure, Section
+from mixscope.report.page_texts import page_texts
 from mixscope.studies.engine.results import Results
 from mixscope.studies.engine.seed_figures import figure_name
 from mixscope.studies.fisher2024.runs import ALL, ERM, FIXED, LABELS, MANIFOLD, MIXUP, SQUARED
+
+TEXTS = page_texts("mixscope.studies.fisher2024", "sections")
 
 NAMES = {
     ERM: "plain training",
@@ -51,29 +54,9 @@ def plane_sections(results: Results) -> list[Section]:
         for picture in _pictures(results, setting, MIXUP, seed=seed)[-1:]
     ]
     return [
-        Section(
-            "planes",
-            "Blends on the classifiers' plane",
-            "Blends of training images of three classes at the end of training, on the plane of the three classifiers "
-            "(arrows), as the paper draws them. Under mixup, look for blends within a class along the arrows and for "
-            "blends of two classes along the channel between: far out, on the boundary, not on the line between two "
-            "classes, where squared error should leave them.",
-            ends,
-        ),
-        Section(
-            "planes-training",
-            "Through training, in both modes",
-            "The same picture as mixup goes on. Look for the channel opening early and for how it sharpens. The paper "
-            "draws features in training mode, where batch norm uses the blends' own statistics; where there is batch "
-            "norm, both modes are shown, and they should tell the same story.",
-            courses,
-        ),
-        Section(
-            "planes-triples",
-            "Other classes, other seeds",
-            "Mixup's last picture for three classes drawn at random by each seed. Look for the same shape in all.",
-            triples,
-        ),
+        TEXTS.section("planes", ends),
+        TEXTS.section("planes-training", courses),
+        TEXTS.section("planes-triples", triples),
     ]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from mixscope.report.figures.line_figure import Axes, line_figure, mean_line
 from mixscope.report.figures.reliability_figure import pool_reliability, reliability_figure
 from mixscope.report.page import Figure, Section
+from mixscope.report.page_texts import page_texts
 from mixscope.studies.engine.evidence_sources import percent
 from mixscope.studies.engine.results import Number, Results, picture, read_number
 from mixscope.studies.engine.seed_figures import curves_figure, figure_name
@@ -12,6 +13,8 @@ from mixscope.studies.engine.trial import Outcome
 from mixscope.studies.fisher2024.figures import COLOURS, NAMES, clean_settings
 from mixscope.studies.fisher2024.figures_weight import numbers_table
 from mixscope.studies.fisher2024.runs import ERM, MIXUP, THEORY
+
+TEXTS = page_texts("mixscope.studies.fisher2024", "sections")
 
 FINAL: Mapping[str, str | Number] = {
     "test accuracy, %": percent("test/accuracy"),
@@ -35,12 +38,7 @@ def layers_section(results: Results) -> Section:
     figures = [_layers(results, setting) for setting in settings]
     for setting in settings:
         figures += _first_and_last(results, setting)
-    text = (
-        "Relative defect of linearity on test images: how far the feature of a blend is from the blend of features, 0 "
-        "on the line. The paper suggests that early layers of a mixup network look like manifold mixup's; look for a "
-        "defect that grows towards the classifier, and for where the methods part."
-    )
-    return Section("layers", "Layers before the last", text, figures)
+    return TEXTS.section("layers", figures)
 
 
 def calibration_section(results: Results) -> Section:
@@ -53,13 +51,7 @@ def calibration_section(results: Results) -> Section:
             curves_figure(results, setting, BOTH, "test/loss", f"{setting}: test loss", loss),
             _reliability(results, setting),
         ]
-    text = (
-        "Calibration error and test loss along training, and accuracy against confidence at its end (pooled over "
-        "seeds). Where plain training is over-confident (wrong labels, natural images) its curve falls below the "
-        "dotted diagonal and mixup should help; on clean digits it is calibrated already, and mixup should make it "
-        "under-confident: above the diagonal."
-    )
-    return Section("calibration", "Calibration", text, figures)
+    return TEXTS.section("calibration", figures)
 
 
 def confidence_section(results: Results) -> Section:
@@ -76,15 +68,9 @@ def confidence_section(results: Results) -> Section:
         )
         for setting in run_settings(results)
     ]
-    text = (
-        "Mean confidence on test images that are misclassified. A test image near a decision boundary should land in "
-        "mixup's channel, where the prediction is spread over two classes: look for a lower curve. The table holds the "
-        "final numbers of all methods, means over seeds with 95% intervals."
-    )
     settings = list(dict.fromkeys(trial.setting for trial in results.trials if trial.setting != THEORY))
-    note = "Outputs trained by squared error are no logits: their calibration error and confidence say little."
     tables = [numbers_table(results, settings, FINAL)]
-    return Section("confidence", "Confidence and accuracy", text, figures, tables, [note])
+    return TEXTS.section("confidence", figures, tables)
 
 
 def _layers(results: Results, setting: str) -> Figure | None:

@@ -8,12 +8,15 @@ from dataclasses import replace
 from mixscope.report.figures.channel_figure import channel_figure
 from mixscope.report.figures.line_figure import Axes, Line, line_figure, mean_line
 from mixscope.report.page import Cell, Figure, Section, Table
+from mixscope.report.page_texts import page_texts
 from mixscope.stats.numbers import number_text
 from mixscope.studies.engine.results import Number, Results, picture
 from mixscope.studies.engine.seed_figures import figure_name, mean_text
 from mixscope.studies.engine.trial import Outcome
 from mixscope.studies.fisher2024.figures import COLOURS, NAMES, clean_settings
 from mixscope.studies.fisher2024.runs import ALL, ERM, FIXED, LABELS, MANIFOLD, MIXUP, SQUARED
+
+TEXTS = page_texts("mixscope.studies.fisher2024", "sections")
 
 SMALLER_WEIGHTS = [0.05, 0.15, 0.25, 0.35, 0.45]  # middles of the bins
 LOG_ODDS = [-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0]
@@ -47,16 +50,8 @@ def weight_section(results: Results) -> Section:
             _by_weight(results, setting, "two classes, height", ALL, _height, SMALLER_WEIGHTS, HEIGHT, middle),
             _by_weight(results, setting, "two classes, across", nats, _offset, LOG_ODDS, across, slope),
         ]
-    text = (
-        "Means over seeds with 95% intervals. Blends within a class should lie equally far out whatever the weight. "
-        "The height of blends of two classes, (x1 + x2) / 2 over that of same-class blends, should rise with the "
-        "smaller weight under mixup, above the line between the two classes at 1/2, on which squared error should "
-        "stay. Across the channel, x1 − x2 should follow the log-odds of the weight with slope near 1; without mixup "
-        "it should be far steeper."
-    )
     tables = [numbers_table(results, clean_settings(results), GEOMETRY)]
-    note = "Means over blends with weights from 0.3 to 0.7, but for the cosine within a class and the slope."
-    return Section("weights", "By the weight of the blend", text, figures, tables, [note])
+    return TEXTS.section("weights", figures, tables)
 
 
 def density_section(results: Results) -> Section:
@@ -68,12 +63,7 @@ def density_section(results: Results) -> Section:
         _by_weight(results, setting, "density", methods, _density, PLACES, axes, theory)
         for setting in clean_settings(results)
     ]
-    text = (
-        "Blends of two classes by their place across the channel, x1 − x2 over the 90% quantile of its size, weights "
-        "spread evenly. Look for mixup's crowd in the middle, on the decision boundary, where the dotted line of the "
-        "theory for small penalties has its top as well; without mixup few blends stay there."
-    )
-    return Section("density", "Density across the channel", text, figures)
+    return TEXTS.section("density", figures)
 
 
 def theory_section(results: Results) -> Section:
@@ -85,18 +75,8 @@ def theory_section(results: Results) -> Section:
             if outcome is not None and not outcome.problem and "theory" in outcome.pictures.get("pairs", {}):
                 figures.append(_overlay(outcome, setting, method))
     columns: dict[str, str | Number] = {"gain a, nats": _gain, "relative residual": "channels/theory_residual"}
-    text = (
-        "Coordinates of blends of two classes against the weight of the first (seed 0), with the curves (dotted) of "
-        "the unconstrained model whose one number, the gain a, is fitted; squared error and labels mixed alone have a "
-        "straight line. Look at how well one number does for hundreds of blends, and whether a fixed simplex "
-        "classifier is closer to theory."
-    )
     tables = [numbers_table(results, clean_settings(results), columns)]
-    note = (
-        "Residual: root-mean-square distance from the curve over the points' root-mean-square length. Plain training "
-        "is held against a straight line too, which like that of labels mixed alone has no gain."
-    )
-    return Section("theory", "Theory laid over it", text, figures, tables, [note])
+    return TEXTS.section("theory", figures, tables)
 
 
 def numbers_table(results: Results, settings: Sequence[str], columns: Mapping[str, str | Number]) -> Table:

@@ -6,13 +6,15 @@ from dataclasses import replace
 
 from mixscope.report.figures.line_figure import Axes, Line, line_figure
 from mixscope.report.page import Figure, Section, present
+from mixscope.report.page_texts import page_texts
 from mixscope.studies.engine.results import Results, column
 from mixscope.studies.engine.seed_figures import figure_name
 from mixscope.studies.ji2022.evidence import SETTINGS
 from mixscope.studies.ji2022.figures_networks import DISTANCE, mean_classifier_section, network_section
 
+TEXTS = page_texts("mixscope.studies.ji2022", "sections")
+
 LOG_TIME = "log t, the logarithm of time"
-BANDS = "Lines are geometric means over starts, bands reach from the smallest to the largest start."
 START = "flow-scale-1"
 START_NAMES = {START: "start 1", "flow-scale-0.4": "start 0.4"}
 RATES = {  # title, measures with their names, predicted slope
@@ -37,26 +39,11 @@ def sections(results: Results) -> list[Section]:
 
 
 def _rates(results: Results) -> Section:
-    return Section(
-        "flow-rates",
-        "How fast the layer-peeled flow collapses",
-        "The four panels of the paper's Figure 2: both axes logarithmic, and time already as its logarithm. Look for "
-        "lines to run parallel to the dotted ones, which have slope −1, from about log t = 150 on: until then the "
-        "slope depends on the start. Smaller starts are nearer to collapse and no faster.",
-        _flow_panels(results, "rates", RATES),
-        notes=[BANDS],
-    )
+    return TEXTS.section("flow-rates", _flow_panels(results, "rates", RATES))
 
 
 def _uncentred(results: Results) -> Section:
-    return Section(
-        "flow-uncentred",
-        "What is not centred, and scatter in the plane of the means",
-        "The mean of the classifier's rows never moves, so that without centring all falls like the square root: "
-        "look for slope −1/2. Scatter counted only in the plane of the class means falls with slope −3 instead of −1.",
-        _flow_panels(results, "uncentred", UNCENTRED),
-        notes=[BANDS],
-    )
+    return TEXTS.section("flow-uncentred", _flow_panels(results, "uncentred", UNCENTRED))
 
 
 def _laws(results: Results) -> Section:
@@ -68,15 +55,7 @@ def _laws(results: Results) -> Section:
         lines.append(Line("1", [1.0, last], [1.0, 1.0], is_reference=True))
         axes = Axes(LOG_TIME, "ratio", log_x=True, x_range=(5.0, last), y_range=(0.4, 1.6))
         figures.append(line_figure("flow-laws", "Measured over predicted", lines, axes, is_wide=True))
-    return Section(
-        "laws",
-        "Norm, loss and margin",
-        "Look for all lines to end at 1: the squared norm grows like log t / γ, the loss falls like 1 / (4 γ t log t), "
-        "classifier and features share the norm, and the margin becomes the best there is. From a start of size 1 all "
-        "are further away at log t = 100 than from one of size 0.4, and get there all the same.",
-        figures,
-        notes=[BANDS],
-    )
+    return TEXTS.section("laws", figures)
 
 
 def _starts(results: Results) -> Section:
@@ -96,15 +75,7 @@ def _starts(results: Results) -> Section:
         margins.append(Line("3/4", [1.0, max(margins[0].x)], [0.75, 0.75], is_reference=True))
     axes = Axes(LOG_TIME, "margin / best", log_x=True, y_range=(0.4, 1.02))
     figures.append(line_figure("starts-plane", "Four classes in a plane", margins, axes))
-    return Section(
-        "starts",
-        "Where the slowness comes from",
-        "From a symmetric start nothing that is conserved stands in the way, and collapse is a power of t: a straight "
-        "line here. The upper edge of its band is a start that lingers near a saddle. With weight decay even a generic "
-        "start collapses fast. A flow that starts in a plane stays at three quarters of the best margin.",
-        figures,
-        notes=[BANDS],
-    )
+    return TEXTS.section("starts", figures)
 
 
 def _flow_panels(

@@ -2,11 +2,14 @@
 
 import math
 
-from mixscope.report.figures.line_figure import BAND_WORDS, Axes, Line, line_figure
+from mixscope.report.figures.line_figure import Axes, Line, line_figure
 from mixscope.report.page import Section
+from mixscope.report.page_texts import page_texts
 from mixscope.studies.engine.results import Results
 from mixscope.studies.engine.seed_figures import curve_lines, curves_figure, figure_name
 from mixscope.studies.ji2022.evidence import SETTINGS, mean_classifier_decay
+
+TEXTS = page_texts("mixscope.studies.ji2022", "sections")
 
 DISTANCE = "distance to collapse"
 METHOD_NAMES = {
@@ -30,19 +33,16 @@ PANELS = {
 def network_section(results: Results, setting: str) -> Section:
     """Return the neural-collapse quantities of one setting's networks along training."""
     axes = Axes("epoch", DISTANCE, log_x=True, log_y=True)
-    return Section(
-        figure_name("network", setting),
-        f"A network on {setting}",
-        "The same quantities in a trained network. Without weight decay look for lines that go on falling after the "
-        "first epochs, and flatten: on these axes a power of time is a straight line. With it look at what is not "
-        "centred: does it fall faster? Mixup's loss is least at finite logits, so its networks need not collapse.",
+    return TEXTS.section(
+        "network",
         [
             curves_figure(
                 results, setting, METHOD_NAMES, key, title, axes, table="measured", name=figure_name(setting, key)
             )
             for key, title in PANELS.items()
         ],
-        notes=[f"Lines are means over seeds. {BAND_WORDS}"],
+        name=figure_name("network", setting),
+        setting=setting,
     )
 
 
@@ -60,10 +60,4 @@ def mean_classifier_section(results: Results) -> Section:
         axes = Axes("epoch", "distance moved / length at the start", log_x=True, log_y=True)
         title = f"Mean classifier's way, {setting}"
         figures.append(line_figure(figure_name("drift", setting), title, lines, axes))
-    return Section(
-        "mean-classifier",
-        "The mean of the classifier's rows",
-        "The gradient does not touch the mean row, whatever the loss: without weight decay look for a line near the "
-        "rounding of single precision, which adds up over steps, and with it for the dotted exponential.",
-        figures,
-    )
+    return TEXTS.section("mean-classifier", figures)

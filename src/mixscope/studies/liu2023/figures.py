@@ -8,6 +8,7 @@ import torch
 from mixscope.metrics.overtraining.curve_intervals import end_minus_best, turning_epoch
 from mixscope.report.figures.line_figure import Axes, Line, line_figure
 from mixscope.report.page import Figure, Section, Table, present
+from mixscope.report.page_texts import page_texts
 from mixscope.stats.numbers import interval_text, number_text
 from mixscope.studies.engine.evidence_sources import PERCENT
 from mixscope.studies.engine.results import Results
@@ -22,6 +23,8 @@ from mixscope.studies.liu2023.settings import (
     SWITCHES,
     switched,
 )
+
+TEXTS = page_texts("mixscope.studies.liu2023", "sections")
 
 BOTH = {ERM: "ERM", MIXUP: "mixup"}
 NAMES = {ERM: "ERM", MIXUP: "mixup", AUTO: "mixup, automatic switch-off"}
@@ -70,21 +73,13 @@ def _along(
 
 
 def _curves(results: Results) -> Section:
-    text = (
-        "The paper's finding: with mixup the test error falls and then rises again, and plain training (ERM) has no "
-        "such rise. Look at the right half of each figure, where mixup's line should leave its lowest point. Where it "
-        "does not, the training was too short for it, or it does not happen."
-    )
-    return Section(
+    return TEXTS.section(
         "curves",
-        "Test error and loss through long training",
-        text,
         [
             _along(results, BOTH, key, title_of(setting), setting=setting)
             for setting in settings_of(results)
             for key in (ERROR, LOSS)
         ],
-        notes=["Means over seeds with 95% intervals; the seed draws the images too. Epochs are on a logarithmic axis."],
     )
 
 
@@ -95,14 +90,8 @@ def _turns(results: Results) -> Section:
             row = _turn_row(results, setting, method)
             if row:
                 rows.append([f"{setting}, {method}", *row])
-    text = (
-        "Of the mean curve over seeds, averaged over three looks: where it is lowest, and how far above that it ends. "
-        "A turn at the last look is none. The rise of a curve of pure noise would be small and above 0, so compare a "
-        "method with ERM on the same set."
-    )
     columns = ["runs", "seeds", "lowest, %", "at epoch", "end, %", "end less lowest, points"]
-    notes = ["Intervals are bootstrapped over seeds; with three seeds they are too narrow."]
-    return Section("turns", "Where it turns", text, tables=[Table(columns, rows)], notes=notes)
+    return TEXTS.section("turns", tables=[Table(columns, rows)])
 
 
 def _turn_row(results: Results, setting: str, method: str) -> list[str]:
@@ -136,12 +125,8 @@ def _sizes(results: Results) -> Section:
     ]
     title = "Rise of the test error by the number of digits"
     axes = Axes("training images", "end less lowest, percentage points", log_x=True)
-    text = (
-        "The paper finds the rise larger with less data. Look for mixup's line to fall from left to right, and for ERM "
-        "and the automatic switch to lie near 0."
-    )
     figure = line_figure("decay-by-size", title, lines, axes)
-    return Section("size", "Less data, larger rise", text, [figure])
+    return TEXTS.section("size", [figure])
 
 
 def _sides(results: Results) -> Section:
@@ -154,12 +139,8 @@ def _sides(results: Results) -> Section:
         _along(results, {method: SIDES[method] for method in methods}, ERROR, title, name=name)
         for name, title, methods in panels
     ]
-    text = (
-        "200 digits. Look whether every alpha turns, whether strong weight decay takes the rise away, and whether the "
-        "squared error, whose floor on blends is 0, behaves as the cross-entropy does."
-    )
     shown = [figure for figure in figures if figure is not None and len(figure.key) > 1]
-    return Section("sides", "Alpha, weight decay, squared error", text, shown)
+    return TEXTS.section("sides", shown)
 
 
 def _switches(results: Results) -> Section:
@@ -179,16 +160,11 @@ def _switches(results: Results) -> Section:
     title = "Test error after 2,000 epochs by the epoch of the switch"
     axes = Axes("epoch after which mixing stops", TEST_ERROR, log_x=True)
     around = {method: NAMES.get(method, method) for method in (ERM, MIXUP, switched(20), switched(200), AUTO)}
-    text = (
-        "Mixing stops, and training goes on plainly. Look for the error to drop at the switch and to stay down. The "
-        "paper is recalled to find too early a switch no better than ERM and too late a one no repair: compare the "
-        "ends of the left figure with its two lines."
-    )
     figures = [
         line_figure("switches", title, lines, axes) if points.x else None,
         _along(results, around, ERROR, "Test error around the switch, 200 digits", name="switch-curves"),
     ]
-    return Section("switch", "Switching mixup off", text, figures)
+    return TEXTS.section("switch", figures)
 
 
 def _means(results: Results, method: str) -> list[float]:
@@ -214,9 +190,4 @@ def _geometry(results: Results) -> Section:
         )
         for key, (title, y_title) in panels.items()
     ]
-    text = (
-        "200 digits. Recalled of the paper: under mixup the gradient does not vanish, and the minimum grows sharper. "
-        "Look for mixup's gradient to stay orders of magnitude above that of ERM, and whether its sharpness rises "
-        "towards the end."
-    )
-    return Section("geometry", "Gradient and sharpness", text, figures)
+    return TEXTS.section("geometry", figures)

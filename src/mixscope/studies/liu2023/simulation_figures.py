@@ -7,9 +7,12 @@ from torch import Tensor
 
 from mixscope.report.figures.line_figure import Axes, Line, line_figure
 from mixscope.report.page import Section, Table
+from mixscope.report.page_texts import page_texts
 from mixscope.stats.numbers import number_text
 from mixscope.studies.engine.results import Columns, Results
 from mixscope.studies.liu2023.settings import FEATURES, OUTSIDE
+
+TEXTS = page_texts("mixscope.studies.liu2023", "sections")
 
 PATHS = {
     "mixup": "mixup",
@@ -59,7 +62,6 @@ def _risk_section(results: Results, setting: str, method: str) -> Section | None
     tables = _columns(results, setting, method, "paths")
     if not tables:
         return None
-    is_inside = setting == FEATURES
     risks = [
         _line(tables, key, name, colour=place, has_band=key in BANDS) for place, (key, name) in enumerate(PATHS.items())
     ]
@@ -72,17 +74,7 @@ def _risk_section(results: Results, setting: str, method: str) -> Section | None
         line_figure(f"{setting}-risks", "Test risk", risks, replace(RISKS, y_range=(0, top))),
         line_figure(f"{setting}-distances", "Distance from θ*", distances, replace(RISKS, y_title="|θ - θ*|")),
     ]
-    text = (
-        "A student on fixed tanh features learns a teacher it could copy. Look for mixup's risk to fall and rise, for "
-        "clean labels on the same blends to take the rise away, and for the distance from θ*, where clean labels lead, "
-        "to turn as well."
-        if is_inside
-        else "The same with a teacher that the features cannot express. Look for the clean labels' risk to turn too: "
-        "a test risk that rises does not by itself show label noise. The distance under clean labels still never does."
-    )
-    heading = "Teacher and student" if is_inside else "A teacher out of reach"
-    notes = [f"Medians over {len(tables)} draws of everything; bands are the middle half."]
-    return Section(f"{setting}-paths", heading, text, figures, notes=notes)
+    return TEXTS.section(f"{setting}-paths", figures, count=len(tables))
 
 
 def _sizes_section(results: Results) -> Section | None:
@@ -100,14 +92,8 @@ def _sizes_section(results: Results) -> Section | None:
         ]
         for place, share in enumerate(shares)
     ]
-    text = (
-        "Look down the rows of alpha 1: with more examples expect a later turn and a smaller rise. Look down the "
-        "others: a small alpha blends less, and yet the rise is larger, for the directions that blends hardly vary "
-        "along magnify the labels' errors most."
-    )
     columns = ["setting", "turns at time", "risk then", "risk at the end", "end / best", "rises by over 5%"]
-    notes = [f"Medians over {len(tables)} draws."]
-    return Section("simulated-sizes", "What the turn depends on", text, tables=[Table(columns, rows)], notes=notes)
+    return TEXTS.section("simulated-sizes", tables=[Table(columns, rows)], count=len(tables))
 
 
 def _modes_section(results: Results) -> Section | None:
@@ -137,13 +123,8 @@ def _modes_section(results: Results) -> Section | None:
         "risk-bound", "Risk above that of θ*", lines, Axes(TIME, "squared error", log_x=True, log_y=True)
     )
     loose = torch.tensor(list(results.sample(FEATURES, "bound_and_modes", "bound/looseness").values.values()))
-    text = (
-        "Left: every direction has its own clock, and only those where signal and noise have opposite signs turn. "
-        "Right: the bound is never below the true curve, and above it by a factor of "
-        f"{number_text(float(loose.double().quantile(0.5)))} (median), so it cannot say when to stop."
-    )
-    notes = [f"Turning times of one draw; medians of {len(bounds)} for the bound."]
-    return Section("modes", "Turning times and the bound", text, [turning, bound], notes=notes)
+    ratio = number_text(float(loose.double().quantile(0.5)))
+    return TEXTS.section("modes", [turning, bound], ratio=ratio, count=len(bounds))
 
 
 def _intrusion_section(results: Results) -> Section | None:
@@ -155,10 +136,6 @@ def _intrusion_section(results: Results) -> Section | None:
             lines.append(Line(setting, tables[0]["weight"], [float(x) for x in rates], colour=colour))
     if not lines:
         return None
-    text = (
-        "A blend that lies nearest to a real example of a class that is in neither member has a label that is wrong. "
-        "Look for the share to be largest for even blends."
-    )
     axes = Axes("weight of the first member", "share of blends")
     figure = line_figure("intrusion-rates", "Blends nearest to a third class", lines, axes)
-    return Section("intrusion", "Blends that intrude on another class", text, [figure])
+    return TEXTS.section("intrusion", [figure])

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 
 from mixscope.report.figures.line_figure import Axes, Line, line_figure
 from mixscope.report.page import Section, Table, present
+from mixscope.report.page_texts import page_texts
 from mixscope.studies.engine.results import Number, Results, column
 from mixscope.studies.engine.seed_figures import figure_name, mean_text, points_line
 from mixscope.studies.liu2023.settings import AUTO, ERM, MIXUP
 from mixscope.studies.when_to_mix.claims_switch import FIXED, MEASURES
 from mixscope.studies.when_to_mix.runs import SETTINGS
+
+TEXTS = page_texts("mixscope.studies.when_to_mix", "sections")
 
 
 def sections(results: Results) -> list[Section]:
@@ -32,12 +35,7 @@ def _methods(results: Results, settings: Sequence[str]) -> Section:
             off = f"{min(known):g} to {max(known):g}" if known and method == AUTO else ""
             rows.append([f"{setting}, {method}", str(len(epochs)), *cells, off])
     columns = ["runs", "seeds", "test error, %", "ECE, %", "NLL, nats", "mixing stopped after"]
-    text = (
-        "All at the end of training. Look within a set whether the automatic switch is as good as the better of ERM "
-        "and mixup in every column, and how far the best fixed switch, which had to be known beforehand, is below it."
-    )
-    notes = [f"Means over seeds with Student's 95% intervals. Methods: {ERM} is plain training; off-N stops after N."]
-    return Section("methods", "Error, calibration and loss", text, tables=[Table(columns, rows)], notes=notes)
+    return TEXTS.section("methods", tables=[Table(columns, rows)], erm=ERM)
 
 
 def _switches(results: Results, settings: Sequence[str]) -> Section:
@@ -53,12 +51,7 @@ def _switches(results: Results, settings: Sequence[str]) -> Section:
             y_title = "%" if unit == "percentage points" else unit
             axes = Axes("epochs with mixing (ERM at 1)", y_title, log_x=True)
             figures.append(line_figure(figure_name(setting, words), f"{setting}: {words}", lines, axes))
-    text = (
-        "The line goes from plain training (far left, no epoch) through fixed switches to mixup throughout; points are "
-        "the runs with the automatic switch, where it came. The best of both would be points at the lowest part of the "
-        "line, in error, calibration and loss alike."
-    )
-    return Section("switches", "By the number of epochs with mixing", text, figures)
+    return TEXTS.section("switches", figures)
 
 
 def _last_epoch(results: Results, setting: str) -> float:
