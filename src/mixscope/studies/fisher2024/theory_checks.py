@@ -18,7 +18,6 @@ from mixscope.studies.engine.trial import Measured
 from mixscope.theory import (
     FiniteLaw,
     JointCheck,
-    MixedFeatures,
     NotConvergedWarning,
     amplification,
     etf_threshold,
@@ -56,7 +55,10 @@ def blended_features(
         unblended = theory.per_nat * theory.same_class * frame[0]
         values[f"newton-same/{case}"] = max(_distance(unblended, found) for found in same)
         values[f"same/{case}"] = max(_distance(found, same[0]) for found in same)
-        values |= {f"{name}/{case}": value for name, value in _residuals(theory, scale, penalty).items()}
+        values |= {
+            f"{name}/{case}": value
+            for name, value in _residuals(theory.same_class, num_classes, scale, penalty).items()
+        }
         values[f"line/{case}"] = _line_distance(frame, shares, scale, penalty)
     return Measured(values)
 
@@ -171,10 +173,9 @@ def _distance(first: Tensor, second: Tensor) -> float:
     return float((first - second).norm() / second.norm())
 
 
-def _residuals(theory: MixedFeatures, scale: float, penalty: float) -> dict[str, float]:
+def _residuals(rise: float, count: int, scale: float, penalty: float) -> dict[str, float]:
     """Return the relative residuals of the scalar equations, whose right sides are a K and a K / 4."""
-    count, gain = theory.num_classes, scale * scale * theory.num_classes / (theory.num_classes - 1) / penalty
-    rise = theory.same_class
+    gain = scale * scale * count / (count - 1) / penalty
     even = float(mixup_features(count, 0.5, feature_penalty=penalty, scale=scale).value.x1)
     return {
         "rise": abs((rise * math.exp(rise) + (count - 1) * rise) / (gain * count) - 1),
