@@ -43,7 +43,7 @@ class RegularizedOptimum:
 
 @checked
 def regularized_flow(
-    start: PeeledPoint, *, times: Tensor, weight_decay: float, feature_decay: float, max_steps: int = 100_000
+    start: PeeledPoint, *, times: Tensor, weight_decay: float, feature_decay: float, max_steps: int = 50_000
 ) -> Solution[FlowRecord]:
     """Follow the gradient flow of the summed loss plus weight_decay |W|^2 / 2 + feature_decay |H|^2 / 2.
 
