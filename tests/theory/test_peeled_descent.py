@@ -184,3 +184,9 @@ def test_a_zero_start_and_decay_without_an_optimum_are_refused_and_steps_may_run
             start, times=torch.tensor([0.01, 1e5]), weight_decay=0.1, feature_decay=0.1, max_steps=20
         )
     assert len(solution.value.log_times) == 1
+
+
+def test_a_start_with_a_slope_that_no_float64_holds_is_refused():
+    start = gaussian_start([1, 1], dim=2, scale=1e100, generator=seeded())
+    with pytest.raises(ValueError, match="start must have a slope that float64 can hold, got one of length inf"):
+        regularized_flow(start, times=torch.tensor([1.0]), weight_decay=0.1, feature_decay=0.1)

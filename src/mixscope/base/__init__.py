@@ -1,1 +1,1 @@
-"""What every room stands on: errors, checks, files, named generators, simplex frames."""
+"""Foundations of every room: errors, checks, files, named generators, simplex frames."""

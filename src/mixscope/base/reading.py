@@ -128,24 +128,12 @@ def size_words(size: int) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return another library's error in one line, without its advice to read the file all the same.
-
-    Example:
-        >>> reason_of(ValueError("Bad header. To load it, set allow_pickle=True"))
-        'Bad header.'
-        >>> reason_of(EOFError())
-        'EOFError'
-    """
+    """Return another library's error in one line, without its advice to read the file all the same."""
     return _without_advice(error) or type(error).__name__
 
 
 def kind_and_reason(error: BaseException) -> str:
-    """Return the same with the kind of the error before it: of some the words alone say nothing.
-
-    Example:
-        >>> kind_and_reason(KeyError("X")), kind_and_reason(EOFError())
-        ("KeyError: 'X'", 'EOFError')
-    """
+    """Return the same with the kind of the error before it: of some the words alone say nothing."""
     return ": ".join(filter(None, (type(error).__name__, _without_advice(error))))
 
 

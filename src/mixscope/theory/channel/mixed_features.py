@@ -144,10 +144,6 @@ def same_class_rise(num_classes: int, *, gain: float) -> float:
 
     Raises:
         ValueError: If num_classes is below 2, or the gain not positive and finite.
-
-    Example:
-        >>> round(same_class_rise(3, gain=15.0), 6)
-        2.689854
     """
     one = torch.ones(1, dtype=torch.float64)
     return float(soft_label_logits(one, num_classes=num_classes, gain=gain).value.rises)

@@ -94,11 +94,6 @@ def transverse_density(
 
     Raises:
         ValueError: If num_classes is below 2, an offset is not finite, or a value not positive and finite.
-
-    Example:
-        >>> density = transverse_density(0.0, num_classes=10, feature_penalty=1e-9, scale=1.0, alpha=1.0)
-        >>> round(float(density), 4)
-        0.25
     """
     check_positive(alpha=alpha)
     gain = logit_gain(num_classes, feature_penalty=feature_penalty, scale=scale)

@@ -1,1 +1,1 @@
-"""Labels of blends: how wrong they are, and against which nature."""
+"""Labels of blends: how wrong they are."""

@@ -19,13 +19,6 @@ def coupled_labels(noise: LabelNoise, *, generator: torch.Generator) -> tuple[Te
 
     With probability 1 - TV both are the same draw from min(p, q); else one is from p - min(p, q), the other from
     q - min(p, q), which share no class. Each label alone still has the law p, or q. Source: the maximal coupling.
-
-    Example:
-        >>> from mixscope.theory.labels.noisy_labels import label_noise
-        >>> rows = torch.tensor([[0.5, 0.5]]).expand(1000, -1)
-        >>> given, true = coupled_labels(label_noise(rows, rows, rows, mixing_weight=0.5), generator=torch.Generator())
-        >>> torch.equal(given, true)
-        True
     """
     common = torch.minimum(noise.given, noise.true)
     uniform = torch.rand(len(common), dtype=torch.float64, generator=generator).to(common.device)

@@ -34,14 +34,6 @@ def layer_peeled_descent(
 
     Raises:
         ValueError: If an argument is out of its range, or descent overflows before the first record.
-
-    Example:
-        >>> import torch
-        >>> from mixscope.theory.peeled.point import gaussian_start
-        >>> start = gaussian_start([2, 2, 2], dim=4, generator=torch.Generator().manual_seed(0))
-        >>> record = layer_peeled_descent(start, learning_rate=0.1, record_steps=[10, 1000]).value
-        >>> bool(record.nc3_duality[1] < record.nc3_duality[0])
-        True
     """
     check_positive(learning_rate=learning_rate)
     marks = list(record_steps)

@@ -68,7 +68,7 @@ class _Flow:
 
 
 @checked
-def layer_peeled_flow(start: PeeledPoint, *, log_times: Tensor, max_steps: int = 100_000) -> Solution[FlowRecord]:
+def layer_peeled_flow(start: PeeledPoint, *, log_times: Tensor, max_steps: int = 50_000) -> Solution[FlowRecord]:
     """Follow the gradient flow of the summed cross-entropy and record its geometry at given times.
 
     Steps are of order 8 with error control, each followed by the smallest correction that restores the conserved

@@ -37,6 +37,8 @@ def follow(
     if not state.any():
         raise ValueError("start must not be zero: the flow would stay there")
     speed = float(np.linalg.norm(slope(state)))
+    if not speed < np.inf:
+        raise ValueError(f"start must have a slope that float64 can hold, got one of length {speed}")
     first_step = FIRST_STEP * float(np.linalg.norm(state)) / speed if speed else 1.0
     options = {"first_step": first_step, "rtol": tolerance, "atol": tolerance * floor}
     solver = DOP853(lambda _, x: slope(x), 0.0, state, np.inf, **options)

@@ -56,11 +56,6 @@ def power_law_rate(positions: Tensor, values: Tensor) -> RateEstimate:
     Raises:
         ValueError: If lengths differ, there are fewer than ten points, positions do not increase, or a number is not
             positive and finite.
-
-    Example:
-        >>> positions = torch.linspace(1, 10, 20, dtype=torch.float64)
-        >>> round(power_law_rate(positions, 3 * positions**-2).exponent, 12)
-        -2.0
     """
     positions, values = _checked(positions, values)
     return _jackknife([positions.log()], values)

@@ -115,11 +115,6 @@ def separation_point(class_counts: Sequence[int], *, dim: int, generator: torch.
 
     Raises:
         ValueError: If an argument is out of its range.
-
-    Example:
-        >>> point = separation_point([2, 2, 2], dim=5, generator=torch.Generator().manual_seed(0))
-        >>> round(point.squared_norm / 2, 6)  # sqrt(2) * 2
-        2.828427
     """
     check_class_counts(class_counts, dim=dim)
     num_classes = len(class_counts)
@@ -146,10 +141,6 @@ def square_point(num_per_class: int, *, dim: int) -> PeeledPoint:
 
     Raises:
         ValueError: If num_per_class is below 1 or dim below 2.
-
-    Example:
-        >>> square_point(4, dim=2).squared_norm / 2
-        8.0
     """
     check_size(1, num_per_class=num_per_class)
     check_size(2, dim=dim)

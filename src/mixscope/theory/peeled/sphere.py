@@ -155,14 +155,6 @@ def minimize_on_sphere(
 
     Raises:
         ValueError: If an argument is out of its range.
-
-    Example:
-        >>> from mixscope.theory.peeled.loss import log_loss_bound
-        >>> bound = log_loss_bound(30.0, num_classes=3, num_per_class=2)
-        >>> generator = torch.Generator().manual_seed(0)
-        >>> found = minimize_on_sphere([2, 2, 2], dim=3, squared_norm=30.0, num_starts=3, generator=generator)
-        >>> bool(((found.value.log_losses - bound).abs() < 1e-9).all())
-        True
     """
     check_class_counts(class_counts, dim=dim)
     check_size(1, num_starts=num_starts)
