@@ -11,7 +11,7 @@ from mixscope.bench.observer import SILENT
 from mixscope.bench.options import DataOptions, MeasureOptions, TrainOptions
 from mixscope.records.store import read_run
 from mixscope.studies.engine.network_training import NetworkTraining
-from mixscope.training.loop import NonFiniteLossError
+from mixscope.training.finite import NonFiniteLossError
 from mixscope.training.recipe import Recipe
 
 # In evaluation after the third step of training, whatever the weights: no trajectory is waited for.

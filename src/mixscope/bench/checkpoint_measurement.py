@@ -1,4 +1,4 @@
-"""Measure a checkpoint that was trained elsewhere, and keep the records and the page of it."""
+"""Measurement of a checkpoint that was trained elsewhere, with its records and its page."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,7 +34,7 @@ from mixscope.records.store import (
     write_json,
 )
 from mixscope.report.runs.runs_page import write_report
-from mixscope.training.loop import NonFiniteLossError
+from mixscope.training.finite import NonFiniteLossError
 from mixscope.training.objective import has_convolutions
 from mixscope.training.recipe import Recipe
 

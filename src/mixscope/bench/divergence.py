@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from mixscope.bench.measurement import Subject
 from mixscope.capturing.capture import capture_batches
 from mixscope.mixing.mixture import INPUT_SUFFIX
-from mixscope.training.loop import NonFiniteLossError
+from mixscope.training.finite import NonFiniteLossError
 
 LARGEST = 1e15  # outputs beyond it are nobody's: sums of their squares leave float32
 

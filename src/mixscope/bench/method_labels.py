@@ -1,4 +1,4 @@
-"""What a method is called on reports."""
+"""Labels of methods on reports."""
 
 from mixscope.bench.options import ConsistencyOptions, TrainOptions
 from mixscope.mixing.schemes import SCHEMES

@@ -1,4 +1,4 @@
-"""Who is told how a run goes on."""
+"""Observers of a run: progress, messages and epochs are told to them."""
 
 from typing import Any, Protocol
 

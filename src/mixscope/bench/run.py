@@ -24,7 +24,7 @@ from mixscope.bench.tracking import Tracking
 from mixscope.records.store import RECORD_FILE, REPORT_FILE, RUN_FILES, files_of_run, read_run
 from mixscope.report.runs.runs_page import write_report
 from mixscope.training.checkpoint import STATE_FILE, load_state
-from mixscope.training.loop import NonFiniteLossError
+from mixscope.training.finite import NonFiniteLossError
 
 
 def read_options(folder: Path) -> TrainOptions:

@@ -1,4 +1,4 @@
-"""Which images a run works with: loaded, some labels made wrong, subsets with labels and without."""
+"""Images of a run: loaded, some labels made wrong, subsets with labels and without."""
 
 from dataclasses import replace
 

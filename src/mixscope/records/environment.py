@@ -1,4 +1,4 @@
-"""What `run.json` holds besides the options: the versions, the machine and the commit a run came from."""
+"""Environment of a run: the versions, the machine and the commit it came from."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""Run folders on disk: `run.json`, `metrics.jsonl`, `pictures.json`; a crash never leaves half a file."""
+"""Folders of runs on disk: `run.json`, `metrics.jsonl`, `pictures.json`; a crash never leaves half a file."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The training loop, on Hugging Face Accelerate; every random number is a function of (seed, epoch, step)."""
+"""Training loop, on Hugging Face Accelerate; every random number is a function of (seed, epoch, step)."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -18,6 +18,7 @@ from mixscope.mixing.mixup import NoMixing
 from mixscope.mixing.schedule import scheme_at
 from mixscope.mixing.schemes import MixingScheme
 from mixscope.training.consistency_term import Batches, ConsistencyTerm
+from mixscope.training.finite import check_losses, check_weights
 from mixscope.training.objective import (
     LOSS_FLOORS,
     LOSSES,
@@ -34,16 +35,8 @@ from mixscope.training.whole_batch import whole_batch_norm
 CHECK_EVERY = 50  # steps between looks at the loss, each of which waits for the device
 
 
-class NonFiniteLossError(ArithmeticError):
-    """The training loss or a weight became NaN or infinite."""
-
-
 class _Network(nn.Module):
-    """The network as training runs it.
-
-    Accelerate rewrites the forward pass of what it prepares (precision, compiling); with this in between, the network
-    itself is measured as it is.
-    """
+    """The network as training runs it: Accelerate rewrites the forward pass of what it prepares, and not of itself."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -166,6 +159,7 @@ class Training:
         auxiliary_losses: list[Tensor] = []
         rates: list[float] = []
         num_examples, steps_before = 0, (epoch - 1) * len(self.batches)
+        when = f"in epoch {epoch}, step {{step}} of {len(self.batches)}"
         self._network.train()
         for step, (all_inputs, all_labels) in enumerate(self.batches.epoch(epoch)):
             inputs, labels, mixture, share = self._draw(scheme, all_inputs, all_labels, epoch=epoch, step=step)
@@ -196,9 +190,9 @@ class Training:
             hits.append(targets.gather(1, logits.detach().argmax(dim=1, keepdim=True)).sum() * (share > 0))
             num_examples += len(all_inputs)
             if (step + 1) % CHECK_EVERY == 0:
-                self._check_losses(losses, rates, epoch=epoch)
-        self._check_losses(losses, rates, epoch=epoch)
-        self._check_weights(rates, epoch=epoch)
+                check_losses(losses, rates, when=when, accelerator=accelerator)
+        check_losses(losses, rates, when=when, accelerator=accelerator)
+        check_weights(self._watched, rates, when=when)
         # `share` made each process's loss count as its rows times the number of processes.
         sums = torch.stack([torch.stack(parts).cpu().double().sum() for parts in (losses, floors, entropies, hits)])
         if accelerator.num_processes > 1:
@@ -252,24 +246,3 @@ class Training:
         else:
             mixture = mixture.rows(rows)
         return inputs, labels, mixture.to(inputs.device), share
-
-    def _check_losses(self, losses: list[Tensor], rates: list[float], *, epoch: int) -> None:
-        """Raise, in every process alike, if a loss of this epoch is not finite in any."""
-        finite = torch.isfinite(torch.stack(losses))
-        steps = torch.arange(len(losses), device=finite.device)
-        first = torch.where(finite, len(losses), steps).min()
-        first_of_all = int(self.accelerator.gather(first[None]).min())
-        if first_of_all < len(losses):
-            raise NonFiniteLossError(
-                f"the training loss stopped being finite in epoch {epoch}, step {first_of_all + 1} of "
-                f"{len(self.batches)}, at learning rate {rates[first_of_all]:.3g}; a lower learning rate usually helps"
-            )
-
-    def _check_weights(self, rates: list[float], *, epoch: int) -> None:
-        """Raise if the epoch's last step, which no loss has seen yet, left a weight that is not finite."""
-        norms = torch._foreach_norm([tensor.detach() for tensor in self._watched])
-        if not bool(torch.stack([norm.float() for norm in norms]).isfinite().all()):
-            raise NonFiniteLossError(
-                f"a weight stopped being finite in epoch {epoch}, step {len(rates)} of {len(self.batches)}, "
-                f"at learning rate {rates[-1]:.3g}; a lower learning rate usually helps"
-            )

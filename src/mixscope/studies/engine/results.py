@@ -1,4 +1,4 @@
-"""What a study's runs gave: numbers by setting, method and seed, as samples that claims are judged by."""
+"""Results of a study: numbers by setting, method and seed, as samples that claims are judged by."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
