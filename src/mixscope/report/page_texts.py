@@ -56,10 +56,10 @@ class PageTexts:
         said = [*(note.format(**values) for note in own.get("notes", [])), *notes]
         return Section(name or key, heading, text, figures, tables, said, key=legend)
 
-    def page(self, sections: Sequence[Section], **values: object) -> Page:
-        """Return the page of these sections, its title, lead and facts with `values` put in."""
-        title, lead, facts = (self.words.get(part, "").format(**values) for part in ("title", "lead", "facts"))
-        return Page(title, sections, lead, facts)
+    def page(self, sections: Sequence[Section], *, lead: str = "lead", **values: object) -> Page:
+        """Return the page of these sections with its title, facts and lead, which may be one of several texts."""
+        title, words, facts = (self.words[part].format(**values) for part in ("title", lead, "facts"))
+        return Page(title, sections, words, facts)
 
 
 def page_texts(package: str, name: str) -> PageTexts:
