@@ -21,11 +21,7 @@ from mixscope.report.page import Figure, KeyEntry, Page, Section, Table
 
 @dataclass(frozen=True)
 class PageTexts:
-    """The texts of a page.
-
-    Attributes:
-        words: As in the file.
-    """
+    """The texts of a page, as in their file."""
 
     words: Mapping[str, Any]
 
@@ -40,16 +36,9 @@ class PageTexts:
         legend: Sequence[KeyEntry] = (),
         **values: object,
     ) -> Section:
-        """Return a section with its texts.
+        """Return a section with its texts, `values` put in, and more notes after those of the file.
 
-        Args:
-            key: Of the section in the file.
-            figures: Of the section.
-            tables: Under them.
-            name: Its anchor; left out: the key.
-            notes: To be said after those of the file.
-            legend: The key of its figures.
-            values: What is put into its texts.
+        Its name, where none is given, is the key under which its texts stand; `legend` is the key of its figures.
         """
         own = self.words["section"][key]
         heading, text = (own.get(part, "").format(**values) for part in ("heading", "text"))
