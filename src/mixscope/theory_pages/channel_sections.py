@@ -43,14 +43,7 @@ def curve_weights() -> Tensor:
 def place_section(
     options: MixupFeaturesOptions, curves: Mapping[float, MixedFeatures], table: Table | None, notes: Sequence[str]
 ) -> Section:
-    """Return the section on x1 and x2 against the weight, and against each other.
-
-    Args:
-        options: Sizes.
-        curves: Of every penalty, at `curve_weights`.
-        table: Under the figures.
-        notes: Sentences at its end.
-    """
+    """Return the section on x1 and x2 against the weight, and against each other, at `curve_weights`."""
     named = {penalty_name(penalty): curve for penalty, curve in curves.items()}
     offsets = [
         Line(name, torch.logit(curve.weights[1:-1]).tolist(), (curve.x1 - curve.x2)[1:-1].tolist())

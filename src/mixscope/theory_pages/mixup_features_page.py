@@ -37,11 +37,7 @@ OFFSETS = torch.linspace(-10, 10, 401, dtype=torch.float64)
 
 
 def mixup_features_page(options: MixupFeaturesOptions) -> Page:
-    """Compute where blends should lie and return the page about it.
-
-    Args:
-        options: Sizes and penalties.
-    """
+    """Compute where blends should lie and return the page about it."""
     with told_on_the_page():
         solutions = {
             penalty: mixup_features(options.num_classes, curve_weights(), feature_penalty=penalty, scale=options.scale)

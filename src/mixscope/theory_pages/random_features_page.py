@@ -33,11 +33,7 @@ RISKS = Axes("time (learning rate × steps)", "test risk, squared error", log_x=
 
 
 def random_features_page(options: RandomFeaturesOptions) -> Page:
-    """Run the teacher and student and return the page about them.
-
-    Args:
-        options: Sizes and laws.
-    """
+    """Run the teacher and student and return the page about them."""
     setting = FeatureSetting(options.num_examples, options.input_dim, options.num_features, alpha=options.alpha)
     with told_on_the_page():
         experiment = _run(setting, options.seeds)

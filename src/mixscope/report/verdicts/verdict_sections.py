@@ -35,10 +35,6 @@ class StudySummary:
     """What there is to say of a study at one scale.
 
     Attributes:
-        key: As on the command line.
-        title: A few words.
-        citation: Authors, title, venue.
-        scale: "smoke", "small", "medium" or "paper".
         environment: Versions, machine and commit, as `describe_environment` gives them.
         seconds: What the runs took, all together.
         judgements: Of every claim on every setting, in the order in which they are shown.
