@@ -9,6 +9,7 @@ import pytest
 from mixscope.report import render_fragment, render_page, write_page
 from mixscope.report.figures.line_figure import Axes, Line, line_figure, mean_line
 from mixscope.report.page import Cell, KeyEntry, Page, Section, Table, present
+from mixscope.report.page_texts import PageTexts
 from mixscope.stats.intervals import student_interval
 
 CURVE = Line("<b>bold</b>", x=[1.0, 2.0], y=[3.0, math.nan], low=[2.0, 2.0], high=[4.0, 4.0])
@@ -143,3 +144,21 @@ def test_a_name_that_is_taken_is_refused(name):
     other = Section("other", "Other", "Text.", [line_figure(name, "t", [POINTS], Axes("x", "y"))])
     with pytest.raises(ValueError, match=re.escape(f"must be unique, and none of figures and theme, got ['{name}']")):
         render_page(page_of(SECTION, other))
+
+
+def test_texts_of_a_page_stand_in_a_file_and_take_values():
+    texts = PageTexts(
+        {
+            "title": "A title",
+            "lead": "It comes to {share:.0%}.",
+            "facts": "",
+            "section": {"one": {"heading": "First", "text": "Look for {what}.", "notes": ["Of {what}."]}},
+        }
+    )
+    section = texts.section("one", [FIGURE], notes=["More {plain}."], what="{braces}")
+    assert (section.heading, section.text) == ("First", "Look for {braces}.")
+    assert section.notes == ["Of {braces}.", "More {plain}."]
+    page = texts.page([section], share=0.25)
+    assert (page.title, page.lead, page.sections) == ("A title", "It comes to 25%.", [section])
+    with pytest.raises(KeyError, match="what"):
+        texts.section("one")

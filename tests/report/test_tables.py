@@ -1,5 +1,8 @@
 """The tables' rows and columns, and the command that repeats a run."""
 
+from dataclasses import replace
+from pathlib import Path
+
 from finding_helpers import only, run_with_errors
 from synthetic_runs import synthetic_run, synthetic_runs
 
@@ -59,6 +62,10 @@ def test_options_that_differ_come_first_and_seeds_are_joined():
 
 def test_the_command_repeats_the_run_and_is_quoted_for_the_shell():
     assert repeat_command(synthetic_run("mixup, then off")) == "mixscope train --from 'runs/mixup, then off-seed0'"
+
+
+def test_no_command_is_given_for_the_record_of_a_study():
+    assert repeat_command(replace(synthetic_run(), folder=Path("records/digits-200-erm-seed0.json"))) == "–"
 
 
 def test_a_measurement_is_repeated_from_its_own_options():

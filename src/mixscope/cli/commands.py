@@ -1,4 +1,4 @@
-"""The commands: each a frozen dataclass of options with `run`."""
+"""Commands `demo`, `train` and `measure`: each a frozen dataclass of options with `run`."""
 
 import os
 import re

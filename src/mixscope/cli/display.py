@@ -1,4 +1,4 @@
-"""What the commands show in a terminal: a live progress display, and tables. Quiet where output is no terminal."""
+"""Terminal output of the commands: a live progress display, and tables. Quiet where output is no terminal."""
 
 import os
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The commands that run nothing: a page that compares runs, a list of the image sets."""
+"""Commands `report` and `data`, which run nothing: a page that compares runs, a list of the image sets."""
 
 from dataclasses import dataclass
 from pathlib import Path

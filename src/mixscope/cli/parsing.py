@@ -1,4 +1,4 @@
-"""From the words of the command line to a command."""
+"""Parsing of the command line: from its words to a command."""
 
 import argparse
 import contextlib

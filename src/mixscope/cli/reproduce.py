@@ -1,4 +1,4 @@
-"""The command `reproduce`: run a study at a scale, judge its claims, write its pages."""
+"""Command `reproduce`: run a study at a scale, judge its claims, write its pages."""
 
 import os
 import time

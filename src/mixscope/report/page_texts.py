@@ -21,11 +21,7 @@ from mixscope.report.page import Figure, KeyEntry, Page, Section, Table
 
 @dataclass(frozen=True)
 class PageTexts:
-    """The texts of a page.
-
-    Attributes:
-        words: As in the file.
-    """
+    """The texts of a page, as in their file."""
 
     words: Mapping[str, Any]
 
@@ -40,26 +36,19 @@ class PageTexts:
         legend: Sequence[KeyEntry] = (),
         **values: object,
     ) -> Section:
-        """Return a section with its texts.
+        """Return a section with its texts, `values` put in, and more notes after those of the file.
 
-        Args:
-            key: Of the section in the file.
-            figures: Of the section.
-            tables: Under them.
-            name: Its anchor; left out: the key.
-            notes: To be said after those of the file.
-            legend: The key of its figures.
-            values: What is put into its texts.
+        Its name, where none is given, is the key under which its texts stand; `legend` is the key of its figures.
         """
         own = self.words["section"][key]
         heading, text = (own.get(part, "").format(**values) for part in ("heading", "text"))
         said = [*(note.format(**values) for note in own.get("notes", [])), *notes]
         return Section(name or key, heading, text, figures, tables, said, key=legend)
 
-    def page(self, sections: Sequence[Section], **values: object) -> Page:
-        """Return the page of these sections, its title, lead and facts with `values` put in."""
-        title, lead, facts = (self.words.get(part, "").format(**values) for part in ("title", "lead", "facts"))
-        return Page(title, sections, lead, facts)
+    def page(self, sections: Sequence[Section], *, lead: str = "lead", **values: object) -> Page:
+        """Return the page of these sections with its title, facts and lead, which may be one of several texts."""
+        title, words, facts = (self.words[part].format(**values) for part in ("title", lead, "facts"))
+        return Page(title, sections, words, facts)
 
 
 def page_texts(package: str, name: str) -> PageTexts:

@@ -1,4 +1,4 @@
-"""The reference of all numbers, docs/metrics.md, written from the metrics' catalogue."""
+"""Reference of all numbers, docs/metrics.md, written from the metrics' catalogue."""
 
 from mixscope.metrics.cards import Card
 from mixscope.metrics.catalogue import GROUPS

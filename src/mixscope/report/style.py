@@ -1,4 +1,4 @@
-"""The page's colours and the base layout of every figure: one palette, named once, with a dark twin for each colour.
+"""Colours of pages and the base layout of every figure: one palette, named once, with a dark twin for each colour.
 
 Figures are built with the light colours and are valid on their own; the page recolours them through `DARK`.
 The method colours follow Okabe and Ito (2008), which stay apart for colour-blind readers; the light ones are darkened

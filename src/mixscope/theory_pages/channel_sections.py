@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,8 +10,8 @@ from mixscope.report.figures.line_figure import Axes, Line, line_figure
 from mixscope.report.page import Figure, Section, Table
 from mixscope.report.page_texts import page_texts
 from mixscope.theory.channel.mixed_features import MixedFeatures, mixup_features
-from mixscope.theory.channel.shape import channel_angle, norm_ratio_limit
-from mixscope.theory_pages.page_parts import level, number, numbers
+from mixscope.theory.channel.shape import amplification, channel_angle, norm_ratio, norm_ratio_limit
+from mixscope.theory_pages.page_parts import level, number
 from mixscope.theory_pages.theory_options import MixupFeaturesOptions
 
 TEXTS = page_texts("mixscope.theory_pages", "mixup_features")
@@ -35,45 +34,6 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class ChannelShape:
-    """The numbers of one penalty.
-
-    Attributes:
-        same_class: Logit of an unblended example's class above the others, in nats.
-        probability: Its softmax probability.
-        middle: x1 = x2 of the even blend, in nats.
-        amplification: 2 middle / same_class; NaN with two classes.
-        norm_ratio: Length of the even blend over that of an unblended example.
-        angles: To the boundary, in degrees, at `ANGLE_WEIGHTS`; NaN with two classes.
-    """
-
-    same_class: float
-    probability: float
-    middle: float
-    amplification: float
-    norm_ratio: float
-    angles: tuple[float, ...]
-
-
-def channel_shape(options: MixupFeaturesOptions, penalty: float) -> ChannelShape:
-    """Return the numbers of one penalty."""
-    weights = torch.tensor([0.5, *ANGLE_WEIGHTS], dtype=torch.float64)
-    features = mixup_features(options.num_classes, weights, feature_penalty=penalty, scale=options.scale).value
-    middle, amplification, angles = float(features.x1[0]), math.nan, [math.nan for _ in ANGLE_WEIGHTS]
-    if options.num_classes > 2:
-        amplification = 2 * middle / features.same_class
-        angles = channel_angle(features.x1, features.x2, num_classes=options.num_classes)[1:].tolist()
-    return ChannelShape(
-        same_class=features.same_class,
-        probability=1 / (1 + (options.num_classes - 1) * math.exp(-features.same_class)),
-        middle=middle,
-        amplification=amplification,
-        norm_ratio=float(features.lengths[0]) / features.same_class_length,
-        angles=tuple(angles),
-    )
-
-
 def curve_weights() -> Tensor:
     """Return weights close enough for the steep ends, where a curve turns within 1 / gain, and for the middle."""
     ends = torch.linspace(-30, 30, 121, dtype=torch.float64).sigmoid()
@@ -83,14 +43,7 @@ def curve_weights() -> Tensor:
 def place_section(
     options: MixupFeaturesOptions, curves: Mapping[float, MixedFeatures], table: Table | None, notes: Sequence[str]
 ) -> Section:
-    """Return the section on x1 and x2 against the weight, and against each other.
-
-    Args:
-        options: Sizes.
-        curves: Of every penalty, at `curve_weights`.
-        table: Under the figures.
-        notes: Sentences at its end.
-    """
+    """Return the section on x1 and x2 against the weight, and against each other, at `curve_weights`."""
     named = {penalty_name(penalty): curve for penalty, curve in curves.items()}
     offsets = [
         Line(name, torch.logit(curve.weights[1:-1]).tolist(), (curve.x1 - curve.x2)[1:-1].tolist())
@@ -130,22 +83,25 @@ def _coordinates(named: Mapping[str, MixedFeatures]) -> list[Figure | None]:
 
 def shape_section(options: MixupFeaturesOptions, table: Table) -> Section:
     """Return the section on amplification, length and angle against the penalty; for three classes or more."""
-    shapes = [channel_shape(options, penalty) for penalty in SAMPLE_PENALTIES]
-    limit = norm_ratio_limit(options.num_classes)
+    num_classes, scale = options.num_classes, options.scale
+    limit = norm_ratio_limit(num_classes)
+    reached = [amplification(num_classes, feature_penalty=penalty, scale=scale) for penalty in SAMPLE_PENALTIES]
+    ratios = [norm_ratio(num_classes, feature_penalty=penalty, scale=scale) for penalty in SAMPLE_PENALTIES]
     amplifications = [
-        Line("cross-entropy", SAMPLE_PENALTIES, [shape.amplification for shape in shapes]),
+        Line("cross-entropy", SAMPLE_PENALTIES, reached),
         level("limit: 2", ENDS, 2.0),
         level("squared error: 1", ENDS, 1.0),
     ]
     lengths = [
-        Line("cross-entropy", SAMPLE_PENALTIES, [shape.norm_ratio for shape in shapes]),
+        Line("cross-entropy", SAMPLE_PENALTIES, ratios),
         level(f"limit: {limit:.3f}", ENDS, limit),
         level(f"squared error: {limit / 2:.3f}", ENDS, limit / 2),
     ]
     angles = []
     for place, weight in enumerate(ANGLE_WEIGHTS):
-        line = _line_angle(options.num_classes, weight)
-        angles.append(Line(f"w = {weight:g}", SAMPLE_PENALTIES, [s.angles[place] for s in shapes], colour=place))
+        line = _line_angle(num_classes, weight)
+        found = [_angle(options, penalty, weight) for penalty in SAMPLE_PENALTIES]
+        angles.append(Line(f"w = {weight:g}", SAMPLE_PENALTIES, found, colour=place))
         angles.append(level(f"straight line: {line:.1f}°", ENDS, line))
     panels = {
         "amplification": ("Amplification of the even blend", amplifications, "distance / half-way point's"),
@@ -159,22 +115,32 @@ def shape_section(options: MixupFeaturesOptions, table: Table) -> Section:
     return TEXTS.section("shape", figures, [table], limit=limit, num_classes=options.num_classes)
 
 
-def shape_table(options: MixupFeaturesOptions, shapes: Mapping[float, ChannelShape]) -> Table:
-    """Return the numbers of every penalty as a table, with those of squared error below."""
-    rows = [
-        [
-            number(penalty),
-            number(shape.same_class),
-            number(shape.probability, digits=5),
-            *numbers([shape.middle, shape.amplification, shape.norm_ratio]),
-            f"{shape.angles[1]:.1f}°" if options.num_classes > 2 else "–",
-        ]
-        for penalty, shape in shapes.items()
-    ]
-    if options.num_classes > 2:
-        ratio, line = norm_ratio_limit(options.num_classes) / 2, _line_angle(options.num_classes, ANGLE_WEIGHTS[1])
+def shape_table(options: MixupFeaturesOptions) -> Table:
+    """Return the numbers of every penalty, with those of squared error below; with two classes there is no channel."""
+    num_classes, scale, has_channel = options.num_classes, options.scale, options.num_classes > 2
+    rows = []
+    for penalty in options.feature_penalty:
+        even = mixup_features(num_classes, 0.5, feature_penalty=penalty, scale=scale).value
+        rows.append(
+            [
+                number(penalty),
+                number(even.same_class),
+                number(1 / (1 + (num_classes - 1) * math.exp(-even.same_class)), digits=5),
+                number(float(even.x1)),
+                number(amplification(num_classes, feature_penalty=penalty, scale=scale)) if has_channel else "–",
+                number(norm_ratio(num_classes, feature_penalty=penalty, scale=scale)),
+                f"{_angle(options, penalty, ANGLE_WEIGHTS[1]):.1f}°" if has_channel else "–",
+            ]
+        )
+    if has_channel:
+        ratio, line = norm_ratio_limit(num_classes) / 2, _line_angle(num_classes, ANGLE_WEIGHTS[1])
         rows.append(["squared error, any", "–", "–", "–", "1", number(ratio), f"{line:.1f}°"])
     return Table(COLUMNS, rows, title="Blends of two classes")
+
+
+def _angle(options: MixupFeaturesOptions, penalty: float, weight: float) -> float:
+    features = mixup_features(options.num_classes, weight, feature_penalty=penalty, scale=options.scale).value
+    return float(channel_angle(features.x1, features.x2, num_classes=options.num_classes))
 
 
 def _line_angle(num_classes: int, weight: float) -> float:

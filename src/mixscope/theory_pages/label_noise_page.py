@@ -47,11 +47,7 @@ CERTAIN = {  # classes of the two members and of the blend, and the distance
 
 
 def label_noise_page(options: LabelNoiseOptions) -> Page:
-    """Compare given and true labels of blends and return the page about it.
-
-    Args:
-        options: Of the classes and the floor.
-    """
+    """Compare given and true labels of blends and return the page about it."""
     generator = torch.Generator().manual_seed(options.seed)
     classes = class_triangle(options.radius)
     curve = label_noise_curve(classes, mixing_weights=CURVE_WEIGHTS, num_pairs=options.num_pairs, generator=generator)

@@ -44,11 +44,7 @@ LOG_TIME, RATIO = "log t, the logarithm of time", "measured / predicted"
 
 
 def layer_peeled_page(options: LayerPeeledOptions) -> Page:
-    """Follow the flow from a generic start and return the page about it.
-
-    Args:
-        options: Sizes and times.
-    """
+    """Follow the flow from a generic start and return the page about it."""
     counts = [options.num_per_class] * options.num_classes
     start = gaussian_start(counts, dim=options.dim, generator=torch.Generator().manual_seed(options.seed))
     with told_on_the_page():

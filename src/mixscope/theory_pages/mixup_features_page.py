@@ -11,11 +11,10 @@ from mixscope.report.page_texts import page_texts
 from mixscope.theory.channel.joint_scale import JointScale, classifier_scale, etf_threshold
 from mixscope.theory.channel.joint_search import joint_optimum_check
 from mixscope.theory.channel.mixed_features import mixup_features
-from mixscope.theory.channel.shape import transverse_density
+from mixscope.theory.channel.shape import amplification, norm_ratio, transverse_density
 from mixscope.theory.solution import Solution
 from mixscope.theory.weight_law import BetaLaw, FiniteLaw, WeightLaw, log_odds_density
 from mixscope.theory_pages.channel_sections import (
-    channel_shape,
     curve_weights,
     penalty_name,
     place_section,
@@ -38,18 +37,13 @@ OFFSETS = torch.linspace(-10, 10, 401, dtype=torch.float64)
 
 
 def mixup_features_page(options: MixupFeaturesOptions) -> Page:
-    """Compute where blends should lie and return the page about it.
-
-    Args:
-        options: Sizes and penalties.
-    """
+    """Compute where blends should lie and return the page about it."""
     with told_on_the_page():
         solutions = {
             penalty: mixup_features(options.num_classes, curve_weights(), feature_penalty=penalty, scale=options.scale)
             for penalty in options.feature_penalty
         }
-        shapes = {penalty: channel_shape(options, penalty) for penalty in options.feature_penalty}
-        table = shape_table(options, shapes)
+        table = shape_table(options)
         notes = [
             note
             for penalty, solution in solutions.items()
@@ -60,12 +54,12 @@ def mixup_features_page(options: MixupFeaturesOptions) -> Page:
         sections = [place_section(options, curves, None if has_channel else table, notes)]
         sections += [shape_section(options, table)] if has_channel else []
         sections += [_density_section(options), _joint_section(options), _check_section()]
-    lead = TEXTS.words["channel" if has_channel else "two_classes"].format(
-        amplifications=_span([shape.amplification for shape in shapes.values()]),
-        ratios=_span([shape.norm_ratio for shape in shapes.values()]),
-    )
-    residual = max(solution.residual for solution in solutions.values())
-    return TEXTS.page(sections, lead=lead, options=options, residual=residual)
+    values: dict[str, object] = {"residual": max(solution.residual for solution in solutions.values())}
+    if has_channel:
+        sizes = [{"feature_penalty": penalty, "scale": options.scale} for penalty in options.feature_penalty]
+        values["amplifications"] = _span([amplification(options.num_classes, **size) for size in sizes])
+        values["ratios"] = _span([norm_ratio(options.num_classes, **size) for size in sizes])
+    return TEXTS.page(sections, lead="channel" if has_channel else "two_classes", options=options, **values)
 
 
 def _span(values: Sequence[float]) -> str:

@@ -33,11 +33,7 @@ RISKS = Axes("time (learning rate × steps)", "test risk, squared error", log_x=
 
 
 def random_features_page(options: RandomFeaturesOptions) -> Page:
-    """Run the teacher and student and return the page about them.
-
-    Args:
-        options: Sizes and laws.
-    """
+    """Run the teacher and student and return the page about them."""
     setting = FeatureSetting(options.num_examples, options.input_dim, options.num_features, alpha=options.alpha)
     with told_on_the_page():
         experiment = _run(setting, options.seeds)
@@ -51,12 +47,19 @@ def random_features_page(options: RandomFeaturesOptions) -> Page:
             _outside_section(outside),
         ]
     repetitions = "one repetition" if options.seeds == 1 else f"{options.seeds} repetitions"
+    mixup, turning = experiment.mixup, int(experiment.mixup.is_u_shaped.sum())
     return TEXTS.page(
         sections,
-        lead=_lead(experiment),
+        lead="turn" if turning else "no_turn",
         options=options,
         num_blends=options.num_examples**2,
         repetitions=repetitions,
+        turning=turning,
+        count=len(mixup.risks),
+        time=number(_median(mixup.best_times), digits=3),
+        rise=_median(mixup.rises),
+        clean=int(experiment.clean.is_u_shaped.sum()),
+        plain=_median(experiment.plain.rises),
     )
 
 
@@ -67,19 +70,6 @@ def _run(setting: FeatureSetting, seeds: int, **options: Any) -> FeatureExperime
 
 def _median(values: Tensor) -> float:
     return float(values.quantile(0.5))
-
-
-def _lead(experiment: FeatureExperiment) -> str:
-    mixup, turning = experiment.mixup, int(experiment.mixup.is_u_shaped.sum())
-    words: str = TEXTS.words["turn" if turning else "no_turn"]
-    return words.format(
-        turning=turning,
-        count=len(mixup.risks),
-        time=number(_median(mixup.best_times), digits=3),
-        rise=_median(mixup.rises),
-        clean=int(experiment.clean.is_u_shaped.sum()),
-        plain=_median(experiment.plain.rises),
-    )
 
 
 def _median_line(name: str, values: Tensor, *, colour: int, has_band: bool) -> Line:

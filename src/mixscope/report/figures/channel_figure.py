@@ -15,16 +15,8 @@ NUM_WEIGHT_BINS = 10  # of the mean lines: enough to see the bend, wide enough t
 def channel_figure(name: str, title: str, picture: Mapping[str, Any] | None, *, colour: int) -> Figure | None:
     """Draw x1 and x2 against the weight for blends of two classes, with their means in ten bins of the weight.
 
-    Where the picture holds theory's curve, it is dotted.
-
-    Args:
-        name: Of the figure.
-        title: Above it.
-        picture: {"weight", "x1", "x2", "same"} columns and, where known, "theory" with curves of the same names.
-        colour: The method's place among the colours.
-
-    Returns:
-        The figure, or None if the picture holds no pair of two classes.
+    The picture has columns "weight", "x1", "x2" and "same" and, where known, "theory" with curves of these names, which
+    are dotted. Without a pair of two classes there is no figure.
     """
     if picture is None:
         return None

@@ -25,16 +25,9 @@ def scale_of(key: str) -> int:
 def curve_figure(
     methods: Sequence[Method], key: str, *, is_log: bool = False, expected: float | None = None
 ) -> Figure | None:
-    """Draw a number against epochs, as the number's card names it.
+    """Draw a number against epochs, as its card names it; None if no method measured it at two epochs or more.
 
-    Args:
-        methods: Their colours follow their places.
-        key: The key in the measurements.
-        is_log: A logarithmic y axis, where the values span a factor of 3 or more.
-        expected: A value to mark with a dotted line.
-
-    Returns:
-        The figure, or None if no method measured the key at two epochs or more.
+    A logarithmic axis is only taken where the values span a factor of 3 or more; an expected value is dotted.
     """
     curves = _curves(methods, key)
     values = [value for _, curve in curves for spread in curve.spreads for value in spread.values]

@@ -10,15 +10,9 @@ from mixscope.report.runs.spread import Spread, finite
 
 
 def layer_figure(methods: Sequence[Method], quantity: str, *, floor: str | None = None) -> Figure | None:
-    """Draw a layer-wise number in depth order.
+    """Draw one of the catalogue's "linearity" numbers in depth order, and a second one dashed: its floor.
 
-    Args:
-        methods: Their colours follow their places.
-        quantity: Of the catalogue's "linearity" numbers, for example "relative_defect".
-        floor: A second one to draw beneath it, dashed.
-
-    Returns:
-        The figure, or None if no method measured it.
+    Without a method that measured it there is no figure.
     """
     card = find_metric(f"linearity/{quantity}")
     sites = linearity_sites(methods)

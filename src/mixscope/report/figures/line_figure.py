@@ -87,11 +87,8 @@ class Axes:
 def mean_line(name: str, x: Sequence[float], columns: Iterable[Iterable[float]], **look: Any) -> Line:
     """Return the line through means over seeds, with a band of Student's 95% interval where a place has two seeds.
 
-    Args:
-        name: In the key.
-        x: Places.
-        columns: For each place the values of the seeds; what is not finite is left out, and a place without any.
-        look: Fields of `Line`.
+    `columns` hold the values of the seeds at each place: what is not finite is left out, and a place without any.
+    `look` are fields of `Line`.
     """
     rows = []
     for place, column in zip(x, columns, strict=True):
@@ -121,22 +118,9 @@ def line_figure(
 ) -> Figure | None:
     """Draw lines; bands first, so that no line lies under one.
 
-    On a logarithmic axis what is at or below 0 is left out, and a band that reaches there is cut at its line.
-
-    Args:
-        name: Of the figure.
-        title: Above it.
-        lines: None among them is left out, as are lines without a point.
-        axes: What they are drawn on.
-        is_wide: Whether the figure takes the full width.
-        height: In pixels.
-        hover: Plotly's `hovermode`.
-        marks: Traces on top.
-        shapes: Plotly's.
-        meta: What the page's buttons may do to it.
-
-    Returns:
-        The figure, or None where there is nothing to draw.
+    On a logarithmic axis what is at or below 0 is left out, and a band that reaches there is cut at its line. None
+    among the lines is left out, as are lines without a point; without any there is no figure. `hover` is plotly's
+    `hovermode`, `marks` are traces on top, and `meta` says what the page's buttons may do.
     """
     found = [line for line in lines if line is not None]
     coloured = [replace(line, colour=place) if line.colour is None else line for place, line in enumerate(found)]

@@ -17,17 +17,8 @@ def plane_figure(
 
     Red: both members of one class; blue: of two; vivid at weight 1/2, pale at 0 and 1. An arrow points along each
     classifier to the edge of the points; a cross marks the classifier itself. Long class names are cut; pointing at the
-    arrow shows them whole.
-
-    Args:
-        name: Of the figure.
-        title: Above it.
-        picture: {"classes", "class_names", "classifiers", "same", "different"}; points as columns "x", "y", "weight"
-            and, where known, "first" and "second", of `classes`.
-        colour: The method's place among the colours.
-
-    Returns:
-        The figure, or None without a picture.
+    arrow shows them whole. The picture has "classes", "class_names", "classifiers", "same" and "different": points as
+    columns "x", "y", "weight" and, where known, "first" and "second", of the classes. Without one there is no figure.
     """
     if picture is None:
         return None

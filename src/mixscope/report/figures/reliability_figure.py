@@ -42,10 +42,7 @@ def reliability_figure(
 ) -> Figure | None:
     """Draw accuracy against confidence per bin with the gap to the diagonal, and the number of examples below.
 
-    Args:
-        name: Of the figure.
-        title: Above it.
-        diagrams: (method's name, its place among the colours, what `pool_reliability` returned) of each method.
+    `diagrams` are of each method its name, its place among the colours, and what `pool_reliability` returned.
     """
     known = [(label, colour, pooled) for label, colour, pooled in diagrams if pooled is not None]
     if not known:

@@ -1,1 +1,1 @@
-"""The page of runs: findings, tables and figures."""
+"""Page of runs: findings, tables and figures."""

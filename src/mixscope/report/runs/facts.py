@@ -47,66 +47,56 @@ def find_cautions(methods: Sequence[Method]) -> list[str]:
 
     These are unfinished runs, other data, other networks, other numbers of training images, single seeds, other ends.
     """
-    cautions = [caution for method in methods for caution in _unfinished(method)]
+    cautions = [caution for method in methods if (caution := _unfinished(method))]
+    trained = [method for method in methods if not method.is_untrained]
     untrained = [f"{method.name}: {', '.join(map(_state, method.runs))}" for method in methods if method.is_untrained]
     if untrained:
-        cautions.append(
-            "Only the untrained network was measured (epoch 0), so that nothing is said about the method: "
-            f"{few_words(untrained)}."
-        )
-    cautions += [caution for method in methods for caution in _same_seeds(method)]
+        said = "Only the untrained network was measured (epoch 0), so that nothing is said about the method: "
+        cautions.append(f"{said}{few_words(untrained)}.")
+    cautions += [caution for method in methods if (caution := _same_seeds(method))]
     if len(data_of(methods)) > 1:
         names = sorted(f"{name} ({num_test} test images)" for name, num_test in data_of(methods))
         cautions.append(f"The methods were measured on different data: {few_words(names)}.")
     networks = list(dict.fromkeys(_network(run) for method in methods for run in method.runs))
     if len(networks) > 1:
-        cautions.append(
-            f"The methods use different networks: {few_words(networks)}. What differs between them need not come from "
-            "the mixing."
-        )
+        said = "What differs between them need not come from the mixing."
+        cautions.append(f"The methods use different networks: {few_words(networks)}. {said}")
     sizes = {method.name: _integers(method.runs, "data", "num_train") for method in methods}
     if len({size for numbers in sizes.values() for size in numbers}) > 1:
         each = [f"{name} {_number_range(numbers)}" for name, numbers in sizes.items() if numbers]
         cautions.append(f"The numbers of training images differ: {few_words(each)}.")
-    trained = [method for method in methods if not method.is_measured and not method.is_untrained]
-    single = [method.name for method in trained if len(method.runs) == 1]
+    single = [method.name for method in trained if not method.is_measured and len(method.runs) == 1]
     if single:
         spread = "its spread" if len(single) == 1 else "their spread"
         cautions.append(f"One seed only: {few_words(single)}. Nothing is known of {spread}.")
-    ends = {
-        method.name: method.final_epoch
-        for method in methods
-        if method.final_epoch is not None and not method.is_untrained
-    }
+    ends = {method.name: method.final_epoch for method in trained if method.final_epoch is not None}
     if len(set(ends.values())) > 1:
         cautions.append(f"The methods end at different epochs: {few_words([f'{n} {e}' for n, e in ends.items()])}.")
     return cautions
 
 
-def _unfinished(method: Method) -> list[str]:
+def _unfinished(method: Method) -> str:
     """Return what is to be said of a method's runs that did not finish."""
     if method.left_out:
         left_out = few_words([_state(run) for run in method.left_out])
-        return [f"{method.name}: left out of every number because it did not finish: {left_out}."]
+        return f"{method.name}: left out of every number because it did not finish: {left_out}."
     states = [_state(run) for run in method.runs if run.record.get("status") != "finished"]
-    if states and not method.is_untrained:
-        return [f"{method.name}: no run finished; its numbers are those so far: {few_words(states)}."]
-    return []
+    if not states or method.is_untrained:
+        return ""
+    return f"{method.name}: no run finished; its numbers are those so far: {few_words(states)}."
 
 
-def _same_seeds(method: Method) -> list[str]:
+def _same_seeds(method: Method) -> str:
     """Return what is to be said where runs that count as several seeds have the same one."""
     seeds = [run.seed for run in method.runs]
-    repeated = [
-        f"{run.name} (seed {run.seed})" for run in method.runs if run.seed is not None and seeds.count(run.seed) > 1
-    ]
+    seeded = [run for run in method.runs if run.seed is not None]
+    repeated = [f"{run.name} (seed {run.seed})" for run in seeded if seeds.count(run.seed) > 1]
     if not repeated:
-        return []
-    return [f"{method.name}: runs of one seed count as several and show no spread: {few_words(repeated)}."]
+        return ""
+    return f"{method.name}: runs of one seed count as several and show no spread: {few_words(repeated)}."
 
 
 def _state(run: Run) -> str:
-    """Return 'mixup-seed0 (failed)'."""
     return f"{run.name} ({run.record.get('status')})"
 
 

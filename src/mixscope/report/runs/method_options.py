@@ -1,4 +1,4 @@
-"""The options of runs: flat pairs, words for their values, and the names of methods that differ in them."""
+"""Options of runs: flat pairs, words for their values, and the names of methods that differ in them."""
 
 import json
 from collections.abc import Sequence

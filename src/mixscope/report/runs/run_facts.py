@@ -34,7 +34,9 @@ def run_cell(run: Run) -> Cell:
 
 
 def repeat_command(run: Run) -> str:
-    """Return the command that repeats the run, quoted for a shell."""
+    """Return the command that repeats the run, quoted for a shell; a dash for a study's record, which none repeats."""
+    if run.folder.suffix == ".json":
+        return MISSING
     if run.record.get("kind") != "measure":
         return f"mixscope train --from {shlex.quote(str(run.folder))}"
     description = run.record.get("description") or {}

@@ -24,12 +24,7 @@ TOPICS = {
 
 
 def write_report(path: Path, runs: Sequence[Run], *, title: str) -> None:
-    """Write the report of these runs as one HTML file, which appears whole or not at all.
-
-    Args:
-        path: Where to write, for example runs/mixup/report.html; missing folders are made.
-        runs: At least one; see `runs_page`.
-        title: The page's title, in words.
+    """Write the page of these runs (`runs_page`, `write_page`).
 
     Raises:
         ValueError: If there are no runs.

@@ -30,14 +30,7 @@ COLLAPSE_KEYS = {  # whether the axis is logarithmic
 
 def build_sections(methods: Sequence[Method]) -> list[Section]:
     """Return the sections that have something to show, in the page's order."""
-    builders = (
-        course_section,
-        plane_section,
-        collapse_section,
-        reliability_section,
-        layers_section,
-        channels_section,
-    )
+    builders = (course_section, plane_section, collapse_section, reliability_section, layers_section, channels_section)
     return present([build(methods) for build in builders])
 
 

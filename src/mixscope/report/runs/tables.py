@@ -8,7 +8,7 @@ from mixscope.report.page import Cell, Table
 from mixscope.report.runs.groups import Method
 from mixscope.report.runs.method_options import MISSING, flatten, option_words
 from mixscope.report.runs.spread import Spread
-from mixscope.report.runs.words import count_words, interval_words, number_words
+from mixscope.report.runs.words import counted, interval_words, number_words
 from mixscope.stats.curves import SHORTEST_SMOOTHED, WINDOW
 
 ZERO = 1e-12  # numbers below it are the rounding of a 0
@@ -70,19 +70,16 @@ def channel_table(methods: Sequence[Method]) -> Table | None:
 
 
 def number_table(methods: Sequence[Method], *groups: str, is_folded: bool = False) -> Table | None:
-    """Return the final numbers of some groups of keys, in the catalogue's order, with what each of them means.
+    """Return the final numbers whose keys begin with one of `groups`, in the catalogue's order, and what they mean.
 
-    Args:
-        methods: One column each.
-        groups: What keys begin with, for example "nc/". A number that no method has is left out.
-        is_folded: Whether the table is seen only when asked for.
+    A number that no method has is left out; a folded table is seen only when asked for.
     """
     rows = []
     for card in CATALOGUE:
         cells = [_cell(_near_zero(method.final(card.key)), ".3g") for method in methods]
         if card.key.startswith(groups) and any(cell.text != MISSING for cell in cells):
             rows.append([Cell(card.title, f"{card.symbol}. {card.note}", meaning=card.hover), *cells])
-    fold = f"{count_words(len(rows), 'number')} after the last epoch" if is_folded else ""
+    fold = f"{counted(len(rows), 'number')} after the last epoch" if is_folded else ""
     return Table(["number", *_named(methods)], rows, fold=fold) if rows else None
 
 
@@ -98,7 +95,7 @@ def option_tables(methods: Sequence[Method]) -> list[Table]:
     for path in paths:
         values = [", ".join(dict.fromkeys(option_words(options.get(path)) for options in table)) for table in tables]
         (different if len(set(values)) > 1 else shared).append([Cell(path, is_code=True), *values])
-    fold = f"{count_words(len(shared), 'option')} all methods share" if different else ""
+    fold = f"{counted(len(shared), 'option')} all methods share" if different else ""
     return [
         Table(["option that differs", *_named(methods)], different),
         Table(["option", *_named(methods)], shared, fold=fold),
@@ -110,7 +107,7 @@ def _by_method(methods: Sequence[Method], columns: Sequence[Column]) -> Table:
     kept = [(heading, cells) for heading, cells in columns if any(cell.text != MISSING for cell in cells)]
     rows = [
         [
-            Cell(method.name, count_words(len(method.runs), method.noun), colour=method.index),
+            Cell(method.name, counted(len(method.runs), method.noun), colour=method.index),
             *(cells[place] for _, cells in kept),
         ]
         for place, method in enumerate(methods)

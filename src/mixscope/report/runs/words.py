@@ -55,7 +55,7 @@ def spread_words(spread: Spread, form: str, unit: str = "") -> str:
 def error_words(error: Spread, noun: str = "seed") -> str:
     """Return '5.40% (5.10 to 5.80, 3 seeds)'."""
     percent = error.times(100)
-    span, seeds = range_words(percent, ".2f"), count_words(error.num_seeds, noun)
+    span, seeds = range_words(percent, ".2f"), counted(error.num_seeds, noun)
     return f"{number_words(percent.mean, '.2f')}% ({f'{span}, ' if span else ''}{seeds})"
 
 
@@ -67,7 +67,7 @@ def interval_words(spread: Spread, form: str) -> str:
     return "" if low == high else f"[{low}, {high}]"
 
 
-def count_words(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
     """Return 'one seed' or '1,437 seeds'."""
     return f"one {noun}" if number == 1 else f"{number:,} {noun}s"
 

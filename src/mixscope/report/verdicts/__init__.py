@@ -1,1 +1,1 @@
-"""Verdicts of studies as chapters and as Markdown."""
+"""Verdicts of studies as sections of pages and as Markdown."""

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from typing import get_args
 
 from mixscope.records.claims import Claim
 from mixscope.records.judging import Judgement, Verdict
@@ -16,10 +15,10 @@ from mixscope.report.verdicts.verdict_sections import (
     by_claim,
     by_group,
     count_words,
+    counts_table,
     expected_words,
     made_words,
     measured_words,
-    verdict_counts,
 )
 
 
@@ -56,12 +55,8 @@ def study_markdown(summary: StudySummary, sections: Sequence[Section] = ()) -> s
 
 
 def overview_counts(summaries: Sequence[StudySummary]) -> str:
-    """Return a table with one row per study: how often each verdict was come to, claim by claim and set by set."""
-    rows = [
-        [escape(summary.title), *map(str, verdict_counts(summary.judgements).values()), escape(summary.scale)]
-        for summary in summaries
-    ]
-    return table(["study", *get_args(Verdict), "scale"], rows) + "\n"
+    """Return how often each verdict was come to, one row per study."""
+    return _table(counts_table(summaries)) + "\n"
 
 
 def overview_table(summaries: Sequence[StudySummary]) -> str:
@@ -149,13 +144,12 @@ def _verdict(judgement: Judgement) -> str:
 
 
 def _explanations(judgements: Sequence[Judgement]) -> str:
-    claims = [together[0].claim for together in by_claim(judgements)]
-    return "\n".join(
-        f"- **{escape(claim.key)}** ({escape(claim.source)}): {escape(claim.statement)}  \n"
-        f"  Measured: {escape(claim.measured)}  \n"
-        f"  Refuted by: {escape(claim.refuted_by)}"
-        for claim in claims
-    )
+    lines = []
+    for claim in (together[0].claim for together in by_claim(judgements)):
+        words = {"Measured": claim.measured, "Refuted by": claim.refuted_by}
+        lines.append(f"- **{escape(claim.key)}** ({escape(claim.source)}): {escape(claim.statement)}")
+        lines[-1] += "".join(f"  \n  {name}: {escape(text)}" for name, text in words.items())
+    return "\n".join(lines)
 
 
 def _bullets(sentences: Sequence[str], none: str) -> str:

@@ -35,10 +35,6 @@ class StudySummary:
     """What there is to say of a study at one scale.
 
     Attributes:
-        key: As on the command line.
-        title: A few words.
-        citation: Authors, title, venue.
-        scale: "smoke", "small", "medium" or "paper".
         environment: Versions, machine and commit, as `describe_environment` gives them.
         seconds: What the runs took, all together.
         judgements: Of every claim on every setting, in the order in which they are shown.
@@ -169,8 +165,17 @@ def verdict_table(judgements: Sequence[Judgement]) -> Table:
     heads = {}
     for together in by_claim(judgements):
         heads[len(rows)] = _claim_cell(together[0].claim)
-        rows += [_row(judgement) for judgement in together]
+        for judgement in together:
+            measured = Cell(measured_words(judgement), basis_words(judgement))
+            verdict = Cell(judgement.verdict, judgement.reason, badge=BADGES[judgement.verdict])
+            rows.append([judgement.setting, expected_words(judgement.claim), measured, verdict])
     return Table(COLUMNS, rows, heads)
+
+
+def counts_table(summaries: Sequence[StudySummary]) -> Table:
+    """Return a table with one row per study: how often each verdict was come to, claim by claim and set by set."""
+    rows = [[each.title, *map(str, verdict_counts(each.judgements).values()), each.scale] for each in summaries]
+    return Table(["study", *get_args(Verdict), "scale"], rows)
 
 
 def claims_sections(summary: StudySummary) -> list[Section]:
@@ -184,11 +189,8 @@ def claims_sections(summary: StudySummary) -> list[Section]:
 
 def limits_section(summary: StudySummary) -> Section:
     """Return the section of what limits a study: departures from the paper, what is not known of it, notes."""
-    notes = [
-        *summary.deviations,
-        *(f"Not known of the paper's own runs: {phrase}." for phrase in summary.unknown),
-        *summary.notes,
-    ]
+    unknown = [f"Not known of the paper's own runs: {phrase}." for phrase in summary.unknown]
+    notes = [*summary.deviations, *unknown, *summary.notes]
     text = "Where the runs depart from the paper's, and what is not known." if notes else "No departures are noted."
     return Section("limits", "Departures and limits", text, notes=notes)
 
@@ -202,22 +204,14 @@ def overview_sections(summaries: Sequence[StudySummary]) -> list[Section]:
     keys = [summary.key for summary in summaries]
     if len(set(keys)) < len(keys):
         raise ValueError(f"summaries must be of different studies, got {keys}")
-    rows = [
-        [summary.title, *map(str, verdict_counts(summary.judgements).values()), summary.scale] for summary in summaries
-    ]
-    counts = Section("counts", "In short", RULES, tables=[Table(["study", *get_args(Verdict), "scale"], rows)])
-    return [counts, *(_overview_section(summary) for summary in summaries)]
-
-
-def _overview_section(summary: StudySummary) -> Section:
-    ordered = [judgement for chosen in by_group(summary.judgements).values() for judgement in chosen]
-    return Section(
-        f"claims-{summary.key}",
-        summary.title,
-        f"{summary.citation} {count_words(ordered)}.",
-        tables=[verdict_table(ordered)],
-        notes=[f"Run: {made_words(summary)}.", *summary.notes],
-    )
+    sections = [Section("counts", "In short", RULES, tables=[counts_table(summaries)])]
+    for summary in summaries:
+        ordered = [judgement for chosen in by_group(summary.judgements).values() for judgement in chosen]
+        text = f"{summary.citation} {count_words(ordered)}."
+        notes = [f"Run: {made_words(summary)}.", *summary.notes]
+        name = f"claims-{summary.key}"
+        sections.append(Section(name, summary.title, text, tables=[verdict_table(ordered)], notes=notes))
+    return sections
 
 
 def _claim_cell(claim: Claim) -> Cell:
@@ -227,12 +221,3 @@ def _claim_cell(claim: Claim) -> Cell:
         folded=[("measured", claim.measured), ("refuted by", claim.refuted_by), ("name", claim.key)],
         fold=f"{origin}: how it is measured, what would refute it",
     )
-
-
-def _row(judgement: Judgement) -> list[str | Cell]:
-    return [
-        judgement.setting,
-        expected_words(judgement.claim),
-        Cell(measured_words(judgement), basis_words(judgement)),
-        Cell(judgement.verdict, judgement.reason, badge=BADGES[judgement.verdict]),
-    ]

@@ -26,6 +26,7 @@ from mixscope.studies.names import SCALES, STUDY_KEYS, Scale
 VERDICTS_FILE, OVERVIEW_FILE = "verdicts.json", "overview.html"
 OWN_BEGINS, OWN_ENDS = "<!-- claims: written by `make docs` -->", "<!-- end of claims -->"
 RECORDS = "records"  # the folder of a reproduction's records
+BANDS = "Bands are Student's 95% intervals of the mean over seeds, where a note does not say otherwise."
 COMMITTED: Scale = "small"  # what this repository holds the records of
 TABLE_BEGINS, TABLE_ENDS = "<!-- verdicts: written by `make docs` -->", "<!-- end of verdicts -->"
 
@@ -44,15 +45,7 @@ def command_of(key: str, scale: Scale, seeds: int | None = None) -> str:
 def summarise(
     study: Study, results: Results, *, scale: Scale, seeds: int | None = None, not_run: Sequence[Scale] = ()
 ) -> StudySummary:
-    """Judge a study and return all there is to say of it.
-
-    Args:
-        study: With its claims.
-        results: What its runs gave; those not done leave their claims undecided.
-        scale: At which they were run.
-        seeds: Of every method; None is the scale's own number.
-        not_run: Other scales, to be named as not run.
-    """
+    """Judge a study by what its runs gave and return all there is to say of it; scales `not_run` are named as such."""
     outcomes = list(results.outcomes.values())
     num_trials = len({trial.digest for trial in results.trials})
     found = {trial.name: results.outcomes.get(trial.digest) for trial in results.trials}
@@ -91,7 +84,7 @@ def write_study(study: Study, results: Results, summary: StudySummary, folder: P
     counts = f"Its claims, each on every set it was judged on: {count_words(summary.judgements)}."
     lead = " ".join(words for words in (study.citation, summary.answer, counts) if words)
     sections = [*claims_sections(summary), *own, limits_section(summary)]
-    write_page(Page(study.title, sections, lead, made_words(summary)), page)
+    write_page(Page(study.title, sections, lead, f"{made_words(summary)}. {BANDS}"), page)
     with atomic_file(folder / f"{study.key}.md") as file:
         file.write(study_markdown(summary, own).encode())
     return page
@@ -113,11 +106,7 @@ def write_overview(summaries: Sequence[StudySummary], folder: Path, *, command: 
 
 
 def committed_texts(root: Path) -> dict[Path, str]:
-    """Return what the documentation says of the committed records: docs/papers/KEY.md, and README with its tables.
-
-    Args:
-        root: Of the repository.
-    """
+    """Return what the documentation says of the committed records: docs/papers/KEY.md, and README with its tables."""
     texts, summaries, folder = {}, [], root / "results" / COMMITTED
     for key in STUDY_KEYS:
         study = load_study(key)

@@ -29,27 +29,18 @@ def mean_text(values: Iterable[float]) -> str:
 def line_through(
     samples: Iterable[tuple[float, Sample]], *, name: str, at_least: float = -math.inf, **look: Any
 ) -> Line:
-    """Return the line through the means of samples with their intervals; a place without a number is left out.
+    """Return the line through the means of (place, sample) pairs; values below `at_least` are left out.
 
-    Args:
-        samples: Place on the x axis, and what was measured there.
-        name: In the key.
-        at_least: Smaller values are left out.
-        look: Fields of `Line`.
+    `look` are fields of `Line`.
     """
     rows = [(float(x), [value for value in sample.values.values() if value >= at_least]) for x, sample in samples]
     return mean_line(name, [x for x, _ in rows], [values for _, values in rows], **look)
 
 
 def points_line(results: Results, setting: str, places: Mapping[str, float], number: str | Number, **look: Any) -> Line:
-    """Return the seeds' mean of one number against a quantity of the method, with its interval.
+    """Return the mean of one number against a quantity of the method (its number of labels, the epoch of a switch).
 
-    Args:
-        results: Of the study.
-        setting: On what.
-        places: Method to its place on the x axis (number of labels, alpha, epoch of the switch).
-        number: Key of the values, or a function of the outcome.
-        look: Fields of `Line`.
+    `places` holds every method's place on the x axis; `look` are fields of `Line`.
     """
     return line_through([(x, results.sample(setting, method, number)) for method, x in places.items()], **look)
 
@@ -57,15 +48,10 @@ def points_line(results: Results, setting: str, places: Mapping[str, float], num
 def curve_lines(
     results: Results, setting: str, methods: Mapping[str, str], key: str, *, table: str = "curve", factor: float = 1.0
 ) -> list[Line]:
-    """Return the mean curve of each method that was run against epochs, with Student's 95% interval over seeds.
+    """Return the mean curve of each method that was run against epochs.
 
-    Args:
-        results: Of the study.
-        setting: On what.
-        methods: Method to its name in the key, in order.
-        key: Column of the table.
-        table: "curve" or "measured".
-        factor: Multiplies every value, 100 for percent.
+    `methods` holds their names in the key, `table` ("curve" or "measured") has the column `key`, and `factor`
+    multiplies every value: 100 for percent.
     """
     lines = []
     for place, (method, label) in enumerate(methods.items()):
@@ -90,20 +76,9 @@ def curves_figure(
     more: Iterable[Line] = (),
     is_wide: bool = False,
 ) -> Figure | None:
-    """Return the figure of these curves; None where nothing was run.
+    """Return the figure of `curve_lines` with `more` beside them; None where nothing was run.
 
-    Args:
-        results: As for `curve_lines`, with `setting`, `methods`, `key`, `table` and `factor`.
-        setting: On what.
-        methods: Method to its name.
-        key: Column of the table.
-        title: Above the figure.
-        axes: The x axis holds epochs.
-        table: "curve" or "measured".
-        factor: Multiplies every value.
-        name: Of the figure; left out: made of setting, table and key.
-        more: Lines to draw beside them.
-        is_wide: Whether it takes the full width.
+    Its name, where none is given, is made of setting, table and key.
     """
     lines = curve_lines(results, setting, methods, key, table=table, factor=factor)
     meta = {} if axes.log_x else {"epochs": True}

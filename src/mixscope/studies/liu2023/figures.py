@@ -14,15 +14,7 @@ from mixscope.studies.engine.evidence_sources import PERCENT
 from mixscope.studies.engine.results import Results
 from mixscope.studies.engine.seed_figures import curves_figure, figure_name, line_through, points_line
 from mixscope.studies.liu2023.evidence import ERROR, LOSS, WINDOW, decay, last_error, looks
-from mixscope.studies.liu2023.settings import (
-    ALPHAS,
-    AUTO,
-    DIGITS_EPOCHS,
-    ERM,
-    MIXUP,
-    SWITCHES,
-    switched,
-)
+from mixscope.studies.liu2023.settings import ALPHAS, AUTO, DIGITS_EPOCHS, ERM, MIXUP, SWITCHES, switched
 
 TEXTS = page_texts("mixscope.studies.liu2023", "sections")
 
