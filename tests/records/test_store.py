@@ -64,6 +64,15 @@ def test_metrics_are_written_anew_from_the_lines_that_were_appended(tmp_path):
     assert (tmp_path / "metrics.jsonl").read_bytes() == text
 
 
+def test_infinite_numbers_come_back_infinite_and_nan_as_nothing(tmp_path):
+    folder = make_run(tmp_path)
+    append_metrics(
+        folder, {"epoch": 0, "test/loss": math.inf, "channels/order_low": -math.inf, "nc/nc1_pinv": math.nan}
+    )
+    (row,) = read_run(folder).metrics
+    assert row == {"epoch": 0, "test/loss": math.inf, "channels/order_low": -math.inf, "nc/nc1_pinv": None}
+
+
 def test_a_line_that_finds_no_room_is_not_left_half_written(tmp_path):
     before = append_metrics(tmp_path, {"epoch": 0})
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

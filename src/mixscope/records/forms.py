@@ -19,7 +19,10 @@ from mixscope.records.form import (
 from mixscope.records.json_numbers import NAMED
 
 MAYBE_DRAWN = or_null(DRAWN)
-MEASURED = Leaf("a finite number, true, false or null", lambda value: SCALAR.holds(value) and not TEXT.holds(value))
+MEASURED = Leaf(
+    f"a finite number, {', '.join(NAMED)}, true, false or null",
+    lambda value: value in NAMED if isinstance(value, str) else SCALAR.holds(value),
+)
 
 DATA = {
     "name": TEXT,

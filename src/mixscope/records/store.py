@@ -11,7 +11,7 @@ from mixscope.base.errors import UserError
 from mixscope.base.files import atomic_file
 from mixscope.records.form import Form, check_form, parse_json, read_record, read_text
 from mixscope.records.forms import MEASURED_LINE, PICTURES, RUN, TRAINED_LINE
-from mixscope.records.json_numbers import finite_or_none
+from mixscope.records.json_numbers import finite_or_none, from_json, to_json
 
 RECORD_FILE, METRICS_FILE, PICTURES_FILE, REPORT_FILE = "run.json", "metrics.jsonl", "pictures.json", "report.html"
 CHECKPOINT_FILES = ("last.pt", "weights.safetensors")
@@ -70,8 +70,8 @@ def files_of_run(folder: Path) -> list[str]:
 
 
 def append_metrics(folder: Path, values: Mapping[str, Any]) -> str:
-    """Append one measured epoch to `metrics.jsonl`, or nothing where that fails; return the line."""
-    path, line = folder / METRICS_FILE, json.dumps(finite_or_none(values), allow_nan=False) + "\n"
+    """Append one measured epoch to `metrics.jsonl`, infinities by name, or nothing where that fails; return the line."""
+    path, line = folder / METRICS_FILE, json.dumps(to_json(values), allow_nan=False) + "\n"
     try:
         with path.open("ab", buffering=0) as file:
             before, rest = file.tell(), line.encode()
@@ -131,13 +131,14 @@ def _read_lines(path: Path, form: Form = TRAINED_LINE) -> list[dict[str, Any]]:
     values: list[dict[str, Any]] = []
     for number, line in enumerate(whole, start=1):
         source = f"{path} line {number}"
-        values.append(parse_json(line, source=source))
-        check_form(values[-1], form, source=source)
+        value = parse_json(line, source=source)
+        check_form(value, form, source=source)
+        values.append(from_json(value))
     if last.strip():
         try:
             value = parse_json(last, source=str(path))
         except UserError:
             return values
         check_form(value, form, source=f"{path} line {len(lines)}")
-        values.append(value)
+        values.append(from_json(value))
     return values
