@@ -70,7 +70,7 @@ def files_of_run(folder: Path) -> list[str]:
 
 
 def append_metrics(folder: Path, values: Mapping[str, Any]) -> str:
-    """Append one measured epoch to `metrics.jsonl`, infinities by name, or nothing where that fails; return the line."""
+    """Append one measured epoch to `metrics.jsonl`, infinities by name; return the line. Nothing stays of a failure."""
     path, line = folder / METRICS_FILE, json.dumps(to_json(values), allow_nan=False) + "\n"
     try:
         with path.open("ab", buffering=0) as file:
