@@ -1,1 +1,1 @@
-"""What is kept of a run, on disk. Imports no torch."""
+"""Records of runs on disk: their forms, reading and writing; claims and what runs say of them. Imports no torch."""
