@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from mixscope.report.figures.line_figure import Axes, Line, line_figure
+from mixscope.report.figures.line_figure import Line
 from mixscope.report.page import Figure, Section, Table
 from mixscope.report.page_texts import page_texts
 from mixscope.theory.channel.mixed_features import MixedFeatures, mixup_features
@@ -19,19 +19,6 @@ SAMPLE_PENALTIES = torch.logspace(0, -12, 37, dtype=torch.float64).tolist()
 ENDS = SAMPLE_PENALTIES[::-1]
 ANGLE_WEIGHTS = (0.1, 0.3)
 STRAIGHT = "squared error: a straight line"
-FIRST_WEIGHT, FIRST_SHARE = "weight w of the first class", "x1 / x1 of an unblended example"
-ACROSS = Axes("log(w / (1 − w)), log-odds of the blend", "x1 − x2, nats", x_range=(-8, 8), y_range=(-10, 10))
-ABOVE = Axes(FIRST_SHARE, "x2 / the same", x_range=(-0.05, 1.1), y_range=(-0.05, 1.1))
-SHAPE_RANGES = {"amplification": (0.95, 2.05)}
-COLUMNS = (
-    "feature penalty",
-    "logit, unblended (nats)",
-    "its probability",
-    "logit, even blend (nats)",
-    "amplification",
-    "length ratio",
-    "angle at w = 0.3",
-)
 
 
 def curve_weights() -> Tensor:
@@ -50,7 +37,7 @@ def place_section(
         for name, curve in named.items()
     ]
     offsets.append(Line("limit of small penalties: slope 1", [-8.0, 8.0], [-8.0, 8.0], is_reference=True))
-    figures = [line_figure("offset", "Place across the channel", offsets, ACROSS)]
+    figures = [TEXTS.figure("offset", offsets)]
     if options.num_classes > 2:
         figures = [*_coordinates(named), *figures]
     key = "place" if options.num_classes > 2 else "two_classes"
@@ -71,14 +58,8 @@ def _coordinates(named: Mapping[str, MixedFeatures]) -> list[Figure | None]:
     shares.append(Line(STRAIGHT, [0.0, 1.0], [0.0, 1.0], is_reference=True))
     above = [Line(name, first[name], (curve.x2 / curve.same_class).tolist()) for name, curve in named.items()]
     above.append(Line(STRAIGHT, [1.0, 0.0], [0.0, 1.0], is_reference=True))
-    title = "Logits of the two blended classes (first: solid, second: dashed)"
-    return [
-        line_figure("coordinates", title, both, Axes(FIRST_WEIGHT, "logit above the other classes, nats")),
-        line_figure(
-            "shares", "The same for the first class, beside squared error", shares, Axes(FIRST_WEIGHT, FIRST_SHARE)
-        ),
-        line_figure("plane", "The channel seen from above", above, ABOVE),
-    ]
+    drawn = {"coordinates": both, "shares": shares, "plane": above}
+    return [TEXTS.figure(name, lines) for name, lines in drawn.items()]
 
 
 def shape_section(options: MixupFeaturesOptions, table: Table) -> Section:
@@ -103,15 +84,8 @@ def shape_section(options: MixupFeaturesOptions, table: Table) -> Section:
         found = [_angle(options, penalty, weight) for penalty in SAMPLE_PENALTIES]
         angles.append(Line(f"w = {weight:g}", SAMPLE_PENALTIES, found, colour=place))
         angles.append(level(f"straight line: {line:.1f}°", ENDS, line))
-    panels = {
-        "amplification": ("Amplification of the even blend", amplifications, "distance / half-way point's"),
-        "norm-ratio": ("Length of the even blend", lengths, "length / unblended example's"),
-        "angle": ("Angle to the decision boundary", angles, "degrees"),
-    }
-    figures = [
-        line_figure(name, title, lines, Axes("feature penalty", y_title, log_x=True, y_range=SHAPE_RANGES.get(name)))
-        for name, (title, lines, y_title) in panels.items()
-    ]
+    drawn = {"amplification": amplifications, "norm-ratio": lengths, "angle": angles}
+    figures = [TEXTS.figure(name, lines) for name, lines in drawn.items()]
     return TEXTS.section("shape", figures, [table], limit=limit, num_classes=options.num_classes)
 
 
@@ -135,7 +109,7 @@ def shape_table(options: MixupFeaturesOptions) -> Table:
     if has_channel:
         ratio, line = norm_ratio_limit(num_classes) / 2, _line_angle(num_classes, ANGLE_WEIGHTS[1])
         rows.append(["squared error, any", "–", "–", "–", "1", number(ratio), f"{line:.1f}°"])
-    return Table(COLUMNS, rows, title="Blends of two classes")
+    return TEXTS.table("shape", rows)
 
 
 def _angle(options: MixupFeaturesOptions, penalty: float, weight: float) -> float:

@@ -1,11 +1,10 @@
 """Sections that hold the layer-peeled flow against its neighbours: gradient descent, and the flow with weight decay."""
 
 import math
-from dataclasses import replace
 
 import torch
 
-from mixscope.report.figures.line_figure import Axes, Line, line_figure
+from mixscope.report.figures.line_figure import Line
 from mixscope.report.page import Section
 from mixscope.report.page_texts import page_texts
 from mixscope.theory.peeled.decay import regularized_flow, regularized_optimum
@@ -18,7 +17,6 @@ from mixscope.theory_pages.theory_options import LayerPeeledOptions
 TEXTS = page_texts("mixscope.theory_pages", "layer_peeled")
 LEARNING_RATE = 0.02  # ours, for up to 20 examples, and less in proportion for more
 ROUNDING = 1e-16  # what is below it is drawn there
-AXES = Axes("time t", "distance to collapse", log_x=True, log_y=True)
 DECAYING = {"nc3_duality": "duality", "nc3_duality_uncentered": "duality, uncentred", "nc1_trace": "scatter"}
 
 
@@ -35,8 +33,7 @@ def descent_section(start: PeeledPoint, options: LayerPeeledOptions) -> Section:
         lines.append(Line(f"missing margin, {words}", times, margins, colour=0, is_marked=is_marked))
         lines.append(Line(f"duality, {words}", times, record.nc3_duality.tolist(), colour=1, is_marked=is_marked))
     first, last = (number(float(descent.value.nc3_duality[place]), digits=2) for place in (0, -1))
-    axes = replace(AXES, x_title="time t = learning rate × steps")
-    figure = line_figure("descent-path", "Gradient descent on top of the flow", lines, axes, is_wide=True)
+    figure = TEXTS.figure("descent-path", lines)
     return TEXTS.section(
         "descent",
         [figure],
@@ -70,8 +67,7 @@ def decay_section(start: PeeledPoint, options: LayerPeeledOptions) -> Section:
     optimum = regularized_optimum(
         options.num_classes, options.num_per_class, weight_decay=decay, feature_decay=decay
     ).value
-    title = f"With a weight decay of {decay:g} (solid) and without (dashed)"
-    figure = line_figure("decay-path", title, lines, AXES, is_wide=True)
+    figure = TEXTS.figure("decay-path", lines, decay=decay)
     notes = shortcomings(flow_with_decay=with_decay, flow=without)
     margin, norm = number(optimum.margin), number(optimum.weight_squared_norm)
     return TEXTS.section("decay", [figure], notes=notes, margin=margin, norm=norm)

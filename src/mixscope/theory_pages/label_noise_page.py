@@ -1,12 +1,11 @@
 """Page on label noise: how wrong the labels of blends are, and how low the loss on them can go."""
 
 import math
-from dataclasses import replace
 
 import torch
 
 from mixscope.mixing.loss_floor import mixup_loss_floor
-from mixscope.report.figures.line_figure import Axes, Line, line_figure
+from mixscope.report.figures.line_figure import Line
 from mixscope.report.page import Page, Section, Table
 from mixscope.report.page_texts import page_texts
 from mixscope.theory.labels.drawn_labels import coupled_labels, independent_labels
@@ -28,8 +27,6 @@ FLOOR_ALPHAS = torch.logspace(-2, 2, 61, dtype=torch.float64).tolist()
 TABLE_ALPHAS = (0.1, 0.2, 0.5, 1.0, 2.0, 8.0)
 FLOOR_POINTS = (2, 3, 4)
 FLOOR_CLASSES = (2, 10, 100)
-SHARE = Axes("weight w of the first example", "share of blends")
-FLOOR = Axes("alpha", "lowest loss, nats", log_x=True)
 NOISE_COLUMNS = {
     "total variation": "total_variation",
     "largest gap of a class": "largest_gap",
@@ -81,12 +78,7 @@ def _noise_section(options: LabelNoiseOptions, curve: LabelNoiseCurve) -> Sectio
         Line("most probable labels", weights, curve.argmax_rate.tolist(), colour=2),
     ]
     broken = [Line("blends that do", weights[1:-1], failures[1:-1], colour=2)]
-    figures = [
-        line_figure("rates", "How often labels differ", lines, SHARE),
-        line_figure(
-            "failures", "Where the most probable labels break the bound", broken, replace(SHARE, y_range=(0, 1))
-        ),
-    ]
+    figures = [TEXTS.figure("rates", lines), TEXTS.figure("failures", broken)]
     table = Table(["blends", *NOISE_COLUMNS], rows, title="Labels of blends")
     return TEXTS.section("noise", figures, [table])
 
@@ -98,7 +90,7 @@ def _certain_section() -> Section:
         first, second, true = (torch.tensor([label]) for label in labels)
         values = [float(one_hot_variation(first, second, true, mixing_weight=weight)) for weight in (0.5, 0.7, 0.9)]
         rows.append([name, formula, *(f"{value:.1f}" for value in values)])
-    table = Table(["case", "distance", "w = 0.5", "w = 0.7", "w = 0.9"], rows)
+    table = TEXTS.table("certain", rows)
     return TEXTS.section("certain", tables=[table])
 
 
@@ -121,10 +113,9 @@ def _floor_section(options: LabelNoiseOptions) -> Section:
         [f"{alpha:g}", *(f"{_floor(alpha, classes, points):.4f}" for classes, points in sizes.values())]
         for alpha in sorted({*TABLE_ALPHAS, options.alpha})
     ]
-    titles = {
-        "floor-points": (f"Blends of 2, 3 and 4 points, {num_classes} classes", by_points),
-        "floor-classes": ("Blends of 2 points, 2, 10 and 100 classes", by_classes),
-    }
-    figures = [line_figure(name, title, lines, FLOOR) for name, (title, lines) in titles.items()]
+    figures = [
+        TEXTS.figure("floor-points", by_points, num_classes=num_classes),
+        TEXTS.figure("floor-classes", by_classes),
+    ]
     table = Table(["alpha", *sizes], rows, title="Floor of the loss, in nats")
     return TEXTS.section("floor", figures, [table])

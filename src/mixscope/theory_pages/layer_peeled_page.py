@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mixscope.report.figures.line_figure import Axes, Line, line_figure
+from mixscope.report.figures.line_figure import Line
 from mixscope.report.page import Page, Section, Table
 from mixscope.report.page_texts import page_texts
 from mixscope.theory.peeled.flow import layer_peeled_flow
@@ -40,7 +40,6 @@ LAWS = {
     "norm_ratio": "balance: |W|² / |H|²",
     "margin_ratio": "margin / best",
 }
-LOG_TIME, RATIO = "log t, the logarithm of time", "measured / predicted"
 
 
 def layer_peeled_page(options: LayerPeeledOptions) -> Page:
@@ -92,27 +91,12 @@ def _geometry_section(flow: Solution[FlowRecord]) -> Section:
     margin = Line("1 − normalised margin / best", record.log_times.tolist(), missing.tolist())
     scatter_slopes = [_slope(record, record.nc1_trace, -1.0), _slope(record, record.nc1_pinv, -3.0)]
     panels = {
-        "margin": ("Margin that is missing", [margin, _slope(record, missing, -1.0)], "share of the best margin"),
-        "centered": (
-            "Lengths, angles and duality, centred",
-            [*_lines(record, centred), _slope(record, record.nc3_duality, -1.0)],
-            "distance to collapse",
-        ),
-        "uncentered": (
-            "The same of the classifier as it is",
-            [*_lines(record, uncentred), _slope(record, record.nc3_duality_uncentered, -0.5)],
-            "distance to collapse",
-        ),
-        "scatter": (
-            "Scatter within classes, by two measures",
-            [*_lines(record, ["nc1_trace", "nc1_pinv"]), *scatter_slopes],
-            "within / between",
-        ),
+        "margin": [margin, _slope(record, missing, -1.0)],
+        "centered": [*_lines(record, centred), _slope(record, record.nc3_duality, -1.0)],
+        "uncentered": [*_lines(record, uncentred), _slope(record, record.nc3_duality_uncentered, -0.5)],
+        "scatter": [*_lines(record, ["nc1_trace", "nc1_pinv"]), *scatter_slopes],
     }
-    figures = [
-        line_figure(name, title, lines, Axes(LOG_TIME, y_title, log_x=True, log_y=True))
-        for name, (title, lines, y_title) in panels.items()
-    ]
+    figures = [TEXTS.figure(name, lines) for name, lines in panels.items()]
     return TEXTS.section("geometry", figures, [_rate_table(record)], notes=shortcomings(flow=flow))
 
 
@@ -128,8 +112,7 @@ def _rate_table(record: FlowRecord) -> Table:
         ]
         for name, rate in rates.items()
     ]
-    columns = ["measure", "predicted", "measured", "95% interval", "prediction from"]
-    return Table(columns, rows, title="Rates of collapse: exponents of log t")
+    return TEXTS.table("rates", rows)
 
 
 def _law_section(record: FlowRecord) -> Section:
@@ -138,7 +121,6 @@ def _law_section(record: FlowRecord) -> Section:
     for key in ("loss_law", "norm_law"):  # their logarithms of log t say nothing before
         curves[key] = [value if time > 1 else math.nan for time, value in zip(times, curves[key], strict=True)]
     lines = [*(Line(words, times, curves[key]) for key, words in LAWS.items()), level("1", times, 1.0)]
-    title, axes = "Loss, norm and balance over what theory predicts", Axes(LOG_TIME, RATIO, log_x=True, y_range=(0, 2))
-    figure = line_figure("law-ratios", title, lines, axes, is_wide=True)
+    figure = TEXTS.figure("law-ratios", lines)
     loss, norm = (number(curves[key][-1]) for key in ("loss_law", "norm_law"))
     return TEXTS.section("laws", [figure], loss=loss, norm=norm)

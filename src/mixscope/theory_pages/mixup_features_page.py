@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import torch
 
-from mixscope.report.figures.line_figure import Axes, Line, line_figure
-from mixscope.report.page import Page, Section, Table
+from mixscope.report.figures.line_figure import Line
+from mixscope.report.page import Page, Section
 from mixscope.report.page_texts import page_texts
 from mixscope.theory.channel.joint_scale import JointScale, classifier_scale, etf_threshold
 from mixscope.theory.channel.joint_search import joint_optimum_check
@@ -29,9 +29,6 @@ NO_MIXING = FiniteLaw((1.0,), (1.0,))
 JOINT_PENALTIES = torch.logspace(-5, 0, 41, dtype=torch.float64).tolist()
 NEAR_THRESHOLD = (0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 1.0)  # the length falls like a root
 TABLE_PENALTIES = (1e-1, 1e-2, 1e-3, 5e-4, 1e-4, 1e-5)
-JOINT_COLUMNS = [
-    f"{quantity}, {law}" for law in ("mixup", "no mixing") for quantity in ("row length", "logit", "probability")
-]
 CHECKED_SIZES = ((3, 2), (4, 3), (4, 2))  # the last has no room for a simplex
 OFFSETS = torch.linspace(-10, 10, 401, dtype=torch.float64)
 
@@ -79,8 +76,7 @@ def _density_section(options: MixupFeaturesOptions) -> Section:
     limit = log_odds_density(OFFSETS, alpha).exp()
     lines.append(Line("limit of small penalties", OFFSETS.tolist(), limit.tolist(), is_reference=True))
     more = "For alpha below 1 the density is infinite at both ends, where most blends are nearly unblended."
-    axes = Axes("x1 − x2, nats (0 is the boundary)", "density per nat", y_range=(0, 1.6 * float(limit.max())))
-    figure = line_figure("transverse-density", "How often a blend lies there", lines, axes, is_wide=True)
+    figure = TEXTS.figure("transverse-density", lines, y_range=(0, 1.6 * float(limit.max())))
     return TEXTS.section("density", [figure], notes=[more] if alpha < 1 else [], alpha=alpha)
 
 
@@ -104,12 +100,8 @@ def _joint_section(options: MixupFeaturesOptions) -> Section:
             cells.append("0 (collapsed)" if value.is_collapsed else number(value.scale))
             cells += [number(value.same_class), number(value.same_class_probability, digits=5)]
         rows.append(cells)
-    title, axes = (
-        "Length of the classifier's rows at the joint optimum",
-        Axes("both penalties", "row length m", log_x=True),
-    )
-    figure = line_figure("joint-scale", title, lines, axes, is_wide=True)
-    table = Table(["both penalties", *JOINT_COLUMNS], rows, title="Classifier and features together")
+    figure = TEXTS.figure("joint-scale", lines)
+    table = TEXTS.table("joint", rows)
     return TEXTS.section("joint", [figure], [table], notes=notes, ends=ends)
 
 
@@ -128,5 +120,4 @@ def _check_section() -> Section:
         ).value
         distances = [number(value, digits=2) for value in (found.gram_deviation, found.objective_gap)]
         rows.append([f"{num_classes} classes, {dim} dimensions", *distances, "yes" if found.is_simplex else "no"])
-    columns = ["problem", "distance of W Wᵀ from a simplex's", "objective above the simplex's", "a simplex?"]
-    return TEXTS.section("check", tables=[Table(columns, rows)])
+    return TEXTS.section("check", tables=[TEXTS.table("check", rows)])

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixscope.report.figures.line_figure import Axes, Line, line_figure
-from mixscope.report.page import Figure, Page, Section, Table
+from mixscope.report.figures.line_figure import Line
+from mixscope.report.page import Figure, Page, Section
 from mixscope.report.page_texts import page_texts
 from mixscope.theory.random_features.feature_experiment import (
     FeatureExperiment,
@@ -29,7 +29,6 @@ TABLE_ALPHAS = (0.1, 0.2, 0.5, 1.0, 2.0, 8.0)
 TABLE_SEEDS = 10
 BANDS = ("mixup", "mixup with clean labels")
 SHOWN_TIMES = (1.0, 1e6)
-RISKS = Axes("time (learning rate × steps)", "test risk, squared error", log_x=True, x_range=SHOWN_TIMES)
 
 
 def random_features_page(options: RandomFeaturesOptions) -> Page:
@@ -94,7 +93,7 @@ def _risks(name: str, methods: Mapping[str, RiskCurves], y_range: tuple[float, f
         _median_line(label, curves.risks, colour=place, has_band=label in BANDS)
         for place, (label, curves) in enumerate(methods.items())
     ]
-    return line_figure(name, "Test risk over training", lines, replace(RISKS, y_range=y_range), is_wide=True)
+    return TEXTS.figure("risks", lines, name=name, y_range=y_range)
 
 
 def _ends(curves: RiskCurves) -> list[str]:
@@ -110,8 +109,7 @@ def _risk_section(experiment: FeatureExperiment) -> Section:
         [name, *_ends(curves), f"{int(curves.is_u_shaped.sum())} of {len(curves.risks)}"]
         for name, curves in methods.items()
     ]
-    columns = ["training", "best time", "risk then", "risk at the end", "rises by over 5%"]
-    table = Table(columns, rows, title="Test risk over time (medians)")
+    table = TEXTS.table("risk", rows)
     return TEXTS.section("risk", [figure], [table])
 
 
@@ -120,7 +118,7 @@ def _distance_section(experiment: FeatureExperiment) -> Section:
         _median_line("mixup", experiment.distances, colour=0, has_band=True),
         _median_line("mixup with clean labels", experiment.clean_distances, colour=2, has_band=True),
     ]
-    figure = line_figure("distances", "Distance from θ*", lines, replace(RISKS, y_title="|θ − θ*|"), is_wide=True)
+    figure = TEXTS.figure("distances", lines)
     return TEXTS.section("distance", [figure], noise=number(_median(experiment.label_noise), digits=3))
 
 
@@ -134,8 +132,7 @@ def _setting_section(setting: FeatureSetting, seeds: int) -> Section:
         curves = _run(replace(setting, num_examples=size, alpha=alpha), seeds).mixup
         turns = f"{int(curves.is_u_shaped.sum())} of {seeds}"
         rows.append([f"{size} examples, alpha {alpha:g}", *_ends(curves), f"{_median(curves.rises):.2f}", turns])
-    columns = ["setting", "best time", "risk then", "risk at the end", "end / best", "rises by over 5%"]
-    table = Table(columns, rows, title="Sizes and weights (medians, mixup)")
+    table = TEXTS.table("settings", rows)
     return TEXTS.section("settings", tables=[table])
 
 

@@ -4,8 +4,8 @@ import math
 
 import torch
 
-from mixscope.report.figures.line_figure import Axes, Line, line_figure
-from mixscope.report.page import Section, Table
+from mixscope.report.figures.line_figure import Line
+from mixscope.report.page import Section
 from mixscope.report.page_texts import page_texts
 from mixscope.theory.peeled.flow import layer_peeled_flow
 from mixscope.theory.peeled.loss import best_normalized_margin, normalized_margin
@@ -37,16 +37,7 @@ def optimum_section() -> Section:
                 *numbers([exact.value.normalized_margin, float(lengths[-1] / lengths[0])]),
             ]
         )
-    columns = [
-        "examples of each class",
-        "√n (K − 1)",
-        "closed form",
-        "found by a solver",
-        "best margin γ",
-        "row length, last / first class",
-    ]
-    table = Table(columns, rows, title="The separation problem")
-    return TEXTS.section("separation", tables=[table], notes=notes)
+    return TEXTS.section("separation", tables=[TEXTS.table("separation", rows)], notes=notes)
 
 
 def square_section() -> Section:
@@ -65,8 +56,7 @@ def square_section() -> Section:
         name = f"pushed off by {size:g}" if size else "exactly the square"
         lines.append(Line(name, flow.value.log_times.tolist(), flow.value.margin_ratio.tolist()))
     lines.append(level("best", [1.0, SQUARE_LOG_TIME], 1.0))
-    axes = Axes("log t, the logarithm of time", "margin / best", log_x=True, y_range=(0.5, 1.02))
-    figure = line_figure("square-path", "Flow from the square", lines, axes, is_wide=True)
+    figure = TEXTS.figure("square-path", lines)
     optimum = imbalanced_separation_optimum([SQUARE_SIZE] * 4).value.value
     ratio = normalized_margin(square) / best_normalized_margin(4, SQUARE_SIZE)
     rows = [
@@ -75,5 +65,4 @@ def square_section() -> Section:
         ["its margin, over the best", number(ratio)],
         ["curvature along the way out (below 0: not a minimum)", number(report.curvature)],
     ]
-    table = Table(["the square", "number"], rows)
-    return TEXTS.section("square", [figure], [table], notes=notes)
+    return TEXTS.section("square", [figure], [TEXTS.table("square", rows)], notes=notes)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mixscope.base.generators import named_generator, sample_beta
-from mixscope.report.figures.line_figure import Axes, Line, line_figure
+from mixscope.report.figures.line_figure import Line
 from mixscope.report.page import Section, Table
 from mixscope.report.page_texts import page_texts
 from mixscope.theory.random_features.feature_experiment import FeatureSetting
@@ -20,9 +20,6 @@ from mixscope.theory_pages.page_parts import number
 TEXTS = page_texts("mixscope.theory_pages", "random_features")
 BOUND_TIMES = torch.logspace(-1, 8, 181, dtype=torch.float64)
 FEATURE_BOUND = 1.0  # |phi|^2 of tanh features
-TURNING = Axes(
-    "curvature μ of the direction", "time of its smallest error", log_x=True, log_y=True, y_range=(1e-2, 1e6)
-)
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ def modes_section(setting: FeatureSetting) -> Section:
         Line("by the bound", curvatures, times.bound.tolist(), is_marked=True),
         Line("1 / μ", curvatures, (1 / times.curvatures).tolist(), is_reference=True),
     ]
-    figure = line_figure("turning", "When the error along each direction is smallest", lines, TURNING, is_wide=True)
+    figure = TEXTS.figure("turning", lines)
     return TEXTS.section("modes", [figure], [_mode_table(times)], count=len(turns), turning=int(turns.sum()))
 
 
@@ -81,7 +78,7 @@ def _mode_table(times: TurningTimes) -> Table:
         [name, str(int(chosen.sum())), number(float(times.noises[chosen].square().sum()), digits=3)]
         for name, chosen in (("falls, then rises", times.is_turning), ("only grows", grows), ("only falls", falls))
     ]
-    return Table(["squared error along a direction", "directions", "error they end with"], rows)
+    return TEXTS.table("modes", rows)
 
 
 def bound_section(setting: FeatureSetting) -> Section:
@@ -96,12 +93,11 @@ def bound_section(setting: FeatureSetting) -> Section:
     times = BOUND_TIMES.tolist()
     curves = {"true": excess, "bound": bound.total, "bound that knows the noise": bound.known_noise}
     lines = [Line(name, times, values.tolist()) for name, values in curves.items()]
-    axes = Axes("time (learning rate × steps)", "squared error", log_x=True, log_y=True)
-    figure = line_figure("risk-bound", "Risk above that of θ*, and its bound", lines, axes, is_wide=True)
+    figure = TEXTS.figure("risk-bound", lines)
     rows = [
         [name, number(times[int(values.argmin())], digits=3), number(float(values[-1]), digits=3)]
         for name, values in curves.items()
     ]
-    table = Table(["curve", "smallest at time", "at the end"], rows)
+    table = TEXTS.table("bound", rows)
     ratio = float((bound.total / excess.clamp(min=1e-300)).quantile(0.5))
     return TEXTS.section("bound", [figure], [table], ratio=number(ratio, digits=2))
