@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mixscope.records.samples import Sample
-from mixscope.report.figures.line_figure import Axes, Line, line_figure
+from mixscope.report.figures.line_figure import Line
 from mixscope.report.page import Figure, Section, Table, present
 from mixscope.report.page_texts import page_texts
 from mixscope.stats.intervals import student_interval
@@ -36,7 +36,6 @@ OTHERS = {
     "ict2-detached": "ICT[2], Eq. 2, targets detached",
     "logistic": "logistic regression",
 }
-Y_TITLE = "test accuracy (%)"
 POINTS_SHOWN = ("digits-50", "digits-200")  # by the number of points in a blend
 RUNS_SHOWN = ("digits-50", "fashion-mnist-250", "cifar10-250", "svhn-250")  # along training
 
@@ -63,9 +62,8 @@ def _accuracies(results: Results, run: Sequence[str]) -> Section:
             lines = [_by_labels(results, sizes, method, colour=place) for place, method in enumerate(methods)]
             baseline = replace(_by_labels(results, sizes, "logistic"), low=(), high=(), is_reference=True)
             if len(sizes) > 1:
-                name, title = figure_name("accuracy", data, family), f"{data}: {family}"
-                lines.append(baseline)
-                figures.append(line_figure(name, title, lines, Axes("labelled images", Y_TITLE, log_x=True)))
+                name = figure_name("accuracy", data, family)
+                figures.append(TEXTS.figure("accuracy", [*lines, baseline], name=name, data=data, family=family))
     rows = [
         [name, *(_percent(results.sample(setting, method, ACCURACY)) for setting in run)]
         for method, name in (METHODS | OTHERS).items()
@@ -91,8 +89,7 @@ def _training(results: Results, setting: str) -> Figure | None:
         for seed, outcome in results.of(setting, method).items()
         if outcome.problem
     ]
-    title, axes = f"Test accuracy, {setting}", Axes("epoch", Y_TITLE)
-    return curves_figure(results, setting, METHODS, ACCURACY, title, axes, factor=PERCENT, more=left_out, is_wide=True)
+    return curves_figure(TEXTS, "training", results, setting, METHODS, column=ACCURACY, more=left_out)
 
 
 def _by_labels(results: Results, sizes: Sequence[str], method: str, *, colour: int | None = None) -> Line:

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from mixscope.report.figures.line_figure import Axes, Line, line_figure
-from mixscope.report.page import Figure, Section, Table
+from mixscope.report.figures.line_figure import Line
+from mixscope.report.page import Figure, Section
 from mixscope.report.page_texts import page_texts
 from mixscope.studies.chaudhry2022.evidence import NUM_LAYERS, site_key
 from mixscope.studies.engine.instruments import LINEARITY_ALPHAS
@@ -67,14 +67,16 @@ def along_training_section(results: Results, setting: str) -> Section:
         "along",
         [
             curves_figure(
+                TEXTS,
+                "along",
                 results,
                 setting,
                 METHODS,
-                site_key(setting, layer, name),
-                f"{title}, layer {layer}",
-                Axes("epoch", unit),
-                table="measured",
+                column=site_key(setting, layer, name),
                 name=figure_name("along", setting, name, str(layer)),
+                title=title,
+                layer=layer,
+                unit=unit,
             )
             for name, (title, unit) in NUMBERS.items()
             for layer in range(NUM_LAYERS)
@@ -111,13 +113,13 @@ def known_layers_section(results: Results) -> Section:
             picture(outcome, "layers"), zip(*columns, strict=True), strict=True
         ):
             rows.append([layer, f"{alpha:g}", f"{value:.3f}", f"{floor:.3f}", f"{defect:.2g}"])
-    return TEXTS.section("known-layers", tables=[Table(["layer", "alpha", "NonLin", "floor", "relative defect"], rows)])
+    return TEXTS.section("known-layers", tables=[TEXTS.table("known-layers", rows)])
 
 
 def _by_layer(anchor: str, title: str, number: str, lines: Sequence[Line]) -> Figure | None:
     """Return a figure of one of `NUMBERS` against the layer."""
-    axes = Axes("layer, as the paper counts", NUMBERS[number][1], log_y=number == "relative_defect")
-    return line_figure(anchor, title, lines, axes)
+    key = "defects" if number == "relative_defect" else "layers"
+    return TEXTS.figure(key, lines, name=anchor, title=title, unit=NUMBERS[number][1])
 
 
 def _lines(

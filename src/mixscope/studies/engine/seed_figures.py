@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mixscope.records.samples import Sample
-from mixscope.report.figures.line_figure import Axes, Line, line_figure, mean_line
+from mixscope.report.figures.line_figure import Line, mean_line
 from mixscope.report.page import Figure
+from mixscope.report.page_texts import PageTexts
 from mixscope.stats.intervals import student_interval
 from mixscope.stats.numbers import interval_text, number_text
 from mixscope.studies.engine.results import Number, Results
@@ -63,27 +64,27 @@ def curve_lines(
 
 
 def curves_figure(
+    texts: PageTexts,
+    key: str,
     results: Results,
     setting: str,
     methods: Mapping[str, str],
-    key: str,
-    title: str,
-    axes: Axes,
     *,
-    table: str = "curve",
-    factor: float = 1.0,
+    column: str = "",
     name: str = "",
     more: Iterable[Line] = (),
-    is_wide: bool = False,
+    **values: Any,
 ) -> Figure | None:
     """Return the figure of `curve_lines` with `more` beside them; None where nothing was run.
 
-    Its name, where none is given, is made of setting, table and key.
+    The texts of the figure say its column, where none is given, its table and its factor; its name, where none is
+    given, is made of setting, table and column.
     """
-    lines = curve_lines(results, setting, methods, key, table=table, factor=factor)
-    meta = {} if axes.log_x else {"epochs": True}
-    whole = name or figure_name(setting, table, key)
-    return line_figure(whole, title, [*lines, *more], axes, meta=meta, is_wide=is_wide)
+    own = texts.words["figure"][key]
+    column, table = column or own["column"], own.get("table", "curve")
+    lines = curve_lines(results, setting, methods, column, table=table, factor=own.get("factor", 1.0))
+    whole = name or figure_name(setting, table, column)
+    return texts.figure(key, [*lines, *more], name=whole, setting=setting, **values)
 
 
 def figure_name(*parts: str) -> str:

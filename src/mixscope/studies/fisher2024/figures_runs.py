@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from mixscope.report.figures.line_figure import Axes, line_figure, mean_line
+from mixscope.report.figures.line_figure import mean_line
 from mixscope.report.figures.reliability_figure import pool_reliability, reliability_figure
 from mixscope.report.page import Figure, Section
 from mixscope.report.page_texts import page_texts
@@ -22,7 +22,6 @@ FINAL: Mapping[str, str | Number] = {
     "confidence, right": "test/confidence_right",
     "confidence, wrong": "test/confidence_wrong",
 }
-ECE = Axes("epoch", "ECE, 15 bins")
 BOTH = {method: NAMES[method] for method in (ERM, MIXUP)}
 
 
@@ -45,29 +44,15 @@ def calibration_section(results: Results) -> Section:
     """Return the section on calibration along training and at its end."""
     figures: list[Figure | None] = []
     for setting in run_settings(results):
-        loss = Axes("epoch", "cross-entropy, nats", log_y=True)
-        figures += [
-            curves_figure(results, setting, BOTH, "test/ece", f"{setting}: calibration error", ECE),
-            curves_figure(results, setting, BOTH, "test/loss", f"{setting}: test loss", loss),
-            _reliability(results, setting),
-        ]
+        figures.append(curves_figure(TEXTS, "ece", results, setting, BOTH))
+        figures.append(curves_figure(TEXTS, "loss", results, setting, BOTH))
+        figures.append(_reliability(results, setting))
     return TEXTS.section("calibration", figures)
 
 
 def confidence_section(results: Results) -> Section:
     """Return the section on how confident networks are where they are wrong, and the table of all final numbers."""
-    figures = [
-        curves_figure(
-            results,
-            setting,
-            BOTH,
-            "test/confidence_wrong",
-            f"{setting}: confidence where wrong",
-            Axes("epoch", "mean confidence"),
-            table="measured",
-        )
-        for setting in run_settings(results)
-    ]
+    figures = [curves_figure(TEXTS, "confidence", results, setting, BOTH) for setting in run_settings(results)]
     settings = list(dict.fromkeys(trial.setting for trial in results.trials if trial.setting != THEORY))
     tables = [numbers_table(results, settings, FINAL)]
     return TEXTS.section("confidence", figures, tables)
@@ -82,8 +67,7 @@ def _layers(results: Results, setting: str) -> Figure | None:
             columns = [[read_number(run, _defect(site)) for run in runs] for site in sites]
             places = [float(number) for number in range(1, len(sites) + 1)]
             lines.append(mean_line(NAMES[method], places, columns, colour=COLOURS[method], has_dots=True))
-    axes = Axes("layer (the last is the logits)", "relative defect")
-    return line_figure(figure_name("layers", setting), f"{setting}: at the end, by layer", lines, axes)
+    return TEXTS.figure("layers", lines, name=figure_name("layers", setting), setting=setting)
 
 
 def _first_and_last(results: Results, setting: str) -> list[Figure | None]:
@@ -93,17 +77,10 @@ def _first_and_last(results: Results, setting: str) -> list[Figure | None]:
         return []
     sites = picture(runs[0], "sites")
     methods = {method: NAMES[method] for method in results.methods(setting)}
+    layers = {"first layer": sites[0], "last layer before the classifier": sites[-2]}
     return [
-        curves_figure(
-            results,
-            setting,
-            methods,
-            _defect(site),
-            f"{setting}: {words}",
-            Axes("epoch", "relative defect"),
-            table="measured",
-        )
-        for site, words in ((sites[0], "first layer"), (sites[-2], "last layer before the classifier"))
+        curves_figure(TEXTS, "defect", results, setting, methods, column=_defect(site), layer=layer)
+        for layer, site in layers.items()
     ]
 
 

@@ -3,10 +3,9 @@
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 from mixscope.report.figures.channel_figure import channel_figure
-from mixscope.report.figures.line_figure import Axes, Line, line_figure, mean_line
+from mixscope.report.figures.line_figure import Line, mean_line
 from mixscope.report.page import Cell, Figure, Section, Table
 from mixscope.report.page_texts import page_texts
 from mixscope.stats.numbers import number_text
@@ -32,8 +31,6 @@ GEOMETRY = {
     "slope on log-odds": "channels/logit_slope",
 }
 
-SAME = Axes("smaller weight of the blend", "coordinate / its mean")
-HEIGHT = replace(SAME, y_title="height / same-class mean")
 Curve = Callable[[Outcome], list[float]]  # of one run, at the places of a figure
 
 
@@ -44,11 +41,10 @@ def weight_section(results: Results) -> Section:
     slope = Line("slope 1", LOG_ODDS, LOG_ODDS, is_reference=True)
     figures: list[Figure | None] = []
     for setting in clean_settings(results):
-        across = Axes("log-odds of the weight", "x1 − x2, nats")
         figures += [
-            _by_weight(results, setting, "same class", ALL, _same_class, SMALLER_WEIGHTS, SAME),
-            _by_weight(results, setting, "two classes, height", ALL, _height, SMALLER_WEIGHTS, HEIGHT, middle),
-            _by_weight(results, setting, "two classes, across", nats, _offset, LOG_ODDS, across, slope),
+            _by_weight(results, setting, "same-class", ALL, _same_class, SMALLER_WEIGHTS),
+            _by_weight(results, setting, "height", ALL, _height, SMALLER_WEIGHTS, middle),
+            _by_weight(results, setting, "across", nats, _offset, LOG_ODDS, slope),
         ]
     tables = [numbers_table(results, clean_settings(results), GEOMETRY)]
     return TEXTS.section("weights", figures, tables)
@@ -57,10 +53,9 @@ def weight_section(results: Results) -> Section:
 def density_section(results: Results) -> Section:
     """Return the section on how densely blends of two classes lie across the channel."""
     theory = Line("theory, small penalties", PLACES, [*map(_logistic_density, PLACES)], is_reference=True)
-    axes = Axes("place across the channel", "density")
     methods = (ERM, MIXUP, SQUARED, LABELS)
     figures = [
-        _by_weight(results, setting, "density", methods, _density, PLACES, axes, theory)
+        _by_weight(results, setting, "density", methods, _density, PLACES, theory)
         for setting in clean_settings(results)
     ]
     return TEXTS.section("density", figures)
@@ -106,7 +101,6 @@ def _by_weight(
     methods: Sequence[str],
     curve: Curve,
     x: Sequence[float],
-    axes: Axes,
     reference: Line | None = None,
 ) -> Figure | None:
     lines = []
@@ -117,8 +111,7 @@ def _by_weight(
             lines.append(mean_line(NAMES[method], x, columns, colour=COLOURS[method], has_dots=True))
     if not lines:
         return None
-    name = figure_name("weights", setting, what)
-    return line_figure(name, f"{setting}: {what}", [*lines, reference], axes)
+    return TEXTS.figure(what, [*lines, reference], name=figure_name("weights", setting, what), setting=setting)
 
 
 def _same_class(run: Outcome) -> list[float]:

@@ -4,17 +4,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from mixscope.report.figures.line_figure import Axes, Line, line_figure
+from mixscope.report.figures.line_figure import Line
 from mixscope.report.page import Figure, Section, present
 from mixscope.report.page_texts import page_texts
 from mixscope.studies.engine.results import Results, column
 from mixscope.studies.engine.seed_figures import figure_name
 from mixscope.studies.ji2022.evidence import SETTINGS
-from mixscope.studies.ji2022.figures_networks import DISTANCE, mean_classifier_section, network_section
+from mixscope.studies.ji2022.figures_networks import mean_classifier_section, network_section
 
 TEXTS = page_texts("mixscope.studies.ji2022", "sections")
 
-LOG_TIME = "log t, the logarithm of time"
 START = "flow-scale-1"
 START_NAMES = {START: "start 1", "flow-scale-0.4": "start 0.4"}
 RATES = {  # title, measures with their names, predicted slope
@@ -53,19 +52,18 @@ def _laws(results: Results) -> Section:
     if lines:
         last = max(lines[0].x)
         lines.append(Line("1", [1.0, last], [1.0, 1.0], is_reference=True))
-        axes = Axes(LOG_TIME, "ratio", log_x=True, x_range=(5.0, last), y_range=(0.4, 1.6))
-        figures.append(line_figure("flow-laws", "Measured over predicted", lines, axes, is_wide=True))
+        figures.append(TEXTS.figure("flow-laws", lines, x_range=(5.0, last)))
     return TEXTS.section("laws", figures)
 
 
 def _starts(results: Results) -> Section:
     kinds = {"generic": "generic", "symmetric": "symmetric", "decay": "generic, weight decay 0.005"}
     figures = [
-        line_figure(
-            figure_name("starts", setting),
-            f"Classifier against class means, {words}",
+        TEXTS.figure(
+            "starts",
             _paths(results, setting, kinds, "nc3_duality"),
-            Axes(LOG_TIME, DISTANCE, log_y=True, x_range=(0.0, 100.0), y_range=(1e-14, 2.0)),
+            name=figure_name("starts", setting),
+            start=words,
         )
         for setting, words in START_NAMES.items()
     ]
@@ -73,19 +71,18 @@ def _starts(results: Results) -> Section:
     margins = _paths(results, "flow-in-a-plane", planar, "margin_ratio")
     if margins:
         margins.append(Line("3/4", [1.0, max(margins[0].x)], [0.75, 0.75], is_reference=True))
-    axes = Axes(LOG_TIME, "margin / best", log_x=True, y_range=(0.4, 1.02))
-    figures.append(line_figure("starts-plane", "Four classes in a plane", margins, axes))
+    figures.append(TEXTS.figure("starts-plane", margins))
     return TEXTS.section("starts", figures)
 
 
 def _flow_panels(
     results: Results, name: str, panels: Mapping[str, tuple[str, Mapping[str, str], float]]
 ) -> list[Figure | None]:
-    figures, axes = [], Axes(LOG_TIME, DISTANCE, log_x=True, log_y=True)
+    figures = []
     for panel, (title, keys, slope) in panels.items():
         lines = _both_starts(results, keys)
         lines += [_slope_line(line, slope) for line in lines[:1]]
-        figures.append(line_figure(f"flow-{name}-{panel}", title, lines, axes))
+        figures.append(TEXTS.figure("rates", lines, name=f"flow-{name}-{panel}", title=title))
     return figures
 
 

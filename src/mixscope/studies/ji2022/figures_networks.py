@@ -2,7 +2,7 @@
 
 import math
 
-from mixscope.report.figures.line_figure import Axes, Line, line_figure
+from mixscope.report.figures.line_figure import Line
 from mixscope.report.page import Section
 from mixscope.report.page_texts import page_texts
 from mixscope.studies.engine.results import Results
@@ -11,7 +11,6 @@ from mixscope.studies.ji2022.evidence import SETTINGS, mean_classifier_decay
 
 TEXTS = page_texts("mixscope.studies.ji2022", "sections")
 
-DISTANCE = "distance to collapse"
 METHOD_NAMES = {
     "no-decay": "no weight decay",
     "decay": "weight decay 0.0005",
@@ -32,12 +31,18 @@ PANELS = {
 
 def network_section(results: Results, setting: str) -> Section:
     """Return the neural-collapse quantities of one setting's networks along training."""
-    axes = Axes("epoch", DISTANCE, log_x=True, log_y=True)
     return TEXTS.section(
         "network",
         [
             curves_figure(
-                results, setting, METHOD_NAMES, key, title, axes, table="measured", name=figure_name(setting, key)
+                TEXTS,
+                "network",
+                results,
+                setting,
+                METHOD_NAMES,
+                column=key,
+                name=figure_name(setting, key),
+                title=title,
             )
             for key, title in PANELS.items()
         ],
@@ -57,7 +62,5 @@ def mean_classifier_section(results: Results) -> Section:
         epochs = [float(epoch) for epoch in network.measure_at if epoch]
         law = [-math.expm1(-rate * epoch) for epoch in epochs]
         lines.append(Line("1 − exp(−rate × steps)", epochs, law, is_reference=True))
-        axes = Axes("epoch", "distance moved / length at the start", log_x=True, log_y=True)
-        title = f"Mean classifier's way, {setting}"
-        figures.append(line_figure(figure_name("drift", setting), title, lines, axes))
+        figures.append(TEXTS.figure("drift", lines, name=figure_name("drift", setting), setting=setting))
     return TEXTS.section("mean-classifier", figures)

@@ -1,19 +1,18 @@
 """Figures of trained networks in the study of Liu et al. 2023: curves, turns, geometry, switches."""
 
 import math
-from collections.abc import Mapping
 
 import torch
 
 from mixscope.metrics.overtraining.curve_intervals import end_minus_best, turning_epoch
-from mixscope.report.figures.line_figure import Axes, Line, line_figure
-from mixscope.report.page import Figure, Section, Table, present
+from mixscope.report.figures.line_figure import Line
+from mixscope.report.page import Section, present
 from mixscope.report.page_texts import page_texts
 from mixscope.stats.numbers import interval_text, number_text
 from mixscope.studies.engine.evidence_sources import PERCENT
 from mixscope.studies.engine.results import Results
-from mixscope.studies.engine.seed_figures import curves_figure, figure_name, line_through, points_line
-from mixscope.studies.liu2023.evidence import ERROR, LOSS, WINDOW, decay, last_error, looks
+from mixscope.studies.engine.seed_figures import curves_figure, line_through, points_line
+from mixscope.studies.liu2023.evidence import ERROR, WINDOW, decay, last_error, looks
 from mixscope.studies.liu2023.settings import ALPHAS, AUTO, DIGITS_EPOCHS, ERM, MIXUP, SWITCHES, switched
 
 TEXTS = page_texts("mixscope.studies.liu2023", "sections")
@@ -28,7 +27,6 @@ SIDES = {
     "mixup-squared": "mixup, squared error",
     "erm-squared": "ERM, squared error",
 }
-TEST_ERROR = "test error, %"
 DIGITS = "digits-200"  # where most of the study's runs are
 TITLES = {
     "fashion-mnist-500": "500 images of Fashion-MNIST, convnet",
@@ -55,22 +53,13 @@ def settings_of(results: Results) -> list[str]:
     return [setting for setting in settings if results.of(setting, ERM) or results.of(setting, MIXUP)]
 
 
-def _along(
-    results: Results, methods: Mapping[str, str], key: str, title: str, *, setting: str = DIGITS, name: str = ""
-) -> Figure | None:
-    """Return test errors, in percent, or losses against a logarithmic epoch."""
-    axes = Axes("epoch", TEST_ERROR if key == ERROR else "test cross-entropy, nats", log_x=True)
-    factor = PERCENT if key == ERROR else 1.0
-    return curves_figure(results, setting, methods, key, title, axes, factor=factor, name=name)
-
-
 def _curves(results: Results) -> Section:
     return TEXTS.section(
         "curves",
         [
-            _along(results, BOTH, key, title_of(setting), setting=setting)
+            curves_figure(TEXTS, key, results, setting, BOTH, title=title_of(setting))
             for setting in settings_of(results)
-            for key in (ERROR, LOSS)
+            for key in ("error", "loss")
         ],
     )
 
@@ -82,8 +71,7 @@ def _turns(results: Results) -> Section:
             row = _turn_row(results, setting, method)
             if row:
                 rows.append([f"{setting}, {method}", *row])
-    columns = ["runs", "seeds", "lowest, %", "at epoch", "end, %", "end less lowest, points"]
-    return TEXTS.section("turns", tables=[Table(columns, rows)])
+    return TEXTS.section("turns", tables=[TEXTS.table("turns", rows)])
 
 
 def _turn_row(results: Results, setting: str, method: str) -> list[str]:
@@ -115,10 +103,7 @@ def _sizes(results: Results) -> Section:
         )
         for colour, method in enumerate((ERM, MIXUP, AUTO))
     ]
-    title = "Rise of the test error by the number of digits"
-    axes = Axes("training images", "end less lowest, percentage points", log_x=True)
-    figure = line_figure("decay-by-size", title, lines, axes)
-    return TEXTS.section("size", [figure])
+    return TEXTS.section("size", [TEXTS.figure("decay-by-size", lines)])
 
 
 def _sides(results: Results) -> Section:
@@ -127,10 +112,10 @@ def _sides(results: Results) -> Section:
         ("decays", "Weight decay", ("mixup", "mixup-decay-0", "mixup-decay-0.001")),
         ("squared", "Squared error", ("erm-squared", "mixup-squared")),
     )
-    figures = [
-        _along(results, {method: SIDES[method] for method in methods}, ERROR, title, name=name)
-        for name, title, methods in panels
-    ]
+    figures = []
+    for name, title, methods in panels:
+        named = {method: SIDES[method] for method in methods}
+        figures.append(curves_figure(TEXTS, "error", results, DIGITS, named, name=name, title=title))
     shown = [figure for figure in figures if figure is not None and len(figure.key) > 1]
     return TEXTS.section("sides", shown)
 
@@ -149,12 +134,11 @@ def _switches(results: Results) -> Section:
     autos = [(epoch, errors[seed]) for seed, epoch in epochs.items() if math.isfinite(epoch)]
     columns = [epoch for epoch, _ in autos], [error for _, error in autos]
     lines = [points, *throughout, Line("automatic, each seed", *columns, is_marked=True, colour=2)]
-    title = "Test error after 2,000 epochs by the epoch of the switch"
-    axes = Axes("epoch after which mixing stops", TEST_ERROR, log_x=True)
+    title = "Test error around the switch, 200 digits"
     around = {method: NAMES.get(method, method) for method in (ERM, MIXUP, switched(20), switched(200), AUTO)}
     figures = [
-        line_figure("switches", title, lines, axes) if points.x else None,
-        _along(results, around, ERROR, "Test error around the switch, 200 digits", name="switch-curves"),
+        TEXTS.figure("switches", lines) if points.x else None,
+        curves_figure(TEXTS, "error", results, DIGITS, around, name="switch-curves", title=title),
     ]
     return TEXTS.section("switch", figures)
 
@@ -165,21 +149,5 @@ def _means(results: Results, method: str) -> list[float]:
 
 
 def _geometry(results: Results) -> Section:
-    panels = {
-        "train/objective_gradient_norm": ("Gradient of each method's own objective", "length of the full gradient"),
-        "train/sharpness": ("Sharpness of the loss on clean images", "rise of the loss at radius 0.3, nats"),
-    }
-    figures = [
-        curves_figure(
-            results,
-            DIGITS,
-            BOTH,
-            key,
-            title,
-            Axes("epoch", y_title, log_x=True, log_y=True),
-            table="measured",
-            name=figure_name("geometry", key),
-        )
-        for key, (title, y_title) in panels.items()
-    ]
+    figures = [curves_figure(TEXTS, key, results, DIGITS, BOTH) for key in ("gradient", "sharpness")]
     return TEXTS.section("geometry", figures)

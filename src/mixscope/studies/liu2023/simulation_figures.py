@@ -1,12 +1,10 @@
 """Figures of simulations in the study of Liu et al. 2023: risks over time, turning times, bound, intrusion."""
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
-from mixscope.report.figures.line_figure import Axes, Line, line_figure
-from mixscope.report.page import Section, Table
+from mixscope.report.figures.line_figure import Line
+from mixscope.report.page import Section
 from mixscope.report.page_texts import page_texts
 from mixscope.stats.numbers import number_text
 from mixscope.studies.engine.results import Columns, Results
@@ -22,9 +20,6 @@ PATHS = {
     "switched": "final risk after a switch to ERM at this time",
 }
 BANDS = ("mixup", "clean")
-TIME = "time (learning rate times steps)"
-RISKS = Axes(TIME, "test risk, squared error", log_x=True, x_range=(1.0, 1e6))
-TURNING = Axes("curvature μ", "time", log_x=True, log_y=True, y_range=(1e-2, 1e6))
 
 
 def simulation_sections(results: Results) -> list[Section]:
@@ -71,8 +66,8 @@ def _risk_section(results: Results, setting: str, method: str) -> Section | None
         for place, key, name in ((0, "distance", "mixup"), (2, "clean_distance", "mixup with clean labels"))
     ]
     figures = [
-        line_figure(f"{setting}-risks", "Test risk", risks, replace(RISKS, y_range=(0, top))),
-        line_figure(f"{setting}-distances", "Distance from θ*", distances, replace(RISKS, y_title="|θ - θ*|")),
+        TEXTS.figure("risks", risks, name=f"{setting}-risks", y_range=(0, top)),
+        TEXTS.figure("distances", distances, name=f"{setting}-distances"),
     ]
     return TEXTS.section(f"{setting}-paths", figures, count=len(tables))
 
@@ -92,8 +87,7 @@ def _sizes_section(results: Results) -> Section | None:
         ]
         for place, share in enumerate(shares)
     ]
-    columns = ["setting", "turns at time", "risk then", "risk at the end", "end / best", "rises by over 5%"]
-    return TEXTS.section("simulated-sizes", tables=[Table(columns, rows)], count=len(tables))
+    return TEXTS.section("simulated-sizes", tables=[TEXTS.table("sizes", rows)], count=len(tables))
 
 
 def _modes_section(results: Results) -> Section | None:
@@ -103,15 +97,13 @@ def _modes_section(results: Results) -> Section | None:
         return None
     turns = [place for place, is_turning in enumerate(modes[0]["turns"]) if is_turning]
     curvatures = modes[0]["curvature"]
-    turning = line_figure(
+    turning = TEXTS.figure(
         "turning-times",
-        "When the error along each eigenvector is smallest",
         [
             Line("exactly", [curvatures[p] for p in turns], [modes[0]["exact"][p] for p in turns], is_marked=True),
             Line("by the bound", curvatures, modes[0]["bound"], is_marked=True),
             Line("1 / μ", curvatures, [1 / curvature for curvature in curvatures], is_reference=True),
         ],
-        TURNING,
     )
     lines = [
         _line(bounds, key, name, colour=place, has_band=False)
@@ -119,9 +111,7 @@ def _modes_section(results: Results) -> Section | None:
             (("excess", "true"), ("bound", "bound"), ("known_noise", "bound that knows the noise"))
         )
     ]
-    bound = line_figure(
-        "risk-bound", "Risk above that of θ*", lines, Axes(TIME, "squared error", log_x=True, log_y=True)
-    )
+    bound = TEXTS.figure("risk-bound", lines)
     loose = torch.tensor(list(results.sample(FEATURES, "bound_and_modes", "bound/looseness").values.values()))
     ratio = number_text(float(loose.double().quantile(0.5)))
     return TEXTS.section("modes", [turning, bound], ratio=ratio, count=len(bounds))
@@ -136,6 +126,5 @@ def _intrusion_section(results: Results) -> Section | None:
             lines.append(Line(setting, tables[0]["weight"], [float(x) for x in rates], colour=colour))
     if not lines:
         return None
-    axes = Axes("weight of the first member", "share of blends")
-    figure = line_figure("intrusion-rates", "Blends nearest to a third class", lines, axes)
+    figure = TEXTS.figure("intrusion-rates", lines)
     return TEXTS.section("intrusion", [figure])

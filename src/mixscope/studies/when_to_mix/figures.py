@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from mixscope.report.figures.line_figure import Axes, Line, line_figure
-from mixscope.report.page import Section, Table, present
+from mixscope.report.figures.line_figure import Line
+from mixscope.report.page import Section, present
 from mixscope.report.page_texts import page_texts
 from mixscope.studies.engine.results import Number, Results, column
 from mixscope.studies.engine.seed_figures import figure_name, mean_text, points_line
@@ -34,8 +34,7 @@ def _methods(results: Results, settings: Sequence[str]) -> Section:
             known = [epoch for epoch in epochs if math.isfinite(epoch)]
             off = f"{min(known):g} to {max(known):g}" if known and method == AUTO else ""
             rows.append([f"{setting}, {method}", str(len(epochs)), *cells, off])
-    columns = ["runs", "seeds", "test error, %", "ECE, %", "NLL, nats", "mixing stopped after"]
-    return TEXTS.section("methods", tables=[Table(columns, rows)], erm=ERM)
+    return TEXTS.section("methods", tables=[TEXTS.table("methods", rows)], erm=ERM)
 
 
 def _switches(results: Results, settings: Sequence[str]) -> Section:
@@ -48,9 +47,16 @@ def _switches(results: Results, settings: Sequence[str]) -> Section:
                 points_line(results, setting, places, measure, name="ERM, fixed switches, mixup", colour=0),
                 _auto_points(results, setting, measure),
             ]
-            y_title = "%" if unit == "percentage points" else unit
-            axes = Axes("epochs with mixing (ERM at 1)", y_title, log_x=True)
-            figures.append(line_figure(figure_name(setting, words), f"{setting}: {words}", lines, axes))
+            figures.append(
+                TEXTS.figure(
+                    "switches",
+                    lines,
+                    name=figure_name(setting, words),
+                    setting=setting,
+                    measure=words,
+                    unit="%" if unit == "percentage points" else unit,
+                )
+            )
     return TEXTS.section("switches", figures)
 
 
