@@ -14,6 +14,8 @@
     log_y = true
     [table.numbers]
     columns = ["method", "number"]
+    [names.methods]
+    erm = "plain training"
 
 What stands in braces is put in when the page is made. What stands under `axes` holds for all figures.
 """
@@ -82,6 +84,10 @@ class PageTexts:
         """Return a table under the columns of the file, and with its title where the file gives one."""
         own = self.words["table"][key]
         return Table(own["columns"], rows, heads or {}, title=own.get("title", ""))
+
+    def names(self, key: str) -> dict[str, str]:
+        """Return what methods or numbers are called."""
+        return dict(self.words["names"][key])
 
     def page(self, sections: Sequence[Section], *, lead: str = "lead", **values: object) -> Page:
         """Return the page of these sections with its title, facts and lead, which may be one of several texts."""

@@ -22,24 +22,7 @@ from mixscope.theory_pages.theory_options import LayerPeeledOptions
 TEXTS = page_texts("mixscope.theory_pages", "layer_peeled")
 NUM_RECORDS = 120
 RATES_FROM = 0.03  # of the last log t: where the first correction to the power law is small, and time enough remains
-NAMES = {
-    "nc1_trace": "scatter within classes, trace ratio",
-    "nc1_pinv": "scatter within classes, in the plane of the means",
-    "nc2_equinorm_means": "lengths of class means",
-    "nc2_equinorm_weights": "lengths of classifier rows",
-    "nc2_equinorm_weights_uncentered": "lengths of classifier rows, uncentred",
-    "nc2_equiangular_means": "angles of class means",
-    "nc2_equiangular_weights": "angles of classifier rows",
-    "nc2_equiangular_weights_uncentered": "angles of classifier rows, uncentred",
-    "nc3_duality": "classifier against class means",
-    "nc3_duality_uncentered": "classifier against class means, uncentred",
-}
-LAWS = {
-    "loss_law": "loss: 4γ L t log t",
-    "norm_law": "norm: γ (|W|² + |H|²) / log t",
-    "norm_ratio": "balance: |W|² / |H|²",
-    "margin_ratio": "margin / best",
-}
+NAMES, LAWS = TEXTS.names("measures"), TEXTS.names("laws")
 
 
 def layer_peeled_page(options: LayerPeeledOptions) -> Page:

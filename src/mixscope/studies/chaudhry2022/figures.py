@@ -26,16 +26,7 @@ from mixscope.studies.engine.seed_figures import curves_figure, figure_name, lin
 
 TEXTS = page_texts("mixscope.studies.chaudhry2022", "sections")
 
-OTHERS = {
-    "ict3": "ICT[3], Eq. 2",
-    "ict5": "ICT[5], Eq. 2",
-    "ict3-ema": "ICT[3], average",
-    "ict5-ema": "ICT[5], average",
-    "ict2-ema-late": "ICT[2], average, logits blended before the softmax",
-    "ict2-alpha-0.1": "ICT[2], Eq. 2, alpha 0.1",
-    "ict2-detached": "ICT[2], Eq. 2, targets detached",
-    "logistic": "logistic regression",
-}
+OTHERS = TEXTS.names("others")
 POINTS_SHOWN = ("digits-50", "digits-200")  # by the number of points in a blend
 RUNS_SHOWN = ("digits-50", "fashion-mnist-250", "cifar10-250", "svhn-250")  # along training
 

@@ -13,24 +13,12 @@ from mixscope.studies.engine.seed_figures import curves_figure, figure_name, lin
 
 TEXTS = page_texts("mixscope.studies.chaudhry2022", "sections")
 
-METHODS = {
-    "erm": "ERM",
-    "mixup": "mixup",
-    "ict2": "ICT[2], Eq. 2",
-    "ict4": "ICT[4], Eq. 2",
-    "ict2-ema": "ICT[2], average",
-    "ict4-ema": "ICT[4], average",
-}  # "average": the teacher is a moving average of the weights, and probabilities are compared
+METHODS = TEXTS.names("methods")  # drawn in every figure
 FAMILIES = {  # K from 2 on
     "Eq. 2": ("ict2", "ict3", "ict4", "ict5"),
     "moving average": ("ict2-ema", "ict3-ema", "ict4-ema", "ict5-ema"),
 }
-NUMBERS = {
-    "nonlinearity": ("NonLin", "NonLin of Eq. 3"),
-    "floor": ("Floor", "1 − r"),
-    "angle_degrees": ("Angle", "degrees"),
-    "relative_defect": ("Relative defect", "defect / spread of the features"),
-}
+NUMBERS, UNITS = TEXTS.names("numbers"), TEXTS.names("units")
 ROUNDING = 1e-6  # of the relative defect: below it a layer is affine, and 0 but for rounding
 
 
@@ -40,7 +28,7 @@ def layers_section(results: Results, setting: str) -> Section:
         "layers",
         [
             _by_layer(figure_name("layers", setting, name), title, name, _lines(results, setting, name, METHODS))
-            for name, (title, _) in NUMBERS.items()
+            for name, title in NUMBERS.items()
         ],
         name=figure_name("layers", setting),
         setting=setting,
@@ -54,7 +42,7 @@ def by_points_section(results: Results, settings: Sequence[str]) -> Section:
         for family, methods in FAMILIES.items():
             labels = {method: f"K = {num_points}" for num_points, method in enumerate(methods, start=2)}
             for name in ("nonlinearity", "relative_defect"):
-                title = f"{NUMBERS[name][0]}, {setting}: {family}"
+                title = f"{NUMBERS[name]}, {setting}: {family}"
                 lines = [line for line in _lines(results, setting, name, labels) if line.x]
                 if len(lines) > 1:
                     figures.append(_by_layer(figure_name("points", setting, family, name), title, name, lines))
@@ -76,9 +64,9 @@ def along_training_section(results: Results, setting: str) -> Section:
                 name=figure_name("along", setting, name, str(layer)),
                 title=title,
                 layer=layer,
-                unit=unit,
+                unit=UNITS[name],
             )
-            for name, (title, unit) in NUMBERS.items()
+            for name, title in NUMBERS.items()
             for layer in range(NUM_LAYERS)
         ],
         name=figure_name("along", setting),
@@ -119,7 +107,7 @@ def known_layers_section(results: Results) -> Section:
 def _by_layer(anchor: str, title: str, number: str, lines: Sequence[Line]) -> Figure | None:
     """Return a figure of one of `NUMBERS` against the layer."""
     key = "defects" if number == "relative_defect" else "layers"
-    return TEXTS.figure(key, lines, name=anchor, title=title, unit=NUMBERS[number][1])
+    return TEXTS.figure(key, lines, name=anchor, title=title, unit=UNITS[number])
 
 
 def _lines(

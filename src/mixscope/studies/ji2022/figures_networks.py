@@ -11,22 +11,7 @@ from mixscope.studies.ji2022.evidence import SETTINGS, mean_classifier_decay
 
 TEXTS = page_texts("mixscope.studies.ji2022", "sections")
 
-METHOD_NAMES = {
-    "no-decay": "no weight decay",
-    "decay": "weight decay 0.0005",
-    "mixup-no-decay": "mixup, no weight decay",
-}
-PANELS = {
-    "nc/nc1_trace": "Scatter within classes",
-    "nc/nc2_equinorm_means": "Lengths of class means",
-    "nc/nc2_equinorm_weights": "Lengths of classifier rows, centred",
-    "nc/nc2_equiangular_means": "Angles of class means",
-    "nc/nc2_equiangular_weights": "Angles of classifier rows, centred",
-    "nc/nc3_duality": "Classifier against class means, centred",
-    "nc/nc2_equinorm_weights_uncentered": "Lengths of classifier rows, not centred",
-    "nc/nc2_equiangular_weights_uncentered": "Angles of classifier rows, not centred",
-    "nc/nc0_row_sum": "Sum of the classifier's rows",
-}
+METHOD_NAMES, PANELS = TEXTS.names("methods"), TEXTS.names("panels")
 
 
 def network_section(results: Results, setting: str) -> Section:
