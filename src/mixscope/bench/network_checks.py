@@ -21,7 +21,7 @@ from mixscope.mixing.mixture import INPUT_SITE, INPUT_SUFFIX, Mixture
 from mixscope.training.objective import LOSSES, build_optimizer
 from mixscope.training.recipe import Recipe
 
-LOOKED_AT = (2, 3)  # images: a network that fixes the size of its batches fails at one of them
+TRIED_SIZES = (2, 3)  # images: a network that fixes the size of its batches fails at one of them
 
 
 def check_places(model: nn.Module, sites: Sequence[str]) -> None:
@@ -40,12 +40,12 @@ def check_forward(model: nn.Module, images: ImageData, *, head: str, sites: Sequ
 
     Args:
         model: On the CPU.
-        images: The first test images are looked at.
+        images: Its first test images are tried.
         head: Module name of its linear classifier.
         sites: Where it is measured.
         name: What the messages call it.
     """
-    pixels = images.test_images[: max(LOOKED_AT)].float() / 255
+    pixels = images.test_images[: max(TRIED_SIZES)].float() / 255
     shape = "x".join(map(str, images.image_shape))
     what = f"{name} must take images of shape {shape}, but it raised"
     with seeded_globals(0, "look at a network"):
@@ -53,7 +53,7 @@ def check_forward(model: nn.Module, images: ImageData, *, head: str, sites: Sequ
             with users_code(what), evaluation_mode(model), torch.no_grad():
                 model(pixels)
         with _stand_in(model) as network:
-            for size in LOOKED_AT:
+            for size in TRIED_SIZES:
                 inputs, site = pixels[:size], f"{head}{INPUT_SUFFIX}"
                 places = dict.fromkeys((site, *sites))
                 with users_code(what), record_sites(network, tuple(places)) as recorded, torch.no_grad():

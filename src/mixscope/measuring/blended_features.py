@@ -40,13 +40,13 @@ class BlendedFeatures:
 
     Attributes:
         mixed: (N, D) in the model's dtype, features of the blends.
-        members: (N, P, D), features of each blend's own examples.
+        examples: (N, P, D), features of each blend's own examples.
         weights: (N, P) float64, the share of each.
         labels: (N, P) int64, the class of each.
     """
 
     mixed: Tensor
-    members: Tensor
+    examples: Tensor
     weights: Tensor
     labels: Tensor
 
@@ -84,7 +84,7 @@ def capture_blends(
         parts.append(BlendedFeatures(mixed, clean[draw.members], draw.weights.to(torch.float64), own))
     return BlendedFeatures(
         mixed=torch.cat([part.mixed for part in parts]),
-        members=torch.cat([part.members for part in parts]),
+        examples=torch.cat([part.examples for part in parts]),
         weights=torch.cat([part.weights for part in parts]),
         labels=torch.cat([part.labels for part in parts]),
     )

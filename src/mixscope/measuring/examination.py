@@ -168,11 +168,11 @@ def _collapse_on_test(train: LastLayer, test: LastLayer) -> dict[str, float]:
 
 
 def _channels_of(blends: BlendedFeatures, linear: nn.Linear, class_means: Tensor) -> ChannelReport:
-    if blends.members.shape[1] != 2:
-        raise ValueError(f"mixing must blend two examples for the channels, got {blends.members.shape[1]}")
+    if blends.examples.shape[1] != 2:
+        raise ValueError(f"mixing must blend two examples for the channels, got {blends.examples.shape[1]}")
     return mixed_feature_geometry(
         blends.mixed,
-        blends.members,
+        blends.examples,
         weights=blends.weights[:, 0],
         member_labels=blends.labels,
         class_means=class_means,
