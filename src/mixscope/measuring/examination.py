@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from mixscope.base.checks import naming
 from mixscope.base.kinds import checked
 from mixscope.capturing.capture import capture_batches
-from mixscope.capturing.pieces import in_pieces
 from mixscope.capturing.sites import measurable
 from mixscope.measuring.blended_features import (
     Batches,
@@ -149,7 +148,7 @@ def examine(
 def measure_predictions(model: nn.Module, batches: Batches) -> PredictionMeter:
     """Return what the logits of a model say, of any model that gives (B, K) logits, in one pass that keeps them."""
     meter = PredictionMeter(keep_logits=True)
-    for batch in capture_batches(model, in_pieces(model, batches)):
+    for batch in capture_batches(model, batches):
         with naming("batches"):
             meter.update(batch.logits, batch.labels)
     return meter
