@@ -38,12 +38,7 @@ def check_forward(model: nn.Module, images: ImageData, *, head: str, sites: Sequ
     It must turn images, however many, into (B, K) finite logits that its head computes, and run every site once. Tried
     on a copy, but for parameters that have no shape yet: they get theirs here.
 
-    Args:
-        model: On the CPU.
-        images: Its first test images are tried.
-        head: Module name of its linear classifier.
-        sites: Where it is measured.
-        name: What the messages call it.
+    `name` is what the messages call it.
     """
     pixels = images.test_images[: max(TRIED_SIZES)].float() / 255
     shape = "x".join(map(str, images.image_shape))
@@ -85,14 +80,7 @@ def check_training(
     Forward, backward and a step of the optimizer are made by a copy in training mode, on the device: neither weights
     nor the statistics of batch norm nor any random draw of the run feel them.
 
-    Args:
-        model: The network.
-        batches: Of the run.
-        recipe: Its loss and optimizer.
-        num_classes: K.
-        sites: Hidden layers that are mixed at.
-        accelerator: Device, precision and number of processes.
-        name: What the messages call it.
+    `sites` are hidden layers that are mixed at; `name` is what the messages call the network.
     """
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise UserError(f"{name} must have a parameter that can be trained, got none")
