@@ -203,7 +203,7 @@ def test_an_in_place_layer_after_a_site_does_not_change_what_is_measured() -> No
     assert reports["1"].relative_defect < 1e-6 < reports["2"].relative_defect
     blends = capture_blends(net, data, site="1", law=law(Mixup()))
     assert float(blends.mixed.min()) < 0  # "2" sets them to 0 in place
-    assert float(blends.members.min()) < 0
+    assert float(blends.examples.min()) < 0
 
 
 def test_channels_are_those_of_features_captured_apart() -> None:
@@ -229,7 +229,7 @@ def test_channels_are_those_of_features_captured_apart() -> None:
     blends = examined.blends
     assert blends is not None
     assert torch.equal(blends.labels, clean.labels[members])
-    torch.testing.assert_close(blends.members, clean.features[site][members])
+    torch.testing.assert_close(blends.examples, clean.features[site][members])
 
 
 def examine_all(net: nn.Module, data: Batches, *, seed: int = 2, **changes: object) -> Examination:

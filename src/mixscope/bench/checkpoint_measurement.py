@@ -67,10 +67,7 @@ class Checkpoint:
 def measure_checkpoint(checkpoint: Checkpoint, folder: Path, *, observer: Observer) -> None:
     """Measure a network and write run.json, metrics.jsonl, pictures.json and report.html.
 
-    Args:
-        checkpoint: What is measured.
-        folder: Where the records go; an earlier measurement there is replaced.
-        observer: Is told how loading goes.
+    An earlier measurement in the folder is replaced.
 
     Raises:
         UserError: If anything does not fit, or another process writes there, before anything is written.

@@ -12,12 +12,7 @@ NUM_EPOCHS = 1000
 
 
 def demo_runs(*, num_seeds: int, epochs: int) -> dict[str, TrainOptions]:
-    """Return the runs of the demonstration by folder name.
-
-    Args:
-        num_seeds: Seeds of every method, counted from 0.
-        epochs: Epochs of every run.
-    """
+    """Return the runs of the demonstration by folder name; seeds are counted from 0."""
     methods: dict[str, tuple[Literal["none", "mixup"], Literal["auto"] | None]] = {
         "erm": ("none", None),
         "mixup": ("mixup", None),

@@ -18,11 +18,7 @@ from mixscope.records.environment import SCHEMA, describe_environment
 def new_record(kind: str, *, name: str, method: str, **entries: dict[str, Any]) -> dict[str, Any]:
     """Return run.json as it stands when a run begins.
 
-    Args:
-        kind: "train" or "measure".
-        name: The run folder's name.
-        method: What the method is called on reports.
-        entries: "description", "data", "model" and "environment".
+    Kinds are "train" and "measure"; the entries are "description", "data", "model" and "environment".
     """
     return {
         "schema": SCHEMA,
@@ -72,9 +68,7 @@ def model_fingerprint(name: str) -> str | None:
 def describe_images(data: ImageData, *, unlabelled: Tensor | None = None) -> dict[str, Any]:
     """Return the entry "data" of run.json: what the images are, and a fingerprint of their contents.
 
-    Args:
-        data: The images with labels.
-        unlabelled: (N, C, H, W) uint8, the images trained on without labels, where there are any.
+    `unlabelled` are (N, C, H, W) uint8 images trained on without labels, where there are any.
     """
     return {
         "name": data.name,

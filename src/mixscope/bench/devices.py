@@ -20,11 +20,7 @@ PATIENCE = timedelta(minutes=30)  # that processes wait for one another: the fir
 def build_accelerator(device: Device, recipe: Recipe, *, tracker: str | None, folder: Path) -> Accelerator:
     """Return the accelerator a run trains on.
 
-    Args:
-        device: "auto" takes a GPU where there is one; "cpu", "cuda" and "mps" insist.
-        recipe: Its precision and whether to compile.
-        tracker: "tensorboard", "wandb" or None.
-        folder: The run's folder, where a tracker that writes files puts them.
+    "auto" takes a GPU where there is one; "cpu", "cuda" and "mps" insist. A tracker's files go into the run's folder.
 
     Raises:
         UserError: If the device is not there, or the tracker's package is not installed.

@@ -15,10 +15,6 @@ LARGEST = 1e15  # outputs beyond it are nobody's: sums of their squares leave fl
 def divergence_told(subject: Subject, *, epoch: int | None = None) -> Iterator[None]:
     """Turn an error of measuring inside the block into a divergence, where the network is to blame.
 
-    Args:
-        subject: What is measured.
-        epoch: After which it is measured, for the message.
-
     Raises:
         NonFiniteLossError: If what the network gives, or its features, are not finite or beyond all measure.
     """

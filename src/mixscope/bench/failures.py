@@ -15,9 +15,7 @@ class RunFailedError(RuntimeError):
 def failure_words(error: BaseException, *, model: str) -> str:
     """Return what failed, in one line; "" where it may be a mistake of ours, whose traceback is needed.
 
-    Args:
-        error: What ended the run.
-        model: The name of the network, for example "FILE.py:FACTORY".
+    `model` is the name of the network, for example "FILE.py:FACTORY".
     """
     if _is_of_the_network(error, model):
         return f"{model} raised {describe_error(error)}"

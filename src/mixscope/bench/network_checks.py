@@ -21,7 +21,7 @@ from mixscope.mixing.mixture import INPUT_SITE, INPUT_SUFFIX, Mixture
 from mixscope.training.objective import LOSSES, build_optimizer
 from mixscope.training.recipe import Recipe
 
-LOOKED_AT = (2, 3)  # images: a network that fixes the size of its batches fails at one of them
+TRIED_SIZES = (2, 3)  # images: a network that fixes the size of its batches fails at one of them
 
 
 def check_places(model: nn.Module, sites: Sequence[str]) -> None:
@@ -38,14 +38,9 @@ def check_forward(model: nn.Module, images: ImageData, *, head: str, sites: Sequ
     It must turn images, however many, into (B, K) finite logits that its head computes, and run every site once. Tried
     on a copy, but for parameters that have no shape yet: they get theirs here.
 
-    Args:
-        model: On the CPU.
-        images: The first test images are looked at.
-        head: Module name of its linear classifier.
-        sites: Where it is measured.
-        name: What the messages call it.
+    `name` is what the messages call it.
     """
-    pixels = images.test_images[: max(LOOKED_AT)].float() / 255
+    pixels = images.test_images[: max(TRIED_SIZES)].float() / 255
     shape = "x".join(map(str, images.image_shape))
     what = f"{name} must take images of shape {shape}, but it raised"
     with seeded_globals(0, "look at a network"):
@@ -53,7 +48,7 @@ def check_forward(model: nn.Module, images: ImageData, *, head: str, sites: Sequ
             with users_code(what), evaluation_mode(model), torch.no_grad():
                 model(pixels)
         with _stand_in(model) as network:
-            for size in LOOKED_AT:
+            for size in TRIED_SIZES:
                 inputs, site = pixels[:size], f"{head}{INPUT_SUFFIX}"
                 places = dict.fromkeys((site, *sites))
                 with users_code(what), record_sites(network, tuple(places)) as recorded, torch.no_grad():
@@ -85,14 +80,7 @@ def check_training(
     Forward, backward and a step of the optimizer are made by a copy in training mode, on the device: neither weights
     nor the statistics of batch norm nor any random draw of the run feel them.
 
-    Args:
-        model: The network.
-        batches: Of the run.
-        recipe: Its loss and optimizer.
-        num_classes: K.
-        sites: Hidden layers that are mixed at.
-        accelerator: Device, precision and number of processes.
-        name: What the messages call it.
+    `sites` are hidden layers that are mixed at; `name` is what the messages call the network.
     """
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise UserError(f"{name} must have a parameter that can be trained, got none")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     SchemeName = str
 else:
     SchemeName = Literal[tuple(SCHEMES)]
-LOOKS = Range(2, 10**5)  # blends or images that are looked at: all are kept on the device
+EXAMPLES = Range(2, 10**5)  # blends or images that are measured on: all are kept on the device
 POINTS = 100  # images in one blend at most
 LABEL_LENGTH = 100
 
@@ -132,13 +132,13 @@ class MeasureOptions:
 
     sites: tuple[str, ...] = ()
     """Modules whose linearity is measured, as a,b,c; left out: the network's own sites."""
-    num_pairs: Annotated[int, LOOKS] = 1000
+    num_pairs: Annotated[int, EXAMPLES] = 1000
     """Blended pairs of training images behind the channel numbers."""
-    linearity_pairs: Annotated[int, LOOKS] = 256
+    linearity_pairs: Annotated[int, EXAMPLES] = 256
     """Blended pairs of test images behind the linearity numbers."""
     linearity_alpha: Annotated[float, ALPHAS] = 0.5
     """Weights of those pairs: Beta(a, a); 0.5 as Chaudhry et al. 2022 train on CIFAR."""
-    plane_images: Annotated[int, LOOKS] = 300
+    plane_images: Annotated[int, EXAMPLES] = 300
     """Training images of the three classes in the picture of the classifier's plane."""
 
     def __post_init__(self) -> None:

@@ -56,15 +56,10 @@ def build_probe(
     split_seed: int,
     channels_last: bool,
 ) -> Probe:
-    """Choose the images that are measured on.
+    """Choose the images that are measured on, of those on the network's device.
 
-    Args:
-        data: Images on the device the network is on.
-        options: How many.
-        mean: Of each channel, subtracted from pixels scaled to [0, 1].
-        std: Of each channel, divided by.
-        split_seed: Names the choice; not the run's seed, so that runs are compared on the same pairs.
-        channels_last: Memory format of the batches.
+    The choice is named by the split seed and not the run's, so that runs are compared on the same pairs. `mean` and
+    `std` of each channel are those of pixels scaled to [0, 1]; `channels_last` is the memory format of the batches.
     """
 
     def batches(images: Tensor, labels: Tensor, size: int = BATCH_SIZE) -> EvaluationBatches:

@@ -74,7 +74,26 @@ def run_training(
     accelerator = build_accelerator(options.device, options.training, tracker=tracker, folder=folder)
     with _only_run(accelerator, folder, resume=resume, observer=observer) as lock:
         bench = assemble_bench(anchored(options), accelerator, observer=observer)
-        _run(bench, lock, folder, observer=observer, resume=resume, repeats=repeats, tracker=tracker, report=report)
+        with failing_together(accelerator):
+            record, lines, earlier_seconds = _take_up(bench, folder, observer=observer, resume=resume, repeats=repeats)
+        check_alike(accelerator, lambda: _beginning(bench))
+        tracking = Tracking(accelerator, tracker, observer)
+        with failing_together(accelerator):
+            if lock is not None:
+                tracking.start(folder, options_to_dict(bench.options))
+        records = None if lock is None else RunFolder(bench, lock, record, observer, tracking, lines, earlier_seconds)
+        with _end_told(records, folder, model=bench.options.model):
+            _train(bench, records)
+        if records is not None and report:
+            title = f"{record['method']} on {record['data']['name']}"
+            try:
+                write_report(folder / REPORT_FILE, [read_run(folder)], title=title)
+            except OSError as error:
+                _finish(records, "failed", f"trained, but without a page: {error}")
+                raise
+            records.restore()
+        accelerator.wait_for_everyone()
+        tracking.finish()
 
 
 @contextmanager
@@ -97,28 +116,15 @@ def _only_run(
         yield lock
 
 
-def _run(
-    bench: Bench,
-    lock: FolderLock | None,
-    folder: Path,
-    *,
-    observer: Observer,
-    resume: bool,
-    repeats: Path | None,
-    tracker: str | None,
-    report: bool,
-) -> None:
-    """Do a run whose folder is held; see `run_training`."""
-    with failing_together(bench.accelerator):
-        record, lines, earlier_seconds = _take_up(bench, folder, observer=observer, resume=resume, repeats=repeats)
-    check_alike(bench.accelerator, lambda: _beginning(bench))
-    tracking = Tracking(bench.accelerator, tracker, observer)
-    with failing_together(bench.accelerator):
-        if lock is not None:
-            tracking.start(folder, options_to_dict(bench.options))
-    records = None if lock is None else RunFolder(bench, lock, record, observer, tracking, lines, earlier_seconds)
+@contextmanager
+def _end_told(records: RunFolder | None, folder: Path, *, model: str) -> Iterator[None]:
+    """Say in run.json how the training inside the block ended.
+
+    Raises:
+        RunFailedError: If the loss stopped being finite, or what failed is no fault of ours.
+    """
     try:
-        _train(bench, records)
+        yield
     except NonFiniteLossError as error:
         _finish(records, "failed", str(error))
         raise RunFailedError(f"{error}; the last good checkpoint is {folder / CHECKPOINTS / STATE_FILE}") from error
@@ -127,21 +133,11 @@ def _run(
         raise
     except BaseException as error:
         _finish(records, "failed", describe_error(error))
-        words = failure_words(error, model=bench.options.model)
+        words = failure_words(error, model=model)
         if not words:
             raise
         raise RunFailedError(f"{words}; the last checkpoint is {folder / CHECKPOINTS / STATE_FILE}") from error
     _finish(records, "finished", "")
-    if records is not None and report:
-        title = f"{record['method']} on {record['data']['name']}"
-        try:
-            write_report(folder / REPORT_FILE, [read_run(folder)], title=title)
-        except OSError as error:
-            _finish(records, "failed", f"trained, but without a page: {error}")
-            raise
-        records.restore()
-    bench.accelerator.wait_for_everyone()
-    tracking.finish()
 
 
 def _take_up(

@@ -41,14 +41,8 @@ def fingerprint_of_run(record: dict[str, Any]) -> str:
 class RunFolder:
     """Measures a run and writes its records, on the main process.
 
-    Args:
-        bench: What trains.
-        lock: Of the run's folder.
-        record: run.json as it is to stand there, but for the status.
-        observer: Is told of epochs, and of what somebody deleted.
-        tracking: Gets the measured numbers too.
-        lines: Of metrics.jsonl, up to the checkpoint the run goes on from.
-        earlier_seconds: That went into that checkpoint.
+    `record` is run.json as it is to stand there, but for the status; the lines of metrics.jsonl and the seconds are
+    those up to the checkpoint the run goes on from. The observer is told of epochs, and of what somebody deleted.
     """
 
     def __init__(

@@ -85,9 +85,7 @@ def check_shareable(model: nn.Module, accelerator: Accelerator, *, name: str) ->
 def check_alike(accelerator: Accelerator, describe: Callable[[], Mapping[str, Any]]) -> None:
     """Raise in every process unless all have the same; all must call this at the same time.
 
-    Args:
-        accelerator: Of the run; where it has one process there is nothing to compare.
-        describe: Gives what this process has, by its name; a value is a number or a word, or a fingerprint of many.
+    `describe` gives what this process has, by its name: a value is a number or a word, or a fingerprint of many.
 
     Raises:
         UserError: Naming everything that differs, and the first process that has it otherwise than process 0.

@@ -54,12 +54,7 @@ def draw_expectation(
 ) -> dict[str, Any] | None:
     """Fit the expected curve to measured coordinates of blends of two classes.
 
-    Args:
-        expectation: What to fit.
-        first: (N,) float, x1 in nats.
-        second: (N,) float, x2.
-        weights: (N,) float in [0, 1].
-        num_classes: K.
+    `first` and `second` are x1 and x2 of N blends in nats, (N,) float, and `weights` the share of the first class.
 
     Returns:
         The curve for a figure with its relative residual and gain; None where there is nothing to fit or the fit did

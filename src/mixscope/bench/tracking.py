@@ -29,12 +29,9 @@ def check_tracker(tracker: str) -> None:
 
 
 class Tracking:
-    """What a run tells its trackers, on the main process.
+    """What a run tells its tracker, "tensorboard" or "wandb" if any, on the main process.
 
-    Args:
-        accelerator: Made with the tracker, or without any.
-        tracker: "tensorboard", "wandb" or None.
-        observer: Is told, once, of a tracker that fails during the run.
+    The accelerator is made with it; the observer is told, once, of a tracker that fails during the run.
     """
 
     def __init__(self, accelerator: Accelerator, tracker: str | None, observer: Observer) -> None:

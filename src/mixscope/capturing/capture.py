@@ -9,13 +9,12 @@ from torch import Tensor, nn
 
 from mixscope.base.checks import check_floating, check_labels, naming, pair_of
 from mixscope.base.kinds import checked
-from mixscope.capturing.pieces import on_device_of
+from mixscope.capturing.pieces import forward_rows, on_device_of
 from mixscope.capturing.sites import (
     check_pooled,
     check_sites,
     evaluation_mode,
     flat_rows,
-    forward_watched,
     measurable,
     pooled_rows,
     record_sites,
@@ -158,14 +157,7 @@ def _each_batch(
         if mixing is not None and generator is not None:
             mixture = draw_for_inputs(mixing, inputs, labels, generator=generator)
             inputs = blend(inputs, mixture)
-        features: dict[str, Tensor] = {}
-
-        def keep(value: Tensor, site: str, *, num_rows: int = len(inputs), kept: dict[str, Tensor] = features) -> None:
-            rows = readers[site](value, site=site, num_rows=num_rows)
-            # A view would change with a later in-place operation.
-            kept[site] = rows.clone() if rows.data_ptr() == value.data_ptr() else rows
-
-        output = forward_watched(model, inputs, {site: _at(site, keep) for site in readers})
+        output, features = forward_rows(model, inputs, readers)
         with naming("batches"):
             check_output(output, labels, num_rows=len(inputs))
         logits = measurable(output.detach())
@@ -177,10 +169,6 @@ def check_not_empty(num_examples: int) -> None:
     """Raise if batches that are used up held no example."""
     if not num_examples:
         raise ValueError("batches must hold at least one example, got none")
-
-
-def _at(site: str, keep: Callable[[Tensor, str], None]) -> Callable[[Tensor], None]:
-    return lambda value: keep(value, site)
 
 
 def check_output(output: Any, labels: Tensor, *, num_rows: int) -> None:

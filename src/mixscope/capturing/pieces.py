@@ -1,10 +1,13 @@
-"""Pieces of batches on the device of a model: as large as forward passes are fast with."""
+"""Pieces of a batch on the device of a model: as large as forward passes are fast with."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from mixscope.base.checks import pair_of
+from mixscope.capturing.sites import forward_watched
 
 CPU_PIECE = 2**17  # numbers of inputs at once on a CPU
 
@@ -26,13 +29,29 @@ def pieces(inputs: Tensor) -> tuple[Tensor, ...]:
     return inputs.split(max(1, CPU_PIECE * len(inputs) // inputs.numel()))
 
 
-def in_pieces(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield batches on the model's device, those on the CPU as their `pieces`."""
-    for batch in batches:
-        inputs, labels = pair_of(batch)
-        inputs = on_device_of(model, inputs)
-        parts = pieces(inputs)
-        if len(parts) == 1 or len(labels) != len(inputs):  # what does not fit is refused where it is captured
-            yield inputs, labels
-        else:
-            yield from zip(parts, labels.split(len(parts[0])), strict=True)
+def forward_rows(
+    model: nn.Module, inputs: Tensor, readers: Mapping[str, Callable[..., Tensor]]
+) -> tuple[Any, dict[str, Tensor]]:
+    """Run a model over a batch, in pieces on the CPU.
+
+    Args:
+        model: Left as it was; see `forward_watched`.
+        inputs: On its device.
+        readers: Site to `flat_rows` or `pooled_rows`.
+
+    Returns:
+        The model's output, and each site's (B, D) features.
+    """
+    parts: dict[str, list[Tensor]] = {site: [] for site in readers}
+    outputs: list[Any] = []
+    for piece in pieces(inputs):
+
+        def keep(site: str, value: Tensor, num_rows: int = len(piece)) -> None:
+            rows = readers[site](value, site=site, num_rows=num_rows)
+            # A view would change with a later in-place operation.
+            parts[site].append(rows.clone() if rows.data_ptr() == value.data_ptr() else rows)
+
+        outputs.append(forward_watched(model, piece, {site: partial(keep, site) for site in readers}))
+    are_rows = all(isinstance(output, Tensor) and output.ndim for output in outputs)
+    output = torch.cat(outputs) if len(outputs) > 1 and are_rows else outputs[0]
+    return output, {site: torch.cat(rows) if len(rows) > 1 else rows[0] for site, rows in parts.items()}

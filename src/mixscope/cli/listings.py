@@ -28,6 +28,9 @@ class Report:
         from mixscope.records.store import RECORD_FILE, REPORT_FILE, Run, read_measured_run
         from mixscope.report.runs.runs_page import write_report
 
+        if not self.runs:
+            raise UserError("runs must name at least one run folder, got none")
+        check_out(self.out, files=[REPORT_FILE])
         runs: list[Run] = []
         for path in self.runs:
             inside = sorted(file.parent for file in path.glob(f"*/{RECORD_FILE}"))
@@ -38,9 +41,6 @@ class Report:
                 runs += read_trial_runs(path, only=self.only)
             else:
                 runs += [read_measured_run(folder) for folder in ([path] if is_run or not inside else inside)]
-        if not runs:
-            raise UserError("runs must name at least one run folder, got none")
-        check_out(self.out, files=[REPORT_FILE])
         if (self.out / RECORD_FILE).exists() and [run.folder.resolve() for run in runs] != [self.out.resolve()]:
             raise UserError(f"out must not be the folder of a run, whose own page would be lost, got {self.out}")
         page = self.out / REPORT_FILE

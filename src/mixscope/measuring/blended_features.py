@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from mixscope.base.checks import naming, pair_of
 from mixscope.base.kinds import checked
 from mixscope.capturing.capture import check_not_empty, draw_for_inputs
-from mixscope.capturing.pieces import on_device_of, pieces
+from mixscope.capturing.pieces import forward_rows, on_device_of
 from mixscope.capturing.sites import check_pooled, check_sites, flat_rows, forward_watched, pooled_rows
 from mixscope.metrics.blends.blend_reports import NonlinearityReport
 from mixscope.metrics.blends.blend_sums import column_sums
@@ -40,13 +41,13 @@ class BlendedFeatures:
 
     Attributes:
         mixed: (N, D) in the model's dtype, features of the blends.
-        members: (N, P, D), features of each blend's own examples.
+        examples: (N, P, D), features of each blend's own examples.
         weights: (N, P) float64, the share of each.
         labels: (N, P) int64, the class of each.
     """
 
     mixed: Tensor
-    members: Tensor
+    examples: Tensor
     weights: Tensor
     labels: Tensor
 
@@ -70,13 +71,13 @@ def capture_blends(
             if there are no batches, the law blends anything but inputs, or features are not one row per example.
     """
     parts: list[BlendedFeatures] = []
-    num_examples = 0
+    num_examples, reader = 0, {site: flat_rows}
     for inputs, labels in _on_device(model, batches):
         rows = slice(num_examples, num_examples + len(inputs))
         num_examples = rows.stop
         mixture = draw_for_inputs(law.mixing, inputs, labels, generator=law.generator)
-        mixed = _features(model, blend(inputs, mixture), site=site)
-        clean = _features(model, inputs, site=site) if features is None else features[rows]
+        mixed = forward_rows(model, blend(inputs, mixture), reader)[1][site]
+        clean = forward_rows(model, inputs, reader)[1][site] if features is None else features[rows]
         if len(clean) != len(inputs):
             raise ValueError(f"features must have one row per example, got {rows.start + len(clean)} of {num_examples}")
         draw = mixture.to(mixed.device)
@@ -84,7 +85,7 @@ def capture_blends(
         parts.append(BlendedFeatures(mixed, clean[draw.members], draw.weights.to(torch.float64), own))
     return BlendedFeatures(
         mixed=torch.cat([part.mixed for part in parts]),
-        members=torch.cat([part.members for part in parts]),
+        examples=torch.cat([part.examples for part in parts]),
         weights=torch.cat([part.weights for part in parts]),
         labels=torch.cat([part.labels for part in parts]),
     )
@@ -149,13 +150,13 @@ def measure_linearity(
             raise ValueError("mixing must blend whole inputs, got a scheme that pastes regions")
         rows = torch.cat([inputs, *(blend(inputs, mixture) for mixture in mixtures)])
 
-        def feed(value: Tensor, site: str, mixtures: Sequence[Mixture] = mixtures, num_rows: int = len(rows)) -> None:
+        def feed(site: str, value: Tensor, mixtures: Sequence[Mixture] = mixtures, num_rows: int = len(rows)) -> None:
             clean, *mixed = readers[site](value, site=site, num_rows=num_rows).chunk(1 + len(mixtures))
             with naming(f"batches at site {site!r}"):
                 for own, blends, mixture in zip(meters, mixed, mixtures, strict=True):
                     own[site].update(blends, clean, mixture.members, mixture.weights)
 
-        forward_watched(model, rows, {site: _at(site, feed) for site in sites})
+        forward_watched(model, rows, {site: partial(feed, site) for site in sites})
     return [{site: meter.report() for site, meter in own.items()} for own in meters]
 
 
@@ -168,18 +169,6 @@ def _on_device(model: nn.Module, batches: Batches) -> Iterator[tuple[Tensor, Ten
     check_not_empty(num_examples)
 
 
-def _features(model: nn.Module, inputs: Tensor, *, site: str) -> Tensor:
-    """Return a site's (B, D) features."""
-    parts: list[Tensor] = []
-    for piece in pieces(inputs):
-
-        def keep(value: Tensor, num_rows: int = len(piece)) -> None:
-            parts.append(flat_rows(value, site=site, num_rows=num_rows).clone())
-
-        forward_watched(model, piece, {site: keep})
-    return torch.cat(parts)
-
-
 def _mean_features(
     model: nn.Module, batches: Batches, readers: Mapping[str, Callable[..., Tensor]]
 ) -> dict[str, Tensor]:
@@ -189,16 +178,12 @@ def _mean_features(
     for inputs, _ in _on_device(model, batches):
         num_examples += len(inputs)
 
-        def add(value: Tensor, site: str, num_rows: int = len(inputs)) -> None:
+        def add(site: str, value: Tensor, num_rows: int = len(inputs)) -> None:
             total = column_sums(readers[site](value, site=site, num_rows=num_rows))
             if site in sums and len(sums[site]) != len(total):
                 widths = f"{len(sums[site])} and {len(total)}"
                 raise ValueError(f"the features of site {site!r} must have the same width in every batch, got {widths}")
             sums[site] = sums[site] + total if site in sums else total
 
-        forward_watched(model, inputs, {site: _at(site, add) for site in readers})
+        forward_watched(model, inputs, {site: partial(add, site) for site in readers})
     return {site: total / num_examples for site, total in sums.items()}
-
-
-def _at(site: str, function: Callable[[Tensor, str], None]) -> Callable[[Tensor], None]:
-    return lambda value: function(value, site)

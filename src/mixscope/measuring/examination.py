@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from mixscope.base.checks import naming
 from mixscope.base.kinds import checked
 from mixscope.capturing.capture import capture_batches
-from mixscope.capturing.pieces import in_pieces
 from mixscope.capturing.sites import measurable
 from mixscope.measuring.blended_features import (
     Batches,
@@ -149,7 +148,7 @@ def examine(
 def measure_predictions(model: nn.Module, batches: Batches) -> PredictionMeter:
     """Return what the logits of a model say, of any model that gives (B, K) logits, in one pass that keeps them."""
     meter = PredictionMeter(keep_logits=True)
-    for batch in capture_batches(model, in_pieces(model, batches)):
+    for batch in capture_batches(model, batches):
         with naming("batches"):
             meter.update(batch.logits, batch.labels)
     return meter
@@ -168,11 +167,11 @@ def _collapse_on_test(train: LastLayer, test: LastLayer) -> dict[str, float]:
 
 
 def _channels_of(blends: BlendedFeatures, linear: nn.Linear, class_means: Tensor) -> ChannelReport:
-    if blends.members.shape[1] != 2:
-        raise ValueError(f"mixing must blend two examples for the channels, got {blends.members.shape[1]}")
+    if blends.examples.shape[1] != 2:
+        raise ValueError(f"mixing must blend two examples for the channels, got {blends.examples.shape[1]}")
     return mixed_feature_geometry(
         blends.mixed,
-        blends.members,
+        blends.examples,
         weights=blends.weights[:, 0],
         member_labels=blends.labels,
         class_means=class_means,

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from mixscope.base.checks import check_shape, naming, nearest
 from mixscope.base.kinds import checked
 from mixscope.capturing.capture import capture_batches
-from mixscope.capturing.pieces import in_pieces
 from mixscope.capturing.sites import measurable
 from mixscope.metrics.calibration.prediction_meter import PredictionMeter
 from mixscope.metrics.class_statistics.statistics import ClassStatistics
@@ -77,7 +76,7 @@ def measure_last_layer(
     known = None if class_means is None else NearestMeanCounts(class_means.to(device), weight, bias)
     kept: list[Tensor] = []
     labels: list[Tensor] = []
-    for batch in capture_batches(model, in_pieces(model, batches), sites=(site,)):
+    for batch in capture_batches(model, batches, sites=(site,)):
         features = batch.features[site]
         if features.shape[1] != linear.in_features or batch.logits.shape[1] != linear.out_features:
             raise ValueError(

@@ -22,10 +22,7 @@ PROCESSOR_KEYS = {
 def describe_environment(*, device: str, num_threads: int, accelerator_name: str | None = None) -> dict[str, Any]:
     """Describe where a run happens: package versions, Python, platform, processor, threads, device and commit.
 
-    Args:
-        device: The device as torch writes it, for example "cuda:0".
-        num_threads: Threads torch computes with.
-        accelerator_name: The GPU's name, if one is used.
+    The device is as torch writes it, for example "cuda:0"; `accelerator_name` is the GPU's, if one is used.
     """
     return {
         **{package: _version(package) for package in PACKAGES},

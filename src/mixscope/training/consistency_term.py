@@ -37,12 +37,8 @@ class ConsistencyTerm:
     towards the network's with decay min(1 - 1/(t + 1), ema_decay), as there; its buffers are copied (there they are
     not, but neither are they read). It runs in training mode, as there: batch norm by the batch's own statistics.
 
-    Args:
-        model: The network in training, on its device.
-        consistency: What is asked.
-        batches: The unlabelled images, on the same device.
-        seed: Names the draws, with the step.
-        accelerator: Its precision is the teacher's.
+    The batches are unlabelled images on the network's device; seed and step name the draws, and the accelerator's
+    precision is the teacher's.
 
     Raises:
         ValueError: If several processes train: their batches would be blended among the rows of one.

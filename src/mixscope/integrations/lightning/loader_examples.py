@@ -1,6 +1,7 @@
-"""The examples of a Trainer's data loaders, looked at again without touching what training draws."""
+"""The examples of a Trainer's data loaders, gone through again without touching what training draws."""
 
 from collections.abc import Callable, Iterable, Iterator, Sized
+from dataclasses import dataclass, replace
 from typing import TypeGuard, cast
 
 import torch
@@ -25,33 +26,25 @@ Batch = tuple[Tensor, Tensor]
 TRANSFER_HOOKS = ("on_before_batch_transfer", "on_after_batch_transfer", "transfer_batch_to_device")
 
 
+@dataclass(frozen=True)
 class Examples:
-    """Batches (inputs, labels) in the precision of training; each `iter` is a new pass over them."""
+    """Batches (inputs, labels) in the precision of training; each `iter` is a new pass over them.
 
-    def __init__(
-        self,
-        batches: Iterable[object],
-        *,
-        convert: Callable[[Tensor], Tensor],
-        name: str,
-        limit: int | None = None,
-    ) -> None:
-        """Wrap batches.
+    Attributes:
+        batches: Pairs [inputs, labels].
+        convert: Brings inputs to the precision of training.
+        name: What to call the batches in messages.
+        limit: Stop after the batch that brings the examples to this number. None: go through all.
+    """
 
-        Args:
-            batches: Pairs [inputs, labels].
-            convert: Brings inputs to the precision of training.
-            name: What to call the batches in messages.
-            limit: Stop after the batch that brings the examples to this number. None: go through all.
-        """
-        self.batches = batches
-        self.convert = convert
-        self.name = name
-        self.limit = limit
+    batches: Iterable[object]
+    convert: Callable[[Tensor], Tensor]
+    name: str
+    limit: int | None = None
 
     def first(self, limit: int) -> "Examples":
         """Return the first batches, up to the one that brings the examples to `limit`."""
-        return Examples(self.batches, convert=self.convert, name=self.name, limit=limit)
+        return replace(self, limit=limit)
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield (inputs, labels).

@@ -63,7 +63,7 @@ def channel(bench: Bench) -> Reader:
     def read(seen: Examination) -> Reading:
         blends = seen.blends
         assert blends is not None
-        middle = _middle(blends.members[:, 0], blends.labels[:, 0])
+        middle = _middle(blends.examples[:, 0], blends.labels[:, 0])
         first, second = classifier_coordinates(blends.mixed.double() - middle, bench.subject.weight, blends.labels)
         same = blends.labels[:, 0] == blends.labels[:, 1]
         smaller = torch.minimum(blends.weights[:, 0], blends.weights[:, 1])

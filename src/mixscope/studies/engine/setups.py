@@ -10,23 +10,13 @@ CPU_SCALES: tuple[Scale, ...] = ("smoke", "small")
 def digits(num_train: int, *, seed: int, label_noise: float = 0.0) -> DataOptions:
     """Return `num_train` digits to train on and all others to test on, drawn by the seed, the same share of each class.
 
-    Args:
-        num_train: Below 1,797.
-        seed: Of the split.
-        label_noise: Share of wrong labels, in training and test images alike.
+    `label_noise` is the share of wrong labels, in training and test images alike.
     """
     return DataOptions("digits", test_size=NUM_DIGITS - num_train, split_seed=seed, label_noise=label_noise)
 
 
 def images(name: str, num_train: int | None, *, seed: int, num_test: int | None = None) -> DataOptions:
-    """Return a subset of a named set with its own test part.
-
-    Args:
-        name: For example "fashion-mnist".
-        num_train: Images trained on, the same number of each class; None is all.
-        seed: Of the subsets.
-        num_test: Test images measured on, the same number of each class; None is all.
-    """
+    """Return a subset of a named set with its own test part, the same number of images of each class; None is all."""
     return DataOptions(name, subset=num_train, test_subset=num_test, split_seed=seed)
 
 

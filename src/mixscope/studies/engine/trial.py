@@ -36,7 +36,7 @@ class Measured:
         tables: Name to columns of equal length, for example "curve" with "epoch" and "test/error".
         pictures: What figures are drawn from, as plain JSON values.
         problem: Why the numbers must not enter a mean, in one sentence; "" where nothing is wrong.
-        data: What images it was measured on, as `experiment.describe_images` says it; empty without images.
+        data: What images it was measured on, as `describe_images` says it; empty without images.
     """
 
     values: Mapping[str, float]
@@ -129,15 +129,7 @@ def table_of(rows: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def run_trial(trial: Trial, folder: Path) -> float:
-    """Do a trial's work and write its record, whole or not at all.
-
-    Args:
-        trial: What to do.
-        folder: Of the records.
-
-    Returns:
-        The seconds it took.
-    """
+    """Do a trial's work and write its record, whole or not at all; return the seconds it took."""
     started, began = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     has_gpu = torch.cuda.is_available()
     if has_gpu:

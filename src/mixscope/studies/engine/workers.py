@@ -36,9 +36,8 @@ class Watch:
     def account_of_ends(self, processes: Sequence[BaseProcess]) -> str:
         """Say what is known of workers that ended and should not have: which, at what, and how.
 
-        Args:
-            processes: All workers, all of them ended. The pool ends by SIGTERM those that are left, so what ended in
-                this way is accounted for only where nothing else is.
+        All of them have ended. The pool ends by SIGTERM those that are left, so what ended in this way is accounted for
+        only where nothing else is.
         """
         self.catch_up()
         sentences = [
@@ -58,8 +57,7 @@ class Watch:
 def begin_worker(places: Places) -> None:
     """Prepare a worker: one thread to compute with, Ctrl-C left to the process that started it, whose end is its end.
 
-    Args:
-        places: Told of every run that begins and ends here.
+    `places` are told of every run that begins and ends here.
     """
     global _places
     _places = places
