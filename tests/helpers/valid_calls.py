@@ -28,13 +28,12 @@ from mixscope.metrics.blends import channels, intrusion, neighbours
 from mixscope.metrics.calibration import (
     calibration_intervals,
     classwise,
-    equal_mass,
     prediction_meter,
     scores,
     temperature,
     top_label,
 )
-from mixscope.metrics.collapse import class_geometry, nearest_mean, other_tools
+from mixscope.metrics.collapse import nearest_mean, other_tools
 from mixscope.metrics.overtraining import curve_intervals, degenerate, gradients, loss_slices
 from mixscope.mixing import consistency, cutmix, fixed_weights, manifold, mixture, mixup, schedule
 
@@ -183,7 +182,6 @@ CALIBRATION = [
     call(top_label.CalibrationBins, num_bins=5),
     fresh(lambda: top_label.CalibrationBins(5).update, **SOFT_ROWS),
     fresh(lambda: top_label.CalibrationBins(5).update_logits, **ROWS),
-    fresh(lambda: top_label.CalibrationBins(5).merge, other=fed(top_label.CalibrationBins(5))),
     call(top_label.CalibrationBins.from_state, state=fed(top_label.CalibrationBins(5)).state()),
     call(top_label.expected_calibration_error, **SOFT_ROWS, num_bins=5),
     call(calibration_intervals.calibration_intervals, **ROWS, num_bins=5, **RESAMPLED),
@@ -194,35 +192,26 @@ CALIBRATION = [
     call(classwise.ClasswiseCalibration, num_classes=K, num_bins=5),
     fresh(lambda: classwise.ClasswiseCalibration(K, 5).update, **SOFT_ROWS),
     fresh(lambda: classwise.ClasswiseCalibration(K, 5).update_logits, **ROWS),
-    fresh(
-        lambda: classwise.ClasswiseCalibration(K, 5).merge,
-        other=fed(classwise.ClasswiseCalibration(K, 5)),
-    ),
     call(
         classwise.ClasswiseCalibration.from_state,
         state=fed(classwise.ClasswiseCalibration(K, 5)).state(),
     ),
-    fresh(lambda: fed(classwise.ClasswiseCalibration(K, 5)).reliability, label=1),
-    call(equal_mass.equal_mass_reliability, confidence=WEIGHTS, is_correct=WEIGHTS > 0.5, num_bins=5),
+    call(top_label.equal_mass_reliability, confidence=WEIGHTS, is_correct=WEIGHTS > 0.5, num_bins=5),
     fresh(lambda: scores.ProperScores().update, **SOFT_ROWS),
     fresh(lambda: scores.ProperScores().update_logits, **ROWS),
-    fresh(lambda: scores.ProperScores().merge, other=fed(scores.ProperScores())),
     call(scores.ProperScores.from_state, state=fed(scores.ProperScores()).state()),
     call(temperature.fit_temperature, **ROWS),
 ]
 
 HEAD = {"statistics": STATISTICS, "head_weight": WEIGHT, "head_bias": BIAS, "center": MEANS[0]}
 COLLAPSE = [
-    *(
-        call(statistics, num_classes=K, dim=D, device="cpu", product_dtype=torch.float64)
-        for statistics in (metrics.ClassStatistics, metrics.ClassMoments)
-    ),
+    call(metrics.ClassStatistics, num_classes=K, dim=D, device="cpu", product_dtype=torch.float64),
     fresh(lambda: make_statistics().update, features=FEATURES, labels=LABELS),
     fresh(lambda: make_statistics().merge, other=STATISTICS),
     call(metrics.ClassStatistics.from_state, state=STATISTICS.state(), device="cpu", product_dtype=torch.float64),
     call(metrics.neural_collapse, **HEAD),
     call(metrics.collapse_on_test, train=STATISTICS, test=STATISTICS),
-    call(class_geometry.class_geometry, statistics=STATISTICS, center=MEANS[0]),
+    call(metrics.class_geometry, statistics=STATISTICS, center=MEANS[0]),
     call(nearest_mean.NearestMeanCounts, class_means=MEANS, head_weight=WEIGHT, head_bias=BIAS),
     fresh(lambda: nearest_counts().update, features=FEATURES, labels=LABELS),
     fresh(lambda: nearest_counts().decide, features=FEATURES),
@@ -249,7 +238,6 @@ OVERTRAINING = [
     call(metrics.nonlinearity, mixed=BLENDS, members=FEATURES[MEMBERS], weights=SHARES),
     call(metrics.NonlinearityMeter, feature_mean=FEATURES.mean(dim=0)),
     fresh(lambda: meter().update, mixed=BLENDS, clean=FEATURES, **BLEND_ROWS),
-    fresh(lambda: meter().merge, other=meter()),
     call(
         intrusion.intrusion_rate,
         mixed=BLENDS,

@@ -200,11 +200,11 @@ def test_a_meter_gives_the_report_of_all_blends_at_once() -> None:
     mixed, clean, members, weights = batch()
     expected = nonlinearity(mixed, clean[members], weights)
     meter = meter_of((mixed, clean, members, weights), mean=clean.mean(dim=0))
-    assert meter.num_blends == 60
+    assert meter.sums[0] == 60
     assert_reports_agree(meter.report(), expected)
 
 
-def test_any_split_order_and_merge_of_blends_gives_the_same_numbers() -> None:
+def test_any_split_and_order_of_blends_gives_the_same_numbers() -> None:
     mixed, clean, members, weights = batch()
     mean = clean.mean(dim=0)
     expected = meter_of((mixed, clean, members, weights), mean=mean).report()
@@ -214,11 +214,7 @@ def test_any_split_order_and_merge_of_blends_gives_the_same_numbers() -> None:
             for part, rows, share in zip(mixed.split(size), members.split(size), weights.split(size), strict=True)
         ]
         assert_reports_agree(meter_of(*parts, mean=mean).report(), expected)
-        whole, half = meter_of(*parts[::2], mean=mean), meter_of(*reversed(parts[1::2]), mean=mean)
-        before = half.sums.clone()
-        whole.merge(half)
-        assert_reports_agree(whole.report(), expected)
-        assert torch.equal(half.sums, before)
+        assert_reports_agree(meter_of(*reversed(parts), mean=mean).report(), expected)
     summed = NonlinearityMeter(mean)
     summed.sums = sum(part.sums for part in (meter_of(*parts[:1], mean=mean), meter_of(*parts[1:], mean=mean)))
     assert_reports_agree(summed.report(), expected)
@@ -306,7 +302,10 @@ def test_a_meter_names_what_does_not_fit_and_stays_as_it_was() -> None:
         ),
         ((mixed, clean, members.float(), weights), "members must be integers, rows of clean, got torch.float32"),
         ((mixed, clean, members + 1, weights), r"members must lie in \[0, 60\), the rows of clean, got from 1 to 60"),
-        ((mixed, clean, members, weights[:, :2]), r"weights must have the shape of members \(60, 3\), got \(60, 2\)"),
+        (
+            (mixed, clean, members, weights[:, :2]),
+            r"weights must have shape \(60, 3\), got .*to fit members",
+        ),
         ((mixed, clean, members, 2 * weights), "weights must be at least 0 with rows that sum to 1"),
         ((mixed, clean, members, weights * math.nan), "weights must be finite, got 180 NaN"),
         ((mixed * math.nan, clean, members, weights), "mixed must be finite, got 420 NaN"),
@@ -319,12 +318,6 @@ def test_a_meter_names_what_does_not_fit_and_stays_as_it_was() -> None:
         assert torch.equal(meter.sums, before)
     meter.update(mixed[:0], clean, members[:0], weights[:0])
     assert torch.equal(meter.sums, before)
-    with pytest.raises(ValueError, match="other must have the same feature_mean"):
-        meter.merge(NonlinearityMeter(clean.mean(dim=0) + 0.5))
-    with pytest.raises(
-        ValueError, match=r"other must have the same feature_mean, got \(6,\) numbers that differ from \(7,\)"
-    ):
-        meter.merge(NonlinearityMeter(torch.zeros(6)))
     with pytest.raises(ValueError, match="must be updated with at least one blend first, got 0"):
         NonlinearityMeter(torch.zeros(6)).report()
     for mean, message in (

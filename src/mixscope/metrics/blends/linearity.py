@@ -1,11 +1,11 @@
-"""Linearity of layers: whether the feature of a blend equals the blend of the features. Streaming and mergeable."""
+"""Linearity of layers: whether the feature of a blend equals the blend of the features. Streaming."""
 
 import math
 
 import torch
 from torch import Tensor
 
-from mixscope.base.checks import check_finite, check_floating, check_ndim, check_same_length
+from mixscope.base.checks import check_finite, check_floating, check_ndim, check_same_length, check_shape
 from mixscope.base.kinds import checked
 from mixscope.metrics.blends.blend_reports import NonlinearityReport
 from mixscope.metrics.blends.blend_sums import (
@@ -22,14 +22,14 @@ class NonlinearityMeter:
     """The numbers of a `NonlinearityReport` for one layer, fed batch by batch in constant memory.
 
     `relative_defect` measures distances from the mean feature, which must be known before the first blend is seen: a
-    first look at the features gives it (`column_sums`), or an earlier epoch. Any split, order or tree of merges gives
-    the same numbers (relative 1e-10). Computed in float64, a block at a time; features are never stored.
+    first look at the features gives it (`column_sums`), or an earlier epoch. Any split and order gives the same numbers
+    (relative 1e-10). Computed in float64, a block at a time; features are never stored.
 
     The lengths and angles come from the inner products of the members and the defect d = f(mix) - sum_p weights_p
     f(x_p), itself a difference taken number by number, so that nothing large cancels where a layer is nearly linear.
 
     Attributes:
-        feature_mean: (D,) float64.
+        feature_mean: (D,) float64, of the examples that are blended.
         sums: (10,) float64 on the device of `feature_mean`: blends, those with directions, those with an angle, and
             over blends the sums of |a - v|, 1 - r, (1 - r)^2, 2 r (1 - cos phi), phi, |d| and of the mean over the
             members of |f(x_p) - mean f|. The sums of several devices add up to those of all blends.
@@ -45,28 +45,14 @@ class NonlinearityMeter:
 
     @checked
     def __init__(self, feature_mean: Tensor) -> None:
-        """Start with no blends.
-
-        Args:
-            feature_mean: (D,) float, D at least 1: the mean of the features of the examples that are blended.
-
-        Raises:
-            ValueError: If it is not a finite float tensor of shape (D,).
-        """
+        """Start with no blends; (D,) `feature_mean` is finite and float, D at least 1."""
         check_ndim(1, feature_mean=feature_mean)
         if not feature_mean.is_floating_point() or not len(feature_mean):
-            raise ValueError(
-                f"feature_mean must be float of shape (D,), "
-                f"got {feature_mean.dtype} of shape {tuple(feature_mean.shape)}"
-            )
+            got = f"{feature_mean.dtype} of shape {tuple(feature_mean.shape)}"
+            raise ValueError(f"feature_mean must be float of shape (D,), got {got}")
         check_finite(feature_mean=feature_mean)
         self.feature_mean = feature_mean.detach().to(torch.float64)
         self.sums = self.feature_mean.new_zeros(NUM_SUMS)
-
-    @property
-    def num_blends(self) -> int:
-        """Blends seen so far."""
-        return int(self.sums[0])
 
     @checked
     def update(self, mixed: Tensor, clean: Tensor, members: Tensor, weights: Tensor) -> None:
@@ -83,26 +69,13 @@ class NonlinearityMeter:
         """
         self._check(mixed, clean, members, weights)
         mixed, clean, device = mixed.detach(), clean.detach(), clean.device
-        rows_of, shares = members.to(device).long(), weights.detach().to(device, torch.float64)
-        mean = self.feature_mean.to(device)
-        total = sum_over_blends(mixed, clean, rows_of, shares, mean=mean)
+        shares = weights.detach().to(device, torch.float64)
+        total = sum_over_blends(mixed, clean, members.to(device).long(), shares, mean=self.feature_mean.to(device))
         # Nothing that is not finite leaves these sums finite.
         if not bool(total.isfinite().all()):
             check_finite(mixed=mixed, clean=clean)
             raise ValueError("mixed and clean (members) must have squares that float64 can hold, got an overflow")
         self.sums = self.sums + total.to(self.sums.device)
-
-    @checked
-    def merge(self, other: "NonlinearityMeter") -> None:
-        """Add everything another meter has seen (another device, process or file). `other` is left as it was.
-
-        Raises:
-            ValueError: If the other's feature_mean differs.
-        """
-        if not torch.equal(other.feature_mean.to(self.feature_mean.device), self.feature_mean):
-            got = f"{tuple(other.feature_mean.shape)} numbers that differ from {tuple(self.feature_mean.shape)}"
-            raise ValueError(f"other must have the same feature_mean, got {got}")
-        self.sums = self.sums + other.sums.to(self.sums.device)
 
     def report(self) -> NonlinearityReport:
         """Return the numbers over all blends seen so far.
@@ -110,10 +83,9 @@ class NonlinearityMeter:
         Raises:
             ValueError: If there are none.
         """
-        if not self.num_blends:
+        blends, directed, angled, distance, missing, radial, angular, angle, defect, spread = self.sums.cpu()
+        if not blends:
             raise ValueError("NonlinearityMeter must be updated with at least one blend first, got 0")
-        blends, directed, angled, *sums = self.sums.cpu()
-        distance, missing, radial, angular, angle, defect, spread = sums
         return NonlinearityReport(
             nonlinearity=float(distance / directed),
             floor=float(missing / directed),
@@ -134,10 +106,7 @@ class NonlinearityMeter:
                 raise ValueError(f"{name} must be float with the {dim} columns of feature_mean, got {got}")
         if members.is_floating_point() or members.dtype is torch.bool:
             raise ValueError(f"members must be integers, rows of clean, got {members.dtype}")
-        if weights.shape != members.shape:
-            raise ValueError(
-                f"weights must have the shape of members {tuple(members.shape)}, got {tuple(weights.shape)}"
-            )
+        check_shape(tuple(members.shape), of="members", weights=weights)
         if members.numel() and not 0 <= int(members.min()) <= int(members.max()) < len(clean):
             low, high = int(members.min()), int(members.max())
             raise ValueError(f"members must lie in [0, {len(clean)}), the rows of clean, got from {low} to {high}")
@@ -173,9 +142,7 @@ def nonlinearity(mixed: Tensor, members: Tensor, weights: Tensor) -> Nonlinearit
     check_same_length(mixed=mixed, members=members, weights=weights)
     if len(mixed) == 0:
         raise ValueError("mixed must hold at least one blend, got 0")
-    expected = (len(mixed), weights.shape[1], mixed.shape[1])
-    if tuple(members.shape) != expected:
-        raise ValueError(f"members must have shape {expected}, got {tuple(members.shape)} (to fit mixed and weights)")
+    check_shape((len(mixed), weights.shape[1], mixed.shape[1]), of="mixed and weights", members=members)
     check_floating(members=members)
     check_finite(members=members)
     num_blends, num_points, dim = members.shape

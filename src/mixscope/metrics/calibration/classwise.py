@@ -1,4 +1,4 @@
-"""Calibration of every class's probability, not of the top label alone (Kull et al. 2019); streams and merges."""
+"""Calibration of every class's probability, not of the top label alone (Kull et al. 2019); streams."""
 
 import torch
 from torch import Tensor
@@ -6,8 +6,8 @@ from torch import Tensor
 from mixscope.base.checks import check_numbers, check_size
 from mixscope.base.kinds import checked
 from mixscope.metrics.calibration.prediction_sums import PredictionSums
-from mixscope.metrics.calibration.predictions import bin_positions, equal_edges
-from mixscope.metrics.calibration.top_label import NUM_BINS, Reliability
+from mixscope.metrics.calibration.predictions import bin_positions
+from mixscope.metrics.calibration.top_label import NUM_BINS
 
 
 class ClasswiseCalibration(PredictionSums):
@@ -30,14 +30,10 @@ class ClasswiseCalibration(PredictionSums):
 
     @checked
     def __init__(self, num_classes: int, num_bins: int = NUM_BINS) -> None:
-        """Start with no examples.
-
-        Args:
-            num_classes: K, from 1 to a million.
-            num_bins: From 1 to a million.
+        """Start with no examples of K = `num_classes` classes.
 
         Raises:
-            ValueError: If num_classes or num_bins is out of range, or K x num_bins sums would not fit a memory.
+            ValueError: If num_classes or num_bins is not from 1 to a million, or the sums would not fit a memory.
         """
         check_size(1, num_classes=num_classes, num_bins=num_bins)
         check_numbers(num_classes, num_bins, num_classes=num_classes, num_bins=num_bins)
@@ -54,24 +50,7 @@ class ClasswiseCalibration(PredictionSums):
         """Mean of `class_errors` over classes, in [0, 1]; 0 is best (Kull et al. 2019)."""
         return float(self.class_errors.mean())
 
-    @checked
-    def reliability(self, label: int) -> Reliability:
-        """Return one class's reliability diagram: its mean probability as confidence, its frequency as accuracy.
-
-        Args:
-            label: The class, in [0, K).
-
-        Raises:
-            ValueError: If there is no such class.
-        """
-        num_classes, num_bins = self.shape
-        if not 0 <= label < num_classes:
-            raise ValueError(f"label must lie in [0, {num_classes}), got {label}")
-        counts, probabilities, labels = (sums[label] for sums in self.state().values())
-        return Reliability(equal_edges(num_bins), counts, probabilities / counts, labels / counts)
-
     def _sum_probabilities(self, rows: Tensor, labels: Tensor) -> Tensor:
-        """Return what rows of probabilities add."""
         num_classes, num_bins = self.shape
         sums = torch.zeros(len(self.names), num_classes, num_bins, dtype=torch.float64, device=rows.device)
         counts, probabilities, label_sums = sums.view(len(self.names), -1)
@@ -85,7 +64,8 @@ class ClasswiseCalibration(PredictionSums):
         label_sums.index_add_(0, label_cells, torch.ones_like(label_cells, dtype=torch.float64))
         return sums
 
-    def _check_rows(self, **values: Tensor) -> None:
+    def _check_shapes(self, labels: Tensor, **values: Tensor) -> None:
+        super()._check_shapes(labels, **values)
         for name, rows in values.items():
             if rows.shape[1] != self.shape[0]:
                 raise ValueError(f"{name} must have {self.shape[0]} classes, got {rows.shape[1]}")

@@ -35,12 +35,11 @@ class ProperScores(PredictionSums):
         return float(brier / counts)
 
     def _sum_probabilities(self, rows: Tensor, labels: Tensor) -> Tensor:
-        """Return what rows of probabilities add."""
         picked, errors = split_label(rows.to(torch.float64), labels)
         return _summed(-picked.log(), errors)
 
     def _sum_logits(self, rows: Tensor, labels: Tensor) -> Tensor:
-        """Return what rows of logits add: their logarithms keep what probabilities round to 0."""
+        # Logarithms keep what probabilities round to 0.
         logs = torch.log_softmax(rows.to(torch.float64), dim=1)
         return _summed(-split_label(logs, labels)[0], split_label(logs.exp(), labels)[1])
 
