@@ -34,7 +34,7 @@ from mixscope.metrics.calibration import (
     top_label,
 )
 from mixscope.metrics.collapse import nearest_mean, other_tools
-from mixscope.metrics.overtraining import curve_intervals, degenerate, gradients, loss_slices
+from mixscope.metrics.overtraining import curve_intervals, degenerate, gradients
 from mixscope.mixing import consistency, cutmix, fixed_weights, manifold, mixture, mixup, schedule
 
 GENERATOR = object()  # stands for a fresh generator
@@ -250,15 +250,8 @@ OVERTRAINING = [
     ),
     call(neighbours.nearest_examples, queries=BLENDS, examples=FEATURES, excluded=MEMBERS),
     call(gradients.gradient_norm, model=MODEL, batches=SOFT_BATCHES, loss=mixture.soft_cross_entropy),
-    call(loss_slices.filter_normalised_direction, model=MODEL, generator=GENERATOR, include_vectors=True),
-    call(
-        loss_slices.loss_slice,
-        model=MODEL,
-        evaluate=square_loss,
-        direction=DIRECTION,
-        steps=[-0.5, 0.5],
-        statistics_batches=[IMAGES],
-    ),
+    call(metrics.filter_normalised_direction, model=MODEL, generator=GENERATOR),
+    call(metrics.loss_slice, model=MODEL, evaluate=square_loss, direction=DIRECTION, steps=[-0.5, 0.5]),
     call(
         metrics.sharpness,
         model=MODEL,
@@ -266,8 +259,6 @@ OVERTRAINING = [
         generator=GENERATOR,
         radius=0.1,
         num_directions=2,
-        include_vectors=False,
-        statistics_batches=None,
     ),
     call(metrics.FloorGapRule, share=0.4, window=0.3, level=0.9),
     fresh(
