@@ -24,7 +24,7 @@ from mixscope.integrations.torchmetrics.calibration_metrics import (
 from mixscope.integrations.torchmetrics.collapse_metrics import NearestClassMean, NeuralCollapse
 from mixscope.measuring import blended_features, examine, last_layer
 from mixscope.metrics import bootstrap, catalogue
-from mixscope.metrics.blends import channels, intrusion, neighbours
+from mixscope.metrics.blends import channels, intrusion
 from mixscope.metrics.calibration import (
     calibration_intervals,
     classwise,
@@ -246,9 +246,8 @@ OVERTRAINING = [
         real_inputs=FEATURES,
         real_labels=LABELS,
         members=MEMBERS,
-        edges=[0.5, 0.75, 1.0],
     ),
-    call(neighbours.nearest_examples, queries=BLENDS, examples=FEATURES, excluded=MEMBERS),
+    call(intrusion.nearest_examples, queries=BLENDS, examples=FEATURES, excluded=MEMBERS),
     call(gradients.gradient_norm, model=MODEL, batches=SOFT_BATCHES, loss=mixture.soft_cross_entropy),
     call(metrics.filter_normalised_direction, model=MODEL, generator=GENERATOR),
     call(metrics.loss_slice, model=MODEL, evaluate=square_loss, direction=DIRECTION, steps=[-0.5, 0.5]),

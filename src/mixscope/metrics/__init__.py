@@ -10,9 +10,8 @@ from typing import Any
 _NAMES_OF = {
     "blends.blend_reports": ("ChannelReport", "NonlinearityReport"),
     "blends.channels": ("classifier_coordinates", "mixed_feature_geometry"),
-    "blends.intrusion": ("IntrusionReport", "intrusion_rate"),
+    "blends.intrusion": ("IntrusionReport", "intrusion_rate", "nearest_examples"),
     "blends.linearity": ("NonlinearityMeter", "nonlinearity"),
-    "blends.neighbours": ("nearest_examples",),
     "bootstrap": ("Interval", "percentile_interval", "reflected_interval", "resampled_means"),
     "calibration.calibration_intervals": ("CalibrationIntervals", "calibration_intervals"),
     "calibration.prediction_meter": ("PredictionMeter", "calibration_report"),
