@@ -15,8 +15,8 @@ from torchmetrics.classification import MulticlassCalibrationError
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from mixscope.metrics.calibration.calibration_intervals import calibration_intervals
-from mixscope.metrics.calibration.classwise import ClasswiseCalibration
 from mixscope.metrics.calibration.prediction_meter import calibration_report
+from mixscope.metrics.calibration.scores import ClasswiseCalibration
 from mixscope.metrics.calibration.temperature import fit_temperature
 from mixscope.metrics.calibration.top_label import CalibrationBins, equal_mass_reliability, expected_calibration_error
 

@@ -27,7 +27,6 @@ from mixscope.metrics import bootstrap, catalogue
 from mixscope.metrics.blends import channels, intrusion
 from mixscope.metrics.calibration import (
     calibration_intervals,
-    classwise,
     prediction_meter,
     scores,
     temperature,
@@ -189,12 +188,12 @@ CALIBRATION = [
     fresh(lambda: prediction_meter.PredictionMeter().update, **ROWS),
     call(prediction_meter.calibration_report, **ROWS, num_bins=5),
     call(temperature.calibration_after_temperature, fit_logits=LOGITS, fit_labels=LABELS, **ROWS, num_bins=5),
-    call(classwise.ClasswiseCalibration, num_classes=K, num_bins=5),
-    fresh(lambda: classwise.ClasswiseCalibration(K, 5).update, **SOFT_ROWS),
-    fresh(lambda: classwise.ClasswiseCalibration(K, 5).update_logits, **ROWS),
+    call(scores.ClasswiseCalibration, num_classes=K, num_bins=5),
+    fresh(lambda: scores.ClasswiseCalibration(K, 5).update, **SOFT_ROWS),
+    fresh(lambda: scores.ClasswiseCalibration(K, 5).update_logits, **ROWS),
     call(
-        classwise.ClasswiseCalibration.from_state,
-        state=fed(classwise.ClasswiseCalibration(K, 5)).state(),
+        scores.ClasswiseCalibration.from_state,
+        state=fed(scores.ClasswiseCalibration(K, 5)).state(),
     ),
     call(top_label.equal_mass_reliability, confidence=WEIGHTS, is_correct=WEIGHTS > 0.5, num_bins=5),
     fresh(lambda: scores.ProperScores().update, **SOFT_ROWS),

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from mixscope.metrics.calibration.classwise import ClasswiseCalibration
-from mixscope.metrics.calibration.scores import ProperScores
+from mixscope.metrics.calibration.scores import ClasswiseCalibration, ProperScores
 from mixscope.metrics.calibration.top_label import CalibrationBins, equal_mass_reliability
 
 

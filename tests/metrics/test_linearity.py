@@ -5,9 +5,8 @@ import torch
 from torch import Tensor
 
 from mixscope.base import generators
-from mixscope.metrics.blends import blend_sums
-from mixscope.metrics.blends.blend_sums import column_sums
-from mixscope.metrics.blends.linearity import NonlinearityMeter, NonlinearityReport, nonlinearity
+from mixscope.metrics.blends import linearity
+from mixscope.metrics.blends.linearity import NonlinearityMeter, NonlinearityReport, column_sums, nonlinearity
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -142,8 +141,8 @@ def test_a_shift_leaves_the_defect_of_an_unnormalised_layer() -> None:
 def test_blocks_of_any_size_give_the_same_report(monkeypatch: pytest.MonkeyPatch, size: int, columns: int) -> None:
     mixed, members, weights = case()
     expected = nonlinearity(mixed, members, weights)
-    monkeypatch.setattr(blend_sums, "CORE_BLOCK", size)
-    monkeypatch.setattr(blend_sums, "MIN_COLUMNS", columns)
+    monkeypatch.setattr(linearity, "CORE_BLOCK", size)
+    monkeypatch.setattr(linearity, "MIN_COLUMNS", columns)
     assert_reports_agree(nonlinearity(mixed, members, weights), expected)
 
 
@@ -283,7 +282,7 @@ def test_column_sums_do_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) ->
     rows = normal(50, 4).float()
     expected = rows.double().sum(dim=0)
     torch.testing.assert_close(column_sums(rows), expected)
-    monkeypatch.setattr(blend_sums, "CORE_BLOCK", 7)
+    monkeypatch.setattr(linearity, "CORE_BLOCK", 7)
     torch.testing.assert_close(column_sums(rows), expected)
     assert column_sums(rows[:0]).tolist() == [0, 0, 0, 0]
 
@@ -300,8 +299,8 @@ def test_a_meter_names_what_does_not_fit_and_stays_as_it_was() -> None:
             (mixed, clean.long(), members, weights),
             "clean must be float with the 7 columns of feature_mean, got torch.int64",
         ),
-        ((mixed, clean, members.float(), weights), "members must be integers, rows of clean, got torch.float32"),
-        ((mixed, clean, members + 1, weights), r"members must lie in \[0, 60\), the rows of clean, got from 1 to 60"),
+        ((mixed, clean, members.float(), weights), "members must be integers, got torch.float32"),
+        ((mixed, clean, members + 1, weights), r"members must lie in \[0, 60\), got values from 1 to 60 \(the rows"),
         (
             (mixed, clean, members, weights[:, :2]),
             r"weights must have shape \(60, 3\), got .*to fit members",
@@ -339,7 +338,7 @@ def test_what_does_not_fit_is_named() -> None:
         ((mixed[:, :5], members, weights), r"members must have shape \(40, 2, 5\), got \(40, 2, 6\)"),
         ((mixed, members, weights[:, 0]), "weights must have 2 dimensions"),
         ((mixed[:3], members, weights), "mixed and members and weights must have the same length, got 3 and 40 and 40"),
-        ((mixed[:0], members[:0], weights[:0]), "mixed must hold at least one blend, got 0"),
+        ((mixed[:0], members[:0], weights[:0]), "mixed must hold at least one example, got 0"),
         ((mixed * math.nan, members, weights), "mixed must be finite, got 240 NaN"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -16,8 +16,7 @@ _NAMES_OF = {
     "calibration.calibration_intervals": ("CalibrationIntervals", "calibration_intervals"),
     "calibration.prediction_meter": ("PredictionMeter", "calibration_report"),
     "calibration.calibration_report": ("CalibrationReport",),
-    "calibration.classwise": ("ClasswiseCalibration",),
-    "calibration.scores": ("ProperScores",),
+    "calibration.scores": ("ClasswiseCalibration", "ProperScores"),
     "calibration.temperature": (
         "TemperatureFit",
         "TemperatureReport",

@@ -17,7 +17,7 @@ from mixscope.base.checks import (
     naming,
 )
 from mixscope.base.kinds import checked
-from mixscope.metrics.blends.blend_sums import check_shares
+from mixscope.metrics.blends.linearity import check_shares
 
 NUM_BINS = 5  # Ours: of the largest weight; 0.5-0.6, ..., 0.9-1.0 for two members.
 BLOCK_VALUES = 1 << 23  # distances held at a time: 64 MiB of float64

@@ -5,17 +5,24 @@ import math
 import torch
 from torch import Tensor
 
-from mixscope.base.checks import check_finite, check_floating, check_ndim, check_same_length, check_shape
+from mixscope.base.checks import (
+    check_finite,
+    check_floating,
+    check_labels,
+    check_ndim,
+    check_not_empty,
+    check_same_length,
+    check_shape,
+)
 from mixscope.base.kinds import checked
 from mixscope.metrics.blends.blend_reports import NonlinearityReport
-from mixscope.metrics.blends.blend_sums import (
-    MIN_COLUMNS,
-    NUM_SUMS,
-    block_size,
-    check_shares,
-    column_sums,
-    sum_over_blends,
-)
+
+# Numbers of one tensor turned into float64 at a time: as many for each CPU core as its cache holds beside what is made
+# of them, and few, large blocks on a GPU.
+CORE_BLOCK, GPU_BLOCK = 2**15, 2**24
+WEIGHT_TOLERANCE = 1e-4  # how far a row of weights may be from summing to 1: float32 rounding with room
+MIN_COLUMNS = 64  # of a block: shorter pieces of rows are slow to read
+NUM_SUMS = 10  # blends, those with directions, those with an angle; then five sums over directions and two of distances
 
 
 class NonlinearityMeter:
@@ -70,7 +77,7 @@ class NonlinearityMeter:
         self._check(mixed, clean, members, weights)
         mixed, clean, device = mixed.detach(), clean.detach(), clean.device
         shares = weights.detach().to(device, torch.float64)
-        total = sum_over_blends(mixed, clean, members.to(device).long(), shares, mean=self.feature_mean.to(device))
+        total = _sum_over_blends(mixed, clean, members.to(device).long(), shares, mean=self.feature_mean.to(device))
         # Nothing that is not finite leaves these sums finite.
         if not bool(total.isfinite().all()):
             check_finite(mixed=mixed, clean=clean)
@@ -104,12 +111,8 @@ class NonlinearityMeter:
             if features.shape[1] != dim or not features.is_floating_point():
                 got = f"{features.dtype} of shape {tuple(features.shape)}"
                 raise ValueError(f"{name} must be float with the {dim} columns of feature_mean, got {got}")
-        if members.is_floating_point() or members.dtype is torch.bool:
-            raise ValueError(f"members must be integers, rows of clean, got {members.dtype}")
+        check_labels(members.flatten(), num_classes=len(clean), name="members", because="the rows of clean")
         check_shape(tuple(members.shape), of="members", weights=weights)
-        if members.numel() and not 0 <= int(members.min()) <= int(members.max()) < len(clean):
-            low, high = int(members.min()), int(members.max())
-            raise ValueError(f"members must lie in [0, {len(clean)}), the rows of clean, got from {low} to {high}")
         check_shares(weights)
 
 
@@ -118,15 +121,12 @@ def nonlinearity(mixed: Tensor, members: Tensor, weights: Tensor) -> Nonlinearit
     """Compare the features of blends with the blends of features.
 
     Source: Chaudhry et al. 2022, Eq. 3; the split into a radial and an angular part and the relative defect are ours.
-    `NonlinearityMeter` streams it.
+    In float64; `NonlinearityMeter` streams it.
 
     Args:
         mixed: (N, D) float, flattened features of the blends, N at least 1.
         members: (N, P, D) float, features of the P examples of each blend.
         weights: (N, P) float, at least 0, rows sum to 1.
-
-    Returns:
-        The report, computed in float64.
 
     Raises:
         ValueError: If there are no blends, shapes do not fit, a value is not finite, or weights are not shares.
@@ -140,16 +140,106 @@ def nonlinearity(mixed: Tensor, members: Tensor, weights: Tensor) -> Nonlinearit
     check_ndim(2, mixed=mixed, weights=weights)
     check_ndim(3, members=members)
     check_same_length(mixed=mixed, members=members, weights=weights)
-    if len(mixed) == 0:
-        raise ValueError("mixed must hold at least one blend, got 0")
+    check_not_empty(mixed=mixed)
     check_shape((len(mixed), weights.shape[1], mixed.shape[1]), of="mixed and weights", members=members)
     check_floating(members=members)
     check_finite(members=members)
     num_blends, num_points, dim = members.shape
     total = torch.stack([column_sums(members[:, point]) for point in range(num_points)]).sum(dim=0)
     meter = NonlinearityMeter(total / (num_blends * num_points))
-    size = max(1, block_size(members.device) // (num_points * min(dim, MIN_COLUMNS)))
+    size = max(1, _block_size(members.device) // (num_points * min(dim, MIN_COLUMNS)))
     for rows in (slice(start, start + size) for start in range(0, num_blends, size)):
         clean = members[rows].flatten(0, 1)
         meter.update(mixed[rows], clean, torch.arange(len(clean)).view(-1, num_points), weights[rows])
     return meter.report()
+
+
+def check_shares(weights: Tensor) -> None:
+    """Raise unless the rows of (N, P) weights are finite, at least 0, and sum to 1."""
+    check_finite(weights=weights)
+    if not len(weights):
+        return
+    sums = weights.sum(dim=1, dtype=torch.float64)
+    if float(weights.min()) < 0 or float((sums - 1).abs().max()) > WEIGHT_TOLERANCE:
+        raise ValueError(
+            f"weights must be at least 0 with rows that sum to 1, got a smallest weight of {float(weights.min()):g} "
+            f"and sums from {float(sums.min()):.6g} to {float(sums.max()):.6g}"
+        )
+
+
+def _block_size(device: torch.device) -> int:
+    """Return how many numbers of a tensor are turned into float64 at a time."""
+    return CORE_BLOCK * torch.get_num_threads() if device.type == "cpu" else GPU_BLOCK
+
+
+def column_sums(rows: Tensor) -> Tensor:
+    """Return (D,) float64, the sum of (N, D) rows, a block at a time; sums of batches over N give a mean feature."""
+    check_ndim(2, rows=rows)
+    width = max(MIN_COLUMNS, _block_size(rows.device) // max(1, len(rows)))
+    return torch.cat([part.to(torch.float64).sum(dim=0) for part in rows.detach().split(width, dim=1)])
+
+
+def _sum_over_blends(mixed: Tensor, clean: Tensor, members: Tensor, shares: Tensor, *, mean: Tensor) -> Tensor:
+    """Return the (10,) sums of a meter over a checked batch of blends on one device, a block of columns at a time."""
+    num_blends, num_points = members.shape
+    own = torch.arange(len(clean), device=members.device)
+    are_own = [torch.equal(column, own) for column in members.unbind(dim=1)]  # rows that need no gathering
+    gram = shares.new_zeros(num_points, num_points, num_blends)
+    cross = shares.new_zeros(num_points, num_blends)
+    defect_power, mixed_power = shares.new_zeros(2, num_blends)
+    spread = shares.new_zeros(len(clean))
+    width = max(MIN_COLUMNS, _block_size(clean.device) // max(1, len(clean)))
+    columns = clean.split(width, dim=1), mixed.split(width, dim=1), mean.split(width)
+    for rows, defect, center in zip(*columns, strict=True):
+        rows, defect = rows.to(torch.float64), defect.to(torch.float64, copy=True)
+        mixed_power += _power(defect)
+        spread += _power(rows - center)
+        ends = [
+            rows if is_own else rows.index_select(0, column)
+            for column, is_own in zip(members.unbind(dim=1), are_own, strict=True)
+        ]
+        for share, end in zip(shares.unbind(dim=1), ends, strict=True):
+            defect.addcmul_(share[:, None], end, value=-1)
+        defect_power += _power(defect)
+        for first, end in enumerate(ends):
+            cross[first] += torch.linalg.vecdot(end, defect)
+            gram[first, first] += _power(end)
+            for second in range(first):
+                gram[first, second] += torch.linalg.vecdot(end, ends[second])
+    gram = gram.permute(2, 0, 1)
+    gram = gram + gram.tril(-1).mT
+    directions = _compare_directions(gram, cross.T, defect_power, mixed_power, shares)
+    return torch.cat([directions, torch.stack([defect_power.sqrt().sum(), spread.sqrt()[members].mean(dim=1).sum()])])
+
+
+def _power(rows: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(rows, dim=1).square_()
+
+
+def _compare_directions(
+    gram: Tensor, cross: Tensor, defect_power: Tensor, mixed_power: Tensor, shares: Tensor
+) -> Tensor:
+    """Return (8,): blends, those with directions, those with an angle, and the five sums over directions."""
+    lengths = gram.diagonal(dim1=1, dim2=2).sqrt()
+    is_directed = (mixed_power > 0) & (lengths > 0).all(dim=1)
+    gram, cross, defect_power, lengths, shares = (
+        part[is_directed] for part in (gram, cross, defect_power, lengths, shares)
+    )
+    inverse = mixed_power[is_directed].rsqrt()
+    onto = shares / lengths  # v = sum_p onto_p f(x_p)
+    radius = _quadratic(gram, onto).clamp(min=0).sqrt()
+    has_angle = radius > 0
+    # f(mix) = sum_p shares_p f(x_p) + d, so a - v / r has these coefficients, and 1 / |f(mix)| for d.
+    apart = shares * inverse[:, None] - onto / radius[:, None]
+    power = _quadratic(gram, apart) + 2 * inverse * torch.linalg.vecdot(apart, cross) + inverse.square() * defect_power
+    # |a - v/r|^2 = 2 (1 - cos phi) = 4 sin^2(phi / 2) keeps its digits at small angles, where acos loses half of them.
+    chord = torch.where(has_angle, power.clamp(min=0, max=4), 0.0)
+    radial, angular = (1 - radius).square(), radius * chord
+    sums = [(radial + angular).sqrt(), 1 - radius, radial, angular, 2 * (chord.sqrt() / 2).asin()]
+    counts = [shares.new_tensor(len(is_directed)), is_directed.sum(), has_angle.sum()]
+    return torch.stack([*(count.to(shares) for count in counts), *(part.sum() for part in sums)])
+
+
+def _quadratic(gram: Tensor, coefficients: Tensor) -> Tensor:
+    """Return (b,), the squared length of sum_p coefficients_p f_p from the (b, P, P) inner products of the f_p."""
+    return torch.einsum("bp,bpq,bq->b", coefficients, gram, coefficients)

@@ -6,9 +6,8 @@ from torch import Tensor
 from mixscope.base.checks import check_not_empty
 from mixscope.base.kinds import checked
 from mixscope.metrics.calibration.calibration_report import CalibrationReport
-from mixscope.metrics.calibration.classwise import ClasswiseCalibration
 from mixscope.metrics.calibration.predictions import check_logits, check_shapes, row_blocks, top_label
-from mixscope.metrics.calibration.scores import ProperScores
+from mixscope.metrics.calibration.scores import ClasswiseCalibration, ProperScores
 from mixscope.metrics.calibration.top_label import NUM_BINS, CalibrationBins, Reliability, equal_mass_reliability
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from mixscope.base.checks import check_not_empty, check_size, check_within
 from mixscope.base.kinds import checked
 from mixscope.metrics.calibration.prediction_sums import PredictionSums
-from mixscope.metrics.calibration.predictions import bin_positions, check_probabilities, equal_edges, top_label
+from mixscope.metrics.calibration.predictions import bin_positions, check_probabilities, top_label
 
 NUM_BINS = 15  # Guo et al. 2017; bins are (low, high], so confidence 1.0 is in the last. 0.0 goes to the first.
 
@@ -69,7 +69,8 @@ class CalibrationBins(PredictionSums):
     def reliability(self) -> Reliability:
         """What a reliability diagram is drawn from; also of no example."""
         counts, confidence, correct = self.state().values()
-        return Reliability(equal_edges(self.num_bins), counts, confidence / counts, correct / counts)
+        edges = torch.arange(self.num_bins + 1, dtype=torch.float64) / self.num_bins
+        return Reliability(edges, counts, confidence / counts, correct / counts)
 
     @property
     def accuracy(self) -> float:
