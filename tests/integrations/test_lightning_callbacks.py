@@ -318,7 +318,11 @@ class OwnSampler(Sampler):
         (Pair, {}, r"the model's output must be a \(B, K\) tensor of logits, got tuple"),
         (OwnTransfer, {}, "train_batches must be given where OwnTransfer defines on_after_batch_transfer, got None"),
         (Network, {"max_examples": 1}, "must hold an example of every class"),
-        (Network, {"train_batches": [make_data()[0]]}, r"train_batches must give .* two tensors, got a Tensor"),
+        (
+            Network,
+            {"train_batches": [make_data()[0]]},
+            r"train_batches: batches must be pairs .* two tensors, got a Tensor",
+        ),
     ],
 )
 def test_a_module_that_does_not_fit_is_told_what_is_asked_of_it(network, options, message):
@@ -362,7 +366,9 @@ def test_batches_of_another_form_have_to_be_given():
     inputs, labels = make_data()
     rows = [{"image": one, "label": label} for one, label in zip(inputs, labels, strict=True)]
     train = DataLoader(rows, batch_size=50)
-    with pytest.raises(ValueError, match=r"train_batches must give batches \[inputs, labels\] .*, got a dict"):
+    with pytest.raises(
+        ValueError, match="train_batches: batches must be pairs of inputs and labels, two tensors, got a dict"
+    ):
         fit(make_network(kind=AnyBatch), MixscopeCallback(), train=train, epochs=1)
 
 
@@ -481,8 +487,8 @@ def test_mixing_and_measuring_go_together_and_the_measurement_sees_no_blend():
 @pytest.mark.parametrize(
     ("batch", "message"),
     [
-        (make_data(), r"batches must be lists \[inputs, labels\] .*, got a tuple of Tensor, Tensor"),
-        ({"image": make_data()[0]}, r"batches must be lists \[inputs, labels\] .*, got a dict"),
+        (make_data(), "batches must be lists, for MixupCallback to replace .*, got a tuple"),
+        ({"image": make_data()[0]}, "batches must be pairs of inputs and labels, two tensors, got a dict"),
         ([*make_data(), torch.zeros(1)], r"got a list of Tensor, Tensor, Tensor"),
         ([make_data()[0], make_data()[1] + 1], r"labels must lie in \[0, 3\), got values from 1 to 3"),
         ([make_data()[0], F.one_hot(make_data()[1]).float()], "labels must be one integer per example"),

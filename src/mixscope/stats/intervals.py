@@ -1,7 +1,6 @@
 """Intervals of a mean and of a share, without torch."""
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -51,9 +50,11 @@ def student_interval(values: Sequence[float], *, level: float = LEVEL) -> tuple[
         raise ValueError(f"values must be at least 2 for an interval, got {len(values)}")
     from scipy.special import stdtrit  # the quantile behind scipy.stats.t, without the second scipy.stats takes to load
 
-    mean = statistics.mean(values)  # exact sums: equal values have their own mean, and no spread
-    half = stdtrit(len(values) - 1, (1 + level) / 2) * statistics.stdev(values) / math.sqrt(len(values))
-    return float(mean - half), float(mean + half)
+    num, first = len(values), float(values[0])
+    mean = first + math.fsum(value - first for value in values) / num  # equal values have their own mean, and no spread
+    spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (num - 1))
+    half = float(stdtrit(num - 1, (1 + level) / 2)) * spread / math.sqrt(num)
+    return mean - half, mean + half
 
 
 def share_interval(values: Sequence[float]) -> tuple[float, float]:

@@ -13,15 +13,13 @@ from torch.utils.data import (
     DataLoader,
     DistributedSampler,
     RandomSampler,
-    Sampler,
     SequentialSampler,
     Subset,
     SubsetRandomSampler,
 )
 
+from mixscope.base.checks import naming, pair_of
 from mixscope.base.generators import named_generator
-
-Batch = tuple[Tensor, Tensor]
 
 TRANSFER_HOOKS = ("on_before_batch_transfer", "on_after_batch_transfer", "transfer_batch_to_device")
 
@@ -46,21 +44,14 @@ class Examples:
         """Return the first batches, up to the one that brings the examples to `limit`."""
         return replace(self, limit=limit)
 
-    def __iter__(self) -> Iterator[Batch]:
-        """Yield (inputs, labels).
-
-        Raises:
-            ValueError: If a batch is not a pair of tensors.
-        """
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (inputs, labels); a batch that is no pair of tensors is a ValueError."""
         num_seen = 0
         for batch in self.batches:
             if self.limit is not None and num_seen >= self.limit:
                 return
-            if not is_pair(batch):
-                raise ValueError(
-                    f"{self.name} must give batches [inputs, labels] of two tensors, got {describe(batch)}"
-                )
-            inputs, labels = batch
+            with naming(self.name):
+                inputs, labels = pair_of(batch)
             num_seen += len(labels)
             yield self.convert(inputs), labels
 
@@ -83,7 +74,7 @@ def choose_examples(loader: object, *, max_examples: int, seed: int, name: str) 
         loader: A DataLoader over a data set with a length, sampled in order, shuffled, or over a subset.
         max_examples: How many are chosen; all of them if there are fewer.
         seed: Names the choice.
-        name: What to call the batches in messages: the argument that takes them instead.
+        name: The argument that takes batches instead.
 
     Raises:
         ValueError: If the loader is of another kind.
@@ -91,37 +82,18 @@ def choose_examples(loader: object, *, max_examples: int, seed: int, name: str) 
     rule = f"{name} must be given where the Trainer's loader is not one DataLoader with a standard sampler"
     if not isinstance(loader, DataLoader) or type(loader.batch_sampler) is not BatchSampler:
         raise ValueError(f"{rule}, got {type(loader).__name__}")
-    indices = _indices_of(loader.batch_sampler.sampler, loader)
-    if indices is None:
-        raise ValueError(f"{rule}, got the sampler {type(loader.batch_sampler.sampler).__name__}")
+    sampler = loader.batch_sampler.sampler
+    # A distributed sampler may also share out what another sampler gives.
+    is_plain = type(sampler) in (RandomSampler, SequentialSampler) or (
+        isinstance(sampler, DistributedSampler) and sampler.dataset is loader.dataset
+    )
+    if not is_plain and not isinstance(sampler, SubsetRandomSampler):
+        raise ValueError(f"{rule}, got the sampler {type(sampler).__name__}")
+    indices = sampler.indices if isinstance(sampler, SubsetRandomSampler) else range(len(cast(Sized, loader.dataset)))
     order = torch.randperm(len(indices), generator=named_generator(seed, "lightning-examples"))[:max_examples]
     return DataLoader(
-        Subset(loader.dataset, [indices[position] for position in order.tolist()]),
+        Subset(loader.dataset, [int(indices[position]) for position in order.tolist()]),
         batch_size=loader.batch_sampler.batch_size,
         collate_fn=loader.collate_fn,
         generator=torch.Generator(),
     )
-
-
-def _indices_of(sampler: Sampler | Iterable[int], loader: DataLoader) -> range | list[int] | None:
-    """Return which examples a sampler goes through, without running it; None for a sampler that is not known."""
-    if isinstance(sampler, SubsetRandomSampler):
-        return [int(index) for index in sampler.indices]
-    # A distributed sampler may also share out what another sampler gives.
-    if type(sampler) in (RandomSampler, SequentialSampler) or (
-        isinstance(sampler, DistributedSampler) and sampler.dataset is loader.dataset
-    ):
-        return range(len(cast(Sized, loader.dataset)))
-    return None
-
-
-def is_pair(batch: object) -> TypeGuard[Batch | list[Tensor]]:
-    """Return whether a batch is a list or tuple of two tensors."""
-    return isinstance(batch, list | tuple) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch)
-
-
-def describe(batch: object) -> str:
-    """Say what a batch is made of, for a message."""
-    if isinstance(batch, list | tuple):
-        return f"a {type(batch).__name__} of {', '.join(type(part).__name__ for part in batch) or 'nothing'}"
-    return f"a {type(batch).__name__}"

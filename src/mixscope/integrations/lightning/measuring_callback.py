@@ -1,16 +1,18 @@
 """A Lightning callback that measures any LightningModule while it is fitted, and leaves no trace in the training."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor
 
 from mixscope.base.checks import check_at_least
 from mixscope.base.generators import named_generator
 from mixscope.base.kinds import checked
 from mixscope.capturing.sites import check_sites
-from mixscope.integrations.lightning.loader_examples import Batch, Examples, check_transfer, choose_examples
+from mixscope.integrations.lightning.loader_examples import Examples, check_transfer, choose_examples
 from mixscope.measuring import LAYER_MIXING, PAIR_MIXING, BlendLaw, examine, linear_head
 
 NUM_BLENDS = 2000  # blends behind the channel and the linearity numbers: means of some hundred in each group
@@ -48,8 +50,8 @@ class MixscopeCallback(Callback):
         head: str = "head",
         sites: Sequence[str] = (),
         max_examples: int = 5000,
-        train_batches: Iterable[Batch] | None = None,
-        val_batches: Iterable[Batch] | None = None,
+        train_batches: Iterable[tuple[Tensor, Tensor]] | None = None,
+        val_batches: Iterable[tuple[Tensor, Tensor]] | None = None,
         seed: int = 0,
     ) -> None:
         """Choose what to measure and how often.
@@ -123,35 +125,26 @@ class MixscopeCallback(Callback):
         self.history = list(state_dict["history"])
 
     def _measure(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
-        train = self._examples(trainer, pl_module, self.train_batches, trainer.train_dataloader, name="train_batches")
-        val = None
+        def examples(name: str, given: Iterable[object] | None, loader: object) -> Examples:
+            if given is None:
+                check_transfer(pl_module, name=name)
+                given = choose_examples(loader, max_examples=self.max_examples, seed=self.seed, name=name)
+            return Examples(given, convert=trainer.precision_plugin.convert_input, name=name)
+
+        train, val = examples("train_batches", self.train_batches, trainer.train_dataloader), None
         if self.val_batches is not None or trainer.val_dataloaders is not None:
-            val = self._examples(trainer, pl_module, self.val_batches, trainer.val_dataloaders, name="val_batches")
+            val = examples("val_batches", self.val_batches, trainer.val_dataloaders)
         elif self.sites:
             raise ValueError("sites must come with validation examples (val_batches, or the Trainer's), got none")
-        generator, has_layers = named_generator(self.seed, "lightning-blends"), val is not None and bool(self.sites)
+        generator = named_generator(self.seed, "lightning-blends")
         return examine(
             pl_module,
             head=self.head,
             train=train,
             test=val,
-            pairs=train.first(NUM_BLENDS),
+            pairs=replace(train, limit=NUM_BLENDS),
             pair_law=BlendLaw(PAIR_MIXING, generator),
-            layer_pairs=val.first(NUM_BLENDS) if val is not None and has_layers else None,
-            layer_laws=(BlendLaw(LAYER_MIXING, generator),) if has_layers else (),
-            sites=self.sites if has_layers else (),
+            layer_pairs=replace(val, limit=NUM_BLENDS) if val is not None and self.sites else None,
+            layer_laws=(BlendLaw(LAYER_MIXING, generator),) if self.sites else (),
+            sites=self.sites,
         ).values
-
-    def _examples(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        given: Iterable[Batch] | None,
-        loader: object,
-        *,
-        name: str,
-    ) -> Examples:
-        if given is None:
-            check_transfer(pl_module, name=name)
-            given = choose_examples(loader, max_examples=self.max_examples, seed=self.seed, name=name)
-        return Examples(given, convert=trainer.precision_plugin.convert_input, name=name)

@@ -4,10 +4,9 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from mixscope.base.checks import check_at_least, check_labels
+from mixscope.base.checks import check_at_least, check_labels, pair_of
 from mixscope.base.generators import named_generator
 from mixscope.base.kinds import checked
-from mixscope.integrations.lightning.loader_examples import describe, is_pair
 from mixscope.mixing.mixture import INPUT_SITE, blend, blend_targets
 from mixscope.mixing.schedule import scheme_at
 from mixscope.mixing.schemes import MixingScheme
@@ -60,12 +59,10 @@ class MixupCallback(Callback):
             ValueError: If the batch is not a list [inputs, labels], labels are not one integer in [0, K) per input, or
                 the scheme blends a hidden layer.
         """
-        if not (is_pair(batch) and isinstance(batch, list)):
-            raise ValueError(
-                "batches must be lists [inputs, labels] of two tensors, as DataLoader makes them, for MixupCallback to "
-                f"replace what is in them, got {describe(batch)}"
-            )
-        inputs, labels = batch[0], batch[1]
+        inputs, labels = pair_of(batch)
+        if not isinstance(batch, list):
+            got = f"a {type(batch).__name__}"
+            raise ValueError(f"batches must be lists, for MixupCallback to replace what is in them, got {got}")
         if batch_idx == 0:
             # Once an epoch: the answer makes the host wait for the device.
             check_labels(labels, num_classes=self.num_classes)
