@@ -18,20 +18,12 @@ Target = TypeVar("Target", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Kind:
-    """What an argument may be.
+    """What an argument may be, in words and as a test."""
 
-    Attributes:
-        one: In words, for one: "an integer".
-        many: In words, for several: "integers".
-        accepts: Whether a value is of this kind.
-        advice: What to do instead of handing over a value of the types in `near`; `{name}` stands for the argument.
-        near: See there.
-    """
-
-    one: str
-    many: str
+    one: str  # "an integer"
+    many: str  # "integers"
     accepts: Callable[[Any], bool]
-    advice: str = ""
+    advice: str = ""  # instead of handing over a value of the types in `near`; `{name}` stands for the argument
     near: tuple[type, ...] = ()
 
 

@@ -9,7 +9,7 @@ from mixscope.base.generators import named_generator
 from mixscope.base.kinds import checked
 from mixscope.integrations.lightning.loader_examples import describe, is_pair
 from mixscope.mixing.mixture import INPUT_SITE, blend, blend_targets
-from mixscope.mixing.schedule import scheme_at
+from mixscope.mixing.mixup import scheme_at
 from mixscope.mixing.schemes import MixingScheme
 
 
