@@ -52,13 +52,8 @@ def is_archive(path: Path) -> bool:
 def read_members(path: Path, wanted: Wanted, *, ceiling: int, why: str) -> Iterator[Member]:
     """Yield the wanted files of a folder or archive, and every folder in it.
 
-    Archives are decompressed once, front to back, one file in memory at a time.
-
-    Args:
-        path: A folder, or an archive with one of ARCHIVE_SUFFIXES.
-        wanted: Says by its name, with "/" between the parts, whether a file is to be read.
-        ceiling: The most bytes of one file.
-        why: What the files are and what to do about large ones, for the error.
+    Archives are decompressed once, front to back, one file in memory at a time, of at most `ceiling` bytes; `why` says
+    what the files are and what to do about large ones. Names have "/" between their parts.
 
     Raises:
         UserError: If the archive is damaged or encrypted, a member points outside it, or what is wanted is not a
