@@ -138,10 +138,8 @@ def check_size(minimum: int, **sizes: int) -> None:
 def check_numbers(*shape: int, **sizes: object) -> None:
     """Raise unless a tensor of this shape, which the sizes ask for, has at most 2^29 numbers."""
     if math.prod(shape) > MAX_NUMBERS:
-        asked = " and ".join(f"{name} = {size}" for name, size in sizes.items())
-        raise ValueError(
-            f"{' and '.join(sizes)} must ask for at most {MAX_NUMBERS:,} numbers, got {math.prod(shape):,} ({asked})"
-        )
+        got = f"{math.prod(shape):,} ({' and '.join(f'{name} = {size}' for name, size in sizes.items())})"
+        raise ValueError(f"{' and '.join(sizes)} must ask for at most {MAX_NUMBERS:,} numbers, got {got}")
 
 
 def nearest(value: Any, choices: Collection[Any]) -> str:

@@ -73,9 +73,8 @@ class FolderLock:
             if not is_locked:
                 holder = os.read(self._descriptor, 1000).decode(errors="replace") or "another process"
                 self._drop()
-                raise UserError(
-                    f"{self.folder} is in use by {holder}; wait until that has ended, or choose another folder"
-                )
+                advice = "wait until that has ended, or choose another folder"
+                raise UserError(f"{self.folder} is in use by {holder}; {advice}")
             if os.fstat(self._descriptor).st_nlink:
                 now = datetime.now(UTC).isoformat(timespec="seconds")
                 os.ftruncate(self._descriptor, 0)
@@ -104,10 +103,8 @@ def hold_folder(folder: Path, *, inside: Sequence[str] = (), note: Callable[[str
     """Hold a folder for this process, which alone then writes it; it is made, and stays if anything is written.
 
     Temporary files that killed processes left in it, and `inside` its subfolders of these names, are removed. Its
-    subfolders may be held by others. `note` is told where the file system has no locks to keep others out.
-
-    Raises:
-        UserError: If another process holds the folder, saying which since when, or it cannot be written.
+    subfolders may be held by others. `note` is told where the file system has no locks to keep others out. A
+    `UserError` if another process holds the folder, saying which since when, or it cannot be written.
     """
     check_writable(folder)
     lock = FolderLock(folder)

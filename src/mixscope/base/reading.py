@@ -93,9 +93,8 @@ def check_nothing_packed(path: Path, file: BinaryIO) -> None:
         file.seek(0)
     packed = next((member.filename for member in members if member.compress_type != zipfile.ZIP_STORED), None)
     if packed is not None:
-        raise UserError(
-            f"{path}: must hold its parts as they are, as torch.save writes them, but {packed} is compressed"
-        )
+        reason = f"as torch.save writes them, but {packed} is compressed"
+        raise UserError(f"{path}: must hold its parts as they are, {reason}")
     check_size(sum(m.file_size for m in members), ceiling=size, source=str(path), why="its parts, the file's own size")
 
 

@@ -90,9 +90,8 @@ def project_to_classifier_plane(features: Tensor, head_weight: Tensor, *, classe
     if features.shape[1] != dim:
         raise ValueError(f"features must have the {dim} columns of head_weight, got {features.shape[1]}")
     if len(set(classes)) != 3 or not all(0 <= index < num_classes for index in classes):
-        raise ValueError(
-            f"classes must be three different indices in [0, {num_classes}), got {tuple(classes)} (rows of head_weight)"
-        )
+        got = f"{tuple(classes)} (rows of head_weight)"
+        raise ValueError(f"classes must be three different indices in [0, {num_classes}), got {got}")
     corners = head_weight.detach().to(features.device, torch.float64)[list(classes)]
     if not spans_plane(corners):
         raise ValueError(f"head_weight must span a plane at classes {tuple(classes)}, got three rows on one line")

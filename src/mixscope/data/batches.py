@@ -156,15 +156,6 @@ class TrainingBatches(ImagesOnDevice):
         seed: Seed of all draws.
         augmentation: What is changed at random.
         smallest: A last batch of fewer examples than this joins the one before it (batch norm needs 2).
-
-    Example:
-        >>> images = torch.arange(5, dtype=torch.uint8).view(5, 1, 1, 1)
-        >>> batches = TrainingBatches(images, torch.arange(5), batch_size=2, mean=(0.0,), std=(1.0,), seed=0)
-        >>> [len(labels) for inputs, labels in batches.epoch(0)]
-        [2, 2, 1]
-        >>> inputs, labels = next(batches.epoch(0))
-        >>> torch.equal((inputs.flatten() * 255).round().long(), labels)
-        True
     """
 
     _: KW_ONLY
@@ -195,14 +186,7 @@ class TrainingBatches(ImagesOnDevice):
 
 @dataclass(eq=False, repr=False)
 class EvaluationBatches(ImagesOnDevice):
-    """Normalised batches in the order of the images; may be iterated over again and again.
-
-    Example:
-        >>> images = torch.full((3, 1, 2, 2), 255, dtype=torch.uint8)
-        >>> batches = EvaluationBatches(images, torch.arange(3), batch_size=2, mean=(0.5,), std=(0.25,))
-        >>> [(inputs.mean().item(), labels.tolist()) for inputs, labels in batches]
-        [(2.0, [0, 1]), (2.0, [2])]
-    """
+    """Normalised batches in the order of the images; may be iterated over again and again."""
 
     def __len__(self) -> int:
         """Return the number of batches."""

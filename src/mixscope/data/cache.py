@@ -38,10 +38,8 @@ def decoded_once(kind: str, paths: Sequence[Path], decode: Callable[[], DecodedS
 
     `kind` says what is read from the files or folders, for example "images" or "cifar10". A changed source (size or
     time of change of any file) has another key, so the old entry is not used; a damaged entry is made again. The
-    tensors are memory-mapped; they may be written to, which changes no file.
-
-    Raises:
-        UserError: If the cache folder cannot be written, or `decode` raises.
+    tensors are memory-mapped; they may be written to, which changes no file. A `UserError` if the cache folder cannot
+    be written, or `decode` raises.
     """
     folder = cache_folder() / "decoded"
     words = re.sub(r"[^\w=+-]+", "-", paths[0].name.split(".")[0], flags=re.ASCII)[:WORDS_LENGTH]

@@ -24,8 +24,7 @@ WHY = "a file of CIFAR; put the original files there"
 def read_cifar10_folder(folder: Path, class_names: tuple[str, ...]) -> DecodedSet:
     """Read CIFAR-10 from `folder`: cifar-10-batches-py/, or cifar-10-python.tar.gz.
 
-    Raises:
-        UserError: If a file is missing or damaged, or a batch holds anything but arrays and plain values.
+    A `UserError` if a file is missing or damaged, or a batch holds anything but arrays and plain values.
     """
     files, source = _read_files(folder, "cifar-10-batches-py", "cifar-10-python.tar.gz", CIFAR10_FILES)
     return _assemble(files, source, prefix=b"", num_classes=len(class_names))
@@ -42,10 +41,8 @@ def restricted_load(content: bytes | bytearray, *, source: str) -> Any:
 
     Python 2 strings come out as bytes. The batches of 2009 name numpy.core.multiarray._reconstruct, numpy.ndarray and
     numpy.dtype; protocol 2 written by Python 3 names _codecs.encode for bytes. Each of these stands for a function or
-    class below, so that a pickle never gets hold of numpy itself.
-
-    Raises:
-        UserError: If the pickle names anything else, or is damaged.
+    class below, so that a pickle never gets hold of numpy itself. A `UserError` if the pickle names anything else, or
+    is damaged.
     """
     with one_line(source, "damaged pickle", Exception, words=kind_and_reason):  # damaged pickles raise nearly anything
         loaded = _RestrictedUnpickler(io.BytesIO(content), encoding="bytes", source=source).load()

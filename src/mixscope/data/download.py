@@ -38,11 +38,9 @@ class RemoteFile:
 def fetch_files(files: Sequence[RemoteFile], folder: Path, *, progress: Progress | None = None) -> Path:
     """Download the files that `folder` lacks, or has with another checksum; it is made if needed, and returned.
 
-    Where another process is fetching into the folder, this one waits, and then fetches what is still missing.
-
-    Raises:
-        UserError: If the server cannot be reached or answers with an error, a checksum is wrong, a file is larger than
-            FILE_BYTES, or the folder cannot be written.
+    Where another process is fetching into the folder, this one waits, and then fetches what is still missing. A
+    `UserError` if the server cannot be reached or answers with an error, a checksum is wrong, a file is larger than
+    FILE_BYTES, or the folder cannot be written.
     """
     try:
         with _only_process(folder):

@@ -17,10 +17,7 @@ def read_hub(name: str, *, progress: Progress | None = None) -> DecodedSet:
     """Load an image classification set by its hub name, for example "ylecun/mnist".
 
     It must have one image feature and one class label feature. Its split "train" is used, and of TEST_SPLITS the first
-    it has.
-
-    Raises:
-        UserError: If `datasets` is not installed, the set cannot be loaded, or its features do not fit.
+    it has. A `UserError` if `datasets` is not installed, the set cannot be loaded, or its features do not fit.
     """
     source = f"{PREFIX}{name}"
     try:

@@ -25,13 +25,11 @@ def read_image_tree(path: Path, *, progress: Progress | None = None) -> DecodedS
     """Decode every image of a folder or archive.
 
     Two layouts: train/CLASS/FILE with test/CLASS/FILE (or val/ where there is no test/), or CLASS/FILE; one folder
-    around everything is allowed. Class names in sorted order are the labels, files in sorted order the examples,
-    so a folder and any archive of it give the same set. Hidden files, __MACOSX and files that are no images are left
-    out. Images that are all grey have one channel; else all are RGB, transparency dropped.
-
-    Raises:
-        UserError: If an image cannot be read, sizes differ, a file is at another depth, a class is empty, or the
-            archive is damaged or leads outside itself.
+    around everything is allowed. Class names in sorted order are the labels, files in sorted order the examples, so a
+    folder and any archive of it give the same set. Hidden files, __MACOSX and files that are no images are left out.
+    Images that are all grey have one channel; else all are RGB, transparency dropped. A `UserError` if an image cannot
+    be read, sizes differ, a file is at another depth, a class is empty, or the archive is damaged or leads outside
+    itself.
     """
     pixels: dict[str, np.ndarray] = {}
     folders: list[str] = []

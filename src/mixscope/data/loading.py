@@ -82,8 +82,7 @@ def load_data(
 def data_status(data_dir: str | Path | None = None) -> tuple[SetStatus, ...]:
     """Say for every named set where it is on this machine, or which files are missing; decodes and downloads nothing.
 
-    Raises:
-        UserError: If data_dir, which is looked in first, or MIXSCOPE_DATA names a folder that is not there.
+    A `UserError` if data_dir, which is looked in first, or MIXSCOPE_DATA names a folder that is not there.
     """
     statuses = []
     for named in NAMED_SETS.values():
@@ -95,10 +94,8 @@ def data_status(data_dir: str | Path | None = None) -> tuple[SetStatus, ...]:
 def fetch_data(name: str, data_dir: str | Path | None = None, progress: Progress | None = None) -> Path:
     """Return the folder with the files of a named set, downloading them where this machine lacks them.
 
-    It is looked for first, and downloaded to, in data_dir, or the cache where that is None.
-
-    Raises:
-        UserError: If the name is unknown, data_dir is not there, or a download fails.
+    It is looked for first, and downloaded to, in data_dir, or the cache where that is None. A `UserError` if the name
+    is unknown, data_dir is not there, or a download fails.
     """
     if data_dir is not None:
         existing_folder(data_dir, name="data-dir")

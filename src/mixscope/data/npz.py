@@ -28,11 +28,8 @@ def read_npz(path: Path) -> DecodedSet:
     """Read an .npz file with train_images, train_labels, test_images and test_labels.
 
     Images are uint8 of shape (N, H, W), (N, H, W, C) or (N, C, H, W) with C = 1 or 3; labels are integers from 0.
-    Classes are named by their numbers.
-
-    Raises:
-        UserError: If the file is damaged or would run code, an array is missing or of another kind, or it cannot be
-            told which axis holds the channels.
+    Classes are named by their numbers. A `UserError` if the file is damaged or would run code, an array is missing or
+    of another kind, or it cannot be told which axis holds the channels.
     """
     telling = one_line(path, "not a readable .npz file", *DAMAGED, words=lambda error: _npz_problem(path, error))
     with telling, open_regular(path) as file, zipfile.ZipFile(file) as archive:

@@ -34,15 +34,13 @@ def stratified_split(labels: Tensor, test_size: float, generator: torch.Generato
     total, num_classes = len(labels), len(classes)
     num_test = _test_count(test_size, total)
     if not num_classes <= num_test <= total - num_classes:
-        raise UserError(
-            f"test-size must leave at least {num_classes} examples, one per class, on each side of {total}; "
-            f"{test_size} gives {num_test} test and {total - num_test} training examples"
-        )
+        got = f"{test_size} gives {num_test} test and {total - num_test} training examples"
+        wanted = f"at least {num_classes} examples, one per class, on each side of {total}"
+        raise UserError(f"test-size must leave {wanted}; {got}")
     if int(counts.min()) < 2:
         raise UserError(f"class {int(classes[counts.argmin()])} has 1 example; a split needs at least 2 of every class")
-    shares = _apportion(counts.tolist(), num_test)
     in_test = torch.zeros(total, dtype=torch.bool)
-    for label, share in zip(classes.tolist(), shares, strict=True):
+    for label, share in zip(classes.tolist(), _apportion(counts.tolist(), num_test), strict=True):
         in_test[_random_rows(labels, label, share, generator)] = True
     return (~in_test).nonzero()[:, 0], in_test.nonzero()[:, 0]
 
@@ -52,10 +50,8 @@ def balanced_subset(labels: Tensor, size: int, num_classes: int, generator: torc
     """Choose `size` random examples, the same number of every class, by their (N,) labels in [0, num_classes).
 
     Where num_classes does not divide size, the remainder goes to random classes, one example each. The rows, (size,)
-    int64, are in increasing order, none twice.
-
-    Raises:
-        UserError: If size is below num_classes, or a class has too few examples.
+    int64, are in increasing order, none twice. A `UserError` if size is below num_classes, or a class has too few
+    examples.
 
     Example:
         >>> labels = torch.tensor([0, 0, 0, 1, 1, 1])
@@ -91,17 +87,8 @@ def unlabelled_rows(
     """Choose the examples that are used without their labels, the same number of every class where not all are.
 
     Of all that have (N,) labels in [0, num_classes), or, where it `is_disjoint`, of those beside the (n,) int64 rows
-    `labelled`, which are used with their labels: `size` of them, see `balanced_subset`; None takes all.
-
-    Raises:
-        UserError: If nothing is left beside the labelled rows, or a class has too few examples for the size.
-
-    Example:
-        >>> labels, labelled = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 2])
-        >>> rows = unlabelled_rows(labels, labelled, size=None, num_classes=2, is_disjoint=True,
-        ...                        generator=torch.Generator())
-        >>> rows.tolist()
-        [1, 3]
+    `labelled`, which are used with their labels: `size` of them, see `balanced_subset`; None takes all. A `UserError`
+    if nothing is left beside the labelled rows, or a class has too few examples for the size.
     """
     is_free = torch.ones(len(labels), dtype=torch.bool)
     if is_disjoint:
@@ -119,16 +106,8 @@ def flip_labels(labels: Tensor, *, share: float, num_classes: int, generator: to
 
     Exactly round(share * N) of the (N,) labels in [0, K) are replaced, at random places, and none by itself; with each
     label replaced with probability `share` instead, the share itself would be random. K is at least 2. What is returned
-    has the device and dtype of `labels`, which are not changed.
-
-    Raises:
-        ValueError: If share is not in [0, 1], num_classes is below 2, or labels are not integers in [0, K).
-
-    Example:
-        >>> flipped = flip_labels(torch.zeros(10, dtype=torch.int64), share=0.3, num_classes=2,
-        ...                       generator=torch.Generator().manual_seed(0))
-        >>> sorted(flipped.tolist())
-        [0, 0, 0, 0, 0, 0, 0, 1, 1, 1]
+    has the device and dtype of `labels`, which are not changed. A `ValueError` if share is not in [0, 1], num_classes
+    is below 2, or labels are not integers in [0, K).
     """
     check_at_least(2, num_classes=num_classes)
     if not 0 <= share <= 1:

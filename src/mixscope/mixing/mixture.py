@@ -122,9 +122,8 @@ class Mixture:
     def check_fits(self, num_rows: int, *, name: str) -> None:
         """Raise if a member is not one of the `num_rows` rows of the argument `name`, without waiting for a device."""
         if self._last_member >= num_rows:
-            raise ValueError(
-                f"{name} must hold the rows that mixture blends, up to {self._last_member}, got {num_rows}"
-            )
+            rows = f"the rows that mixture blends, up to {self._last_member}"
+            raise ValueError(f"{name} must hold {rows}, got {num_rows}")
 
 
 @checked

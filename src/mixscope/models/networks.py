@@ -92,28 +92,23 @@ def _build(name: str, *, num_classes: int, image_shape: tuple[int, int, int]) ->
         return build_from_timm(name.removeprefix("timm:"), num_classes=num_classes, image_shape=image_shape)
     if name.endswith(".py") or name.rpartition(":")[0].endswith(".py"):
         return build_from_file(name, num_classes=num_classes, image_shape=image_shape)
-    raise UserError(
-        f"model must be one of {', '.join((*MODEL_NAMES, *MODEL_FORMS))}, got {name!r}{nearest(name, MODEL_NAMES)}"
-    )
+    known = ", ".join((*MODEL_NAMES, *MODEL_FORMS))
+    raise UserError(f"model must be one of {known}, got {name!r}{nearest(name, MODEL_NAMES)}")
 
 
 def _check_size(name: str, *, depth: int, weights: int) -> None:
     """Raise a `UserError` for a network that no machine holds."""
     if depth > MAX_DEPTH or weights > MAX_WEIGHTS:
-        raise UserError(
-            f"model must have at most {MAX_DEPTH:,} layers and {MAX_WEIGHTS:,} weights, got {name} with {depth:,} "
-            f"and about {weights:.2g}"
-        )
+        got = f"{name} with {depth:,} and about {weights:.2g}"
+        raise UserError(f"model must have at most {MAX_DEPTH:,} layers and {MAX_WEIGHTS:,} weights, got {got}")
 
 
 def find_head(model: nn.Module, name: str | None = None) -> str:
     """Return the module name of a model's linear classifier; nothing is guessed.
 
     It is the module called `name` where that is given, else "head" where that is an `nn.Linear`, else what the model's
-    own `get_classifier()` gives, which every timm model has.
-
-    Raises:
-        UserError: If `name` is not a linear module of the model, or nothing else is found.
+    own `get_classifier()` gives, which every timm model has. A `UserError` if `name` is not a linear module of the
+    model, or nothing else is found.
     """
     modules = _named_modules(model)
     if name is not None:
@@ -138,10 +133,8 @@ def model_sites(model: nn.Module, head: str) -> tuple[str, ...]:
     """Return the places to look into a model, from early to late.
 
     They are its attribute `sites`, a tuple or list of names of its modules (each may end in ":input", for what goes in
-    rather than what comes out); where it has none, the input and the output of the head.
-
-    Raises:
-        UserError: If `sites` is not a tuple or list of names of the model's modules.
+    rather than what comes out); where it has none, the input and the output of the head. A `UserError` if `sites` is
+    not a tuple or list of names of the model's modules.
     """
     # nn.Module has no such attribute; ours and, if they like, the user's models declare it.
     with users_code("sites of the model raised"):
@@ -163,18 +156,15 @@ def fix_classifier(model: nn.Module, head: str, *, generator: torch.Generator) -
 
     Features then have to come to the classifier: with it given, neural collapse of the features is all there is to
     learn. The orientation is uniform. Frozen, it takes no gradient and no weight decay, and it is saved and loaded like
-    any other weight.
-
-    Raises:
-        UserError: If the head has fewer inputs than outputs less one, or nothing but it could be trained.
+    any other weight. A `UserError` if the head has fewer inputs than outputs less one, or nothing but it could be
+    trained.
     """
     classifier = model.get_submodule(head)
     assert isinstance(classifier, nn.Linear)  # as `find_head` promises
     num_classes, dim = classifier.out_features, classifier.in_features
     if dim < num_classes - 1:
-        raise UserError(
-            f"classifier fixed-etf needs at least as many features as classes less one, {num_classes - 1}, got {dim}"
-        )
+        least = f"at least as many features as classes less one, {num_classes - 1}"
+        raise UserError(f"classifier fixed-etf needs {least}, got {dim}")
     with torch.no_grad():
         classifier.weight.copy_(simplex_etf(num_classes, dim, scale=ROW_LENGTH, generator=generator))
         if classifier.bias is not None:

@@ -81,11 +81,10 @@ class VisionTransformer(nn.Module):
         mlp: int,
     ) -> None:
         super().__init__()
-        _, image_height, image_width = image_shape
-        if image_height % patch or image_width % patch:
-            raise UserError(
-                f"image height and width must be multiples of the patch size {patch}, got {image_height}x{image_width}"
-            )
+        _, height, breadth = image_shape
+        if height % patch or breadth % patch:
+            got = f"{height}x{breadth}"
+            raise UserError(f"image height and width must be multiples of the patch size {patch}, got {got}")
         self.embedding = PatchEmbedding(image_shape=image_shape, patch=patch, width=width)
         self.blocks = nn.Sequential(*(EncoderBlock(width=width, heads=heads, mlp=mlp) for _ in range(depth)))
         self.norm = nn.LayerNorm(width, eps=NORM_EPS)
