@@ -17,21 +17,19 @@ if TYPE_CHECKING:
     from mixscope.metrics.collapse.collapse_report import CollapseReport
     from mixscope.metrics.overtraining.monitor import OvertrainingMonitor
     from mixscope.mixing.cutmix import CutMix
-    from mixscope.mixing.fixed_weights import FixedWeights
     from mixscope.mixing.loss_floor import loss_floor_gap, mixup_loss_floor, soft_target_entropy
     from mixscope.mixing.manifold import ManifoldMixup
     from mixscope.mixing.mixture import Mixture, blend, blend_targets, soft_cross_entropy
-    from mixscope.mixing.mixup import Mixup, NoMixing
+    from mixscope.mixing.mixup import FixedWeights, Mixup, NoMixing
     from mixscope.stats.intervals import Interval
 
 __version__ = "0.1.0"
 
 _NAMES_OF = {
     "bench.network_report": ("measure", "NetworkReport"),
-    "mixing.mixup": ("Mixup", "NoMixing"),
+    "mixing.mixup": ("Mixup", "NoMixing", "FixedWeights"),
     "mixing.cutmix": ("CutMix",),
     "mixing.manifold": ("ManifoldMixup",),
-    "mixing.fixed_weights": ("FixedWeights",),
     "mixing.mixture": ("Mixture", "blend", "blend_targets", "soft_cross_entropy"),
     "mixing.loss_floor": ("soft_target_entropy", "mixup_loss_floor", "loss_floor_gap"),
     "metrics.overtraining.monitor": ("OvertrainingMonitor",),

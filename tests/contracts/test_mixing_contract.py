@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from mixscope.base.generators import named_generator
-from mixscope.mixing.fixed_weights import FixedWeights
 from mixscope.mixing.manifold import blending_at
 from mixscope.mixing.mixture import INPUT_SITE, blend, blend_targets
+from mixscope.mixing.mixup import FixedWeights
 from mixscope.mixing.schemes import SCHEMES
 
 VALUES = {"alpha": 0.3, "num_points": 3, "per_example": True}  # of the options, beside their defaults

@@ -2,8 +2,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mixscope.data.augmentation import AugmentationDraw, augment, draw_augmentation
-from mixscope.data.batches import Augmentation, EvaluationBatches, TrainingBatches
+from mixscope.data.batches import (
+    Augmentation,
+    AugmentationDraw,
+    EvaluationBatches,
+    TrainingBatches,
+    augment,
+    draw_augmentation,
+)
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 IMAGES = torch.randint(256, (23, 3, 6, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -34,8 +40,8 @@ def naive_normalise(image: torch.Tensor) -> torch.Tensor:
 def naive_augment(image: torch.Tensor, draw: AugmentationDraw, place: int) -> torch.Tensor:
     """Pad with 0, cut out, mirror: one image at a time."""
     _, height, width = image.shape
-    if draw.tops is not None:
-        top, left = int(draw.tops[place]), int(draw.lefts[place])
+    if draw.offsets is not None:
+        top, left = draw.offsets[:, place].tolist()
         image = F.pad(image, (draw.padding,) * 4)[:, top : top + height, left : left + width]
     if draw.flips is not None and draw.flips[place]:
         image = image.flip(2)
@@ -66,13 +72,13 @@ def test_every_image_comes_once_an_epoch_with_its_own_label():
 
 def test_pixels_outside_the_image_are_black_before_normalisation():
     white = torch.full((1, 3, 2, 2), 255, dtype=torch.uint8)
-    draw = AugmentationDraw(1, torch.tensor([0]), torch.tensor([2]), None)
+    draw = AugmentationDraw(1, torch.tensor([[0], [2]]), None)
     assert augment(white, draw)[0, 0].tolist() == [[0, 0], [255, 0]]
 
 
 def test_all_offsets_from_0_to_twice_the_padding_and_both_directions_are_drawn():
     draw = draw_augmentation(Augmentation(2, True), 400, seed=0, epoch=0, device=torch.device("cpu"))
-    assert set(draw.tops.tolist()) == set(draw.lefts.tolist()) == {0, 1, 2, 3, 4}
+    assert set(draw.offsets[0].tolist()) == set(draw.offsets[1].tolist()) == {0, 1, 2, 3, 4}
     assert 150 < int(draw.flips.sum()) < 250  # 5 standard deviations of Binomial(400, 1/2)
 
 

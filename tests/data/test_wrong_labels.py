@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mixscope.data.label_noise import flip_labels
+from mixscope.data.splits import flip_labels
 
 LABELS = torch.arange(6000) % 4
 

@@ -34,7 +34,7 @@ from mixscope.metrics.calibration import (
 )
 from mixscope.metrics.collapse import nearest_mean, other_tools
 from mixscope.metrics.overtraining import curve_intervals, degenerate, gradients
-from mixscope.mixing import consistency, cutmix, fixed_weights, manifold, mixture, mixup, schedule
+from mixscope.mixing import consistency, cutmix, manifold, mixture, mixup
 
 GENERATOR = object()  # stands for a fresh generator
 K, D, N = 3, 4, 12
@@ -140,9 +140,9 @@ MIXING = [
     fresh(lambda: cutmix.CutMix().draw, **draw_arguments()),
     call(manifold.ManifoldMixup, alpha=0.5, sites=("input", "1")),
     fresh(lambda: manifold.ManifoldMixup(sites=("input", "1")).draw, **draw_arguments()),
-    call(fixed_weights.FixedWeights, weights=((0.5, 0.5), (0.75, 0.25))),
-    fresh(lambda: fixed_weights.FixedWeights().draw, **draw_arguments()),
-    call(schedule.scheme_at, scheme=mixup.Mixup(), epoch=3, mixing_off=5),
+    call(mixup.FixedWeights, weights=((0.5, 0.5), (0.75, 0.25))),
+    fresh(lambda: mixup.FixedWeights().draw, **draw_arguments()),
+    call(mixup.scheme_at, scheme=mixup.Mixup(), epoch=3, mixing_off=5),
     call(manifold.blending_at, model=MODEL, mixture=MIXTURE),
     call(
         consistency.Consistency,

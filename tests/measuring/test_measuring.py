@@ -23,9 +23,8 @@ from mixscope.metrics.catalogue import find_metric
 from mixscope.metrics.class_statistics.statistics import ClassStatistics
 from mixscope.metrics.collapse.neural_collapse import neural_collapse
 from mixscope.mixing.cutmix import CutMix
-from mixscope.mixing.fixed_weights import FixedWeights
 from mixscope.mixing.manifold import ManifoldMixup
-from mixscope.mixing.mixup import Mixup
+from mixscope.mixing.mixup import FixedWeights, Mixup
 from mixscope.mixing.schemes import MixingScheme
 
 K, HEAD = 3, "6"

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from mixscope.base.generators import named_generator
-from mixscope.mixing.fixed_weights import FixedWeights
-from mixscope.mixing.mixup import Mixup
+from mixscope.mixing.mixup import FixedWeights, Mixup
 
 GRID = ((0.5, 0.25, 0.25), (1.0, 0.0, 0.0), (0.1, 0.2, 0.7))
 

@@ -11,8 +11,7 @@ from mixscope.base.generators import named_generator
 from mixscope.mixing.cutmix import CutMix
 from mixscope.mixing.manifold import ManifoldMixup, blending_at
 from mixscope.mixing.mixture import Mixture, blend, blend_targets
-from mixscope.mixing.mixup import LabelMixup, Mixup, NoMixing
-from mixscope.mixing.schedule import scheme_at
+from mixscope.mixing.mixup import LabelMixup, Mixup, NoMixing, scheme_at
 
 
 def weights_of_first_member(scheme, num_draws, size=1):

@@ -7,13 +7,10 @@ import torch
 from torch import nn
 
 from mixscope.base.errors import UserError
-from mixscope.models.convnet import ConvNet
-from mixscope.models.mlp import MLP
+from mixscope.models.convolutional import BasicBlock, ConvNet, PreActivationBlock, WideResNet
+from mixscope.models.mlp import MLP, ResidualBlock, ResidualMLP
 from mixscope.models.networks import build_model
-from mixscope.models.residual_mlp import ResidualBlock, ResidualMLP
-from mixscope.models.resnet import BasicBlock
-from mixscope.models.vit import EncoderBlock, VisionTransformer, ViTSize, vit_small
-from mixscope.models.wide_resnet import PreActivationBlock, WideResNet
+from mixscope.models.vit import EncoderBlock, VisionTransformer, vit_small
 
 
 def count_parameters(name: str, *, num_classes: int = 10, image_shape: tuple[int, int, int] = (3, 32, 32)) -> int:
@@ -222,7 +219,7 @@ def test_an_encoder_block_agrees_with_torchs_own_transformer_layer():
 
 
 def test_patches_are_read_row_by_row_after_the_class_token():
-    model = VisionTransformer(num_classes=2, image_shape=(1, 8, 12), size=ViTSize(4, 1, 8, 2, 8))
+    model = VisionTransformer(num_classes=2, image_shape=(1, 8, 12), patch=4, depth=1, width=8, heads=2, mlp=8)
     embedding = model.embedding
     nn.init.zeros_(embedding.positions)
     inputs = draw(1, 1, 8, 12)
@@ -282,8 +279,3 @@ def test_a_patch_size_that_does_not_divide_the_image_is_refused(shape):
     message = f"image height and width must be multiples of the patch size 4, got {shape[1]}x{shape[2]}"
     with pytest.raises(UserError, match=message):
         vit_small(num_classes=10, image_shape=shape)
-
-
-def test_a_width_that_the_heads_do_not_divide_is_refused():
-    with pytest.raises(ValueError, match=r"size\.width must be a multiple of size\.heads = 3, got 16"):
-        VisionTransformer(num_classes=10, image_shape=(3, 8, 8), size=ViTSize(4, 1, 16, 3, 16))

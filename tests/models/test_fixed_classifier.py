@@ -6,8 +6,7 @@ from torch import nn
 
 from mixscope.base.errors import UserError
 from mixscope.base.generators import named_generator
-from mixscope.models.fixed_classifier import fix_classifier
-from mixscope.models.networks import build_model
+from mixscope.models.networks import build_model, fix_classifier
 
 
 def fixed(seed=0):

@@ -7,7 +7,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mixscope.base.errors import UserError
-from mixscope.models.networks import build_model, load_weights
+from mixscope.models.networks import build_model
+from mixscope.models.weights import load_weights
 
 
 def make(seed: int, *, num_classes: int = 3) -> nn.Module:

@@ -15,7 +15,7 @@ from sample_studies import doubling_study, doubling_trials
 from mixscope.base.errors import UserError
 from mixscope.cli.parsing import parse
 from mixscope.cli.reproduce import Reproduce
-from mixscope.data.locate import FIRST_VARIABLE, data_roots
+from mixscope.data.named_sets import FIRST_VARIABLE, data_roots
 from mixscope.studies.engine.trial import Measured, Trial
 from mixscope.studies.names import STUDY_KEYS
 

@@ -17,7 +17,7 @@ from mixscope.metrics.overtraining.monitor import OvertrainingMonitor
 from mixscope.metrics.overtraining.turn_rules import TurnEstimate
 from mixscope.mixing.manifold import blending_at
 from mixscope.mixing.mixture import blend, blend_targets, soft_cross_entropy
-from mixscope.mixing.schedule import scheme_at
+from mixscope.mixing.mixup import scheme_at
 from mixscope.training.checkpoint import load_state, save_state
 from mixscope.training.finite import NonFiniteLossError
 from mixscope.training.loop import Training

@@ -60,10 +60,7 @@ def check_floating(**tensors: Tensor) -> None:
 
 
 def check_labels(labels: Tensor, *, num_classes: int, name: str = "labels", because: str = "") -> None:
-    """Raise unless `labels` is a (N,) integer tensor with values in [0, num_classes).
-
-    `because` says where the number of classes is from.
-    """
+    """Raise unless `labels` is a (N,) integer tensor in [0, num_classes); `because` says where that number is from."""
     if labels.ndim != 1:
         raise ValueError(f"{name} must be one integer per example, shape (N,), got shape {tuple(labels.shape)}")
     if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype is torch.bool:
@@ -76,11 +73,7 @@ def check_labels(labels: Tensor, *, num_classes: int, name: str = "labels", beca
 
 
 def pair_of(batch: Any) -> tuple[Tensor, Tensor]:
-    """Return a batch's inputs and labels.
-
-    Raises:
-        ValueError: If it is not a pair of tensors.
-    """
+    """Return a batch's inputs and labels, or raise a `ValueError` where it is not a pair of tensors."""
     if isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch):
         if not batch[0].ndim:
             raise ValueError("batches must hold inputs with one row per example, got a single number")
@@ -145,10 +138,8 @@ def check_size(minimum: int, **sizes: int) -> None:
 def check_numbers(*shape: int, **sizes: object) -> None:
     """Raise unless a tensor of this shape, which the sizes ask for, has at most 2^29 numbers."""
     if math.prod(shape) > MAX_NUMBERS:
-        asked = " and ".join(f"{name} = {size}" for name, size in sizes.items())
-        raise ValueError(
-            f"{' and '.join(sizes)} must ask for at most {MAX_NUMBERS:,} numbers, got {math.prod(shape):,} ({asked})"
-        )
+        got = f"{math.prod(shape):,} ({' and '.join(f'{name} = {size}' for name, size in sizes.items())})"
+        raise ValueError(f"{' and '.join(sizes)} must ask for at most {MAX_NUMBERS:,} numbers, got {got}")
 
 
 def nearest(value: Any, choices: Collection[Any]) -> str:

@@ -28,11 +28,7 @@ class FolderLock:
         self._take()
 
     def renew(self) -> bool:
-        """Take the lock again if its file is gone, as where the whole folder was deleted; return whether it was.
-
-        Raises:
-            UserError: If another process has taken the folder meanwhile.
-        """
+        """Take the lock again if its file is gone, as where the whole folder was deleted; return whether it was."""
         if not self.has_locks:
             return False
         if self._descriptor < 0:
@@ -77,9 +73,8 @@ class FolderLock:
             if not is_locked:
                 holder = os.read(self._descriptor, 1000).decode(errors="replace") or "another process"
                 self._drop()
-                raise UserError(
-                    f"{self.folder} is in use by {holder}; wait until that has ended, or choose another folder"
-                )
+                advice = "wait until that has ended, or choose another folder"
+                raise UserError(f"{self.folder} is in use by {holder}; {advice}")
             if os.fstat(self._descriptor).st_nlink:
                 now = datetime.now(UTC).isoformat(timespec="seconds")
                 os.ftruncate(self._descriptor, 0)
@@ -107,15 +102,9 @@ class FolderLock:
 def hold_folder(folder: Path, *, inside: Sequence[str] = (), note: Callable[[str], None]) -> Iterator[FolderLock]:
     """Hold a folder for this process, which alone then writes it; it is made, and stays if anything is written.
 
-    Temporary files that killed processes left in it are removed. Its subfolders may be held by others.
-
-    Args:
-        folder: The folder.
-        inside: Names of its subfolders that are swept too.
-        note: Is told where the file system has no locks, so that others cannot be kept out.
-
-    Raises:
-        UserError: If another process holds the folder, saying which since when, or it cannot be written.
+    Temporary files that killed processes left in it, and `inside` its subfolders of these names, are removed. Its
+    subfolders may be held by others. `note` is told where the file system has no locks to keep others out. A
+    `UserError` if another process holds the folder, saying which since when, or it cannot be written.
     """
     check_writable(folder)
     lock = FolderLock(folder)

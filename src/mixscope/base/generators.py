@@ -32,10 +32,9 @@ def named_generator(seed: int, purpose: str, *counters: int) -> torch.Generator:
 
 @contextmanager
 def seeded_globals(seed: int, purpose: str, *counters: int, device: torch.device | str = "cpu") -> Iterator[None]:
-    """Seed torch's global generators inside the block and restore them after.
+    """Seed torch's global generators, of the CPU and of `device`, inside the block and restore them after.
 
-    For what takes no generator: the initialisers of `nn.Module`, and layers that draw, such as dropout, on `device`;
-    the CPU's generator is seeded in any case.
+    For what takes no generator: the initialisers of `nn.Module`, and layers that draw, such as dropout.
     """
     device = torch.device(device)
     is_elsewhere = device.type != "cpu"
@@ -51,14 +50,9 @@ def seeded_globals(seed: int, purpose: str, *counters: int, device: torch.device
 def sample_dirichlet(alpha: float, size: tuple[int, int], *, generator: torch.Generator) -> Tensor:
     """Draw rows from the symmetric Dirichlet law with concentration `alpha`.
 
-    Gamma variables are drawn in log space (log G(alpha) = log G(alpha + 1) + log(U) / alpha; Marsaglia and Tsang
-    2000), so that a small alpha gives rows close to a corner rather than 0 / 0.
-
-    Returns:
-        (rows, P) float64 for this size, each row at least 0 and summing to 1.
-
-    Raises:
-        ValueError: If alpha is not positive and finite, or P is below 1.
+    Of this size, (rows, P), in float64, each row at least 0 and summing to 1. Gamma variables are drawn in log space
+    (log G(alpha) = log G(alpha + 1) + log(U) / alpha; Marsaglia and Tsang 2000), so that a small alpha gives rows close
+    to a corner rather than 0 / 0. A `ValueError` if alpha is not positive and finite, or P is below 1.
     """
     check_positive(alpha=alpha)
     check_at_least(1, num_points=size[1])
@@ -70,9 +64,5 @@ def sample_dirichlet(alpha: float, size: tuple[int, int], *, generator: torch.Ge
 
 @checked
 def sample_beta(alpha: float, size: int, *, generator: torch.Generator) -> Tensor:
-    """Draw (size,) float64 in [0, 1] from Beta(alpha, alpha), the first coordinate of a two-point Dirichlet law.
-
-    Raises:
-        ValueError: If alpha is not positive and finite.
-    """
+    """Draw (size,) float64 in [0, 1] from Beta(alpha, alpha), the first coordinate of a two-point Dirichlet law."""
     return sample_dirichlet(alpha, (size, 2), generator=generator)[:, 0]

@@ -18,20 +18,12 @@ Target = TypeVar("Target", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Kind:
-    """What an argument may be.
+    """What an argument may be, in words and as a test."""
 
-    Attributes:
-        one: In words, for one: "an integer".
-        many: In words, for several: "integers".
-        accepts: Whether a value is of this kind.
-        advice: What to do instead of handing over a value of the types in `near`; `{name}` stands for the argument.
-        near: See there.
-    """
-
-    one: str
-    many: str
+    one: str  # "an integer"
+    many: str  # "integers"
     accepts: Callable[[Any], bool]
-    advice: str = ""
+    advice: str = ""  # instead of handing over a value of the types in `near`; `{name}` stands for the argument
     near: tuple[type, ...] = ()
 
 
@@ -88,7 +80,9 @@ def kind_of(hint: Any) -> Kind:
         return PLAIN_KINDS[hint]
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
-        return _any_of([kind_of(choice) for choice in inner])
+        kinds = [kind_of(choice) for choice in inner]
+        one, many = (" or ".join(getattr(kind, words) for kind in kinds) for words in ("one", "many"))
+        return replace(kinds[0], one=one, many=many, accepts=lambda value: any(kind.accepts(value) for kind in kinds))
     if origin is Annotated:
         return replace(kind_of(inner[0]), advice=inner[1], near=(object,))
     if origin is Literal:
@@ -151,12 +145,6 @@ PLAIN_KINDS: dict[Any, Kind] = {
     torch.device | str: Kind('a device such as "cpu" or "cuda:0"', "devices", _is_device),
     torch.Generator: Kind("a torch.Generator on the CPU", "generators", _is_cpu_generator),
 }
-
-
-def _any_of(kinds: Sequence[Kind]) -> Kind:
-    one, many = (" or ".join(getattr(kind, words) for kind in kinds) for words in ("one", "many"))
-    tests = [kind.accepts for kind in kinds]
-    return Kind(one, many, lambda value: any(test(value) for test in tests), kinds[0].advice, kinds[0].near)
 
 
 def _sequence_of(kind: Kind, *, length: int | None = None) -> Kind:

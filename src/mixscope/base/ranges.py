@@ -11,10 +11,7 @@ from mixscope.base.errors import UserError
 class Range:
     """The numbers an option may be, as `Annotated[float, Range(0, 1)]`; each number of a tuple, and None besides.
 
-    Attributes:
-        low: Smallest.
-        high: Largest.
-        excludes: Which of the two it may not be itself.
+    From `low` to `high`, but those of the two in `excludes`.
     """
 
     low: float
@@ -38,11 +35,7 @@ EPOCHS = Range(1, 10**6)
 
 
 def check_ranges(options: object) -> None:
-    """Raise unless every number of a dataclass of options lies in the range its type is annotated with.
-
-    Raises:
-        UserError: Naming the option, its range and what it was.
-    """
+    """Raise a `UserError` unless every number of a dataclass of options lies in the range of its annotation."""
     for name, limits in _ranges(type(options)).items():  # type: ignore[arg-type]
         given = getattr(options, name)
         for value in given if isinstance(given, tuple) else (given,):

@@ -30,11 +30,7 @@ ADVICE = re.compile(r"allow_pickle|weights_only|max_header_size|set_int_max_str_
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """Open a file for reading.
-
-    Raises:
-        UserError: If it is not there, may not be read, or is a pipe, a device, a socket or a folder.
-    """
+    """Open a file for reading; a `UserError` if it is not there, may not be read, or is no regular file."""
     with one_line(path):
         try:
             status = os.stat(path)
@@ -58,12 +54,9 @@ def check_regular(path: Path, status: os.stat_result) -> None:
 
 
 def read_regular(path: Path, *, ceiling: int, why: str) -> bytearray:
-    """Return a file's content of at most `ceiling` bytes.
+    """Return a file's content of at most `ceiling` bytes; a `UserError` as `open_regular`, or if the file is larger.
 
     `why` says whose ceiling it is and what to do, for example "an image; make it smaller".
-
-    Raises:
-        UserError: As `open_regular`, or if the file is larger.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -100,9 +93,8 @@ def check_nothing_packed(path: Path, file: BinaryIO) -> None:
         file.seek(0)
     packed = next((member.filename for member in members if member.compress_type != zipfile.ZIP_STORED), None)
     if packed is not None:
-        raise UserError(
-            f"{path}: must hold its parts as they are, as torch.save writes them, but {packed} is compressed"
-        )
+        reason = f"as torch.save writes them, but {packed} is compressed"
+        raise UserError(f"{path}: must hold its parts as they are, {reason}")
     check_size(sum(m.file_size for m in members), ceiling=size, source=str(path), why="its parts, the file's own size")
 
 

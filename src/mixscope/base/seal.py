@@ -13,11 +13,7 @@ EMPTY_SEAL = MARK + b"0" * LENGTH
 
 
 def fill_seal(content: bytearray | memoryview, position: int) -> None:
-    """Write the SHA-256 of a file's content, taken with zeros in its own place, into the empty seal at a position.
-
-    Raises:
-        ValueError: If no empty seal is there.
-    """
+    """Write the SHA-256 of a file's content, taken with zeros in its own place, into the empty seal at a position."""
     end = position + len(EMPTY_SEAL)
     if bytes(content[position:end]) != EMPTY_SEAL:
         raise ValueError(f"content must hold the empty seal at {position}, but it does not")
@@ -25,11 +21,7 @@ def fill_seal(content: bytearray | memoryview, position: int) -> None:
 
 
 def seal_fits(path: Path) -> bool | None:
-    """Return whether a file is as it was when it was sealed, or None if it carries no seal.
-
-    Raises:
-        UserError: If it is no regular file.
-    """
+    """Return whether a regular file is as it was when it was sealed, or None if it carries no seal."""
     with open_regular(path) as file:
         if not os.fstat(file.fileno()).st_size:
             return None  # nothing can be mapped

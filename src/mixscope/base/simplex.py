@@ -16,17 +16,8 @@ MIN_PLANE_RATIO = 1e-5
 def simplex_etf(num_classes: int, dim: int, *, scale: float = 1.0, generator: torch.Generator) -> Tensor:
     """Draw a simplex equiangular tight frame in a random orientation.
 
-    K rows of length `scale` with w_c . w_c' = -scale^2 / (K - 1), which sum to zero. The orientation is uniform
-    (the orthogonal factor of a normal matrix, signs fixed).
-
-    Args:
-        num_classes: K, at least 2.
-        dim: D, at least K - 1.
-        scale: Length of every row, positive.
-        generator: A CPU generator.
-
-    Returns:
-        (K, D) float64.
+    (K, D) float64: K >= 2 rows of length `scale` with w_c . w_c' = -scale^2 / (K - 1), which sum to zero, in D >= K - 1
+    dimensions. The orientation is uniform (the orthogonal factor of a normal matrix, signs fixed).
 
     Raises:
         ValueError: If num_classes is below 2, dim below num_classes - 1, scale not positive and finite, or the frame
@@ -51,11 +42,7 @@ def simplex_etf(num_classes: int, dim: int, *, scale: float = 1.0, generator: to
 
 @checked
 def center_rows(matrix: Tensor) -> Tensor:
-    """Subtract the mean of the rows from every row of (K, D) float, so that columns sum to zero.
-
-    Raises:
-        ValueError: If matrix is not (K, D) float.
-    """
+    """Subtract the mean of the rows from every row of (K, D) float, so that columns sum to zero; refuse all else."""
     check_ndim(2, matrix=matrix)
     check_floating(matrix=matrix)
     return matrix - matrix.mean(dim=0)
@@ -99,15 +86,12 @@ def project_to_classifier_plane(features: Tensor, head_weight: Tensor, *, classe
     """
     check_ndim(2, features=features, head_weight=head_weight)
     check_finite(features=features, head_weight=head_weight)
-    if features.shape[1] != head_weight.shape[1]:
-        raise ValueError(
-            f"features must have the {head_weight.shape[1]} columns of head_weight, got {features.shape[1]}"
-        )
-    num_classes = len(head_weight)
+    num_classes, dim = head_weight.shape
+    if features.shape[1] != dim:
+        raise ValueError(f"features must have the {dim} columns of head_weight, got {features.shape[1]}")
     if len(set(classes)) != 3 or not all(0 <= index < num_classes for index in classes):
-        raise ValueError(
-            f"classes must be three different indices in [0, {num_classes}), got {tuple(classes)} (rows of head_weight)"
-        )
+        got = f"{tuple(classes)} (rows of head_weight)"
+        raise ValueError(f"classes must be three different indices in [0, {num_classes}), got {got}")
     corners = head_weight.detach().to(features.device, torch.float64)[list(classes)]
     if not spans_plane(corners):
         raise ValueError(f"head_weight must span a plane at classes {tuple(classes)}, got three rows on one line")

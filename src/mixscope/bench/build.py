@@ -31,8 +31,7 @@ from mixscope.data.loading import is_path
 from mixscope.mixing.consistency import Consistency
 from mixscope.mixing.mixture import INPUT_SITE
 from mixscope.mixing.schemes import SCHEMES, MixingScheme
-from mixscope.models.fixed_classifier import fix_classifier
-from mixscope.models.networks import build_model, find_head, model_sites
+from mixscope.models.networks import build_model, find_head, fix_classifier, model_sites
 from mixscope.training.consistency_term import ConsistencyTerm
 from mixscope.training.loop import Training
 from mixscope.training.objective import has_convolutions

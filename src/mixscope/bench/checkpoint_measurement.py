@@ -21,7 +21,8 @@ from mixscope.bench.options import DataOptions, Device, MeasureOptions, options_
 from mixscope.bench.probe import build_probe
 from mixscope.bench.run_images import prepare_images
 from mixscope.data.image_data import ImageData
-from mixscope.models.networks import build_model, find_head, load_weights, model_sites
+from mixscope.models.networks import build_model, find_head, model_sites
+from mixscope.models.weights import load_weights
 from mixscope.records.store import (
     PICTURES_FILE,
     RECORD_FILE,

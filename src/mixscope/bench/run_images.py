@@ -9,9 +9,8 @@ from mixscope.base.generators import named_generator
 from mixscope.bench.observer import Observer
 from mixscope.bench.options import ConsistencyOptions, DataOptions
 from mixscope.data.image_data import ImageData
-from mixscope.data.label_noise import flip_labels
 from mixscope.data.loading import load_data
-from mixscope.data.splits import balanced_subset, unlabelled_rows
+from mixscope.data.splits import balanced_subset, flip_labels, unlabelled_rows
 
 
 def prepare_images(options: DataOptions, observer: Observer) -> ImageData:

@@ -64,7 +64,7 @@ class Reproduce:
 
     def _run_in(self, folder: Path, console: Console) -> None:
         """Run what is not done yet, judge, write, in a folder that is held."""
-        from mixscope.data.locate import FIRST_VARIABLE, existing_folder
+        from mixscope.data.named_sets import FIRST_VARIABLE, existing_folder
         from mixscope.studies.engine.named_studies import load_study
         from mixscope.studies.engine.publish import (
             OVERVIEW_FILE,

@@ -36,19 +36,10 @@ def cache_folder() -> Path:
 def decoded_once(kind: str, paths: Sequence[Path], decode: Callable[[], DecodedSet]) -> DecodedSet:
     """Return the decoded images of `paths`, from the cache where it has them; else decode and write them there.
 
-    A changed source (size or time of change of any file) has another key, so the old entry is not used; a damaged
-    entry is made again.
-
-    Args:
-        kind: What is read from the paths, for example "images" or "cifar10".
-        paths: The files or folders the images come from.
-        decode: Reads and checks them.
-
-    Returns:
-        The set with memory-mapped tensors; they may be written to, which changes no file.
-
-    Raises:
-        UserError: If the cache folder cannot be written, or `decode` raises.
+    `kind` says what is read from the files or folders, for example "images" or "cifar10". A changed source (size or
+    time of change of any file) has another key, so the old entry is not used; a damaged entry is made again. The
+    tensors are memory-mapped; they may be written to, which changes no file. A `UserError` if the cache folder cannot
+    be written, or `decode` raises.
     """
     folder = cache_folder() / "decoded"
     words = re.sub(r"[^\w=+-]+", "-", paths[0].name.split(".")[0], flags=re.ASCII)[:WORDS_LENGTH]

@@ -13,6 +13,7 @@ from mixscope.base.reading import kind_and_reason, one_line, read_regular
 from mixscope.data.image_data import DecodedSet, LabelledImages, checked_set
 from mixscope.data.members import read_members
 
+# Training batches, a test batch and the file of class names, in this order.
 CIFAR10_FILES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")
 CIFAR100_FILES = ("train", "test", "meta")
 IMAGE_SHAPE = (3, 32, 32)
@@ -23,21 +24,16 @@ WHY = "a file of CIFAR; put the original files there"
 def read_cifar10_folder(folder: Path, class_names: tuple[str, ...]) -> DecodedSet:
     """Read CIFAR-10 from `folder`: cifar-10-batches-py/, or cifar-10-python.tar.gz.
 
-    Raises:
-        UserError: If a file is missing or damaged, or a batch holds anything but arrays and plain values.
+    A `UserError` if a file is missing or damaged, or a batch holds anything but arrays and plain values.
     """
     files, source = _read_files(folder, "cifar-10-batches-py", "cifar-10-python.tar.gz", CIFAR10_FILES)
-    return _assemble(files, source, labels=b"labels", names=b"label_names", num_classes=len(class_names))
+    return _assemble(files, source, prefix=b"", num_classes=len(class_names))
 
 
 def read_cifar100_folder(folder: Path, class_names: tuple[str, ...]) -> DecodedSet:
-    """Read CIFAR-100 with its 100 fine labels from `folder`: cifar-100-python/, or cifar-100-python.tar.gz.
-
-    Raises:
-        UserError: If a file is missing or damaged, or a batch holds anything but arrays and plain values.
-    """
+    """Read CIFAR-100 with its 100 fine labels from `folder`: cifar-100-python/, or cifar-100-python.tar.gz."""
     files, source = _read_files(folder, "cifar-100-python", "cifar-100-python.tar.gz", CIFAR100_FILES)
-    return _assemble(files, source, labels=b"fine_labels", names=b"fine_label_names", num_classes=len(class_names))
+    return _assemble(files, source, prefix=b"fine_", num_classes=len(class_names))
 
 
 def restricted_load(content: bytes | bytearray, *, source: str) -> Any:
@@ -45,10 +41,8 @@ def restricted_load(content: bytes | bytearray, *, source: str) -> Any:
 
     Python 2 strings come out as bytes. The batches of 2009 name numpy.core.multiarray._reconstruct, numpy.ndarray and
     numpy.dtype; protocol 2 written by Python 3 names _codecs.encode for bytes. Each of these stands for a function or
-    class below, so that a pickle never gets hold of numpy itself.
-
-    Raises:
-        UserError: If the pickle names anything else, or is damaged.
+    class below, so that a pickle never gets hold of numpy itself. A `UserError` if the pickle names anything else, or
+    is damaged.
     """
     with one_line(source, "damaged pickle", Exception, words=kind_and_reason):  # damaged pickles raise nearly anything
         loaded = _RestrictedUnpickler(io.BytesIO(content), encoding="bytes", source=source).load()
@@ -162,12 +156,11 @@ def _read_files(
     return {name: found[name] for name in names}, source
 
 
-def _assemble(
-    files: dict[str, bytes | bytearray], source: Path, *, labels: bytes, names: bytes, num_classes: int
-) -> DecodedSet:
-    """Make a set of training batches, a test batch and the file of class names, in this order."""
+def _assemble(files: dict[str, bytes | bytearray], source: Path, *, prefix: bytes, num_classes: int) -> DecodedSet:
+    """Make a set of the files' contents; `prefix` stands before the keys of labels and class names."""
     *batches, (_, meta) = files.items()
-    *train, test = (_batch(content, labels, f"{source}: {name}") for name, content in batches)
+    *train, test = (_batch(content, prefix + b"labels", f"{source}: {name}") for name, content in batches)
+    names = prefix + b"label_names"
     with one_line(source, f"the file of class names must hold {names.decode()}", KeyError, TypeError, AttributeError):
         class_names = tuple(name.decode() for name in restricted_load(meta, source=f"{source}: class names")[names])
     if len(class_names) != num_classes:

@@ -1,7 +1,4 @@
-"""Downloads, checked by their MD5; a file appears whole or not at all.
-
-Several processes may ask for the same files: one fetches them, the others wait.
-"""
+"""Downloads, checked by their MD5; a file appears whole or not at all."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -24,17 +21,11 @@ TIMEOUT_SECONDS = (10, 60)  # to connect, and between two chunks
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file to download.
-
-    Attributes:
-        url: Its full address.
-        md5: Its MD5 checksum, 32 hexadecimal digits.
-        name: Its file name here.
-    """
+    """A file to download."""
 
     url: str
-    md5: str
-    name: str
+    md5: str  # 32 hexadecimal digits
+    name: str  # of the file here
 
     def is_at(self, path: Path) -> bool:
         """Return whether a regular file with this checksum lies there."""
@@ -45,15 +36,11 @@ class RemoteFile:
 
 
 def fetch_files(files: Sequence[RemoteFile], folder: Path, *, progress: Progress | None = None) -> Path:
-    """Download the files that `folder` lacks, or has with another checksum.
+    """Download the files that `folder` lacks, or has with another checksum; it is made if needed, and returned.
 
-    Where another process is fetching into the folder, this one waits, and then fetches what is still missing.
-
-    The folder is made if needed, and returned.
-
-    Raises:
-        UserError: If the server cannot be reached or answers with an error, a checksum is wrong, a file is larger than
-            FILE_BYTES, or the folder cannot be written.
+    Where another process is fetching into the folder, this one waits, and then fetches what is still missing. A
+    `UserError` if the server cannot be reached or answers with an error, a checksum is wrong, a file is larger than
+    FILE_BYTES, or the folder cannot be written.
     """
     try:
         with _only_process(folder):
@@ -91,10 +78,8 @@ def _fetch(file: RemoteFile, path: Path, progress: Progress | None) -> None:
             stream.write(part)
             digest.update(part)
         if digest.hexdigest() != file.md5:
-            raise UserError(
-                f"{file.name} from {file.url}: wrong checksum, expected md5 {file.md5}, got {digest.hexdigest()}; "
-                f"the file is removed, try again"
-            )
+            wrong = f"expected md5 {file.md5}, got {digest.hexdigest()}"
+            raise UserError(f"{file.name} from {file.url}: wrong checksum, {wrong}; the file is removed, try again")
 
 
 def _receive(file: RemoteFile, folder: Path, progress: Progress | None) -> Iterator[bytes]:

@@ -16,11 +16,8 @@ TEST_SPLITS = ("test", "validation", "valid", "val")  # the first one there is u
 def read_hub(name: str, *, progress: Progress | None = None) -> DecodedSet:
     """Load an image classification set by its hub name, for example "ylecun/mnist".
 
-    The set must have one image feature and one class label feature. Its split "train" is used, and as test part the
-    first of "test", "validation", "valid" and "val" that it has.
-
-    Raises:
-        UserError: If `datasets` is not installed, the set cannot be loaded, or its features do not fit.
+    It must have one image feature and one class label feature. Its split "train" is used, and of TEST_SPLITS the first
+    it has. A `UserError` if `datasets` is not installed, the set cannot be loaded, or its features do not fit.
     """
     source = f"{PREFIX}{name}"
     try:
@@ -36,10 +33,8 @@ def read_hub(name: str, *, progress: Progress | None = None) -> DecodedSet:
     images = [key for key, feature in features.items() if isinstance(feature, datasets.Image)]
     labels = [key for key, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
     if len(images) != 1 or len(labels) != 1:
-        raise UserError(
-            f"{source}: must have one image and one class label feature, got image features {images or 'none'} "
-            f"and label features {labels or 'none'}"
-        )
+        got = f"got image features {images or 'none'} and label features {labels or 'none'}"
+        raise UserError(f"{source}: must have one image and one class label feature, {got}")
 
     def pictures(split: str) -> Iterator[Any]:
         for done, row in enumerate(loaded[split], start=1):
@@ -56,17 +51,11 @@ def convert_examples(
     parts: Mapping[str, tuple[Iterable[Any], Sequence[int]]], *, class_names: tuple[str, ...], source: str
 ) -> DecodedSet:
     """Turn PIL images and labels, by split, training first, into a set; raise as `image_pixels` and `stacked_set`."""
-    decoded = {
-        split: (
-            {
-                f"{split} image {row}": image_pixels(image, source=f"{source}: {split} image {row}")
-                for row, image in enumerate(images)
-            },
-            list(labels),
-        )
-        for split, (images, labels) in parts.items()
-    }
-    empty = [split for split, (images, _) in decoded.items() if not images]
-    if empty:
-        raise UserError(f"{source}: no images in the {empty[0]} split")
+    decoded: dict[str, tuple[dict[str, Any], list[int]]] = {}
+    for split, (images, labels) in parts.items():
+        named = ((f"{split} image {row}", image) for row, image in enumerate(images))
+        pixels = {name: image_pixels(image, source=f"{source}: {name}") for name, image in named}
+        if not pixels:
+            raise UserError(f"{source}: no images in the {split} split")
+        decoded[split] = pixels, list(labels)
     return stacked_set(decoded, class_names=class_names, notes=f"hub set {source.removeprefix(PREFIX)}", source=source)

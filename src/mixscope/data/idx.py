@@ -22,9 +22,8 @@ IDX_BYTES = 1 << 30  # 1 GiB; EMNIST, the largest of the family, has 814,255 ima
 def read_idx(path: Path, *, magic: int) -> Tensor:
     """Read one idx file of unsigned bytes, (N, H, W) IDX_IMAGES or (N,) IDX_LABELS; .gz is decompressed.
 
-    Raises:
-        UserError: If the magic number is another, more than IDX_BYTES are announced, or the file is damaged, shorter or
-            longer than its header says.
+    A `UserError` if the magic number is another, more than IDX_BYTES are announced, or the file is damaged, shorter or
+    longer than its header says.
     """
     damages = (EOFError, gzip.BadGzipFile, zlib.error)
     with one_line(path, "damaged or incomplete gzip file", *damages), open_regular(path) as file:
@@ -54,11 +53,7 @@ def _read_stream(stream: BufferedIOBase, *, magic: int, path: Path) -> Tensor:
 
 
 def read_idx_folder(folder: Path, class_names: tuple[str, ...]) -> DecodedSet:
-    """Read the four idx files of an MNIST-like set; each may be gzipped.
-
-    Raises:
-        UserError: If a file is damaged, or images and labels do not fit together.
-    """
+    """Read the four idx files of an MNIST-like set; each may be gzipped."""
     parts = []
     for images_name, labels_name in (IDX_FILES[:2], IDX_FILES[2:]):
         images_path, labels_path = existing_idx(folder, images_name), existing_idx(folder, labels_name)

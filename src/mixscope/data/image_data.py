@@ -20,15 +20,10 @@ CHUNK_VALUES = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
-    """One part of a data set.
+    """One part of a data set."""
 
-    Attributes:
-        images: (N, C, H, W) uint8.
-        labels: (N,) int64 in [0, K).
-    """
-
-    images: Tensor
-    labels: Tensor
+    images: Tensor  # (N, C, H, W) uint8
+    labels: Tensor  # (N,) int64 in [0, K)
 
     def __len__(self) -> int:
         """Return N."""
@@ -37,19 +32,12 @@ class LabelledImages:
 
 @dataclass(frozen=True, eq=False)
 class DecodedSet:
-    """A data set as its files hold it, before any split of ours.
+    """A data set as its files hold it, before any split of ours."""
 
-    Attributes:
-        train: The training part; everything where the files have no test part.
-        test: The official test part, or None.
-        class_names: K names; label k is class_names[k].
-        notes: Where it came from and what was noticed, one line.
-    """
-
-    train: LabelledImages
-    test: LabelledImages | None
-    class_names: tuple[str, ...]
-    notes: str
+    train: LabelledImages  # everything where the files have no test part
+    test: LabelledImages | None  # the official one
+    class_names: tuple[str, ...]  # K names; label k is class_names[k]
+    notes: str  # where it came from and what was noticed, one line
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,13 +55,6 @@ class ImageData:
 
     Raises:
         UserError: As `checked_set`.
-
-    Example:
-        >>> images = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
-        >>> labels = torch.tensor([0, 1])
-        >>> data = ImageData("dots", images, labels, images, labels, ("black", "white"), "made by hand")
-        >>> data.num_classes, data.image_shape, data.channel_mean, data.channel_std
-        (2, (1, 1, 1), (0.5,), (0.5,))
     """
 
     name: str
@@ -169,9 +150,8 @@ def checked_set(
 ) -> DecodedSet:
     """Return what was read, unless images and labels make no data set.
 
-    Raises:
-        UserError: If the counts of images and labels differ, a label is out of range, a class has no training image,
-            a part is empty, or a dtype or shape is wrong. The message begins with the source.
+    A `UserError`, which begins with the source, if the counts of images and labels differ, a label is out of range, a
+    class has no training image, a part is empty, or a dtype or shape is wrong.
     """
     _check_part(train, part="training", num_classes=len(class_names), source=source)
     if len(class_names) < 2:

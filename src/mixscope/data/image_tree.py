@@ -25,13 +25,11 @@ def read_image_tree(path: Path, *, progress: Progress | None = None) -> DecodedS
     """Decode every image of a folder or archive.
 
     Two layouts: train/CLASS/FILE with test/CLASS/FILE (or val/ where there is no test/), or CLASS/FILE; one folder
-    around everything is allowed. Class names in sorted order are the labels, files in sorted order the examples,
-    so a folder and any archive of it give the same set. Hidden files, __MACOSX and files that are no images are left
-    out. Images that are all grey have one channel; else all are RGB, transparency dropped.
-
-    Raises:
-        UserError: If an image cannot be read, sizes differ, a file is at another depth, a class is empty, or the
-            archive is damaged or leads outside itself.
+    around everything is allowed. Class names in sorted order are the labels, files in sorted order the examples, so a
+    folder and any archive of it give the same set. Hidden files, __MACOSX and files that are no images are left out.
+    Images that are all grey have one channel; else all are RGB, transparency dropped. A `UserError` if an image cannot
+    be read, sizes differ, a file is at another depth, a class is empty, or the archive is damaged or leads outside
+    itself.
     """
     pixels: dict[str, np.ndarray] = {}
     folders: list[str] = []
@@ -54,7 +52,11 @@ def read_image_tree(path: Path, *, progress: Progress | None = None) -> DecodedS
         )
         if progress is not None and len(pixels) % REPORT_EVERY == 0:
             progress("decoding images", len(pixels), expected or None)
-    _check_folders(path, folders, pixels)
+    # A folder that is named like an image and holds none: something else is meant by the name.
+    inner = {parent.as_posix() for name in pixels for parent in PurePosixPath(name).parents}
+    stray = next((folder for folder in folders if _is_image(folder) and folder not in inner), None)
+    if stray is not None:
+        raise UserError(f"{path}: {stray} must be an image, as its name says, got a folder without images")
     if not pixels:
         raise UserError(f"{path}: no images found; needed are files {LAYOUT} ({', '.join(IMAGE_SUFFIXES)})")
     if progress is not None:
@@ -82,14 +84,6 @@ def _assemble(path: Path, pixels: "dict[str, np.ndarray]", folders: list[str]) -
     return stacked_set(parts, class_names=tuple(class_names), notes=notes, source=path)
 
 
-def _check_folders(path: Path, folders: list[str], pixels: "dict[str, np.ndarray]") -> None:
-    """Raise for a folder that is named like an image and holds none: something else is meant by the name."""
-    inner = {parent.as_posix() for name in pixels for parent in PurePosixPath(name).parents}
-    stray = next((folder for folder in folders if _is_image(folder) and folder not in inner), None)
-    if stray is not None:
-        raise UserError(f"{path}: {stray} must be an image, as its name says, got a folder without images")
-
-
 def _layout(
     names: list[str], folders: list[str], path: Path
 ) -> tuple[dict[str, tuple[str, str]], list[tuple[str, str]]]:
@@ -102,9 +96,8 @@ def _layout(
             classes = [("train", folder[0]) for folder in folder_parts if len(folder) == 1]
             return {name: ("train", part[0]) for name, part in parts.items()}, classes
         if depths == {3} and tops <= set(PART_NAMES) and len(tops) > 1:  # train/CLASS/FILE
-            classes = [
-                (folder[0], folder[1]) for folder in folder_parts if len(folder) == 2 and folder[0] in PART_NAMES
-            ]
+            pairs = [(folder[0], folder[1]) for folder in folder_parts if len(folder) == 2]
+            classes = [(part, name) for part, name in pairs if part in PART_NAMES]
             return {name: (part[0], part[1]) for name, part in parts.items()}, classes
         if len(tops) > 1 or min(depths) < 3:
             break

@@ -14,9 +14,8 @@ from mixscope.data.download import fetch_files
 from mixscope.data.hub import PREFIX, read_hub
 from mixscope.data.image_data import DecodedSet, ImageData, LabelledImages, Progress
 from mixscope.data.image_tree import read_image_tree
-from mixscope.data.locate import existing_folder, locate, locate_copy
 from mixscope.data.members import ARCHIVE_SUFFIXES, is_archive
-from mixscope.data.named_sets import NAMED_SETS, READERS, NamedSet
+from mixscope.data.named_sets import NAMED_SETS, READERS, NamedSet, existing_folder, locate, locate_copy
 from mixscope.data.npz import read_npz
 from mixscope.data.splits import stratified_split
 
@@ -25,17 +24,11 @@ TEST_SIZE = 0.2
 
 @dataclass(frozen=True)
 class SetStatus:
-    """Where a named set is on this machine.
-
-    Attributes:
-        named: What it is.
-        found: The folder that has all its files, or else an archive of its images; None where neither is there.
-        missing: Names of the original files that are not there; empty where they were found.
-    """
+    """Where a named set is on this machine."""
 
     named: NamedSet
-    found: Path | None
-    missing: tuple[str, ...]
+    found: Path | None  # the folder that has all its files, or else an archive of its images
+    missing: tuple[str, ...]  # names of the original files that are not there
 
 
 def load_data(
@@ -89,12 +82,7 @@ def load_data(
 def data_status(data_dir: str | Path | None = None) -> tuple[SetStatus, ...]:
     """Say for every named set where it is on this machine, or which files are missing; decodes and downloads nothing.
 
-    Raises:
-        UserError: If data_dir, which is looked in first, or MIXSCOPE_DATA names a folder that is not there.
-
-    Example:
-        >>> [status.named.name for status in data_status()][:3]
-        ['digits', 'mnist', 'fashion-mnist']
+    A `UserError` if data_dir, which is looked in first, or MIXSCOPE_DATA names a folder that is not there.
     """
     statuses = []
     for named in NAMED_SETS.values():
@@ -106,10 +94,8 @@ def data_status(data_dir: str | Path | None = None) -> tuple[SetStatus, ...]:
 def fetch_data(name: str, data_dir: str | Path | None = None, progress: Progress | None = None) -> Path:
     """Return the folder with the files of a named set, downloading them where this machine lacks them.
 
-    It is looked for first, and downloaded to, in data_dir, or the cache where that is None.
-
-    Raises:
-        UserError: If the name is unknown, data_dir is not there, or a download fails.
+    It is looked for first, and downloaded to, in data_dir, or the cache where that is None. A `UserError` if the name
+    is unknown, data_dir is not there, or a download fails.
     """
     if data_dir is not None:
         existing_folder(data_dir, name="data-dir")

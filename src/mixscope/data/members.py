@@ -52,17 +52,10 @@ def is_archive(path: Path) -> bool:
 def read_members(path: Path, wanted: Wanted, *, ceiling: int, why: str) -> Iterator[Member]:
     """Yield the wanted files of a folder or archive, and every folder in it.
 
-    Archives are decompressed once, front to back, one file in memory at a time.
-
-    Args:
-        path: A folder, or an archive with one of ARCHIVE_SUFFIXES.
-        wanted: Says by its name, with "/" between the parts, whether a file is to be read.
-        ceiling: The most bytes of one file.
-        why: What the files are and what to do about large ones, for the error.
-
-    Raises:
-        UserError: If the archive is damaged or encrypted, a member points outside it, or what is wanted is not a
-            plain file or larger than the ceiling.
+    Archives are decompressed once, front to back, one file in memory at a time, of at most `ceiling` bytes; `why` says
+    what the files are and what to do about large ones. Names have "/" between their parts. A `UserError` if the archive
+    is damaged or encrypted, a member points outside it, or what is wanted is not a plain file or larger than the
+    ceiling.
     """
     with one_line(path, "damaged or incomplete archive", *DAMAGED):
         if path.is_dir():

@@ -1,5 +1,9 @@
-"""Table of the image sets known by name; its rows stand in named_sets.toml."""
+"""Table of the image sets known by name, whose rows stand in named_sets.toml, and where here their files may lie.
 
+The layouts looked for are those that people and torchvision leave behind.
+"""
+
+import os
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,57 +13,43 @@ from typing import Any
 
 import torch
 
+from mixscope.base.errors import UserError
+from mixscope.data.cache import cache_folder
 from mixscope.data.cifar import CIFAR10_FILES, CIFAR100_FILES, read_cifar10_folder, read_cifar100_folder
 from mixscope.data.download import RemoteFile
 from mixscope.data.idx import existing_idx, read_idx_folder
 from mixscope.data.image_data import DecodedSet, LabelledImages, checked_set
+from mixscope.data.members import is_archive
 from mixscope.data.svhn import read_svhn_folder
+
+DATA_VARIABLE = "MIXSCOPE_DATA"
+FIRST_VARIABLE = "MIXSCOPE_DATA_FIRST"  # a data-dir for all that a command runs, in other processes too
 
 
 @dataclass(frozen=True)
 class SetReader:
-    """How the files of a set are read.
-
-    Attributes:
-        read: Decodes the files of a folder; given the folder and the K class names.
-        is_slow: Whether that takes seconds, so that its result is cached.
-        extracted: Paths, relative to the folder, that replace the downloaded archive where all of them are there.
-    """
+    """How the files of a set are read, given their folder and the K class names."""
 
     read: Callable[[Path, tuple[str, ...]], DecodedSet]
-    is_slow: bool = False
-    extracted: tuple[str, ...] = ()
+    is_slow: bool = False  # Whether that takes seconds, so that its result is cached.
+    extracted: tuple[str, ...] = ()  # Paths in the folder that replace the archive where all of them are there.
 
 
 @dataclass(frozen=True, kw_only=True)
 class NamedSet:
-    """What is known about a set before any of its files is opened.
+    """What is known about a set before any of its files is opened."""
 
-    Attributes:
-        name: What the user writes.
-        reader: Key of READERS.
-        class_names: K names; where the files name the classes, only their number counts.
-        image_shape: (C, H, W).
-        num_train: Training images; all images where a seeded split divides them.
-        num_test: Official test images, or 0.
-        licence: As its authors state it.
-        citation: One line.
-        folders: Folder names it is looked for in; the first is the one downloads go to.
-        files: What is downloaded; in the table an `address`, and MD5 checksums by file name.
-        comes_with: Folder in an installed package that brings the set, which then has no files of its own.
-    """
-
-    name: str
-    reader: str
-    class_names: tuple[str, ...]
-    image_shape: tuple[int, int, int]
-    num_train: int
-    num_test: int
-    licence: str
+    name: str  # as the user writes it
+    reader: str  # key of READERS
+    class_names: tuple[str, ...]  # K names; where the files name the classes, only their number counts
+    image_shape: tuple[int, int, int]  # (C, H, W)
+    num_train: int  # all images where a seeded split divides them
+    num_test: int  # of the official test part, or 0
+    licence: str  # as its authors state it
     citation: str
-    folders: tuple[str, ...] = ()
-    files: tuple[RemoteFile, ...] = ()
-    comes_with: str = ""
+    folders: tuple[str, ...] = ()  # names it is looked for under; downloads go to the first
+    files: tuple[RemoteFile, ...] = ()  # what is downloaded; in the table an `address`, and MD5 by file name
+    comes_with: str = ""  # folder in an installed package that brings the set, which then has no files of its own
 
     @property
     def package_folder(self) -> Path | None:
@@ -118,3 +108,74 @@ def _row(name: str, row: dict[str, Any]) -> NamedSet:
 
 _TABLE = tomllib.loads(Path(__file__).with_name("named_sets.toml").read_text(encoding="utf-8"))
 NAMED_SETS = {name: _row(name, row) for name, row in _TABLE.items()}
+
+
+def data_roots(data_dir: str | Path | None) -> list[Path]:
+    """Return the folders in which named sets are looked for: `data_dir`, the one MIXSCOPE_DATA names, the cache.
+
+    Between the first two comes the one that MIXSCOPE_DATA_FIRST names, where a command has set it.
+    """
+    roots = [] if data_dir is None else [existing_folder(data_dir, name="data-dir")]
+    for variable in (FIRST_VARIABLE, DATA_VARIABLE):
+        if from_environment := os.environ.get(variable):
+            roots.append(existing_folder(from_environment, name=variable))
+    return [*roots, cache_folder()]
+
+
+def existing_folder(value: str | Path, *, name: str) -> Path:
+    """Return the folder that the option or variable `name` names; a `UserError` if it is not there, or no folder."""
+    folder = Path(value).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"{name} must name a folder, but {folder} is none")
+    return folder
+
+
+def locate(named: NamedSet, data_dir: str | Path | None) -> tuple[Path | None, tuple[str, ...]]:
+    """Return the first folder with all files of a set; or None and what the fullest folder lacks.
+
+    In each root: NAME/, NAME/raw/ (as torchvision has it), raw/, and the root itself. An idx file may be gzipped.
+    """
+    if (folder := named.package_folder) is not None:
+        return folder, ()
+    fewest = tuple(file.name for file in named.files)
+    for root in data_roots(data_dir):
+        places = [root / name / raw for name in named.folders for raw in ("", "raw")]
+        for place in [*places, root / "raw", root]:
+            missing = named.missing_in(place)
+            if place in (root / "raw", root) and _is_of_another_set(named, place):
+                continue
+            if not missing:
+                return place, ()
+            fewest = min(fewest, missing, key=len)
+    return None, fewest
+
+
+def locate_copy(named: NamedSet, data_dir: str | Path | None) -> Path | None:
+    """Return an archive of images that stands in for a set's own files, or None: in a folder of its name.
+
+    The archive is called as the set is, for example cifar10.zip or cifar10_png.tar.xz; after the name comes neither a
+    letter nor a digit, so that cifar100.zip is not taken for cifar10. Such a copy may be encoded anew (JPEG is lossy),
+    so it is only looked for where the files themselves are nowhere.
+    """
+    own = {file.name for file in named.files}
+    for root in data_roots(data_dir):
+        for folder in named.folders:
+            for path in sorted((root / folder).glob(f"{named.name}[!A-Za-z0-9]*")):
+                if path.is_file() and is_archive(path) and path.name not in own:
+                    return path
+    return None
+
+
+def _is_of_another_set(named: NamedSet, place: Path) -> bool:
+    """Say whether files lying directly in `place` are another set's: the idx sets share their file names.
+
+    Told by the name of the folder (or of the one around raw/), or by the checksum of a gzipped label file. Unzipped
+    files in a folder of any other name are taken for what was asked for.
+    """
+    folder = place.parent if place.name == "raw" else place
+    return any(
+        folder.name.lower() in {name.lower() for name in other.folders}
+        or any("labels" in file.name and file.is_at(place / file.name) for file in other.files)
+        for other in NAMED_SETS.values()
+        if other is not named
+    )

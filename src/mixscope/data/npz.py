@@ -4,7 +4,7 @@ import math
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -28,11 +28,8 @@ def read_npz(path: Path) -> DecodedSet:
     """Read an .npz file with train_images, train_labels, test_images and test_labels.
 
     Images are uint8 of shape (N, H, W), (N, H, W, C) or (N, C, H, W) with C = 1 or 3; labels are integers from 0.
-    Classes are named by their numbers.
-
-    Raises:
-        UserError: If the file is damaged or would run code, an array is missing or of another kind, or it cannot be
-            told which axis holds the channels.
+    Classes are named by their numbers. A `UserError` if the file is damaged or would run code, an array is missing or
+    of another kind, or it cannot be told which axis holds the channels.
     """
     telling = one_line(path, "not a readable .npz file", *DAMAGED, words=lambda error: _npz_problem(path, error))
     with telling, open_regular(path) as file, zipfile.ZipFile(file) as archive:
@@ -52,10 +49,8 @@ def read_npz(path: Path) -> DecodedSet:
     # A gap in the labels is an empty class; found here, before 10^9 as a label asks for as many class names.
     wrong = present[present != torch.arange(len(present))].tolist()
     if wrong:
-        raise UserError(
-            f"{path}: train_labels must be 0 to K - 1 with every class present; "
-            f"{len(present)} classes are present, but one of them is {wrong[0]}"
-        )
+        got = f"{len(present)} classes are present, but one of them is {wrong[0]}"
+        raise UserError(f"{path}: train_labels must be 0 to K - 1 with every class present; {got}")
     names = tuple(str(label) for label in range(len(present)))
     return checked_set(train, test, class_names=names, notes=f"arrays in {path}", source=path)
 
@@ -63,30 +58,24 @@ def read_npz(path: Path) -> DecodedSet:
 def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, path: Path, name: str) -> "np.ndarray":
     """Return one array, after its header was compared with the size of the member that holds it."""
     import numpy as np
+    from numpy.lib import format as npy
 
     ceiling, source = int(MEMORY_SHARE * memory_bytes()), f"{path}: {name}"
     with archive.open(info) as stream:
-        shape, is_fortran, dtype = _read_header(stream)
+        version = npy.read_magic(stream)
+        if version != (1, 0):  # a header of the others may be of any length; they are for tables of very many columns
+            raise ValueError(f"an array must be of format 1.0, got {version[0]}.{version[1]}")
+        shape, is_fortran, dtype = npy.read_array_header_1_0(stream, max_header_size=HEADER_BYTES)
         if dtype.hasobject:
             reason = f"{name} holds Python objects, and reading those can run code"
             raise UserError(f"{path}: not a readable .npz file ({reason})")
         size, held = math.prod(shape) * dtype.itemsize, info.file_size - stream.tell()
         if size != held:
-            raise UserError(
-                f"{source} must hold what its header says, {dtype} of shape {shape} in {size:,} bytes, got {held:,}"
-            )
+            said = f"{dtype} of shape {shape} in {size:,} bytes"
+            raise UserError(f"{source} must hold what its header says, {said}, got {held:,}")
         check_size(size, ceiling=ceiling, source=source, why=TOO_LARGE)
         content = read_zip_member(stream, info, ceiling, source, TOO_LARGE)
     return np.frombuffer(content, dtype=dtype).reshape(shape, order="F" if is_fortran else "C")
-
-
-def _read_header(stream: IO[bytes]) -> "tuple[tuple[int, ...], bool, np.dtype]":
-    from numpy.lib import format as npy
-
-    version = npy.read_magic(stream)
-    if version != (1, 0):  # a header of the others may be of any length; they are for tables of very many columns
-        raise ValueError(f"an array must be of format 1.0, got {version[0]}.{version[1]}")
-    return npy.read_array_header_1_0(stream, max_header_size=HEADER_BYTES)
 
 
 def _npz_problem(path: Path, error: BaseException) -> str:
@@ -113,10 +102,8 @@ def _channels_first(images: "np.ndarray", *, name: str, path: Path) -> Tensor:
     import numpy as np
 
     if images.dtype != np.uint8 or images.ndim not in (3, 4):
-        raise UserError(
-            f"{path}: {name} must be uint8 of shape (N, H, W), (N, H, W, C) or (N, C, H, W), "
-            f"got {images.dtype} of shape {images.shape}"
-        )
+        got = f"{images.dtype} of shape {images.shape}"
+        raise UserError(f"{path}: {name} must be uint8 of shape (N, H, W), (N, H, W, C) or (N, C, H, W), got {got}")
     tensor = torch.from_numpy(np.ascontiguousarray(images))
     if tensor.ndim == 3:
         return tensor.unsqueeze(1)

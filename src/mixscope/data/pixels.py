@@ -23,11 +23,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # told by conten
 
 
 def decode_image(content: bytes | bytearray, *, source: str) -> "np.ndarray":
-    """Return the pixels of one encoded image, (H, W) uint8 where it is grey, else (H, W, 3) uint8.
-
-    Raises:
-        UserError: If it cannot be decoded, or has more than IMAGE_PIXELS pixels or 8 bits a channel.
-    """
+    """Return the pixels of one encoded image as `image_pixels`; a `UserError` also if it is damaged or too large."""
     from PIL import Image, UnidentifiedImageError
 
     def words(error: BaseException) -> str:
@@ -47,11 +43,7 @@ def decode_image(content: bytes | bytearray, *, source: str) -> "np.ndarray":
 
 
 def image_pixels(image: Any, *, source: str) -> "np.ndarray":
-    """Return the pixels of a PIL image, (H, W) uint8 where it is grey, else (H, W, 3) uint8.
-
-    Raises:
-        UserError: If its pixels have more than 8 bits a channel.
-    """
+    """Return the pixels of a PIL image of 8 bits a channel, (H, W) uint8 where it is grey, else (H, W, 3) uint8."""
     import numpy as np
 
     if image.mode in GREY_MODES:
@@ -82,15 +74,9 @@ def stacked_set(
 ) -> DecodedSet:
     """Make a set of decoded images and their labels; all grey they have one channel, else three.
 
-    Args:
-        parts: (H, W) and (H, W, 3) uint8 arrays by name, taken out as they are stacked so that none is held twice, and
-            integer labels; first the training part, then the test part where there is one.
-        class_names: K names.
-        notes: See `DecodedSet`.
-        source: What the messages begin with.
-
-    Raises:
-        UserError: If sizes differ; and as `checked_set`.
+    Of the training part, then the test part where there is one, `parts` has (H, W) and (H, W, 3) uint8 arrays by name,
+    taken out as they are stacked so that none is held twice, and integer labels. A `UserError` where sizes differ, and
+    as `checked_set`.
     """
     check_same_size((named for images, _ in parts.values() for named in images.items()), source=source)
     is_grey = all(image.ndim == 2 for images, _ in parts.values() for image in images.values())

@@ -1,25 +1,21 @@
-"""Splits of a labelled set: a stratified test part, and a class-balanced subset. Pure: labels in, row numbers out."""
+"""Splits of a labelled set: a stratified test part, a class-balanced subset, the unlabelled rest; and wrong labels."""
 
 import math
 
 import torch
 from torch import Tensor
 
+from mixscope.base.checks import check_at_least, check_labels
 from mixscope.base.errors import UserError
 from mixscope.base.kinds import checked
 
 
 @checked
 def stratified_split(labels: Tensor, test_size: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Split examples into a training and a test part with the classes in the same proportions.
+    """Split examples with (N,) labels into a training and a test part with the classes in the same proportions.
 
-    Every class gives at least one example to each part. The size rule is scikit-learn's `train_test_split`: a share
-    is rounded up to whole test examples.
-
-    Args:
-        labels: (N,) integers.
-        test_size: A share in (0, 1), or a count when at least 1.
-        generator: A CPU generator.
+    Every class gives at least one example to each part. `test_size` is a share in (0, 1), or a count when at least 1.
+    The rule is scikit-learn's `train_test_split`: a share is rounded up to whole test examples.
 
     Returns:
         Training and test rows, int64 in increasing order; together each row once.
@@ -38,36 +34,24 @@ def stratified_split(labels: Tensor, test_size: float, generator: torch.Generato
     total, num_classes = len(labels), len(classes)
     num_test = _test_count(test_size, total)
     if not num_classes <= num_test <= total - num_classes:
-        raise UserError(
-            f"test-size must leave at least {num_classes} examples, one per class, on each side of {total}; "
-            f"{test_size} gives {num_test} test and {total - num_test} training examples"
-        )
+        got = f"{test_size} gives {num_test} test and {total - num_test} training examples"
+        wanted = f"at least {num_classes} examples, one per class, on each side of {total}"
+        raise UserError(f"test-size must leave {wanted}; {got}")
     if int(counts.min()) < 2:
         raise UserError(f"class {int(classes[counts.argmin()])} has 1 example; a split needs at least 2 of every class")
-    shares = _apportion(counts.tolist(), num_test)
     in_test = torch.zeros(total, dtype=torch.bool)
-    for label, share in zip(classes.tolist(), shares, strict=True):
+    for label, share in zip(classes.tolist(), _apportion(counts.tolist(), num_test), strict=True):
         in_test[_random_rows(labels, label, share, generator)] = True
     return (~in_test).nonzero()[:, 0], in_test.nonzero()[:, 0]
 
 
 @checked
 def balanced_subset(labels: Tensor, size: int, num_classes: int, generator: torch.Generator) -> Tensor:
-    """Choose `size` random examples, the same number of every class.
+    """Choose `size` random examples, the same number of every class, by their (N,) labels in [0, num_classes).
 
-    Where num_classes does not divide size, the remainder goes to random classes, one example each.
-
-    Args:
-        labels: (N,) integers in [0, K).
-        size: Examples to choose, at least K.
-        num_classes: K.
-        generator: A CPU generator.
-
-    Returns:
-        (size,) int64 rows in increasing order, none twice.
-
-    Raises:
-        UserError: If size is below num_classes, or a class has too few examples.
+    Where num_classes does not divide size, the remainder goes to random classes, one example each. The rows, (size,)
+    int64, are in increasing order, none twice. A `UserError` if size is below num_classes, or a class has too few
+    examples.
 
     Example:
         >>> labels = torch.tensor([0, 0, 0, 1, 1, 1])
@@ -102,23 +86,9 @@ def unlabelled_rows(
 ) -> Tensor:
     """Choose the examples that are used without their labels, the same number of every class where not all are.
 
-    Args:
-        labels: (N,) integers in [0, K).
-        labelled: (n,) int64, the rows that are used with their labels.
-        size: Examples to choose, see `balanced_subset`; None takes all there are.
-        num_classes: K.
-        is_disjoint: Whether the labelled rows are left out. Otherwise they are among all the others.
-        generator: A CPU generator.
-
-    Raises:
-        UserError: If nothing is left beside the labelled rows, or a class has too few examples for the size.
-
-    Example:
-        >>> labels, labelled = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 2])
-        >>> rows = unlabelled_rows(labels, labelled, size=None, num_classes=2, is_disjoint=True,
-        ...                        generator=torch.Generator())
-        >>> rows.tolist()
-        [1, 3]
+    Of all that have (N,) labels in [0, num_classes), or, where it `is_disjoint`, of those beside the (n,) int64 rows
+    `labelled`, which are used with their labels: `size` of them, see `balanced_subset`; None takes all. A `UserError`
+    if nothing is left beside the labelled rows, or a class has too few examples for the size.
     """
     is_free = torch.ones(len(labels), dtype=torch.bool)
     if is_disjoint:
@@ -128,6 +98,27 @@ def unlabelled_rows(
         counts = f"{len(labelled)} of {len(labels)}"
         raise UserError(f"unlabelled images must be left beside the labelled ones, got {counts}")
     return rows if size is None else rows[balanced_subset(labels.cpu()[rows], size, num_classes, generator)]
+
+
+@checked
+def flip_labels(labels: Tensor, *, share: float, num_classes: int, generator: torch.Generator) -> Tensor:
+    """Replace a share of the labels by another class, drawn uniformly from the K - 1 others.
+
+    Exactly round(share * N) of the (N,) labels in [0, K) are replaced, at random places, and none by itself; with each
+    label replaced with probability `share` instead, the share itself would be random. K is at least 2. What is returned
+    has the device and dtype of `labels`, which are not changed. A `ValueError` if share is not in [0, 1], num_classes
+    is below 2, or labels are not integers in [0, K).
+    """
+    check_at_least(2, num_classes=num_classes)
+    if not 0 <= share <= 1:
+        raise ValueError(f"share must be in [0, 1], got {share}")
+    check_labels(labels, num_classes=num_classes)
+    rows = torch.randperm(len(labels), generator=generator)[: round(share * len(labels))]
+    steps = torch.randint(1, num_classes, (len(rows),), generator=generator)
+    rows, steps = rows.to(labels.device), steps.to(labels.device)
+    flipped = labels.to(torch.int64, copy=True)  # in uint8, the sum of a label and a step could overflow
+    flipped[rows] = (flipped[rows] + steps) % num_classes
+    return flipped.to(labels.dtype)
 
 
 def _test_count(test_size: float, total: int) -> int:

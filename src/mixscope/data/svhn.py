@@ -18,11 +18,7 @@ NUMERIC = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "int64", "uint
 
 
 def read_svhn_folder(folder: Path, class_names: tuple[str, ...]) -> DecodedSet:
-    """Read the two MATLAB files of SVHN's cropped digits; their label 10 is the digit 0.
-
-    Raises:
-        UserError: If a file is damaged or holds something else.
-    """
+    """Read the two MATLAB files of SVHN's cropped digits; their label 10 is the digit 0."""
     train, test = (_read_svhn_file(folder / name) for name in SVHN_FILES)
     notes = f"MATLAB files in {folder.name}; label 10 read as digit 0"
     return checked_set(train, test, class_names=class_names, notes=notes, source=folder)
@@ -41,10 +37,8 @@ def _read_svhn_file(path: Path) -> LabelledImages:
             content = scipy.io.loadmat(file, variable_names=("X", "y"))
         images, labels = torch.from_numpy(content["X"]), torch.from_numpy(content["y"]).long().flatten()
     if images.dtype is not torch.uint8 or images.ndim != 4 or images.shape[3] != len(labels):
-        raise UserError(
-            f"{path}: X must be (H, W, C, N) uint8 with one label in y each, "
-            f"got {images.dtype} of shape {tuple(images.shape)} and {len(labels)} labels"
-        )
+        got = f"{images.dtype} of shape {tuple(images.shape)} and {len(labels)} labels"
+        raise UserError(f"{path}: X must be (H, W, C, N) uint8 with one label in y each, got {got}")
     if len(labels) and not 1 <= int(labels.min()) <= int(labels.max()) <= 10:
         raise UserError(f"{path}: y must lie in 1 to 10, got values from {int(labels.min())} to {int(labels.max())}")
     return LabelledImages(images.permute(3, 2, 0, 1).contiguous(), labels % 10)

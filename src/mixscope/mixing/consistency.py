@@ -6,7 +6,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mixscope.base.checks import check_at_least, check_floating, check_ndim, check_numbers, check_positive, check_size
+from mixscope.base.checks import (
+    check_at_least,
+    check_floating,
+    check_ndim,
+    check_not_negative,
+    check_numbers,
+    check_positive,
+    check_size,
+)
 from mixscope.base.kinds import checked
 from mixscope.mixing.mixture import Mixture, blend
 from mixscope.mixing.mixup import Mixup, draw_mixture
@@ -56,8 +64,7 @@ class Consistency:
     def __post_init__(self) -> None:
         check_size(2, num_points=self.num_points)
         check_positive(alpha=self.alpha)
-        if not 0 <= self.peak_weight < float("inf"):
-            raise ValueError(f"peak_weight must be at least 0 and finite, got {self.peak_weight}")
+        check_not_negative(peak_weight=self.peak_weight)
         if not 0 <= self.ramp_share <= 1:
             raise ValueError(f"ramp_share must be in [0, 1], got {self.ramp_share}")
         if not 0 <= self.ema_decay < 1:
@@ -79,10 +86,7 @@ class Consistency:
 
     @checked
     def draw(self, num_images: int, *, generator: torch.Generator) -> Mixture:
-        """Draw partners and weights for a batch of unlabelled images, one row of weights for each blend.
-
-        Returns:
-            A mixture on the CPU with (B, K) members and weights.
+        """Draw partners and weights, (B, K) on the CPU, for B unlabelled images: one row of weights for each blend.
 
         Raises:
             ValueError: If num_images is negative, or B times K numbers would not fit a memory.

@@ -6,14 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mixscope.base.checks import (
-    check_finite,
-    check_ndim,
-    check_numbers,
-    check_positive,
-    check_same_length,
-    check_size,
-)
+from mixscope.base.checks import check_finite, check_ndim, check_numbers, check_positive, check_same_length, check_size
 from mixscope.base.kinds import checked
 
 LARGEST_ALPHA = 1e15  # from here on the weights are all equal, to the last digit
@@ -115,9 +108,8 @@ def loss_floor_gap(logits: Tensor, targets: Tensor) -> float:
     check_targets(targets=targets)
     check_same_length(logits=logits, targets=targets)
     if logits.shape != targets.shape or not logits.is_floating_point():
-        raise ValueError(
-            f"logits must be float of shape {tuple(targets.shape)}, got {logits.dtype} of shape {tuple(logits.shape)}"
-        )
+        got = f"{logits.dtype} of shape {tuple(logits.shape)}"
+        raise ValueError(f"logits must be float of shape {tuple(targets.shape)}, got {got}")
     check_finite(logits=logits)
     wanted = targets.detach().to(torch.float64)
     log_probabilities = F.log_softmax(logits.detach().to(wanted.device, torch.float64), dim=1)
@@ -130,15 +122,11 @@ def check_targets(**tensors: Tensor) -> None:
     for name, targets in tensors.items():
         check_ndim(2, **{name: targets})
         if not targets.is_floating_point() or not targets.numel():
-            raise ValueError(
-                f"{name} must be floating point with at least one row and class, got {targets.dtype} of shape "
-                f"{tuple(targets.shape)}"
-            )
+            got = f"{targets.dtype} of shape {tuple(targets.shape)}"
+            raise ValueError(f"{name} must be floating point with at least one row and class, got {got}")
         check_finite(**{name: targets})
         low = float(targets.min())
         off = float((targets.detach().to(torch.float64).sum(dim=1) - 1).abs().max())
         if low < 0 or off > SUM_TOLERANCE:
-            raise ValueError(
-                f"{name} must have rows at least 0 that sum to 1 within {SUM_TOLERANCE:g}, got a smallest entry of "
-                f"{low:g} and a row that is off by {off:.2g}"
-            )
+            got = f"a smallest entry of {low:g} and a row that is off by {off:.2g}"
+            raise ValueError(f"{name} must have rows at least 0 that sum to 1 within {SUM_TOLERANCE:g}, got {got}")

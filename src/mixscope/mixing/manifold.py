@@ -54,12 +54,8 @@ def blending_at(model: nn.Module, mixture: Mixture) -> Iterator[None]:
     """Blend what the module `mixture.site` gives ("NAME:input": gets) in the forward pass run inside this block.
 
     Activation checkpointing computes layers again in the backward pass, which then must blend them again: where it is
-    used, run the backward pass inside the block too.
-
-    Args:
-        model: Any module; inside `DistributedDataParallel`, the wrapped one.
-        mixture: A draw whose members index the rows of the batch that goes through. At the site "input" the block does
-            nothing: blend the inputs yourself.
+    used, run the backward pass inside the block too. Of `DistributedDataParallel` the wrapped module is meant. Members
+    index the rows of the batch that goes through. At the site "input" nothing is done: blend the inputs yourself.
 
     Raises:
         ValueError: If the model has no module of that name (near names are listed), what is blended is not a tensor of

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mixscope.base.checks import check_floating, check_labels, check_ndim, check_numbers, check_same_length, check_size
+from mixscope.base.checks import check_floating, check_labels, check_ndim, check_numbers, check_size
 from mixscope.base.kinds import checked
 
 INPUT_SITE = "input"
@@ -54,27 +54,21 @@ class Mixture:
                 shapes = f"{tuple(self.members.shape)} and {tuple(shares.shape)}"
                 raise ValueError(f"members and {name} must have the same shape (b, P), got {shapes}")
             check_floating(**{name: shares})
-            self._check_device(name, shares)
-        if self.mask is not None:
-            self._check_mask(self.mask)
+        for name, tensor in (*self._shares(), ("mask", self.mask)):
+            if tensor is not None and tensor.device != self.members.device:
+                raise ValueError(f"{name} must be on the device of members, {self.members.device}, got {tensor.device}")
+        if (mask := self.mask) is not None:
+            num_rows, num_points = self.members.shape
+            is_fitting = mask.ndim == 4 and len(mask) in (1, num_rows) and mask.shape[1] == 1 and num_points == 2
+            if mask.dtype is not torch.bool or not is_fitting:
+                got = f"{mask.dtype} of shape {tuple(mask.shape)} for {num_points}"
+                raise ValueError(f"mask must be bool of shape (1 or {num_rows}, 1, H, W) for two members, got {got}")
         if self.members.is_cpu and len(self.members):
             object.__setattr__(self, "_last_member", self._check_values())
 
     def _shares(self) -> list[tuple[str, Tensor]]:
         named = [("weights", self.weights), ("target_weights", self.target_weights)]
         return [(name, shares) for name, shares in named if shares is not None]
-
-    def _check_device(self, name: str, tensor: Tensor) -> None:
-        if tensor.device != self.members.device:
-            raise ValueError(f"{name} must be on the device of members, {self.members.device}, got {tensor.device}")
-
-    def _check_mask(self, mask: Tensor) -> None:
-        self._check_device("mask", mask)
-        num_rows, num_points = self.members.shape
-        is_fitting = mask.ndim == 4 and len(mask) in (1, num_rows) and mask.shape[1] == 1 and num_points == 2
-        if mask.dtype is not torch.bool or not is_fitting:
-            got = f"{mask.dtype} of shape {tuple(mask.shape)} for {num_points}"
-            raise ValueError(f"mask must be bool of shape (1 or {num_rows}, 1, H, W) for two members, got {got}")
 
     def _check_values(self) -> int:
         """Raise unless members are rows of a batch and weights are shares; return the largest member."""
@@ -128,20 +122,16 @@ class Mixture:
     def check_fits(self, num_rows: int, *, name: str) -> None:
         """Raise if a member is not one of the `num_rows` rows of the argument `name`, without waiting for a device."""
         if self._last_member >= num_rows:
-            raise ValueError(
-                f"{name} must hold the rows that mixture blends, up to {self._last_member}, got {num_rows}"
-            )
+            rows = f"the rows that mixture blends, up to {self._last_member}"
+            raise ValueError(f"{name} must hold {rows}, got {num_rows}")
 
 
 @checked
 def blend(values: Tensor, mixture: Mixture) -> Tensor:
-    """Blend the examples of a batch.
+    """Blend the examples of a batch, (B, ...) float inputs or activations of a hidden layer, which the members index.
 
     Two members are one `lerp`; more are one (b, B) weight matrix times the flattened batch, at the same cost for any P.
-
-    Args:
-        values: (B, ...) float: inputs, or activations of a hidden layer.
-        mixture: The draw, on any device; its members index the B rows.
+    The mixture may be on any device.
 
     Returns:
         (b, ...) of the dtype, device and memory format of `values`. Half-precision values are blended in float32, so
@@ -183,12 +173,9 @@ def blend(values: Tensor, mixture: Mixture) -> Tensor:
 
 @checked
 def blend_targets(labels: Tensor, mixture: Mixture, *, num_classes: int) -> Tensor:
-    """Blend the labels of a batch into one distribution over the classes per row.
+    """Blend the labels of a batch, (B,) integers in [0, K), into one distribution over the K classes per row.
 
-    Args:
-        labels: (B,) integers in [0, K).
-        mixture: The draw, on any device; its members index the B labels.
-        num_classes: K.
+    The mixture may be on any device; its members index the B labels.
 
     Returns:
         (b, K) float of the dtype of the weights; rows sum to 1.
@@ -212,13 +199,9 @@ def blend_targets(labels: Tensor, mixture: Mixture, *, num_classes: int) -> Tens
 
 @checked
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean cross-entropy of `targets` under softmax(`logits`).
+    """Return the mean cross-entropy of `targets` under softmax(`logits`), both (N, K) float, rows of targets sum to 1.
 
     It is linear in the targets: the loss of a blended label is the blend of the losses.
-
-    Args:
-        logits: (N, K) float.
-        targets: (N, K) float, rows at least 0 and summing to 1.
 
     Returns:
         Scalar, in nats, at least the mean entropy of the targets; lower is better.
@@ -227,7 +210,6 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
         ValueError: If the shapes differ (integer labels are refused: they are no distribution).
     """
     check_ndim(2, logits=logits, targets=targets)
-    check_same_length(logits=logits, targets=targets)
     check_floating(logits=logits)
     if targets.shape != logits.shape or not targets.is_floating_point():
         got = f"{targets.dtype} of shape {tuple(targets.shape)}"

@@ -39,17 +39,12 @@ class MixingScheme(Protocol):
 
 @dataclass(frozen=True)
 class SchemeRow:
-    """What is known of a scheme before its class is loaded.
+    """What is known of a scheme before its class is loaded."""
 
-    Attributes:
-        home: "module:Class" in `mixscope.mixing`.
-        label: What reports call it.
-        options: Options of the command line that it takes. What the user leaves out is left to the class, but
-            `mixing_sites`, its argument `sites`: then it gets the input and the network's first two.
-    """
-
-    home: str
-    label: str
+    home: str  # "module:Class" in `mixscope.mixing`
+    label: str  # in reports
+    # Of the command line. What the user leaves out is left to the class, but `mixing_sites`, its argument `sites`: then
+    # it gets the input and the network's first two.
     options: tuple[str, ...] = ()
 
     def load(self) -> Callable[..., MixingScheme]:

@@ -22,19 +22,14 @@ TIMM_INSTALL = "pip install 'mixscope[timm]'"
 
 
 def build_from_file(name: str, *, num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
-    """Load a Python file and call a function or class in it that makes the model.
+    """Load "FILE.py:FACTORY", a Python file, and call the function or class in it that makes the model.
 
     FACTORY is called by keyword with those of `num_classes`, `image_shape` (C, H, W) and `in_chans` (C) that its
     signature names, and with nothing else. While the file is loaded and FACTORY runs, the file's folder is first on
-    `sys.path`, so the file can import its neighbours. The file is executed anew at each call.
-
-    "FILE.py:FACTORY" is cut at the last colon, so that a Windows drive letter may stand before it.
-
-    Raises:
-        UserError: If the file or FACTORY is missing, either raises, FACTORY needs other arguments, or it returns
-            anything but an `nn.Module`.
+    `sys.path`, so the file can import its neighbours. The file is executed anew at each call. A `UserError` if the file
+    or FACTORY is missing, either raises, FACTORY needs other arguments, or it returns anything but an `nn.Module`.
     """
-    file_name, _, factory_name = name.rpartition(":")
+    file_name, _, factory_name = name.rpartition(":")  # the last: that of a Windows drive may stand before it
     if name.endswith(".py") or not factory_name:
         file_name = name.removesuffix(":")
         raise UserError(f"{file_name}: name the function that makes the model as well: {file_name}:FACTORY")
@@ -59,10 +54,8 @@ def build_from_file(name: str, *, num_classes: int, image_shape: tuple[int, int,
 def build_from_timm(name: str, *, num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
     """Make the timm library's model of this name with fresh weights; only K and the number of channels are passed on.
 
-    Some of timm's models accept no other size of images than their own.
-
-    Raises:
-        UserError: If timm is not installed or cannot be imported, knows no such model, or cannot make it.
+    Some of timm's models accept no other size of images than their own. A `UserError` if timm is not installed or
+    cannot be imported, knows no such model, or cannot make it.
     """
     try:
         import timm

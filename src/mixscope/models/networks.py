@@ -1,32 +1,32 @@
-"""Table of the networks by name; and what the rest needs to know of any network: its linear head and its sites."""
+"""Table of the networks by name; and of any network its linear head, which can be given and fixed, and its sites."""
 
 import math
 import re
 from importlib import import_module
 
+import torch
 from torch import nn
 
 from mixscope.base.checks import check_at_least, nearest
 from mixscope.base.errors import UserError, users_code
 from mixscope.base.generators import seeded_globals
+from mixscope.base.kinds import checked
+from mixscope.base.simplex import simplex_etf
 from mixscope.capturing.sites import check_sites
 from mixscope.mixing.mixture import INPUT_SUFFIX
+from mixscope.models.convolutional import BASE_CHANNELS, WideResNet
 from mixscope.models.external import build_from_file, build_from_timm
 from mixscope.models.mlp import MLP
-from mixscope.models.weights import load_weights
-from mixscope.models.wide_resnet import BASE_CHANNELS, WideResNet
-
-__all__ = ["MODEL_FORMS", "MODEL_NAMES", "build_model", "find_head", "load_weights", "model_sites"]
 
 # "module:factory" in `mixscope.models`; a factory takes num_classes and image_shape (C, H, W) by keyword.
 NETWORKS = {
     "mlp": "mlp:MLP",
-    "residual-mlp": "residual_mlp:ResidualMLP",
-    "convnet": "convnet:ConvNet",
-    "resnet18": "resnet:resnet18",
-    "resnet34": "resnet:resnet34",
-    "wide-resnet-28-2": "wide_resnet:wide_resnet_28_2",
-    "wide-resnet-28-10": "wide_resnet:wide_resnet_28_10",
+    "residual-mlp": "mlp:ResidualMLP",
+    "convnet": "convolutional:ConvNet",
+    "resnet18": "convolutional:resnet18",
+    "resnet34": "convolutional:resnet34",
+    "wide-resnet-28-2": "convolutional:wide_resnet_28_2",
+    "wide-resnet-28-10": "convolutional:wide_resnet_28_10",
     "vit-small": "vit:vit_small",
     "vit-b/4": "vit:vit_b4",
 }
@@ -34,6 +34,7 @@ MODEL_NAMES = tuple(NETWORKS)
 MODEL_FORMS = ("mlp-WIDTHxDEPTH", "wide-resnet-D-K", "FILE.py:FACTORY", "timm:NAME")
 MLP_FORM = re.compile(r"mlp-(\d{1,9})x(\d{1,9})")
 WIDE_RESNET_FORM = re.compile(r"wide-resnet-(\d{1,9})-(\d{1,9})")
+ROW_LENGTH = 1.0  # Of a fixed classifier: the frame's usual; nn.Linear starts with rows of about 1 / sqrt(3).
 MAX_WEIGHTS, MAX_DEPTH = 10**9, 1000  # of a network made by such a name: 4 GB, and as much again for its training
 
 
@@ -44,7 +45,7 @@ def build_model(name: str, *, num_classes: int, image_shape: tuple[int, int, int
         name: One of MODEL_NAMES, or of these forms: "mlp-WIDTHxDEPTH", DEPTH hidden layers of WIDTH ("mlp-512x3");
             "wide-resnet-D-K", depth D = 6n + 4 and widening factor K ("wide-resnet-40-10"); "FILE.py:FACTORY", a
             function or class in a file of your own (see `external.build_from_file`); "timm:NAME".
-        num_classes: K, at least 2.
+        num_classes: K.
         image_shape: (C, H, W) of one image.
         seed: Of the run. torch's CPU generator is seeded from it while the model is made and restored after; numpy's
             and Python's are not touched, so a factory of your own should draw from torch alone.
@@ -91,28 +92,23 @@ def _build(name: str, *, num_classes: int, image_shape: tuple[int, int, int]) ->
         return build_from_timm(name.removeprefix("timm:"), num_classes=num_classes, image_shape=image_shape)
     if name.endswith(".py") or name.rpartition(":")[0].endswith(".py"):
         return build_from_file(name, num_classes=num_classes, image_shape=image_shape)
-    raise UserError(
-        f"model must be one of {', '.join((*MODEL_NAMES, *MODEL_FORMS))}, got {name!r}{nearest(name, MODEL_NAMES)}"
-    )
+    known = ", ".join((*MODEL_NAMES, *MODEL_FORMS))
+    raise UserError(f"model must be one of {known}, got {name!r}{nearest(name, MODEL_NAMES)}")
 
 
 def _check_size(name: str, *, depth: int, weights: int) -> None:
     """Raise a `UserError` for a network that no machine holds."""
     if depth > MAX_DEPTH or weights > MAX_WEIGHTS:
-        raise UserError(
-            f"model must have at most {MAX_DEPTH:,} layers and {MAX_WEIGHTS:,} weights, got {name} with {depth:,} "
-            f"and about {weights:.2g}"
-        )
+        got = f"{name} with {depth:,} and about {weights:.2g}"
+        raise UserError(f"model must have at most {MAX_DEPTH:,} layers and {MAX_WEIGHTS:,} weights, got {got}")
 
 
 def find_head(model: nn.Module, name: str | None = None) -> str:
     """Return the module name of a model's linear classifier; nothing is guessed.
 
     It is the module called `name` where that is given, else "head" where that is an `nn.Linear`, else what the model's
-    own `get_classifier()` gives, which every timm model has.
-
-    Raises:
-        UserError: If `name` is not a linear module of the model, or nothing else is found.
+    own `get_classifier()` gives, which every timm model has. A `UserError` if `name` is not a linear module of the
+    model, or nothing else is found.
     """
     modules = _named_modules(model)
     if name is not None:
@@ -137,10 +133,8 @@ def model_sites(model: nn.Module, head: str) -> tuple[str, ...]:
     """Return the places to look into a model, from early to late.
 
     They are its attribute `sites`, a tuple or list of names of its modules (each may end in ":input", for what goes in
-    rather than what comes out); where it has none, the input and the output of the head.
-
-    Raises:
-        UserError: If `sites` is not a tuple or list of names of the model's modules.
+    rather than what comes out); where it has none, the input and the output of the head. A `UserError` if `sites` is
+    not a tuple or list of names of the model's modules.
     """
     # nn.Module has no such attribute; ours and, if they like, the user's models declare it.
     with users_code("sites of the model raised"):
@@ -154,6 +148,30 @@ def model_sites(model: nn.Module, head: str) -> tuple[str, ...]:
     except ValueError as error:
         raise UserError(str(error)) from error
     return tuple(sites)
+
+
+@checked
+def fix_classifier(model: nn.Module, head: str, *, generator: torch.Generator) -> None:
+    """Set the head's weight to a simplex equiangular tight frame with rows of length 1, its bias to 0, and freeze both.
+
+    Features then have to come to the classifier: with it given, neural collapse of the features is all there is to
+    learn. The orientation is uniform. Frozen, it takes no gradient and no weight decay, and it is saved and loaded like
+    any other weight. A `UserError` if the head has fewer inputs than outputs less one, or nothing but it could be
+    trained.
+    """
+    classifier = model.get_submodule(head)
+    assert isinstance(classifier, nn.Linear)  # as `find_head` promises
+    num_classes, dim = classifier.out_features, classifier.in_features
+    if dim < num_classes - 1:
+        least = f"at least as many features as classes less one, {num_classes - 1}"
+        raise UserError(f"classifier fixed-etf needs {least}, got {dim}")
+    with torch.no_grad():
+        classifier.weight.copy_(simplex_etf(num_classes, dim, scale=ROW_LENGTH, generator=generator))
+        if classifier.bias is not None:
+            classifier.bias.zero_()
+    classifier.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UserError("classifier fixed-etf must leave something to train, but the network is its head alone")
 
 
 def _named_modules(model: nn.Module) -> dict[str, nn.Module]:

@@ -1,7 +1,6 @@
 """Vision transformer (Dosovitskiy et al. 2021) for small images."""
 
 from functools import partial
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,16 +10,6 @@ from mixscope.base.errors import UserError
 
 NORM_EPS = 1e-6  # The value of the paper's public code.
 INIT_STD = 0.02  # Truncated normal (Touvron et al. 2021, as in their code); the cut at 2.0 is out of its reach.
-
-
-class ViTSize(NamedTuple):
-    """How large a transformer is. `mlp` is the hidden width of the two-layer perceptron of each block."""
-
-    patch: int
-    depth: int
-    width: int
-    heads: int
-    mlp: int
 
 
 class PatchEmbedding(nn.Module):
@@ -67,12 +56,9 @@ class EncoderBlock(nn.Module):
 class VisionTransformer(nn.Module):
     """Patches, a class token, learned positions, pre-norm encoder blocks; a linear head reads the class token.
 
-    Deviation: no dropout (the paper pre-trains with 0.1 or 0), and linear weights, the class token and the positions
-    start from a truncated normal (see INIT_STD), biases from 0.
-
-    Args:
-        image_shape: (C, H, W) of one image; the patch size must divide H and W.
-        size: Patch size, depth, width, heads and MLP width.
+    `patch` is the side of a patch in pixels, `width` that of the stream, a multiple of `heads`, and `mlp` the hidden
+    width of the perceptron of each block. Deviation: no dropout (the paper pre-trains with 0.1 or 0), and linear
+    weights, the class token and the positions start from a truncated normal (see INIT_STD), biases from 0.
 
     Attributes:
         sites: "embedding" and "blocks.0", "blocks.1", ...: (B, 1 + number of patches, width); "norm", the normalised
@@ -81,27 +67,29 @@ class VisionTransformer(nn.Module):
 
     Raises:
         UserError: If the patch size does not divide the image.
-        ValueError: If the width is not a multiple of the number of heads.
     """
 
-    def __init__(self, *, num_classes: int, image_shape: tuple[int, int, int], size: ViTSize) -> None:
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        image_shape: tuple[int, int, int],
+        patch: int,
+        depth: int,
+        width: int,
+        heads: int,
+        mlp: int,
+    ) -> None:
         super().__init__()
-        patch, depth, width, heads, mlp = size
-        _, image_height, image_width = image_shape
-        if image_height % patch or image_width % patch:
-            raise UserError(
-                f"image height and width must be multiples of the patch size {patch}, got {image_height}x{image_width}"
-            )
-        if width % heads:
-            raise ValueError(f"size.width must be a multiple of size.heads = {heads}, got {width}")
+        _, height, breadth = image_shape
+        if height % patch or breadth % patch:
+            got = f"{height}x{breadth}"
+            raise UserError(f"image height and width must be multiples of the patch size {patch}, got {got}")
         self.embedding = PatchEmbedding(image_shape=image_shape, patch=patch, width=width)
         self.blocks = nn.Sequential(*(EncoderBlock(width=width, heads=heads, mlp=mlp) for _ in range(depth)))
         self.norm = nn.LayerNorm(width, eps=NORM_EPS)
         self.head = nn.Linear(width, num_classes)
         self.sites = ("embedding", *(f"blocks.{index}" for index in range(depth)), "norm", "head")
-        self._initialise()
-
-    def _initialise(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
                 nn.init.trunc_normal_(module.weight, std=INIT_STD)
@@ -118,5 +106,5 @@ class VisionTransformer(nn.Module):
 
 
 # ViT-Base of the paper's Table 1 on patches of 4x4; and ours, half of ViT-Tiny's depth, for short runs.
-vit_b4 = partial(VisionTransformer, size=ViTSize(patch=4, depth=12, width=768, heads=12, mlp=3072))
-vit_small = partial(VisionTransformer, size=ViTSize(patch=4, depth=6, width=192, heads=3, mlp=768))
+vit_b4 = partial(VisionTransformer, patch=4, depth=12, width=768, heads=12, mlp=3072)
+vit_small = partial(VisionTransformer, patch=4, depth=6, width=192, heads=3, mlp=768)

@@ -28,12 +28,9 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     A .safetensors file holds tensors by name. A .pt, .pth, .ckpt or .bin file holds either tensors by name or a
     dictionary with them under "state_dict", "model" or "model_state_dict"; it is read with `weights_only=True`, which
     executes nothing. A prefix "module.", "model." or "_orig_mod." is taken off when every name in the file has it and
-    not every name in the model does. Values are converted to the model's dtype and device.
-
-    Raises:
-        UserError: If the file is missing, has another suffix, cannot be read, holds more than tensors, is not what
-            mixscope once wrote there, or does not fit the model: weights missing, unknown, of another shape, or NaN or
-            infinite in the model's dtype.
+    not every name in the model does. Values are converted to the model's dtype and device. A `UserError` if the file is
+    missing, has another suffix, cannot be read, holds more than tensors, is not what mixscope once wrote there, or does
+    not fit the model: weights missing, unknown, of another shape, or NaN or infinite in the model's dtype.
     """
     path = Path(path)
     if path.suffix.lower() not in WEIGHT_SUFFIXES:
@@ -87,10 +84,8 @@ def _find_state(content: Any, *, path: Path) -> dict[str, Tensor]:
     state = content[nested[0]] if nested else content
     others = [name for name, value in state.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
     if others:
-        raise UserError(
-            f"{path}: must hold tensors by name, alone or under {', '.join(STATE_KEYS)};"
-            f" got other values under {_few([str(name) for name in others])}"
-        )
+        got = f"other values under {_few([str(name) for name in others])}"
+        raise UserError(f"{path}: must hold tensors by name, alone or under {', '.join(STATE_KEYS)}; got {got}")
     return dict(state)
 
 

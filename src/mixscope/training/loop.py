@@ -14,8 +14,7 @@ from mixscope.metrics.overtraining.monitor import OvertrainingMonitor
 from mixscope.metrics.training_cards import BLEND_ENTROPY, FLOOR_GAP
 from mixscope.mixing.manifold import blending_at
 from mixscope.mixing.mixture import INPUT_SITE, Mixture, blend, blend_targets
-from mixscope.mixing.mixup import NoMixing
-from mixscope.mixing.schedule import scheme_at
+from mixscope.mixing.mixup import NoMixing, scheme_at
 from mixscope.mixing.schemes import MixingScheme
 from mixscope.training.consistency_term import Batches, ConsistencyTerm
 from mixscope.training.finite import check_losses, check_weights

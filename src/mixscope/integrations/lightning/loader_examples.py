@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, replace
-from typing import TypeGuard, cast
+from typing import cast
 
 import torch
 from lightning.pytorch import LightningModule

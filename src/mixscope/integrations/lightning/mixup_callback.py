@@ -8,7 +8,7 @@ from mixscope.base.checks import check_at_least, check_labels, pair_of
 from mixscope.base.generators import named_generator
 from mixscope.base.kinds import checked
 from mixscope.mixing.mixture import INPUT_SITE, blend, blend_targets
-from mixscope.mixing.schedule import scheme_at
+from mixscope.mixing.mixup import scheme_at
 from mixscope.mixing.schemes import MixingScheme
 
 
