@@ -94,7 +94,8 @@ def turning_epoch(
     smooth = _smoothed(curves, window)
     numbers = torch.arange(1, smooth.shape[1] + 1) if epochs is None else torch.tensor(list(epochs))
     if len(numbers) != smooth.shape[1] or not (numbers[1:] > numbers[:-1]).all():
-        raise ValueError(f"epochs must be {smooth.shape[1]} increasing numbers, one a column of curves, got {numbers.tolist()}")
+        wanted = f"{smooth.shape[1]} increasing numbers, one a column of curves"
+        raise ValueError(f"epochs must be {wanted}, got {numbers.tolist()}")
     means = resampled_means(smooth, generator=generator, num_resamples=num_resamples)
     turns = numbers.to(torch.float64)[_first_lowest(means)]
     value = float(numbers[_first_lowest(smooth.mean(dim=0))])
