@@ -24,16 +24,18 @@ from mixscope.integrations.torchmetrics.calibration_metrics import (
 from mixscope.integrations.torchmetrics.collapse_metrics import NearestClassMean, NeuralCollapse
 from mixscope.measuring import blended_features, examine, last_layer
 from mixscope.metrics import bootstrap, catalogue
-from mixscope.metrics.blends import channels, intrusion
+from mixscope.metrics.blends import channels, intrusion, neighbours
 from mixscope.metrics.calibration import (
     calibration_intervals,
+    classwise,
+    equal_mass,
     prediction_meter,
     scores,
     temperature,
     top_label,
 )
-from mixscope.metrics.collapse import nearest_mean, other_tools
-from mixscope.metrics.overtraining import curve_intervals, degenerate, gradients
+from mixscope.metrics.collapse import class_geometry, nearest_mean, other_tools
+from mixscope.metrics.overtraining import curve_intervals, degenerate, gradients, loss_slices
 from mixscope.mixing import consistency, cutmix, manifold, mixture, mixup
 
 GENERATOR = object()  # stands for a fresh generator
@@ -181,6 +183,7 @@ CALIBRATION = [
     call(top_label.CalibrationBins, num_bins=5),
     fresh(lambda: top_label.CalibrationBins(5).update, **SOFT_ROWS),
     fresh(lambda: top_label.CalibrationBins(5).update_logits, **ROWS),
+    fresh(lambda: top_label.CalibrationBins(5).merge, other=fed(top_label.CalibrationBins(5))),
     call(top_label.CalibrationBins.from_state, state=fed(top_label.CalibrationBins(5)).state()),
     call(top_label.expected_calibration_error, **SOFT_ROWS, num_bins=5),
     call(calibration_intervals.calibration_intervals, **ROWS, num_bins=5, **RESAMPLED),
@@ -188,29 +191,38 @@ CALIBRATION = [
     fresh(lambda: prediction_meter.PredictionMeter().update, **ROWS),
     call(prediction_meter.calibration_report, **ROWS, num_bins=5),
     call(temperature.calibration_after_temperature, fit_logits=LOGITS, fit_labels=LABELS, **ROWS, num_bins=5),
-    call(scores.ClasswiseCalibration, num_classes=K, num_bins=5),
-    fresh(lambda: scores.ClasswiseCalibration(K, 5).update, **SOFT_ROWS),
-    fresh(lambda: scores.ClasswiseCalibration(K, 5).update_logits, **ROWS),
-    call(
-        scores.ClasswiseCalibration.from_state,
-        state=fed(scores.ClasswiseCalibration(K, 5)).state(),
+    call(classwise.ClasswiseCalibration, num_classes=K, num_bins=5),
+    fresh(lambda: classwise.ClasswiseCalibration(K, 5).update, **SOFT_ROWS),
+    fresh(lambda: classwise.ClasswiseCalibration(K, 5).update_logits, **ROWS),
+    fresh(
+        lambda: classwise.ClasswiseCalibration(K, 5).merge,
+        other=fed(classwise.ClasswiseCalibration(K, 5)),
     ),
-    call(top_label.equal_mass_reliability, confidence=WEIGHTS, is_correct=WEIGHTS > 0.5, num_bins=5),
+    call(
+        classwise.ClasswiseCalibration.from_state,
+        state=fed(classwise.ClasswiseCalibration(K, 5)).state(),
+    ),
+    fresh(lambda: fed(classwise.ClasswiseCalibration(K, 5)).reliability, label=1),
+    call(equal_mass.equal_mass_reliability, confidence=WEIGHTS, is_correct=WEIGHTS > 0.5, num_bins=5),
     fresh(lambda: scores.ProperScores().update, **SOFT_ROWS),
     fresh(lambda: scores.ProperScores().update_logits, **ROWS),
+    fresh(lambda: scores.ProperScores().merge, other=fed(scores.ProperScores())),
     call(scores.ProperScores.from_state, state=fed(scores.ProperScores()).state()),
     call(temperature.fit_temperature, **ROWS),
 ]
 
 HEAD = {"statistics": STATISTICS, "head_weight": WEIGHT, "head_bias": BIAS, "center": MEANS[0]}
 COLLAPSE = [
-    call(metrics.ClassStatistics, num_classes=K, dim=D, device="cpu", product_dtype=torch.float64),
+    *(
+        call(statistics, num_classes=K, dim=D, device="cpu", product_dtype=torch.float64)
+        for statistics in (metrics.ClassStatistics, metrics.ClassMoments)
+    ),
     fresh(lambda: make_statistics().update, features=FEATURES, labels=LABELS),
     fresh(lambda: make_statistics().merge, other=STATISTICS),
     call(metrics.ClassStatistics.from_state, state=STATISTICS.state(), device="cpu", product_dtype=torch.float64),
     call(metrics.neural_collapse, **HEAD),
     call(metrics.collapse_on_test, train=STATISTICS, test=STATISTICS),
-    call(metrics.class_geometry, statistics=STATISTICS, center=MEANS[0]),
+    call(class_geometry.class_geometry, statistics=STATISTICS, center=MEANS[0]),
     call(nearest_mean.NearestMeanCounts, class_means=MEANS, head_weight=WEIGHT, head_bias=BIAS),
     fresh(lambda: nearest_counts().update, features=FEATURES, labels=LABELS),
     fresh(lambda: nearest_counts().decide, features=FEATURES),
@@ -237,6 +249,7 @@ OVERTRAINING = [
     call(metrics.nonlinearity, mixed=BLENDS, members=FEATURES[MEMBERS], weights=SHARES),
     call(metrics.NonlinearityMeter, feature_mean=FEATURES.mean(dim=0)),
     fresh(lambda: meter().update, mixed=BLENDS, clean=FEATURES, **BLEND_ROWS),
+    fresh(lambda: meter().merge, other=meter()),
     call(
         intrusion.intrusion_rate,
         mixed=BLENDS,
@@ -245,11 +258,19 @@ OVERTRAINING = [
         real_inputs=FEATURES,
         real_labels=LABELS,
         members=MEMBERS,
+        edges=[0.5, 0.75, 1.0],
     ),
-    call(intrusion.nearest_examples, queries=BLENDS, examples=FEATURES, excluded=MEMBERS),
+    call(neighbours.nearest_examples, queries=BLENDS, examples=FEATURES, excluded=MEMBERS),
     call(gradients.gradient_norm, model=MODEL, batches=SOFT_BATCHES, loss=mixture.soft_cross_entropy),
-    call(metrics.filter_normalised_direction, model=MODEL, generator=GENERATOR),
-    call(metrics.loss_slice, model=MODEL, evaluate=square_loss, direction=DIRECTION, steps=[-0.5, 0.5]),
+    call(loss_slices.filter_normalised_direction, model=MODEL, generator=GENERATOR, include_vectors=True),
+    call(
+        loss_slices.loss_slice,
+        model=MODEL,
+        evaluate=square_loss,
+        direction=DIRECTION,
+        steps=[-0.5, 0.5],
+        statistics_batches=[IMAGES],
+    ),
     call(
         metrics.sharpness,
         model=MODEL,
@@ -257,6 +278,8 @@ OVERTRAINING = [
         generator=GENERATOR,
         radius=0.1,
         num_directions=2,
+        include_vectors=False,
+        statistics_batches=None,
     ),
     call(metrics.FloorGapRule, share=0.4, window=0.3, level=0.9),
     fresh(

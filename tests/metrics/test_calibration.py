@@ -58,7 +58,7 @@ def test_four_predictions_by_hand() -> None:
     assert bins.accuracy == 0.75
     assert bins.mean_confidence == pytest.approx(2.875 / 4)
     assert bins.signed_gap == pytest.approx(-0.125 / 4)
-    assert bins.reliability.counts.sum() == 4
+    assert bins.num_examples == 4
 
 
 @pytest.mark.parametrize("num_bins", [1, 10, 15, 40])
@@ -113,15 +113,19 @@ def test_halves_are_exact_edges() -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 499])
-def test_batches_and_order_do_not_matter(batch_size: int) -> None:
+def test_batches_order_and_merging_do_not_matter(batch_size: int) -> None:
     probabilities, labels = random_case()
     expected = filled(probabilities, labels)
     order = torch.randperm(500, generator=torch.Generator().manual_seed(1))
-    bins = filled(probabilities[order], labels[order], batch_size=batch_size)
-    assert torch.equal(bins.reliability.counts, expected.reliability.counts)
-    assert bins.expected_calibration_error == pytest.approx(expected.expected_calibration_error, rel=1e-12)
-    assert bins.maximum_calibration_error == pytest.approx(expected.maximum_calibration_error, rel=1e-12)
-    assert bins.signed_gap == pytest.approx(expected.signed_gap, rel=1e-12)
+    streamed = filled(probabilities[order], labels[order], batch_size=batch_size)
+    merged = filled(probabilities[:123], labels[:123])
+    merged.merge(filled(probabilities[123:], labels[123:]))
+    merged.merge(CalibrationBins())
+    for bins in (streamed, merged):
+        assert torch.equal(bins.reliability.counts, expected.reliability.counts)
+        assert bins.expected_calibration_error == pytest.approx(expected.expected_calibration_error, rel=1e-12)
+        assert bins.maximum_calibration_error == pytest.approx(expected.maximum_calibration_error, rel=1e-12)
+        assert bins.signed_gap == pytest.approx(expected.signed_gap, rel=1e-12)
 
 
 def test_float32_probabilities_are_accumulated_in_float64() -> None:
@@ -138,7 +142,7 @@ def test_under_confidence_is_negative() -> None:
 
 def test_rounding_of_float32_rows_is_accepted() -> None:
     probabilities, labels = random_case(dtype=torch.float32)
-    assert filled(probabilities + 5e-6 * probabilities, labels).reliability.counts.sum() == 500
+    assert filled(probabilities + 5e-6 * probabilities, labels).num_examples == 500
 
 
 def test_names_of_the_classes_do_not_matter() -> None:
@@ -188,6 +192,34 @@ def test_the_size_of_blocks_does_not_matter(monkeypatch: pytest.MonkeyPatch, blo
         CalibrationBins().update(bad, torch.cat([labels, labels[:1]]))
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_any_tree_of_merges_gives_one_streams_numbers(seed: int) -> None:
+    probabilities, labels = random_case()
+    expected = filled(probabilities, labels)
+    stream = torch.Generator().manual_seed(seed)
+    cuts = torch.randint(501, (6,), generator=stream).sort().values.tolist()
+    order = torch.randperm(500, generator=stream)
+    parts = []
+    for start, end in zip([0, *cuts], [*cuts, 500], strict=True):
+        parts.append(CalibrationBins())
+        parts[-1].update(probabilities[order[start:end]], labels[order[start:end]])  # some are empty
+    while len(parts) > 1:
+        at = int(torch.randint(len(parts) - 1, (), generator=stream))
+        parts[at].merge(parts.pop(at + 1))
+    for name, value in expected.state().items():
+        # Sums of at most 500 numbers in [0, 1] in another order: seen 1e-15.
+        torch.testing.assert_close(parts[0].state()[name], value, rtol=1e-12, atol=0)
+
+
+def test_merging_leaves_the_other_as_it_was() -> None:
+    probabilities, labels = random_case()
+    first, second = filled(probabilities[:100], labels[:100]), filled(probabilities[100:], labels[100:])
+    before = second.state()
+    first.merge(second)
+    first.update(probabilities, labels)
+    assert all(torch.equal(second.state()[name], before[name]) for name in before)
+
+
 def test_what_was_read_does_not_change_later() -> None:
     probabilities, labels = random_case()
     bins = filled(probabilities, labels)
@@ -232,7 +264,7 @@ def test_reliability_is_what_the_bins_hold() -> None:
     assert diagram.counts.tolist() == [0, 1, 2, 1]
     assert diagram.confidence[1:].tolist() == [0.5, 0.6875, 1]
     assert diagram.accuracy[1:].tolist() == [1, 1, 0]
-    assert (diagram.confidence - diagram.accuracy)[1:].tolist() == [-0.5, -0.3125, 1]
+    assert diagram.signed_gaps[1:].tolist() == [-0.5, -0.3125, 1]
     assert diagram.confidence[0].isnan()
 
 
@@ -259,7 +291,7 @@ def test_half_precision_probabilities_are_taken(dtype: torch.dtype) -> None:
     probabilities, labels = random_case(num_classes=100, dtype=dtype)
     confidence, prediction = probabilities.double().max(dim=1)
     bins = filled(probabilities, labels)
-    assert bins.reliability.counts.sum() == 500
+    assert bins.num_examples == 500
     assert bins.mean_confidence == pytest.approx(float(confidence.mean()), rel=1e-12)
     assert bins.accuracy == float((prediction == labels).double().mean())
     # 0.6 in this precision is the edge 9/15 in this precision.
@@ -285,7 +317,7 @@ def test_strided_probabilities_and_precision_settings_change_nothing() -> None:
             bins = filled(strided, labels)
     finally:
         torch.set_float32_matmul_precision(before)
-    bins.update(strided[:0], labels[:0])
+    bins.merge(filled(strided[:0], labels[:0]))
     assert bins.expected_calibration_error == expected
     bins.update(probabilities, labels)  # after inference mode
     assert bins.expected_calibration_error == pytest.approx(expected, rel=1e-12)
@@ -323,11 +355,14 @@ def test_a_batch_refused_without_waiting_is_left_out_and_every_reading_says_so()
     bins._add_unless_refused(sums, torch.tensor(False))
     assert bins.num_refused_batches == 1
     assert not bins._sums.isnan().any()
-    for name in ("expected_calibration_error", "signed_gap", "reliability"):
-        with pytest.raises(ValueError, match="got 1 that did not and were left out"):
-            getattr(bins, name)
-    with pytest.raises(ValueError, match=r"every batch must have probabilities in \[0, 1\]"):
-        bins.state()
+    other = filled(probabilities, labels)
+    other.merge(bins)
+    for refused in (bins, other):
+        for name in ("expected_calibration_error", "signed_gap", "reliability", "num_examples"):
+            with pytest.raises(ValueError, match="got 1 that did not and were left out"):
+                getattr(refused, name)
+        with pytest.raises(ValueError, match=r"every batch must have probabilities in \[0, 1\]"):
+            refused.state()
 
 
 @pytest.mark.parametrize(("probabilities", "labels", "message"), BAD_PROBABILITIES)
@@ -364,7 +399,7 @@ def test_no_examples_have_no_calibration() -> None:
     ):
         with pytest.raises(ValueError, match="must be updated with at least one example first, got 0"):
             getattr(bins, name)
-    assert bins.reliability.counts.sum() == 0
+    assert bins.num_examples == 0
     assert bins.reliability.accuracy.isnan().all()
     with pytest.raises(ValueError, match="at least one example"):
         expected_calibration_error(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64))
@@ -373,6 +408,10 @@ def test_no_examples_have_no_calibration() -> None:
 def test_other_mistakes_are_named() -> None:
     with pytest.raises(ValueError, match="num_bins must be at least 1, got 0"):
         CalibrationBins(0)
+    with pytest.raises(
+        ValueError, match=r"other must be a CalibrationBins of the same size \(15,\), got a CalibrationBins \(10,\)"
+    ):
+        CalibrationBins().merge(CalibrationBins(10))
 
 
 @pytest.mark.parametrize("num_bins", [1, 2, 15, 40, 100, 1000])

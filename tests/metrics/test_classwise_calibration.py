@@ -3,7 +3,7 @@ import torch
 from calibration_cases import BAD_PROBABILITIES, classwise_calibration_error, random_case, random_logits, two_class
 from torch import Tensor
 
-from mixscope.metrics.calibration.scores import ClasswiseCalibration
+from mixscope.metrics.calibration.classwise import ClasswiseCalibration
 from mixscope.metrics.calibration.top_label import CalibrationBins
 
 
@@ -41,7 +41,10 @@ def test_two_classes_by_hand() -> None:
     classwise = ClasswiseCalibration(2, num_bins=1)
     classwise.update(two_class([0.75, 1.0]), torch.tensor([0, 1]))
     assert classwise.class_errors.tolist() == [0.375, 0.375]
-    assert [sums[1].tolist() for sums in classwise.state().values()] == [[2], [0.25], [1]]
+    diagram = classwise.reliability(1)
+    assert diagram.counts.tolist() == [2]
+    assert diagram.confidence.tolist() == [0.125]
+    assert diagram.accuracy.tolist() == [0.5]
 
 
 def test_a_network_that_says_the_frequencies_is_calibrated() -> None:
@@ -53,20 +56,22 @@ def test_a_network_that_says_the_frequencies_is_calibrated() -> None:
 def test_zero_and_one_are_in_the_outer_bins_and_counted() -> None:
     classwise = ClasswiseCalibration(2)
     classwise.update(two_class([1.0, 0.0]), torch.tensor([0, 0]))
-    assert classwise.state()["counts"][0].tolist() == [1] + [0] * 13 + [1]
+    assert classwise.reliability(0).counts.tolist() == [1] + [0] * 13 + [1]
     assert classwise.state()["counts"][0].sum() == 2
 
 
 @pytest.mark.parametrize("batch_size", [1, 33, 500])
-def test_batches_and_order_do_not_matter(batch_size: int) -> None:
+def test_batches_order_and_merging_do_not_matter(batch_size: int) -> None:
     logits, labels = random_logits()
     expected = ClasswiseCalibration(6)
     expected.update(torch.softmax(logits, dim=1), labels)
     order = torch.randperm(500, generator=torch.Generator().manual_seed(2))
-    streamed = ClasswiseCalibration(6)
-    for rows in order.split(batch_size):
-        streamed.update_logits(logits[rows], labels[rows])
-    for classwise in (streamed, ClasswiseCalibration.from_state(streamed.state())):
+    first, second = ClasswiseCalibration(6), ClasswiseCalibration(6)
+    for position, rows in enumerate(order.split(batch_size)):
+        (first, second)[position % 2].update_logits(logits[rows], labels[rows])
+    first.merge(second)
+    again = ClasswiseCalibration.from_state(first.state())
+    for classwise in (first, again):
         for name, value in expected.state().items():
             torch.testing.assert_close(classwise.state()[name], value, rtol=1e-12, atol=1e-14)
 
@@ -109,10 +114,16 @@ def test_mistakes_are_named() -> None:
         classwise.update(torch.zeros(3), torch.tensor([0]))
     with pytest.raises(ValueError, match="logits must be finite"):
         classwise.update_logits(torch.full((1, 3), torch.inf), torch.tensor([0]))
+    with pytest.raises(
+        ValueError, match=r"other must be a ClasswiseCalibration of the same size \(3, 5\), got a .* \(3, 15\)"
+    ):
+        classwise.merge(ClasswiseCalibration(3))
     with pytest.raises(ValueError, match="ClasswiseCalibration must be updated with at least one example first, got 0"):
         classwise.classwise_calibration_error  # noqa: B018
     with pytest.raises(ValueError, match="num_classes must be at least 1, got 0"):
         ClasswiseCalibration(0)
+    with pytest.raises(ValueError, match=r"label must lie in \[0, 3\), got 3"):
+        classwise.reliability(3)
     with pytest.raises(ValueError, match="state must hold tensors of one shape with 2 dimensions"):
         ClasswiseCalibration.from_state({name: torch.zeros(3) for name in classwise.state()})
     with pytest.raises(ValueError, match="state must have the keys counts, probability_sums, label_sums"):

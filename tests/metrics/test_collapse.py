@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from mixscope.base.simplex import simplex_etf
+from mixscope.metrics.class_statistics.moments import ClassMoments
 from mixscope.metrics.class_statistics.statistics import ClassStatistics
+from mixscope.metrics.collapse.class_geometry import class_geometry
 from mixscope.metrics.collapse.collapse_report import ClassGeometry, CollapseReport
-from mixscope.metrics.collapse.neural_collapse import class_geometry, neural_collapse
+from mixscope.metrics.collapse.neural_collapse import neural_collapse
 
 NOT_MEASURED = ("nc4_mismatch", "nearest_mean_accuracy")
 
@@ -167,8 +169,8 @@ def test_both_centres_agree_on_balanced_data() -> None:
 def test_participation_of_balanced_classes_is_that_of_the_covariance() -> None:
     # More classes than dimensions: there it is taken from the means' products, unless the centre is another.
     labels = torch.arange(6).repeat(20)
-    features = 2 * normal(6, 3, seed=1)[labels] + normal(120, 3)
-    statistics, covariance = statistics_of(features, labels, 6), torch.cov(features.T, correction=0)
+    statistics = statistics_of(2 * normal(6, 3, seed=1)[labels] + normal(120, 3), labels, 6)
+    covariance = statistics.total_covariance
     expected = float(covariance.trace() ** 2 / covariance.square().sum())
     head = normal(6, 3, seed=3)
     assert neural_collapse(statistics, head).participation == pytest.approx(expected, rel=1e-12)
@@ -417,25 +419,27 @@ def test_more_classes_than_room_take_the_short_way_only_where_it_keeps_the_digit
     assert found.nc1_pinv == pytest.approx(expected.nc1_pinv, rel=1e-8)
 
 
-def test_geometry_gives_every_number_that_needs_no_classifier() -> None:
+def test_moments_give_every_number_that_needs_no_matrix() -> None:
     features, labels, head = example()
+    moments = ClassMoments(4, 6)
+    moments.update(features, labels)
     center = normal(6, seed=7)
     for middle in (None, center):
         report = neural_collapse(statistics_of(features, labels, 4), head, center=middle).as_dict()
-        found = class_geometry(statistics_of(features, labels, 4), center=middle).as_dict()
+        found = class_geometry(moments, center=middle).as_dict()
         assert set(found) == {field.name for field in fields(ClassGeometry)}
         for name, value in found.items():
             assert value == pytest.approx(report[name], rel=1e-10, abs=1e-13), name
 
 
 def test_geometry_names_what_does_not_fit() -> None:
-    statistics = ClassStatistics(3, 2)
-    statistics.update(normal(2, 2), torch.tensor([0, 2]))
+    moments = ClassMoments(3, 2)
+    moments.update(normal(2, 2), torch.tensor([0, 2]))
     with pytest.raises(ValueError, match="statistics must hold an example of every class, got none of 1"):
-        class_geometry(statistics)
-    statistics.update(normal(1, 2), torch.tensor([1]))
+        class_geometry(moments)
+    moments.update(normal(1, 2), torch.tensor([1]))
     with pytest.raises(ValueError, match=r"center must have shape \(2,\), got \(3,\)"):
-        class_geometry(statistics, center=torch.zeros(3))
+        class_geometry(moments, center=torch.zeros(3))
 
 
 def test_a_classifier_with_a_large_common_part_keeps_its_uncentred_angles() -> None:
@@ -447,3 +451,10 @@ def test_a_classifier_with_a_large_common_part_keeps_its_uncentred_angles() -> N
     assert found == pytest.approx(
         naive_collapse(features, labels, head)["nc2_equiangular_weights_uncentered"], rel=1e-10
     )
+
+
+def test_statistics_without_the_scatter_matrix_are_refused_with_what_takes_them() -> None:
+    from mixscope.metrics.class_statistics.moments import ClassMoments
+
+    with pytest.raises(ValueError, match=r"statistics must be a ClassStatistics, got a ClassMoments: .*class_geometry"):
+        neural_collapse(ClassMoments(2, 2), torch.eye(2))  # type: ignore[arg-type]

@@ -3,9 +3,10 @@ import math
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from mixscope.metrics.overtraining.sharpness import filter_normalised_direction, loss_slice, sharpness
+from mixscope.metrics.overtraining.loss_slices import filter_normalised_direction, loss_slice
+from mixscope.metrics.overtraining.sharpness import sharpness
 
 CURVATURE = torch.tensor([1.0, 2.0, 5.0, 0.5, 3.0, 4.0], dtype=torch.float64)
 
@@ -69,10 +70,20 @@ def test_filters_of_zeros_do_not_move_and_nothing_is_nan() -> None:
     with torch.no_grad():
         model[0].weight[2] = 0
         model[2].weight.zero_()
-    direction = filter_normalised_direction(model, generator=stream())
-    assert (direction["0.weight"][2] == 0).all()
-    assert (direction["2.weight"] == 0).all()
-    assert all(torch.isfinite(tensor).all() for tensor in direction.values())
+    for include_vectors in (False, True):
+        direction = filter_normalised_direction(model, generator=stream(), include_vectors=include_vectors)
+        assert (direction["0.weight"][2] == 0).all()
+        assert (direction["2.weight"] == 0).all()
+        assert all(torch.isfinite(tensor).all() for tensor in direction.values())
+
+
+def test_biases_and_norms_move_only_when_asked_and_then_by_their_own_size() -> None:
+    model = norm_network()
+    with torch.no_grad():
+        model[1].weight.copy_(torch.tensor([1.0, -2.0, 0.0, 0.5]))
+    direction = filter_normalised_direction(model, generator=stream(), include_vectors=True)
+    assert set(direction) == {name for name, _ in model.named_parameters()}
+    assert torch.equal(direction["1.weight"].abs(), torch.tensor([1.0, 2.0, 0.0, 0.5], dtype=torch.float64))
 
 
 LAYERS = {
@@ -128,9 +139,13 @@ def test_what_makes_one_output_is_one_filter_in_every_kind_of_layer(name: str) -
     ],
     ids=["layer norm of three dimensions", "rms norm of two", "group norm", "instance norm", "batch norm"],
 )
-def test_norm_layers_stay_whatever_their_shape(norm) -> None:
+def test_norm_layers_stay_or_move_number_by_number_whatever_their_shape(norm) -> None:
     model = nn.Sequential(nn.Conv2d(2, 4, 3), norm())
+    with torch.no_grad():
+        model[1].weight.copy_(torch.randn(model[1].weight.shape, generator=stream(4)))
     assert set(filter_normalised_direction(model, generator=stream())) == {"0.weight"}
+    direction = filter_normalised_direction(model, generator=stream(), include_vectors=True)
+    torch.testing.assert_close(direction["1.weight"].abs(), model[1].weight.detach().abs())
 
 
 def test_a_bias_of_three_dimensions_stays_and_so_do_lengths_of_weight_norm() -> None:
@@ -141,6 +156,9 @@ def test_a_bias_of_three_dimensions_stays_and_so_do_lengths_of_weight_norm() -> 
     assert set(filter_normalised_direction(old, generator=stream())) == {"0.weight_v"}
     new = nn.utils.parametrizations.weight_norm(nn.Linear(3, 2))
     assert set(filter_normalised_direction(new, generator=stream())) == {"parametrizations.weight.original1"}
+    everything = filter_normalised_direction(new, generator=stream(), include_vectors=True)
+    lengths = new.parametrizations.weight.original0.detach()
+    torch.testing.assert_close(everything["parametrizations.weight.original0"].abs(), lengths.abs())
 
 
 def test_each_token_of_an_embedding_moves_by_its_own_length_and_padding_stays() -> None:
@@ -223,12 +241,44 @@ def test_batch_norm_keeps_its_trained_statistics_by_default() -> None:
     assert float(found[1]) == pytest.approx(image_loss(trained), rel=1e-12)
 
 
+def test_batch_norm_with_new_statistics_does_not_notice_the_size_of_the_layer_before() -> None:
+    model = norm_network()
+    model[1].eps = 1e-14  # torch refuses 0
+    direction = {"0.weight": model[0].weight.detach().clone(), "0.bias": model[0].bias.detach().clone()}
+    steps = (0.0, 1.0, 5.0)
+    renewed = loss_slice(
+        model, image_loss, direction=direction, steps=steps, statistics_batches=(IMAGES[:20], IMAGES[20:])
+    )
+    torch.testing.assert_close(renewed, renewed[:1].expand(3), rtol=1e-10, atol=0)
+    kept = loss_slice(model, image_loss, direction=direction, steps=steps)
+    assert float((kept - kept[0]).abs().max()) > 0.05
+
+
+def test_new_statistics_are_the_mean_over_the_batches() -> None:
+    model = norm_network()
+    seen: list[Tensor] = []
+
+    def look(network: nn.Module) -> float:
+        assert not any(module.training for module in network.modules())
+        seen.extend((network[1].running_mean.clone(), network[1].running_var.clone()))
+        return 0.0
+
+    loss_slice(model, look, direction={}, steps=(0.0,), statistics_batches=(IMAGES[:20], IMAGES[20:]))
+    with torch.no_grad():
+        parts = [model[0](images).transpose(0, 1).flatten(1) for images in (IMAGES[:20], IMAGES[20:])]
+    torch.testing.assert_close(seen[0], (parts[0].mean(dim=1) + parts[1].mean(dim=1)) / 2)
+    torch.testing.assert_close(seen[1], (parts[0].var(dim=1) + parts[1].var(dim=1)) / 2)
+    assert model[1].momentum == 0.1
+
+
+@pytest.mark.parametrize("statistics_batches", [None, (IMAGES,)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_everything_is_put_back_bit_for_bit_also_after_an_exception(dtype: torch.dtype) -> None:
+def test_everything_is_put_back_bit_for_bit_also_after_an_exception(statistics_batches, dtype: torch.dtype) -> None:
     model = norm_network().to(dtype).train()
     model[2].eval()
+    batches = None if statistics_batches is None else tuple(images.to(dtype) for images in statistics_batches)
     before = copy.deepcopy(model.state_dict())
-    direction = filter_normalised_direction(model, generator=stream())
+    direction = filter_normalised_direction(model, generator=stream(), include_vectors=True)
 
     def fail(network: nn.Module) -> float:
         network[1].num_batches_tracked += 1
@@ -237,9 +287,9 @@ def test_everything_is_put_back_bit_for_bit_also_after_an_exception(dtype: torch
     def loss(network: nn.Module) -> float:
         return float(network(IMAGES.to(dtype)).square().mean())
 
-    loss_slice(model, loss, direction=direction, steps=(0.1, 3.3))
+    loss_slice(model, loss, direction=direction, steps=(0.1, 3.3), statistics_batches=batches)
     with pytest.raises(RuntimeError, match="the data ran out"):
-        loss_slice(model, fail, direction=direction, steps=(0.1,))
+        loss_slice(model, fail, direction=direction, steps=(0.1,), statistics_batches=batches)
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
     assert [module.training for module in model] == [True, True, False, True, True]
@@ -268,6 +318,10 @@ def test_a_loss_that_overflows_is_shown_in_a_slice_and_named_in_sharpness() -> N
         (
             lambda model: loss_slice(model, lambda net: math.nan, direction={}, steps=(0.5,)),
             r"evaluate must return a number, got nan at step 0.5",
+        ),
+        (
+            lambda model: loss_slice(model, bowl_loss, direction={}, steps=(1,), statistics_batches=()),
+            "statistics_batches must hold at least one batch, got none",
         ),
         (lambda model: sharpness(model, bowl_loss, generator=stream(), radius=0), "radius must be positive"),
         (

@@ -5,8 +5,9 @@ import torch
 from torch import Tensor
 
 from mixscope.base import generators
-from mixscope.metrics.blends import linearity
-from mixscope.metrics.blends.linearity import NonlinearityMeter, NonlinearityReport, column_sums, nonlinearity
+from mixscope.metrics.blends import blend_sums
+from mixscope.metrics.blends.blend_sums import column_sums
+from mixscope.metrics.blends.linearity import NonlinearityMeter, NonlinearityReport, nonlinearity
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -141,8 +142,8 @@ def test_a_shift_leaves_the_defect_of_an_unnormalised_layer() -> None:
 def test_blocks_of_any_size_give_the_same_report(monkeypatch: pytest.MonkeyPatch, size: int, columns: int) -> None:
     mixed, members, weights = case()
     expected = nonlinearity(mixed, members, weights)
-    monkeypatch.setattr(linearity, "CORE_BLOCK", size)
-    monkeypatch.setattr(linearity, "MIN_COLUMNS", columns)
+    monkeypatch.setattr(blend_sums, "CORE_BLOCK", size)
+    monkeypatch.setattr(blend_sums, "MIN_COLUMNS", columns)
     assert_reports_agree(nonlinearity(mixed, members, weights), expected)
 
 
@@ -199,11 +200,11 @@ def test_a_meter_gives_the_report_of_all_blends_at_once() -> None:
     mixed, clean, members, weights = batch()
     expected = nonlinearity(mixed, clean[members], weights)
     meter = meter_of((mixed, clean, members, weights), mean=clean.mean(dim=0))
-    assert meter.sums[0] == 60
+    assert meter.num_blends == 60
     assert_reports_agree(meter.report(), expected)
 
 
-def test_any_split_and_order_of_blends_gives_the_same_numbers() -> None:
+def test_any_split_order_and_merge_of_blends_gives_the_same_numbers() -> None:
     mixed, clean, members, weights = batch()
     mean = clean.mean(dim=0)
     expected = meter_of((mixed, clean, members, weights), mean=mean).report()
@@ -213,7 +214,11 @@ def test_any_split_and_order_of_blends_gives_the_same_numbers() -> None:
             for part, rows, share in zip(mixed.split(size), members.split(size), weights.split(size), strict=True)
         ]
         assert_reports_agree(meter_of(*parts, mean=mean).report(), expected)
-        assert_reports_agree(meter_of(*reversed(parts), mean=mean).report(), expected)
+        whole, half = meter_of(*parts[::2], mean=mean), meter_of(*reversed(parts[1::2]), mean=mean)
+        before = half.sums.clone()
+        whole.merge(half)
+        assert_reports_agree(whole.report(), expected)
+        assert torch.equal(half.sums, before)
     summed = NonlinearityMeter(mean)
     summed.sums = sum(part.sums for part in (meter_of(*parts[:1], mean=mean), meter_of(*parts[1:], mean=mean)))
     assert_reports_agree(summed.report(), expected)
@@ -282,7 +287,7 @@ def test_column_sums_do_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) ->
     rows = normal(50, 4).float()
     expected = rows.double().sum(dim=0)
     torch.testing.assert_close(column_sums(rows), expected)
-    monkeypatch.setattr(linearity, "CORE_BLOCK", 7)
+    monkeypatch.setattr(blend_sums, "CORE_BLOCK", 7)
     torch.testing.assert_close(column_sums(rows), expected)
     assert column_sums(rows[:0]).tolist() == [0, 0, 0, 0]
 
@@ -299,12 +304,9 @@ def test_a_meter_names_what_does_not_fit_and_stays_as_it_was() -> None:
             (mixed, clean.long(), members, weights),
             "clean must be float with the 7 columns of feature_mean, got torch.int64",
         ),
-        ((mixed, clean, members.float(), weights), "members must be integers, got torch.float32"),
-        ((mixed, clean, members + 1, weights), r"members must lie in \[0, 60\), got values from 1 to 60 \(the rows"),
-        (
-            (mixed, clean, members, weights[:, :2]),
-            r"weights must have shape \(60, 3\), got .*to fit members",
-        ),
+        ((mixed, clean, members.float(), weights), "members must be integers, rows of clean, got torch.float32"),
+        ((mixed, clean, members + 1, weights), r"members must lie in \[0, 60\), the rows of clean, got from 1 to 60"),
+        ((mixed, clean, members, weights[:, :2]), r"weights must have the shape of members \(60, 3\), got \(60, 2\)"),
         ((mixed, clean, members, 2 * weights), "weights must be at least 0 with rows that sum to 1"),
         ((mixed, clean, members, weights * math.nan), "weights must be finite, got 180 NaN"),
         ((mixed * math.nan, clean, members, weights), "mixed must be finite, got 420 NaN"),
@@ -317,6 +319,12 @@ def test_a_meter_names_what_does_not_fit_and_stays_as_it_was() -> None:
         assert torch.equal(meter.sums, before)
     meter.update(mixed[:0], clean, members[:0], weights[:0])
     assert torch.equal(meter.sums, before)
+    with pytest.raises(ValueError, match="other must have the same feature_mean"):
+        meter.merge(NonlinearityMeter(clean.mean(dim=0) + 0.5))
+    with pytest.raises(
+        ValueError, match=r"other must have the same feature_mean, got \(6,\) numbers that differ from \(7,\)"
+    ):
+        meter.merge(NonlinearityMeter(torch.zeros(6)))
     with pytest.raises(ValueError, match="must be updated with at least one blend first, got 0"):
         NonlinearityMeter(torch.zeros(6)).report()
     for mean, message in (
@@ -338,7 +346,7 @@ def test_what_does_not_fit_is_named() -> None:
         ((mixed[:, :5], members, weights), r"members must have shape \(40, 2, 5\), got \(40, 2, 6\)"),
         ((mixed, members, weights[:, 0]), "weights must have 2 dimensions"),
         ((mixed[:3], members, weights), "mixed and members and weights must have the same length, got 3 and 40 and 40"),
-        ((mixed[:0], members[:0], weights[:0]), "mixed must hold at least one example, got 0"),
+        ((mixed[:0], members[:0], weights[:0]), "mixed must hold at least one blend, got 0"),
         ((mixed * math.nan, members, weights), "mixed must be finite, got 240 NaN"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -31,8 +31,8 @@ def feed_losses(monitor: OvertrainingMonitor, losses: list[float]) -> list[Monit
 
 
 def test_the_default_monitor_needs_no_validation_images() -> None:
-    assert OvertrainingMonitor().rule.needs == (GAP, ENTROPY)
-    assert OvertrainingMonitor(ValidationRule(value="validation/error")).rule.needs == ("validation/error",)
+    assert OvertrainingMonitor().needs == (GAP, ENTROPY)
+    assert OvertrainingMonitor(ValidationRule(value="validation/error")).needs == ("validation/error",)
 
 
 def test_turn_is_called_once_the_mean_gap_is_surely_below_half_of_the_floor() -> None:

@@ -35,7 +35,7 @@ def test_shares_agree_with_one_example_after_the_other(dtype: torch.dtype, shift
     assert counts.num_examples == 200
     assert counts.mismatch == sum(a != b for a, b in zip(nearest, chosen, strict=True)) / 200
     assert counts.accuracy == sum(a == b for a, b in zip(nearest, labels.tolist(), strict=True)) / 200
-    assert counts.num_classifier_correct == sum(a == b for a, b in zip(chosen, labels.tolist(), strict=True))
+    assert counts.classifier_accuracy == sum(a == b for a, b in zip(chosen, labels.tolist(), strict=True)) / 200
     assert mismatch(features, means, head, bias) == counts.mismatch
     if shift == 0:
         assert 0.2 < counts.mismatch < 0.9
@@ -109,7 +109,7 @@ def test_nc4_keeps_its_digits_under_a_large_mean() -> None:
 def test_nothing_counted_is_undefined() -> None:
     counts = NearestMeanCounts(torch.eye(2), torch.eye(2))
     counts.update(torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64))
-    assert all(math.isnan(value) for value in (counts.mismatch, counts.accuracy))
+    assert all(math.isnan(value) for value in (counts.mismatch, counts.accuracy, counts.classifier_accuracy))
 
 
 def test_what_does_not_fit_is_named_and_counts_nothing() -> None:

@@ -62,20 +62,24 @@ def test_logits_and_their_probabilities_score_the_same() -> None:
 
 
 @pytest.mark.parametrize("block", [1, 64, 10**6])
-def test_batches_order_and_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+def test_batches_order_blocks_and_merging_do_not_matter(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     logits, labels = random_logits()
     brier, nll = brier_score_from_logits(logits, labels), negative_log_likelihood_from_logits(logits, labels)
     monkeypatch.setattr(predictions, "BLOCK_ELEMENTS", block)
     order = torch.randperm(500, generator=torch.Generator().manual_seed(1))
-    scores = ProperScores()
-    scores.update_logits(logits[order[:7]], labels[order[:7]])
-    scores.update(torch.softmax(logits[order[7:300]], dim=1), labels[order[7:300]])
-    scores.update_logits(logits[order[300:]], labels[order[300:]])
-    scores.update_logits(logits[:0], labels[:0])
-    for one in (scores, ProperScores.from_state(scores.state())):
-        assert one.state()["counts"] == 500
-        assert one.brier_score == pytest.approx(brier, rel=1e-12)
-        assert one.negative_log_likelihood == pytest.approx(nll, rel=1e-12)
+    first, second, third = ProperScores(), ProperScores(), ProperScores()
+    first.update_logits(logits[order[:7]], labels[order[:7]])
+    second.update(torch.softmax(logits[order[7:300]], dim=1), labels[order[7:300]])
+    third.update_logits(logits[order[300:]], labels[order[300:]])
+    third.update_logits(logits[:0], labels[:0])
+    second.merge(third)
+    first.merge(second)
+    again = ProperScores.from_state(first.state())
+    for scores in (first, again):
+        assert scores.state()["counts"] == 500
+        assert scores.brier_score == pytest.approx(brier, rel=1e-12)
+        assert scores.negative_log_likelihood == pytest.approx(nll, rel=1e-12)
+    assert second.state()["counts"] == 493
 
 
 def test_names_of_the_classes_and_gradients_do_not_matter() -> None:

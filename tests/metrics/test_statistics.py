@@ -9,6 +9,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from mixscope.metrics.class_statistics import products
+from mixscope.metrics.class_statistics.moments import ClassMoments
 from mixscope.metrics.class_statistics.statistics import ClassStatistics
 from mixscope.metrics.class_statistics.symmetric import UpperHalf
 
@@ -72,6 +73,8 @@ def test_four_examples_by_hand() -> None:
     assert statistics.scatter.tolist() == [2, 8]
     assert statistics.num_examples == 4
     assert statistics.sample_mean.tolist() == [1, 1.5]
+    # Second moments 10/4 and 26/4 less squared means 1 and 2.25; the cross term 0 - 1.5.
+    torch.testing.assert_close(statistics.total_covariance, torch.tensor([[1.5, -1.5], [-1.5, 4.25]]).double())
     assert all(
         value.dtype is torch.float64
         for value in (statistics.counts, statistics.means, statistics.within, statistics.scatter)
@@ -87,6 +90,7 @@ def test_any_batch_size_gives_the_two_pass_numbers(batch_size: int) -> None:
     torch.testing.assert_close(found.means, means, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(found.within, within, rtol=1e-10, atol=1e-10 * float(within.max()))
     torch.testing.assert_close(found.scatter, scatter, rtol=1e-10, atol=0)
+    torch.testing.assert_close(found.total_covariance, torch.cov(features.T, correction=0), rtol=1e-9, atol=1e-9)
 
 
 def test_order_of_the_examples_does_not_matter() -> None:
@@ -441,12 +445,42 @@ def test_a_state_that_does_not_fit_is_refused() -> None:
         ClassStatistics.from_state({"counts": torch.zeros(3)})
     with pytest.raises(ValueError, match="state must hold counts, means, scatter, within, got counts, means, scatter"):
         ClassStatistics.from_state({name: value for name, value in state.items() if name != "within"})
+    with pytest.raises(ValueError, match="state must hold counts, means, scatter, got counts, means, scatter, within"):
+        ClassMoments.from_state(state)
     with pytest.raises(ValueError, match=r"within must have shape \(7, 7\), got \(7, 6\)"):
         ClassStatistics.from_state({**state, "within": torch.zeros(7, 6)})
     with pytest.raises(ValueError, match="scatter must be finite"):
         ClassStatistics.from_state({**state, "scatter": torch.full((5,), math.nan)})
     with pytest.raises(ValueError, match=r"counts must be at least 0, got -1\.0"):
         ClassStatistics.from_state({**state, "counts": torch.full((5,), -1.0)})
+
+
+def test_moments_are_the_statistics_without_their_matrix() -> None:
+    features, labels = normal(200, DIM) + 2, uneven_labels(200)
+    statistics = filled(features, labels, batch_size=33)
+    moments, rest = ClassMoments(NUM_CLASSES, DIM), ClassMoments(NUM_CLASSES, DIM)
+    moments.update(features[:120], labels[:120])
+    rest.update(features[120:], labels[120:])
+    moments.merge(ClassMoments.from_state(rest.state()))
+    for name in ("counts", "means", "scatter", "sample_mean"):
+        torch.testing.assert_close(getattr(moments, name), getattr(statistics, name), rtol=1e-10, atol=1e-12)
+    assert moments.num_examples == 200
+    assert moments.missing_classes() == []
+
+
+def test_moments_take_layers_too_wide_for_a_matrix() -> None:
+    features, labels = normal(8, 200_000).float(), torch.arange(8) % 2  # D x D would be 320 GB
+    moments = ClassMoments(2, 200_000)
+    moments.update(features, labels)
+    exact = features.double()[::2]
+    assert float(moments.scatter[0]) == pytest.approx(float((exact - exact.mean(dim=0)).square().sum()), rel=1e-6)
+
+
+def test_without_a_process_group_there_is_nothing_to_add_up() -> None:
+    statistics = filled(normal(50, DIM), uneven_labels(50), batch_size=50)
+    before = statistics.state()
+    statistics.all_reduce()
+    assert all(torch.equal(before[name], value) for name, value in statistics.state().items())
 
 
 def test_update_changes_neither_its_arguments_nor_keeps_their_graph() -> None:
@@ -524,6 +558,8 @@ def test_a_large_batch_that_is_bad_at_its_end_changes_nothing() -> None:
 def test_sizes_that_do_not_fit_are_named() -> None:
     with pytest.raises(ValueError, match=r"other must have num_classes and dim \(5, 7\), got \(5, 8\)"):
         ClassStatistics(5, 7).merge(ClassStatistics(5, 8))
+    with pytest.raises(ValueError, match="other must be ClassStatistics, got ClassMoments"):
+        ClassStatistics(5, 7).merge(ClassMoments(5, 7))
     with pytest.raises(
         ValueError, match=r"product_dtype must be torch.float32, torch.float64 or None, got torch.float16"
     ):

@@ -13,7 +13,8 @@ from mixscope.capturing.capture import check_not_empty, draw_for_inputs
 from mixscope.capturing.pieces import forward_rows, on_device_of
 from mixscope.capturing.sites import check_pooled, check_sites, flat_rows, forward_watched, pooled_rows
 from mixscope.metrics.blends.blend_reports import NonlinearityReport
-from mixscope.metrics.blends.linearity import NonlinearityMeter, column_sums
+from mixscope.metrics.blends.blend_sums import column_sums
+from mixscope.metrics.blends.linearity import NonlinearityMeter
 from mixscope.mixing.mixture import Mixture, blend
 from mixscope.mixing.schemes import MixingScheme
 

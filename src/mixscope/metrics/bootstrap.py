@@ -35,7 +35,8 @@ def percentile_interval(
         >>> percentile_interval(2.0, torch.arange(101.0), level=0.5)
         Interval(value=2.0, low=25.0, high=75.0, level=0.5, num_samples=None)
     """
-    return Interval(value, *_ends(value, resampled, level, num_samples), level, num_samples)
+    low, high = _ends(value, resampled, level, num_samples)
+    return Interval(value, low, high, level, num_samples)
 
 
 @checked

@@ -1,4 +1,4 @@
-"""Sums over predictions that grow batch by batch: the base of the calibration meters."""
+"""Sums over predictions that grow batch by batch, merge, and add up across processes: the calibration meters' base."""
 
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Self
@@ -15,12 +15,13 @@ from mixscope.metrics.calibration.predictions import (
     check_shapes,
     row_blocks,
 )
+from mixscope.metrics.process_sums import is_distributed, total_over_processes
 
 
 class PredictionSums:
     """Named float64 sums of one shape, fed with predictions in constant memory.
 
-    Any split and order of batches gives the same results (relative 1e-12). The sums live on the device of the
+    Any split, order or tree of merges gives the same results (relative 1e-12). The sums live on the device of the
     newest batch and are moved to the CPU when they are read. On the CPU a batch is checked before it is added.
     Elsewhere an answer would make the host wait for the device: a batch that fails its check is left out and counted,
     and every later reading raises. A class of its own names its sums and says what a block of rows adds to them.
@@ -42,9 +43,8 @@ class PredictionSums:
         """Return what rows of logits add, as `_sum_probabilities` does."""
         return self._sum_probabilities(torch.softmax(rows.to(torch.float64), dim=1), labels)
 
-    def _check_shapes(self, labels: Tensor, **values: Tensor) -> None:
-        """Raise unless (B, K) rows, (B,) labels and those before fit."""
-        check_shapes(labels, **values)
+    def _check_rows(self, **values: Tensor) -> None:
+        """Raise unless (B, K) rows fit those before."""
 
     @checked
     @torch.no_grad()
@@ -59,7 +59,8 @@ class PredictionSums:
             ValueError: If the inputs are not probabilities (logits, for example), or labels do not fit. Away from the
                 CPU only wrong shapes and types raise here.
         """
-        self._check_shapes(labels, probabilities=probabilities)
+        check_shapes(labels, probabilities=probabilities)
+        self._check_rows(probabilities=probabilities)
         if not self._add(probabilities, labels, are_probabilities, self._sum_probabilities):
             check_probabilities(probabilities, labels)
 
@@ -75,9 +76,34 @@ class PredictionSums:
         Raises:
             ValueError: If logits are not finite floats, or labels do not fit; away from the CPU as `update`.
         """
-        self._check_shapes(labels, logits=logits)
+        check_shapes(labels, logits=logits)
+        self._check_rows(logits=logits)
         if not self._add(logits, labels, are_logits, self._sum_logits):
             check_logits(logits, labels)
+
+    def merge(self, other: Self) -> None:
+        """Add everything another instance has seen. `other` is left as it was.
+
+        Raises:
+            ValueError: If it is of another kind or size.
+        """
+        if type(other) is not type(self) or other._sums.shape != self._sums.shape:
+            got = f"{type(other).__name__} {getattr(other, 'shape', '')}".strip()
+            raise ValueError(f"other must be a {type(self).__name__} of the same size {self.shape}, got a {got}")
+        self._sums = self._sums + other._sums.to(self._sums.device)
+        self._refused = self._refused + other._refused.to(self._refused.device)
+
+    def all_reduce(self) -> None:
+        """Add up what all processes of torch.distributed have seen; every process calls it, once, with equal sizes.
+
+        Afterwards all hold the total; calling it again would add the totals. Without torch.distributed nothing changes.
+        """
+        if not is_distributed():
+            return
+        # Every process takes part, also one that has refused a batch: a process that raised here would hang the rest.
+        flat = torch.cat([self._sums.flatten(), self._refused.to(self._sums.device).reshape(1)])
+        flat = total_over_processes(flat)
+        self._sums, self._refused = flat[:-1].reshape(self._sums.shape), flat[-1]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -110,14 +136,13 @@ class PredictionSums:
         Raises:
             ValueError: If names are missing or unknown, the shapes differ, or a number is negative or NaN.
         """
-        if set(state) != set(cls.names):
-            raise ValueError(
-                f"state must have the keys {', '.join(cls.names)}, got {', '.join(map(str, state)) or 'none'}"
-            )
-        shapes = [tuple(state[name].shape) for name in cls.names]
+        names = cls.names
+        if set(state) != set(names):
+            raise ValueError(f"state must have the keys {', '.join(names)}, got {', '.join(map(str, state)) or 'none'}")
+        shapes = [tuple(state[name].shape) for name in names]
         if len(set(shapes)) > 1 or len(shapes[0]) != cls.num_dimensions:
             raise ValueError(f"state must hold tensors of one shape with {cls.num_dimensions} dimensions, got {shapes}")
-        sums = torch.stack([state[name].detach().to("cpu", torch.float64) for name in cls.names])
+        sums = torch.stack([state[name].detach().to("cpu", torch.float64) for name in names])
         if not bool((sums >= 0).all()):
             raise ValueError(f"state must hold sums of at least 0, got {float(sums.min())}")
         made = cls(*shapes[0])

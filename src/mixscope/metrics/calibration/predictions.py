@@ -114,6 +114,11 @@ def bin_positions(values: Tensor, *, num_bins: int) -> Tensor:
     return place.add_(is_above).clamp_(max=num_bins - 1).to(torch.int64).view(values.shape)
 
 
+def equal_edges(num_bins: int) -> Tensor:
+    """Return (num_bins + 1,) float64, from 0 to 1."""
+    return torch.arange(num_bins + 1, dtype=torch.float64) / num_bins
+
+
 def _largest_excess(rows: Tensor) -> Tensor:
     return (rows.sum(dim=1, dtype=torch.float64) - 1).abs().amax()
 

@@ -1,11 +1,13 @@
 """The D x D sum of products of residuals, kept in float64, multiplied in float32 as far as that keeps its digits."""
 
+from collections.abc import Mapping
 from typing import Self
 
 import torch
 from torch import Tensor
 
 from mixscope.metrics.class_statistics.symmetric import UpperHalf
+from mixscope.metrics.process_sums import total_over_processes
 
 # A float32 sum of n squares, added row by row, is off by about 2e-8 sqrt(n): 3e-7 for so many rows. Longer sums are
 # made of such parts, whose errors average out.
@@ -21,7 +23,30 @@ PRODUCTS_PER_CHECK = 8
 LARGEST_ERROR = 5e-7
 
 
-class ScatterMatrix:
+class NoProducts:
+    """Keeps nothing: what `ClassMoments` is for. `ScatterMatrix` fills in the same methods."""
+
+    def add(self, residuals: Tensor) -> None:
+        """Add residuals^T residuals, (rows, D) float32 or float64."""
+
+    def add_outer(self, left: Tensor, right: Tensor) -> None:
+        """Add left^T right, (R, D) float64 both, whose product is symmetric."""
+
+    def merge(self, other: Self) -> None:
+        """Add the other's products."""
+
+    def all_reduce(self) -> None:
+        """Add up the products of all processes."""
+
+    def matrices(self) -> dict[str, Tensor]:
+        """Return what is kept, by name, as new tensors."""
+        return {}
+
+    def load(self, matrices: Mapping[str, Tensor]) -> None:
+        """Take over what `matrices` returned."""
+
+
+class ScatterMatrix(NoProducts):
     """A (D, D) float64 matrix, of which only the upper half is multiplied and kept."""
 
     def __init__(self, dim: int, *, device: torch.device | str) -> None:
@@ -52,15 +77,20 @@ class ScatterMatrix:
         other._flush()
         self._upper.numbers += other._upper.numbers.to(self._upper.numbers.device)
 
-    def matrix(self) -> Tensor:
-        """Return the whole matrix, a new tensor."""
+    def all_reduce(self) -> None:
+        """Add up the products of all processes."""
+        self._flush()
+        self._upper.numbers.copy_(total_over_processes(self._upper.numbers))
+
+    def matrices(self) -> dict[str, Tensor]:
+        """Return the matrix as "within", a new tensor."""
         self._flush()
         self._part = self._pending = None  # their memory is needed elsewhere
-        return self._upper.matrix()
+        return {"within": self._upper.matrix()}
 
-    def load(self, matrix: Tensor) -> None:
-        """Take over what `matrix` returned."""
-        self._upper.copy_(matrix)
+    def load(self, matrices: Mapping[str, Tensor]) -> None:
+        """Take over what `matrices` returned."""
+        self._upper.copy_(matrices["within"])
 
     def _add_float32(self, rows: Tensor) -> bool:
         """Add the product of at most `PRODUCT_ROWS` rows, or return False, from now on, where it loses digits."""

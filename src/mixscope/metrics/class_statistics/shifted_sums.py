@@ -8,7 +8,7 @@ large numbers cancel: it is moved onto the mean, exactly, before a block is mult
 import torch
 from torch import Tensor
 
-from mixscope.metrics.class_statistics.products import ScatterMatrix
+from mixscope.metrics.class_statistics.products import NoProducts
 
 # A class is looked at when it has grown so much, or when so many rows have come since: its sums go to float64, and its
 # shift onto the mean when more than this share of the squares about it is the distance to the mean. In between nine
@@ -32,9 +32,17 @@ class ShiftedSums:
     """
 
     def __init__(
-        self, counts: Tensor, means: Tensor, scatter: Tensor, products: ScatterMatrix, *, dtype: torch.dtype
+        self, counts: Tensor, means: Tensor, scatter: Tensor, products: NoProducts, *, dtype: torch.dtype
     ) -> None:
-        """Start from what is known about the class means, all taken over, not copied; `dtype` is of residuals."""
+        """Start from what is known about the class means, all of which is taken over, not copied.
+
+        Args:
+            counts: (K,) float64.
+            means: (K, D) float64.
+            scatter: (K,) float64, squares about the means.
+            products: About the means.
+            dtype: Of the residuals, torch.float32 or torch.float64.
+        """
         self.counts, self.squares, self._products = counts, scatter, products
         self.shifts = means.to(dtype, copy=True)
         self.sums = means.contiguous().sub_(self.shifts)

@@ -5,16 +5,15 @@ import math
 import torch
 
 from mixscope.base.kinds import checked
-from mixscope.metrics.class_statistics.statistics import ClassStatistics
 from mixscope.metrics.class_statistics.symmetric import symmetric_product
+from mixscope.metrics.collapse.class_geometry import CenteredMeans, WithScatter, check_every_class
 from mixscope.metrics.collapse.collapse_report import CollapseOnTest
-from mixscope.metrics.collapse.neural_collapse import CenteredMeans, check_every_class
 from mixscope.metrics.collapse.pairwise import compare_means
 from mixscope.metrics.collapse.spectrum import spectrum
 
 
 @checked
-def collapse_on_test(train: ClassStatistics, test: ClassStatistics) -> CollapseOnTest:
+def collapse_on_test(train: WithScatter, test: WithScatter) -> CollapseOnTest:
     """Measure test features against the training set's class means, from both sets' statistics: no further pass.
 
     The scatter around other means has a closed form: sum (h - mu)(h - mu)^T is the scatter around the own means mu'
@@ -22,12 +21,17 @@ def collapse_on_test(train: ClassStatistics, test: ClassStatistics) -> CollapseO
 
     Source of the question: Hui et al. 2022, who ask whether test features collapse to the training set's means.
 
+    Args:
+        train: Of the training features; every class needs an example.
+        test: Of the test features, the same layer; classes may be missing.
+
     Raises:
-        ValueError: If sizes differ, a class has no training example (on test it may lack them), or there is no test
+        ValueError: If sizes differ, a class has no training example, there are fewer than two classes, or no test
             example at all.
 
     Example:
         >>> import torch
+        >>> from mixscope.metrics.class_statistics.statistics import ClassStatistics
         >>> train, test = ClassStatistics(2, 1), ClassStatistics(2, 1)
         >>> train.update(torch.tensor([[0.0], [4.0]]), torch.tensor([0, 1]))
         >>> test.update(torch.tensor([[1.0], [4.0]]), torch.tensor([0, 1]))
@@ -54,14 +58,13 @@ def collapse_on_test(train: ClassStatistics, test: ClassStatistics) -> CollapseO
     products = symmetric_product(counts[:, None] * offsets, offsets).add_(test.within.to(device))
     # a tensor: where all class means coincide, ratios are infinite or NaN
     between = means.square / train.num_classes * test.num_examples
-    cdnv = math.nan
+    pairs = None
     if len(tested) > 1:
         pairs = compare_means(scatter / counts, means.rows[tested], lengths=means.lengths[tested])
-        cdnv = pairs.normalized_variance
     return CollapseOnTest(
         nc1_pinv=spectrum(means.rows, gram=means.gram).trace_of_pinv_times(products) / test.num_examples,
         nc1_trace=float(scatter.sum() / between),
-        nc1_cdnv=cdnv,
+        nc1_cdnv=math.nan if pairs is None else pairs.normalized_variance,
         own_nc1_trace=float(own_scatter.sum() / between),
         mean_shift=float(shift.sum() / between),
         num_classes_tested=len(tested),

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mixscope.base.checks import check_finite, check_labels, check_ndim, check_not_empty, check_same_length
 from mixscope.base.kinds import checked
-from mixscope.metrics.collapse.neural_collapse import check_head
+from mixscope.metrics.collapse.class_geometry import check_head
 from mixscope.metrics.precision import full_precision
 
 SCORES_AT_ONCE = 2**20  # numbers of a (rows, K) table of scores
@@ -48,13 +48,14 @@ class NearestMeanCounts:
         # A common shift changes no decision, and a large mean of the features then takes no digits: with r = h - shift,
         # argmin |h - mu|^2 = argmax m.r - |m|^2 / 2 and argmax W h + b = argmax W r + W shift + b, W and all without
         # their mean over classes. The shift is a float32 number, so that float32 features lose nothing to it.
-        self._shift = means.mean(dim=0).to(torch.float32).to(torch.float64)
-        means = means - self._shift
+        shift = means.mean(dim=0).to(torch.float32).to(torch.float64)
+        means = means - shift
         weight = head_weight.detach().to(means)
         weight = weight - weight.mean(dim=0)
-        offset = weight @ self._shift
+        offset = weight @ shift
         if head_bias is not None:
             offset = offset + head_bias.detach().to(means)
+        self._shift = shift
         self._nearest = _Rule(means, -means.square().sum(dim=1) / 2)
         self._classifier = _Rule(weight, offset - offset.mean())
         self.num_examples = 0
@@ -72,6 +73,11 @@ class NearestMeanCounts:
         """Share of examples whose nearest class mean is that of their label, in [0, 1]; high is good."""
         return self._share(self.num_nearest_correct)
 
+    @property
+    def classifier_accuracy(self) -> float:
+        """Share of examples on which the classifier gives the label, in [0, 1]; high is good."""
+        return self._share(self.num_classifier_correct)
+
     @checked
     def update(self, features: Tensor, labels: Tensor) -> None:
         """Add a batch. When it raises, nothing has changed.
@@ -83,6 +89,7 @@ class NearestMeanCounts:
         Raises:
             ValueError: If shapes do not fit, a value is not finite, or labels are not integers in [0, K).
         """
+        check_ndim(2, features=features)
         check_same_length(features=features, labels=labels)
         check_labels(labels, num_classes=len(self._nearest.weight), because="the rows of class_means")
         nearest, chosen = self.decide(features)
@@ -102,15 +109,16 @@ class NearestMeanCounts:
         check_ndim(2, features=features)
         num_classes, dim = self._nearest.weight.shape
         if features.shape[1] != dim or not features.is_floating_point():
-            got = f"{features.dtype} of shape {tuple(features.shape)}"
-            raise ValueError(f"features must be float with the {dim} columns of class_means, got {got}")
+            raise ValueError(
+                f"features must be float with the {dim} columns of class_means, "
+                f"got {features.dtype} of shape {tuple(features.shape)}"
+            )
         check_finite(features=features)
         rows = max(64, SCORES_AT_ONCE // num_classes)
         with full_precision(features.device):
             nearest = torch.empty(len(features), dtype=torch.int64, device=features.device)
             chosen = torch.empty_like(nearest)
-            self._shift = self._shift.to(features.device)
-            self._nearest, self._classifier = (rule.to(features.device) for rule in (self._nearest, self._classifier))
+            self._move_to(features.device)
             for start in range(0, len(features), rows):
                 part = slice(start, start + rows)
                 values = features[part].detach()
@@ -119,6 +127,12 @@ class NearestMeanCounts:
                 nearest[part] = self._nearest.best(residuals, values, self._shift)
                 chosen[part] = self._classifier.best(residuals, values, self._shift)
         return nearest, chosen
+
+    def _move_to(self, device: torch.device) -> None:
+        if self._shift.device != device:
+            self._shift = self._shift.to(device)
+            self._nearest = self._nearest.to(device)
+            self._classifier = self._classifier.to(device)
 
     def _share(self, count: int) -> float:
         return count / self.num_examples if self.num_examples else math.nan
@@ -137,7 +151,7 @@ class _Rule:
         self._base = unit * 2 * float(offset.abs().max())
 
     def to(self, device: torch.device) -> "_Rule":
-        return self if self.weight.device == device else _Rule(self.weight.to(device), self.offset.to(device))
+        return _Rule(self.weight.to(device), self.offset.to(device))
 
     def best(self, residuals: Tensor, values: Tensor, shift: Tensor) -> Tensor:
         """Return the (B,) class of every row; residuals are values - shift in the type of the values."""

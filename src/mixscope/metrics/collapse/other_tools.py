@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from mixscope.base.kinds import checked
-from mixscope.metrics.class_statistics.statistics import ClassStatistics
-from mixscope.metrics.collapse.neural_collapse import CenteredMeans, check_head, class_geometry
+from mixscope.metrics.class_statistics.class_sums import ClassSums
+from mixscope.metrics.collapse.class_geometry import CenteredMeans, WithScatter, check_head, class_geometry
 from mixscope.metrics.collapse.pairwise import (
     angle_deviation,
     compare_means,
@@ -25,7 +25,7 @@ from mixscope.metrics.collapse.spectrum import spectrum
 
 
 @checked
-def as_papyan2020(statistics: ClassStatistics, head_weight: Tensor) -> dict[str, float]:
+def as_papyan2020(statistics: WithScatter, head_weight: Tensor) -> dict[str, float]:
     """Return what the notebook that follows Papyan et al. 2020 prints, by its names.
 
     Centre: the mean of the class means. The classifier is not centred.
@@ -33,14 +33,24 @@ def as_papyan2020(statistics: ClassStatistics, head_weight: Tensor) -> dict[str,
         norm_M_CoV = std_1(|m_k|) / mean(|m_k|) and norm_W_CoV = std_1(|w_k|) / mean(|w_k|).
         cos_M and cos_W = mean over pairs of |cos + 1/(K-1)| of the rows of M and of W.
         W_M_dist = |W/|W|_F - M/|M|_F|_F^2: squared.
+
+    Example:
+        >>> from mixscope.metrics.class_statistics.statistics import ClassStatistics
+        >>> statistics = ClassStatistics(num_classes=2, dim=2)
+        >>> features = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 1.0], [0.0, 3.0]])
+        >>> statistics.update(features, torch.tensor([0, 0, 1, 1]))
+        >>> round(as_papyan2020(statistics, torch.eye(2))["Sw_invSb"], 6)
+        0.25
     """
     weight, means = _weight(statistics, head_weight), CenteredMeans.of(statistics, center=None)
-    trace = spectrum(means.rows, gram=means.gram).trace_of_pinv_times(statistics.within)
+    decomposition = spectrum(means.rows, gram=means.gram)
     lengths, weight_lengths = means.lengths, torch.linalg.vector_norm(weight, dim=1)
     pairs = compare_means(statistics.scatter, means.rows, lengths=lengths)
     inner, squares = row_products(weight, means.rows).sum(), (weight_lengths.square().sum(), means.square)
     return {
-        "Sw_invSb": trace / statistics.num_examples * statistics.num_classes,
+        "Sw_invSb": decomposition.trace_of_pinv_times(statistics.within)
+        / statistics.num_examples
+        * statistics.num_classes,
         "norm_M_CoV": float(lengths.std() / lengths.mean()),
         "norm_W_CoV": float(weight_lengths.std() / weight_lengths.mean()),
         "cos_M": pairs.angle_deviation,
@@ -50,33 +60,41 @@ def as_papyan2020(statistics: ClassStatistics, head_weight: Tensor) -> dict[str,
 
 
 @checked
-def as_zhu2021(statistics: ClassStatistics, head_weight: Tensor) -> dict[str, float]:
+def as_zhu2021(statistics: WithScatter, head_weight: Tensor) -> dict[str, float]:
     """Return what Zhu et al. 2021 and followers report, by the names of their code.
 
     Centre: the mean of all examples, which on imbalanced data is not the mean of the class means.
         collapse_metric = tr(Sigma_W pinv(Sigma_B)) / K.
         WH_relation_metric = |P/|P|_F - E/|E|_F|_F with P = W M^T and W not centred.
+
+    Example:
+        >>> from mixscope.metrics.class_statistics.statistics import ClassStatistics
+        >>> statistics = ClassStatistics(num_classes=2, dim=2)
+        >>> features = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 1.0], [0.0, 3.0]])
+        >>> statistics.update(features, torch.tensor([0, 0, 1, 1]))
+        >>> round(as_zhu2021(statistics, torch.eye(2))["collapse_metric"], 6)
+        0.125
     """
     weight = _weight(statistics, head_weight)
     means = CenteredMeans.of(statistics, center=statistics.sample_mean)
-    trace = spectrum(means.rows, gram=means.gram).trace_of_pinv_times(statistics.within)
+    decomposition = spectrum(means.rows, gram=means.gram)
     squared_norm = squared_product_norm(weight, means.rows, left_gram=smaller_gram(weight), right_gram=means.gram)
     inner = row_products(weight, means.rows).sum()
     inner -= weight.sum(dim=0) @ means.rows.sum(dim=0) / len(weight)
     return {
-        "collapse_metric": trace / statistics.num_examples,
+        "collapse_metric": decomposition.trace_of_pinv_times(statistics.within) / statistics.num_examples,
         "WH_relation_metric": distance_to_simplex(weight, means.rows, inner=inner, squared_norm=squared_norm),
     }
 
 
 @checked
-def as_tirer(statistics: ClassStatistics) -> float:
+def as_tirer(statistics: ClassSums) -> float:
     """Return the "quotient" of Tirer et al.: tr Sigma_W / tr Sigma_B, centred by the mean of the class means."""
     return class_geometry(statistics).nc1_trace
 
 
 @checked
-def as_rangamani(statistics: ClassStatistics) -> float:
+def as_rangamani(statistics: ClassSums) -> float:
     """Return the share form of Rangamani et al., tr Sigma_W / (tr Sigma_W + tr Sigma_B), in [0, 1].
 
     Centre: the mean of the class means. With q the quotient of `as_tirer` it is q / (1 + q).
@@ -86,7 +104,7 @@ def as_rangamani(statistics: ClassStatistics) -> float:
 
 
 @checked
-def as_galanti2021(statistics: ClassStatistics) -> float:
+def as_galanti2021(statistics: ClassSums) -> float:
     """Return the class-distance normalised variance of Galanti et al. 2021: the mean over pairs, no centre in it.
 
     (v_i + v_j) / (2 |mu_i - mu_j|^2), v_k = mean |h - mu_k|^2 of class k.
@@ -94,6 +112,6 @@ def as_galanti2021(statistics: ClassStatistics) -> float:
     return class_geometry(statistics).nc1_cdnv
 
 
-def _weight(statistics: ClassStatistics, head_weight: Tensor) -> Tensor:
+def _weight(statistics: ClassSums, head_weight: Tensor) -> Tensor:
     check_head(head_weight, None, shape=tuple(statistics.means.shape), of="statistics")
     return head_weight.detach().to(statistics.means)

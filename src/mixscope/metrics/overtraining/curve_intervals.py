@@ -77,8 +77,8 @@ def turning_epoch(
         generator: A CPU generator.
         epochs: T increasing numbers of the epochs measured. None: 1, 2, ..., T.
         window: As in `end_minus_best`.
-        num_resamples: As well.
-        level: As well.
+        num_resamples: As in `end_minus_best`.
+        level: As in `end_minus_best`.
 
     Returns:
         In epochs; the first of equally low ones. Neither end is good.
@@ -94,8 +94,9 @@ def turning_epoch(
     smooth = _smoothed(curves, window)
     numbers = torch.arange(1, smooth.shape[1] + 1) if epochs is None else torch.tensor(list(epochs))
     if len(numbers) != smooth.shape[1] or not (numbers[1:] > numbers[:-1]).all():
-        wanted = f"{smooth.shape[1]} increasing numbers, one a column of curves"
-        raise ValueError(f"epochs must be {wanted}, got {numbers.tolist()}")
+        raise ValueError(
+            f"epochs must be {smooth.shape[1]} increasing numbers, got {numbers.tolist()} (one per column of curves)"
+        )
     means = resampled_means(smooth, generator=generator, num_resamples=num_resamples)
     turns = numbers.to(torch.float64)[_first_lowest(means)]
     value = float(numbers[_first_lowest(smooth.mean(dim=0))])

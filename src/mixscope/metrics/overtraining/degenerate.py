@@ -48,6 +48,9 @@ def chance_accuracy(num_examples: int, *, largest_share: float) -> float:
         num_examples: N, at least 1.
         largest_share: Share of the most frequent class, in (0, 1]; 1 / K where classes are balanced.
 
+    Returns:
+        In [0, 1].
+
     Raises:
         ValueError: If an argument is out of its range.
 
@@ -67,7 +70,7 @@ def chance_accuracy(num_examples: int, *, largest_share: float) -> float:
 def is_constant_classifier(*, accuracy: float, num_examples: int, largest_share: float, spread: float) -> bool:
     """Say whether a network has collapsed to a constant: it answers the same whatever its input.
 
-    The accuracy is at most `chance_accuracy` and the spread at most 0.05; NaN is no constant. An untrained or wrongly
+    Both must hold: the accuracy is no better than guessing, and outputs point in one direction. An untrained or wrongly
     trained network is at chance with outputs that differ; one whose logits share a large common part has outputs that
     hardly differ, and is right.
 
@@ -76,6 +79,9 @@ def is_constant_classifier(*, accuracy: float, num_examples: int, largest_share:
         num_examples: N, at least 1.
         largest_share: Share of the most frequent class among them, in (0, 1].
         spread: Of the logits, from `output_spread`.
+
+    Returns:
+        Whether the accuracy is at most `chance_accuracy` and the spread at most 0.05. A NaN is no constant.
 
     Raises:
         ValueError: If an argument is out of its range.

@@ -47,6 +47,11 @@ class OvertrainingMonitor:
         self._values: dict[str, list[float]] = {name: [] for name in self.rule.needs}
         self._turned_epoch: int | None = None
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the values `update` is to be given."""
+        return self.rule.needs
+
     @checked
     def update(self, epoch: int, values: Mapping[str, float]) -> MonitorReading:
         """Add an epoch and judge. When it raises, nothing has changed.
@@ -58,10 +63,10 @@ class OvertrainingMonitor:
         Raises:
             ValueError: If a value is missing or not finite, or the epoch is not new.
         """
-        missing = [name for name in self.rule.needs if name not in values]
+        missing = [name for name in self.needs if name not in values]
         if missing:
-            raise ValueError(f"values must hold {', '.join(self.rule.needs)}, got {', '.join(values) or 'nothing'}")
-        numbers = {name: float(values[name]) for name in self.rule.needs}
+            raise ValueError(f"values must hold {', '.join(self.needs)}, got {', '.join(values) or 'nothing'}")
+        numbers = {name: float(values[name]) for name in self.needs}
         for name, number in numbers.items():
             if not math.isfinite(number):
                 raise ValueError(f"values[{name!r}] must be finite, got {number}")
@@ -99,10 +104,11 @@ class OvertrainingMonitor:
             values = {str(name): [float(number) for number in numbers] for name, numbers in state["values"].items()}
             turned_epoch = None if state["turned_epoch"] is None else int(state["turned_epoch"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            got = describe(dict(state))
-            raise ValueError(f"state must be what state() of a monitor returned, got {got}") from error
-        if set(values) != set(self.rule.needs) or any(len(numbers) != len(epochs) for numbers in values.values()):
+            raise ValueError(
+                f"state must be what state() of a monitor returned, got {describe(dict(state))}"
+            ) from error
+        if set(values) != set(self.needs) or any(len(numbers) != len(epochs) for numbers in values.values()):
             held = {name: len(numbers) for name, numbers in values.items()}
-            raise ValueError(f"state must hold {len(epochs)} values of {', '.join(self.rule.needs)}, got {held}")
+            raise ValueError(f"state must hold {len(epochs)} values of {', '.join(self.needs)}, got {held}")
         self._epochs, self._values = epochs, values
         self._turned_epoch = turned_epoch

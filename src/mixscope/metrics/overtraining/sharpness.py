@@ -1,24 +1,17 @@
-"""Sharpness: how much the loss rises around trained weights, in filter-normalised directions (Li et al. 2018)."""
+"""Sharpness: how much the loss rises around trained weights, in random filter-normalised directions."""
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mixscope.base.checks import check_at_most, check_positive, check_size
-from mixscope.base.kinds import checked, describe
-from mixscope.capturing.sites import evaluation_mode
+from mixscope.base.kinds import checked
+from mixscope.metrics.overtraining.loss_slices import LARGEST_STEP, Evaluate, filter_normalised_direction, loss_slice
 from mixscope.stats.intervals import Interval, student_interval
 
 RADIUS, NUM_DIRECTIONS = 0.3, 10  # Ours: every filter moves by 0.3 of its length, far enough to leave the flat bottom.
-LARGEST_STEP = 1e30  # times a weight it must stay a number of single precision
-NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase)
-Direction = dict[str, Tensor]  # parameter name to a tensor of its shape; what is not named does not move
-Evaluate = Callable[[nn.Module], float]  # the loss of a network as it stands
 
 
 @dataclass(frozen=True)
@@ -45,6 +38,8 @@ def sharpness(
     generator: torch.Generator,
     radius: float = RADIUS,
     num_directions: int = NUM_DIRECTIONS,
+    include_vectors: bool = False,
+    statistics_batches: Sequence[Tensor] | None = None,
 ) -> SharpnessReport:
     """Measure how much the loss rises at a distance from the weights, in random filter-normalised directions.
 
@@ -58,6 +53,8 @@ def sharpness(
         generator: A CPU generator, for the directions.
         radius: r, positive, in units of the length of each filter.
         num_directions: R, at least 2.
+        include_vectors: As in `filter_normalised_direction`.
+        statistics_batches: As in `loss_slice`.
 
     Returns:
         The mean rise with its interval, and its parts. 2 R + 1 evaluations.
@@ -77,145 +74,17 @@ def sharpness(
     check_positive(radius=radius)
     check_at_most(LARGEST_STEP, radius=radius)
     check_size(2, num_directions=num_directions)
-    loss = loss_slice(model, evaluate, direction={}, steps=(0.0,)).item()
+    here = loss_slice(model, evaluate, direction={}, steps=(0.0,), statistics_batches=statistics_batches)
+    loss = float(here[0])
     increases = []
     for _ in range(num_directions):
-        direction = filter_normalised_direction(model, generator=generator)
-        ends = loss_slice(model, evaluate, direction=direction, steps=(-radius, radius))
+        direction = filter_normalised_direction(model, generator=generator, include_vectors=include_vectors)
+        ends = loss_slice(
+            model, evaluate, direction=direction, steps=(-radius, radius), statistics_batches=statistics_batches
+        )
         increases.append(float(ends.mean()) - loss)
     rises = torch.tensor(increases, dtype=torch.float64)
     if not torch.isfinite(rises).all():
         raise ValueError(f"evaluate must return finite losses at radius {radius}, got rises {increases[:4]}")
     increase = Interval(float(rises.mean()), *student_interval(increases), num_samples=num_directions)
     return SharpnessReport(increase=increase, loss=loss, increases=rises)
-
-
-@checked
-def filter_normalised_direction(model: nn.Module, *, generator: torch.Generator) -> Direction:
-    """Draw a random direction whose every filter is as long as the network's own.
-
-    A filter is what makes one output: parameter[i], i over the first dimension, of a transposed convolution the column
-    of an output channel; of an embedding one token's vector. Each is drawn from N(0, I) and scaled to the length of
-    the network's: d_i |theta_i| / |d_i|. So a network and its copy whose layers are rescaled against one another (ReLU
-    lets them, without changing what it computes) show the same landscape. A filter of zeros does not move. Of a
-    parametrised weight what it is computed from is moved. Source: Li et al. 2018, Sec. 4.
-
-    What is no filter stays, as is usual: biases, scales and shifts of norm layers, the lengths of weight normalisation.
-    Only parameters that require a gradient are moved; a tied one once.
-
-    Returns:
-        Parameter name to a tensor of its shape, dtype and device; never NaN.
-
-    Example:
-        >>> model = nn.Linear(2, 1)
-        >>> with torch.no_grad():
-        ...     weight = model.weight.copy_(torch.tensor([[3.0, 4.0]]))
-        >>> direction = filter_normalised_direction(model, generator=torch.Generator().manual_seed(0))
-        >>> list(direction), round(direction["weight"].norm().item(), 5)
-        (['weight'], 5.0)
-    """
-    direction = {}
-    for name, parameter in model.named_parameters():
-        if not parameter.requires_grad or not parameter.numel() or _is_vector(model, name, parameter):
-            continue
-        # Drawn for every parameter alike, in float64 on the CPU: the same on every device and precision.
-        noise = torch.randn(parameter.shape, dtype=torch.float64, generator=generator)
-        shape, within = _filter_layout(_layer(model, name), parameter)
-        filters, wanted = (part.reshape(shape) for part in (noise, parameter.detach().cpu().double()))
-        lengths = torch.linalg.vector_norm(filters, dim=within, keepdim=True)
-        lengths.clamp_(min=torch.finfo(torch.float64).tiny)
-        scaled = filters * (torch.linalg.vector_norm(wanted, dim=within, keepdim=True) / lengths)
-        direction[name] = scaled.reshape(parameter.shape).to(parameter.device, parameter.dtype)
-    return direction
-
-
-@checked
-def loss_slice(model: nn.Module, evaluate: Evaluate, *, direction: Direction, steps: Sequence[float]) -> Tensor:
-    """Return the loss along a line through the weights.
-
-    The network runs in evaluation mode, so batch norm keeps its trained statistics. These fit the trained weights
-    only: further away part of the rise is theirs.
-
-    Args:
-        model: Left as it was, bit for bit, also after an exception.
-        evaluate: The loss of the network as it stands; it must not change it.
-        direction: What a step of 1 adds to the parameters.
-        steps: T distances; 0 is the network itself.
-
-    Returns:
-        (T,) float64 on the CPU. A loss that overflows stays infinite.
-
-    Raises:
-        ValueError: If the direction does not fit the parameters, or a loss is NaN.
-
-    Example:
-        >>> model = nn.Linear(1, 1, bias=False)
-        >>> nn.init.constant_(model.weight, 2.0).item()
-        2.0
-        >>> line = {"weight": torch.tensor([[1.0]])}
-        >>> loss_slice(model, lambda net: net.weight.item() ** 2, direction=line, steps=(-1, 0, 1)).tolist()
-        [1.0, 4.0, 9.0]
-    """
-    if not all(abs(step) <= LARGEST_STEP for step in steps):
-        raise ValueError(f"steps must lie within {LARGEST_STEP:g} of 0, got {describe(list(steps))}")
-    _check_direction(model, direction)
-    losses = []
-    with _restored_tensors(model) as start, evaluation_mode(model):
-        for step in map(float, steps):
-            with torch.no_grad():
-                for name, parameter in model.named_parameters():
-                    # From the copy every time: nothing adds up, and a step of 0 is exact.
-                    parameter.copy_(start[parameter])
-                    if step != 0 and name in direction:
-                        parameter.add_(direction[name], alpha=step)
-                value = evaluate(model)
-            is_number = isinstance(value, (float, int, np.number)) or (isinstance(value, Tensor) and value.numel() == 1)
-            if not is_number or math.isnan(value):
-                raise ValueError(f"evaluate must return a number, got {describe(value)} at step {step}")
-            losses.append(float(value))
-    return torch.tensor(losses, dtype=torch.float64)
-
-
-@contextmanager
-def _restored_tensors(model: nn.Module) -> Iterator[dict[Tensor, Tensor]]:
-    """Yield copies of the parameters and buffers; write them back, bit for bit, when the block ends."""
-    copies = {tensor: tensor.detach().clone() for tensor in (*model.parameters(), *model.buffers())}
-    try:
-        yield copies
-    finally:
-        with torch.no_grad():
-            for tensor, copy in copies.items():
-                tensor.copy_(copy)
-
-
-def _is_vector(model: nn.Module, name: str, parameter: Tensor) -> bool:
-    """Say whether the numbers of a parameter are each for itself, whatever its shape: no filters."""
-    path, _, own_name = name.rpartition(".")
-    # Weight normalisation keeps lengths beside a twin of the weight's shape.
-    twin_name = "original1" if own_name == "original0" else f"{own_name.removesuffix('_g')}_v"
-    twin = model.get_submodule(path)._parameters.get(twin_name)
-    is_length = twin is not None and twin.numel() > parameter.numel()
-    return parameter.ndim < 2 or isinstance(_layer(model, name), NORMS) or own_name.startswith("bias") or is_length
-
-
-def _layer(model: nn.Module, name: str) -> nn.Module:
-    """Return the layer that a parameter belongs to, through the containers of its parametrisation."""
-    path = name.split(".")[:-1]
-    if "parametrizations" in path:
-        path = path[: path.index("parametrizations")]
-    return model.get_submodule(".".join(path))
-
-
-def _filter_layout(layer: nn.Module, parameter: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return a shape in which a parameter shows its filters, and the dimensions that lie within one."""
-    if isinstance(layer, nn.modules.conv._ConvTransposeNd):  # (inputs, outputs / groups, ...), group by group
-        return (layer.groups, len(parameter) // layer.groups, parameter.shape[1], -1), (1, 3)
-    return (len(parameter), -1), (1,)
-
-
-def _check_direction(model: nn.Module, direction: Direction) -> None:
-    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    for name, tensor in direction.items():
-        if shapes.get(name) != tuple(tensor.shape):
-            wanted = f"shape {shapes[name]}" if name in shapes else "the name of a parameter"
-            raise ValueError(f"direction[{name!r}] must have {wanted}, got shape {tuple(tensor.shape)}")

@@ -1,0 +1,250 @@
+"""Counts, means and scatter of every class in one pass."""
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from mixscope.base.checks import (
+    check_at_least,
+    check_at_most,
+    check_finite,
+    check_labels,
+    check_ndim,
+    check_same_length,
+    check_shape,
+    check_size,
+    naming,
+)
+from mixscope.base.kinds import checked
+from mixscope.metrics.class_statistics.joining import Moments, join_groups, join_processes
+from mixscope.metrics.class_statistics.products import NoProducts
+from mixscope.metrics.class_statistics.residual_types import needs_float64
+from mixscope.metrics.class_statistics.row_blocks import RowBlocks
+from mixscope.metrics.class_statistics.shifted_sums import ShiftedSums
+from mixscope.metrics.precision import full_precision
+from mixscope.metrics.process_sums import is_distributed
+
+MOMENTS = ("counts", "means", "scatter")  # by name, as `state` has them
+
+
+class ClassSums:
+    """What `ClassMoments` and `ClassStatistics` share; use one of these.
+
+    Rows wait until there is a block of them. While rows come in, everything is kept about a shift per class
+    (`ShiftedSums`); what is read is about the class means, where `_settle` brings it.
+    """
+
+    _LARGEST_DIM = 10**8
+
+    @checked
+    def __init__(
+        self,
+        num_classes: int,
+        dim: int,
+        *,
+        device: torch.device | str = "cpu",
+        product_dtype: torch.dtype | None = None,
+    ) -> None:
+        """Start with no examples.
+
+        Args:
+            num_classes: K, from 1 to a million.
+            dim: D, from 1 to 1e8; to 1e5 where there is a D x D matrix.
+            device: Where the numbers are kept and updated; it must know float64.
+            product_dtype: Type in which residuals are formed, squared and multiplied, torch.float32 or torch.float64.
+                Default: that of float32 and float64 features, float64 for half precision. Sums are float64 anyway.
+
+        Raises:
+            ValueError: If num_classes or dim is out of range, or product_dtype is another type.
+        """
+        check_size(1, num_classes=num_classes)
+        check_at_least(1, dim=dim)
+        check_at_most(self._LARGEST_DIM, dim=dim)
+        if product_dtype not in (None, torch.float32, torch.float64):
+            raise ValueError(f"product_dtype must be torch.float32, torch.float64 or None, got {product_dtype}")
+        self.num_classes, self.dim, self.product_dtype = num_classes, dim, product_dtype
+        self._dtype = torch.float32  # of shifts and residuals; float64 as soon as a batch asks for it
+        self._open: ShiftedSums | None = None
+        with full_precision(torch.device(device)):  # nothing made here stays in inference mode
+            self._counts = torch.zeros(num_classes, dtype=torch.float64, device=device)
+            zero = torch.zeros(1, 1, dtype=torch.float64, device=device)
+            self._means = zero.expand(num_classes, dim)  # no memory until there is an example
+            self._scatter = torch.zeros(num_classes, dtype=torch.float64, device=device)
+            self._products = self._start_products()
+            self._blocks: RowBlocks | None = None
+
+    @property
+    def counts(self) -> Tensor:
+        """(K,) float64, examples of each class seen so far."""
+        if self._blocks is None:
+            return self._counts
+        return self._counts + torch.bincount(self._blocks.waiting_labels, minlength=self.num_classes)
+
+    @property
+    def means(self) -> Tensor:
+        """(K, D) float64, class means; a row of zeros where the count is 0."""
+        self._settle()
+        return self._means
+
+    @property
+    def scatter(self) -> Tensor:
+        """(K,) float64, sum over the examples of each class of |h - mean_y|^2."""
+        self._settle()
+        return self._scatter
+
+    @property
+    def num_examples(self) -> int:
+        """N, the examples seen so far."""
+        return int(self.counts.sum())
+
+    @property
+    def sample_mean(self) -> Tensor:
+        """(D,) float64, the mean of all examples; on imbalanced data it differs from the mean of the class means."""
+        return (self.counts @ self.means) / self.counts.sum()
+
+    def missing_classes(self) -> list[int]:
+        """Return the classes without an example."""
+        return torch.nonzero(self.counts == 0).flatten().tolist()
+
+    @checked
+    def update(self, features: Tensor, labels: Tensor) -> None:
+        """Add a batch. When it raises, nothing has changed.
+
+        Args:
+            features: (B, D) float, B at least 0, moved to the device of the statistics.
+            labels: (B,) integers in [0, K).
+
+        Raises:
+            ValueError: If shapes do not fit, features are not finite floats (or so large that their squares are not
+                finite), or labels are not integers in [0, K).
+        """
+        check_ndim(2, features=features)
+        check_same_length(features=features, labels=labels)
+        if features.shape[1] != self.dim or not features.is_floating_point():
+            got = f"{features.dtype} of shape {tuple(features.shape)}"
+            raise ValueError(f"features must be float of shape (B, {self.dim}), got {got}")
+        check_labels(labels, num_classes=self.num_classes)
+        values = features.detach()
+        if len(values) == 0:
+            return
+        if needs_float64(values, product_dtype=self.product_dtype) and self._dtype is torch.float32:
+            self._settle()
+            self._dtype = torch.float64
+        if self._blocks is None:
+            with full_precision(self._means.device):
+                self._blocks = RowBlocks(self.dim, dtype=self._dtype, device=self._means.device)
+        device = self._means.device
+        self._add_blocks(self._blocks, self._blocks.gather(values.to(device), labels.to(device, torch.int64)))
+
+    @checked
+    def merge(self, other: "ClassSums") -> None:
+        """Add everything another instance has seen, which is left as it was.
+
+        Raises:
+            ValueError: If the number of classes or the dimension differs, or the other is of another kind.
+        """
+        if type(other) is not type(self):
+            raise ValueError(f"other must be {type(self).__name__}, got {type(other).__name__}")
+        if (shape := tuple(other._means.shape)) != (self.num_classes, self.dim):
+            raise ValueError(f"other must have num_classes and dim {(self.num_classes, self.dim)}, got {shape}")
+        other._settle()
+        self._settle()
+        with full_precision(self._means.device):
+            self._means = self._means.contiguous()
+            self._products.merge(other._products)
+            join_groups(self._moments, other._moments, products=self._products)
+
+    def all_reduce(self) -> None:
+        """Add up what all processes of `torch.distributed` have seen; afterwards every one of them holds the total.
+
+        All processes must call it, also one that has seen nothing. Without a process group nothing happens. A second
+        call would count everything once per process: reduce once, at the end of the data.
+        """
+        if not is_distributed():
+            return
+        self._settle()
+        with full_precision(self._means.device):
+            self._counts, self._means, self._scatter = join_processes(self._moments, products=self._products)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return copies of all numbers, float64: what `from_state` takes, to be written to a file or sent elsewhere."""
+        self._settle()
+        moments = dict(zip(MOMENTS, self._moments, strict=True))
+        return {name: tensor.clone() for name, tensor in moments.items()} | self._products.matrices()
+
+    @classmethod
+    @checked
+    def from_state(
+        cls,
+        state: Mapping[str, Tensor],
+        *,
+        device: torch.device | str = "cpu",
+        product_dtype: torch.dtype | None = None,
+    ) -> Self:
+        """Build an instance from what `state` returned.
+
+        Args:
+            state: The tensors by name; copied.
+            device: As of the constructor.
+            product_dtype: As of the constructor; not part of the state.
+
+        Raises:
+            ValueError: If a tensor is missing or unknown, of the wrong shape, not finite, or a count is negative.
+        """
+        shape = tuple(state["means"].shape) if "means" in state else ()
+        if len(shape) != 2:
+            raise ValueError(f"state must hold means of shape (K, D), got {sorted(state)} with means of shape {shape}")
+        with naming("state"):
+            instance = cls(*shape, device=device, product_dtype=product_dtype)
+        kept = {"counts": shape[:1], "means": shape, "scatter": shape[:1], **instance._matrix_shapes()}
+        if set(kept) != set(state):
+            raise ValueError(f"state must hold {', '.join(kept)}, got {', '.join(sorted(state))}")
+        with naming("state"):
+            for name, expected in kept.items():
+                check_shape(expected, of="the means", **{name: state[name]})
+                check_finite(**{name: state[name]})
+            if (state["counts"] < 0).any():
+                raise ValueError(f"counts must be at least 0, got {float(state['counts'].min())}")
+        with full_precision(instance._means.device):
+            copies = [state[name].detach().to(instance._counts, copy=True) for name in MOMENTS]
+            instance._counts, instance._means, instance._scatter = copies
+            instance._products.load({name: state[name].detach() for name in instance._matrix_shapes()})
+        return instance
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle by `state`."""
+        rebuild = partial(type(self).from_state, device=self._means.device, product_dtype=self.product_dtype)
+        return rebuild, (self.state(),)
+
+    @property
+    def _moments(self) -> Moments:
+        return self._counts, self._means, self._scatter
+
+    def _start_products(self) -> NoProducts:
+        """Return what keeps the products of residuals."""
+        return NoProducts()
+
+    def _matrix_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of what `_products` keeps, by name."""
+        return {}
+
+    def _add_blocks(self, blocks: RowBlocks, full: Iterable[tuple[Tensor, Tensor]]) -> None:
+        for rows, labels in full:
+            with full_precision(rows.device):
+                if self._open is None:
+                    self._open = ShiftedSums(*self._moments, self._products, dtype=self._dtype)
+                self._open.add(rows, labels, out=blocks.buffer[: len(rows)])
+
+    def _settle(self) -> None:
+        """Move everything from the shifts to the class means."""
+        if self._blocks is None:
+            return
+        with full_precision(self._means.device):
+            self._add_blocks(self._blocks, self._blocks.rest())
+            self._blocks = None
+            if self._open is not None:
+                self._means = self._open.settle()
+                self._open = None
