@@ -88,11 +88,11 @@ def test_modes_without_noise_fall_for_ever_and_modes_that_start_right_only_rise(
 
 def test_time_of_the_bound_is_where_its_mode_is_smallest() -> None:
     problem = toy(0, num_features=12)
-    modes = turning_times(problem.flow, problem.true_labels)
+    modes = turning_times(problem.flow, problem.true_labels, start_spread=0.3)
     worst = float((problem.flow.targets - problem.true_labels).square().max())
     for index in range(12):
         curvature = float(modes.curvatures[index])
-        known, rising = float(modes.offsets[index]) ** 2, worst / curvature
+        known, rising = float(modes.offsets[index]) ** 2 + 0.09, worst / curvature
 
         def mode(log_time: float, known: float = known, rising: float = rising) -> float:
             left = math.exp(-math.exp(log_time))
@@ -100,6 +100,8 @@ def test_time_of_the_bound_is_where_its_mode_is_smallest() -> None:
 
         found = minimize_scalar(mode, bounds=(-14, 4), options={"xatol": 1e-9})
         assert math.exp(found.x) / curvature == pytest.approx(float(modes.bound[index]), rel=1e-5)
+        assert found.fun == pytest.approx(float(modes.bound_smallest[index]), rel=1e-10)
+        assert float(modes.bound_smallest[index]) < min(known, rising)
 
 
 def test_learning_rate_divides_the_turning_times() -> None:
@@ -119,14 +121,14 @@ def test_about_a_quarter_of_the_modes_turn_in_the_toy(toys: list[Toy]) -> None:
 def test_bound_is_the_sum_written_out() -> None:
     problem = toy(0, num_examples=3, num_features=5)  # nine blends
     flow, star = problem.flow, problem.flow.with_targets(problem.true_labels)
-    bound = risk_bound(flow, problem.true_labels, times=TIMES, feature_bound=1.5, clean_risk=0.2)
+    bound = risk_bound(flow, problem.true_labels, times=TIMES, feature_bound=1.5, clean_risk=0.2, start_spread=0.1)
     worst = max((flow.targets - problem.true_labels).square().tolist())
     for time, total, cross in [(float(TIMES[i]), float(bound.total[i]), bound.cross) for i in (0, 90, 180)]:
         modes, zeta = 0.0, 0.0
         for curvature, limit in zip(flow.curvatures.tolist(), star.limit.tolist(), strict=True):
             left = math.exp(-curvature * time)
-            modes += limit**2 * left**2 + worst / curvature * (1 - left) ** 2
-            zeta += max(limit**2, worst / curvature)
+            modes += (0.01 + limit**2) * left**2 + worst / curvature * (1 - left) ** 2
+            zeta += max(0.01 + limit**2, worst / curvature)
         assert cross == pytest.approx(2 * math.sqrt(3 * 0.2 * zeta), rel=1e-12)
         assert total == pytest.approx(3 * modes + cross, rel=1e-12)
 
@@ -146,13 +148,25 @@ def test_bound_holds_at_every_time_for_a_teacher_in_the_span(num_examples, num_f
         assert bool((excess <= bound.total).all())
 
 
-def test_bound_holds_for_a_teacher_outside_the_span(outside_toys: list[Toy]) -> None:
+def test_bound_holds_in_the_mean_over_starts_for_a_teacher_outside_the_span(outside_toys: list[Toy]) -> None:
+    spread, times = 0.7, TIMES[::20]
     for problem in outside_toys:
-        excess = problem.risk.of(problem.flow.at(TIMES)) - problem.clean_risk
+        flow = problem.flow
+        # The mean risk over starts is the risk of the mean start plus spread^2 |R exp(-t Phi^T Phi / M)|^2 / N.
+        factor = problem.risk.factor[:, :-1]
+        scatter = [
+            (factor - factor @ (flow.modes.T * flow.progress(time)) @ flow.modes).square().sum() for time in times
+        ]
+        risks = problem.risk.of(flow.at(times)) + spread**2 * torch.stack(scatter) / problem.risk.num_examples
         bound = risk_bound(
-            problem.flow, problem.true_labels, times=TIMES, feature_bound=1.0, clean_risk=problem.clean_risk
+            flow,
+            problem.true_labels,
+            times=times,
+            feature_bound=1.0,
+            clean_risk=problem.clean_risk,
+            start_spread=spread,
         )
-        assert bool((excess <= bound.total).all())
+        assert bool((risks - problem.clean_risk <= bound.total).all())
 
 
 def test_risk_may_be_below_that_of_theta_star(outside_toys: list[Toy]) -> None:
@@ -190,6 +204,10 @@ def test_bound_that_knows_the_noise_turns_at_about_the_time_the_error_does(toys:
 def test_checks_of_turning_times_and_bound_say_what_is_wrong() -> None:
     flow = random_feature_flow(torch.eye(2), torch.ones(2)).value
     true = torch.zeros(2)
+    with pytest.raises(ValueError, match=r"^start_spread must be at least 0, got -1.0$"):
+        turning_times(flow, true, start_spread=-1.0)
+    with pytest.raises(ValueError, match=r"^start_spread must be at most 1e\+100, got inf$"):
+        turning_times(flow, true, start_spread=math.inf)
     with pytest.raises(ValueError, match=r"^clean_targets: targets must be finite, got 1 NaN or infinite values$"):
         turning_times(flow, torch.tensor([math.nan, 0.0]))
     with pytest.raises(ValueError, match=r"^feature_bound must be positive and finite, got 0.0$"):

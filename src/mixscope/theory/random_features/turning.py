@@ -1,4 +1,4 @@
-"""Turning times of each eigenvector's error, when learning blends starts to hurt, and a bound on the risk.
+"""When learning blends starts to hurt: turning times of each eigenvector's error, and a bound on the risk.
 
 With labels y on blends that should have been y*, training heads for theta* + theta_noise, theta* = Phi^+ y* and
 theta_noise = Phi^+ (y - y*). Along v_k the error is
@@ -6,7 +6,7 @@ theta_noise = Phi^+ (y - y*). Along v_k the error is
     v_k (theta_t - theta*) = delta_k u + n_k (1 - u),   u = exp(-eta mu_k t),
 
 with delta_k = v_k (theta_0 - theta*) and n_k = v_k theta_noise. Source: after Liu et al. 2023, Lemma 5.1 and
-Theorem 5.2; derived here, for any start.
+Theorem 5.2; derived here, in the mean over starts of any mean and one variance.
 """
 
 import math
@@ -15,9 +15,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope.base.checks import check_not_negative, check_positive, naming
+from mixscope.base.checks import check_at_least, check_at_most, check_not_negative, check_positive, naming
 from mixscope.base.kinds import checked
 from mixscope.theory.random_features.feature_flow import FeatureFlow
+
+LARGEST_SPREAD = 1e100  # its square must stay far below the largest number
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,9 @@ class TurningTimes:
             signs, and nowhere else.
         exact: (R,) float64, ln(1 + |delta_k| / |n_k|) / (eta mu_k) where turning. Elsewhere the error is monotone:
             0 where it only grows, infinity where it only falls.
-        bound: (R,) float64, ln(1 + mu_k delta_k^2 / C_2) / (eta mu_k), when the mode of the bound is smallest. Each
+        bound: (R,) float64, ln(1 + mu_k E delta_k^2 / C_2) / (eta mu_k), when the mode of the bound is smallest. Each
             mode of the bound turns, also where the true one does not.
+        bound_smallest: (R,) float64, the bound's mode at that time, a b / (a + b) with a = E delta_k^2, b = C_2 / mu_k.
     """
 
     curvatures: Tensor
@@ -42,6 +45,7 @@ class TurningTimes:
     is_turning: Tensor
     exact: Tensor
     bound: Tensor
+    bound_smallest: Tensor
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,8 @@ class RiskBound:
     Attributes:
         times: (T,) float64.
         total: (T,) float64, the bound: modes + cross.
-        modes: (T,) float64, C_1 sum_k (delta_k^2 u^2 + (C_2 / mu_k) (1 - u)^2).
-        cross: 2 sqrt(C_1 R* zeta), zeta = sum_k max(delta_k^2, C_2 / mu_k); 0 where theta* is right everywhere.
+        modes: (T,) float64, C_1 sum_k (a_k u^2 + (C_2 / mu_k) (1 - u)^2).
+        cross: 2 sqrt(C_1 R* zeta), zeta = sum_k max(a_k, C_2 / mu_k); 0 where theta* is right everywhere.
         known_noise: (T,) float64, the modes with n_k^2 in place of C_2 / mu_k: what the bound loses by not knowing how
             the noise lies.
     """
@@ -65,16 +69,21 @@ class RiskBound:
 
 
 @checked
-def turning_times(flow: FeatureFlow, clean_targets: Tensor) -> TurningTimes:
+def turning_times(flow: FeatureFlow, clean_targets: Tensor, *, start_spread: float = 0.0) -> TurningTimes:
     """Return when the error of each mode of a flow on wrong labels is smallest, exactly and by the bound.
 
     C_2 is the largest squared difference of the labels. The learning rate divides all times and changes no error.
+
     Source: derived from Liu et al. 2023, Lemma 5.1 and Theorem 5.2.
 
-    The flow is on the labels y that training sees; y*, (M,) float, is what the same rows should have been labelled.
+    Args:
+        flow: The path on the labels y that training sees; its start is the mean of theta_0.
+        clean_targets: (M,) float, y*: what the same rows should have been labelled.
+        start_spread: Standard deviation of every entry of theta_0, at least 0. Only the bound knows of it; the exact
+            times are those of theta_0 = the flow's start.
 
     Raises:
-        ValueError: If the length is not M or a value is not finite.
+        ValueError: If the length is not M, a value is not finite, or the spread is negative or not finite.
 
     Example:
         >>> from mixscope.theory.random_features.feature_flow import random_feature_flow
@@ -83,6 +92,7 @@ def turning_times(flow: FeatureFlow, clean_targets: Tensor) -> TurningTimes:
         >>> sorted(times.exact.round(decimals=4).tolist())  # one overshoots: 2 ln 3; one never gets there
         [2.1972, inf]
     """
+    _check_spread(start_spread)
     with naming("clean_targets"):
         star = flow.with_targets(clean_targets)
     offsets = flow.modes @ flow.start - star.limit
@@ -91,6 +101,7 @@ def turning_times(flow: FeatureFlow, clean_targets: Tensor) -> TurningTimes:
     pace = flow.learning_rate * flow.curvatures
     monotone = torch.where(noises.abs() < offsets.abs(), math.inf, 0.0)
     exact = torch.where(is_turning, torch.log1p(offsets.abs() / noises.abs()) / pace, monotone)
+    start_square = offsets.square() + float(start_spread) ** 2
     noise_square = float((flow.targets - star.targets).square().max()) / flow.curvatures
     return TurningTimes(
         curvatures=flow.curvatures,
@@ -98,7 +109,9 @@ def turning_times(flow: FeatureFlow, clean_targets: Tensor) -> TurningTimes:
         noises=noises,
         is_turning=is_turning,
         exact=exact,
-        bound=torch.log1p(offsets.square() / noise_square) / pace,
+        bound=torch.log1p(start_square / noise_square) / pace,
+        # a b / (a + b), also for b = 0.
+        bound_smallest=torch.where(noise_square > 0, start_square / (1 + start_square / noise_square), 0.0),
     )
 
 
@@ -110,28 +123,30 @@ def risk_bound(
     times: Tensor,
     feature_bound: float,
     clean_risk: float,
+    start_spread: float = 0.0,
 ) -> RiskBound:
-    """Bound how far the risk is above that of theta*, at all times.
+    """Bound how far the risk is above that of theta*, at all times, in the mean over starts.
 
-    R_t - R* <= C_1 sum_k (delta_k^2 u^2 + (C_2 / mu_k) (1 - u)^2) + 2 sqrt(C_1 R* zeta), with C_1 / 2 the largest
-    |phi(x)|^2 and C_2 the largest (y - y*)^2. Directions that no row of Phi sees keep their delta_k^2 u^2 with u = 1.
-    It shows a U for every mode, but it is far too large to read a time to stop off: C_2 / mu_k is immense where mu_k is
-    small.
-    Source: after Liu et al. 2023, Theorem 5.2; derived here. Deviation: one start, not a mean over normal ones, and
-    dependent rows.
+    R_t - R* <= C_1 sum_k (a_k u^2 + (C_2 / mu_k) (1 - u)^2) + 2 sqrt(C_1 R* zeta), with C_1 / 2 the largest
+    |phi(x)|^2, a_k = E delta_k^2 and C_2 the largest (y - y*)^2. Directions that no row of Phi sees keep their
+    a_k u^2 with u = 1. It shows a U for every mode, but it is far too large to read a time to stop off: C_2 / mu_k is
+    immense where mu_k is small.
+
+    Source: after Liu et al. 2023, Theorem 5.2; derived here. Deviation: starts of any mean, and dependent rows.
 
     Args:
-        flow: The path on the labels y that training sees.
-        clean_targets: (M,) float, y*: what the same rows should have been labelled.
+        flow: The path on the labels y that training sees; its start is the mean of theta_0.
+        clean_targets: (M,) float, y*.
         times: (T,) float, at least 0.
         feature_bound: Largest |phi(x)|^2 of the population, positive; 1 for `TanhFeatures`.
         clean_risk: R*, the population's mean squared error of theta*, at least 0.
+        start_spread: Standard deviation of every entry of theta_0 around its mean, at least 0.
 
     Returns:
         The bound, in the labels' squared unit; R_t - R* itself may be negative.
 
     Raises:
-        ValueError: If an argument is out of its range or not finite.
+        ValueError: If shapes or ranges do not fit or a value is not finite.
 
     Example:
         >>> from mixscope.theory.random_features.feature_flow import random_feature_flow
@@ -144,14 +159,14 @@ def risk_bound(
     """
     check_positive(feature_bound=feature_bound)
     check_not_negative(clean_risk=clean_risk)
-    modes = turning_times(flow, clean_targets)
-    start_square = modes.offsets.square()
+    modes = turning_times(flow, clean_targets, start_spread=start_spread)
+    start_square = modes.offsets.square() + float(start_spread) ** 2
     worst = (flow.targets - clean_targets.to(flow.targets)).square().max()
     noise_square = worst / flow.curvatures
     progress = flow.progress(times)
     # theta* has no part where no row of Phi is, so there the offset is the start itself.
     unseen = flow.start - flow.modes.T @ (flow.modes @ flow.start)
-    still = float(unseen.square().sum())
+    still = float(unseen.square().sum()) + float(start_spread) ** 2 * (len(flow.start) - len(flow.curvatures))
     falling = (1 - progress).square() @ start_square + still
     rising = progress.square()
     factor = 2 * feature_bound
@@ -165,3 +180,8 @@ def risk_bound(
         cross=cross,
         known_noise=factor * (falling + rising @ modes.noises.square()),
     )
+
+
+def _check_spread(start_spread: float) -> None:
+    check_at_least(0, start_spread=start_spread)
+    check_at_most(LARGEST_SPREAD, start_spread=start_spread)
