@@ -10,7 +10,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "mixscope"
 MODULES = sorted(SOURCE.rglob("*.py"))
 LONGEST = 250  # lines
 # Every study has its own of these; everywhere else a name stands once.
-OF_EVERY_STUDY = {"study", "runs", "evidence", "figures", "claims_networks"}
+OF_EVERY_STUDY = {"study", "runs", "evidence", "exhibits", "claims_networks"}
 # A module says what it holds, so its first word is a noun, an adjective or an article.
 RIDDLES = {
     "what",

@@ -5,7 +5,7 @@ Claims first (`claims_metric`, `_layers`, `_accuracy`), then the runs at every s
 """
 
 from mixscope.studies.chaudhry2022 import claims_accuracy, claims_layers, claims_metric
-from mixscope.studies.chaudhry2022.figures import sections
+from mixscope.studies.chaudhry2022.exhibits import sections
 from mixscope.studies.chaudhry2022.runs import trials
 from mixscope.studies.engine.study_definition import Study, study_words
 

@@ -10,7 +10,7 @@ from mixscope.studies.engine.evidence_sources import percent
 from mixscope.studies.engine.results import Number, Results, picture, read_number
 from mixscope.studies.engine.seed_figures import curves_figure, figure_name
 from mixscope.studies.engine.trial import Outcome
-from mixscope.studies.fisher2024.figures import COLOURS, NAMES, clean_settings
+from mixscope.studies.fisher2024.exhibits import COLOURS, NAMES, clean_settings
 from mixscope.studies.fisher2024.figures_weight import numbers_table
 from mixscope.studies.fisher2024.runs import ERM, MIXUP, THEORY
 

@@ -12,7 +12,7 @@ from mixscope.stats.numbers import number_text
 from mixscope.studies.engine.results import Number, Results, picture
 from mixscope.studies.engine.seed_figures import figure_name, mean_text
 from mixscope.studies.engine.trial import Outcome
-from mixscope.studies.fisher2024.figures import COLOURS, NAMES, clean_settings
+from mixscope.studies.fisher2024.exhibits import COLOURS, NAMES, clean_settings
 from mixscope.studies.fisher2024.runs import ALL, ERM, FIXED, LABELS, MANIFOLD, MIXUP, SQUARED
 
 TEXTS = page_texts("mixscope.studies.fisher2024", "sections")

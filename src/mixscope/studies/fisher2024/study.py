@@ -8,7 +8,7 @@ from mixscope.report.page import Section, present
 from mixscope.studies.engine.results import Results
 from mixscope.studies.engine.study_definition import Study, study_words
 from mixscope.studies.fisher2024 import claims_channel, claims_confidence, claims_controls, claims_theory
-from mixscope.studies.fisher2024.figures import plane_sections
+from mixscope.studies.fisher2024.exhibits import plane_sections
 from mixscope.studies.fisher2024.figures_runs import calibration_section, confidence_section, layers_section
 from mixscope.studies.fisher2024.figures_weight import density_section, theory_section, weight_section
 from mixscope.studies.fisher2024.runs import trials

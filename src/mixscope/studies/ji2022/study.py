@@ -7,7 +7,7 @@ and paths of the model in `landscape_checks` and `path_simulations`), then figur
 from mixscope.studies.engine.claim_checks import Check
 from mixscope.studies.engine.study_definition import Study, study_words
 from mixscope.studies.ji2022 import claims_landscape, claims_laws, claims_networks, claims_rates
-from mixscope.studies.ji2022.figures import sections
+from mixscope.studies.ji2022.exhibits import sections
 from mixscope.studies.ji2022.runs import trials
 
 

@@ -7,7 +7,7 @@ networks, `simulation_figures`).
 
 from mixscope.studies.engine.study_definition import Study, study_words
 from mixscope.studies.liu2023 import claims_features, claims_labels, claims_networks, claims_simulated
-from mixscope.studies.liu2023.figures import network_sections
+from mixscope.studies.liu2023.exhibits import network_sections
 from mixscope.studies.liu2023.runs import liu_trials
 from mixscope.studies.liu2023.simulation_figures import simulation_sections
 

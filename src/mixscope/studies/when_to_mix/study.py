@@ -7,7 +7,7 @@ from mixscope.studies.engine.results import Results
 from mixscope.studies.engine.study_definition import Study, study_words
 from mixscope.studies.liu2023.settings import AUTO
 from mixscope.studies.when_to_mix.claims_switch import CHECKS, MEASURES, RIVALS, is_switched
-from mixscope.studies.when_to_mix.figures import sections
+from mixscope.studies.when_to_mix.exhibits import sections
 from mixscope.studies.when_to_mix.runs import SETTINGS, beyond_trials
 
 
