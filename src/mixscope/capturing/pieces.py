@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mixscope.capturing.sites import forward_watched
 
 CPU_PIECE = 2**17  # numbers of inputs at once on a CPU
+CORE_ROWS = 8  # for each core, however large they are
 
 
 def on_device_of(model: nn.Module, inputs: Tensor) -> Tensor:
@@ -26,7 +27,7 @@ def pieces(inputs: Tensor) -> tuple[Tensor, ...]:
     """
     if inputs.device.type != "cpu" or not inputs.numel():
         return (inputs,)
-    return inputs.split(max(1, CPU_PIECE * len(inputs) // inputs.numel()))
+    return inputs.split(max(CORE_ROWS * torch.get_num_threads(), CPU_PIECE * len(inputs) // inputs.numel()))
 
 
 def forward_rows(

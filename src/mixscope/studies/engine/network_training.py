@@ -67,39 +67,34 @@ class NetworkTraining:
         bench = build_bench(self.options, folder=Path(), tracker=None, observer=SILENT)
         instruments = {name: INSTRUMENTS[name] for name in self.instruments}
         recorder = Recorder(bench, instruments=instruments, is_measured=self.is_measured)
-        curve: list[dict[str, Any]] = []
-        lines: list[dict[str, Any]] = []
+        rows: dict[str, list[dict[str, Any]]] = {"curve": [], "measured": []}
         problem = ""
         try:
-            self._record(recorder, 0, {}, curve, lines)
+            self._record(recorder, 0, {}, rows)
             for summary in bench.training.epochs():
                 trained = {"train/loss": summary.loss, "train/loss_floor": summary.loss_floor}
                 trained["learning_rate"] = summary.learning_rate
-                self._record(recorder, summary.epoch, trained, curve, lines)
+                self._record(recorder, summary.epoch, trained, rows)
         except NonFiniteLossError as error:
-            if not curve:
+            if not rows["curve"]:
                 raise
             problem = f"diverged: {error}"
-        values = {**curve[-1], **(lines[-1] if lines else {})}
+        tables = {name: lines for name, lines in rows.items() if lines}
+        values = {key: value for lines in tables.values() for key, value in lines[-1].items()}
         if bench.training.mixing_off is not None:
             values["mixing_off_after"] = bench.training.mixing_off
         return Measured(
             values=values,
-            tables={"curve": table_of(curve)} | ({"measured": table_of(lines)} if lines else {}),
+            tables={name: table_of(lines) for name, lines in tables.items()},
             pictures=recorder.pictures | ({"sites": list(bench.sites)} if "pairs" in recorder.pictures else {}),
             problem=problem or _collapse_problem(recorder.predictions),
             data=describe_images(bench.data, unlabelled=bench.unlabelled),
         )
 
     def _record(
-        self,
-        recorder: Recorder,
-        epoch: int,
-        trained: Mapping[str, float],
-        curve: list[dict[str, Any]],
-        lines: list[dict[str, Any]],
+        self, recorder: Recorder, epoch: int, trained: Mapping[str, float], rows: Mapping[str, list[dict[str, Any]]]
     ) -> None:
-        """Measure what is due after an epoch.
+        """Measure what is due after an epoch, and add it to the rows of the tables.
 
         Raises:
             NonFiniteLossError: If the network has diverged.
@@ -110,11 +105,11 @@ class NetworkTraining:
         if is_last or epoch in self.measure_at:
             tested, values = recorder.measure(epoch, test=on_curve, draw_pictures=is_last)
             if values:
-                lines.append({"epoch": epoch, **values})
+                rows["measured"].append({"epoch": epoch, **values})
         elif on_curve:
             tested = recorder.test(epoch)
         if on_curve:
-            curve.append({"epoch": epoch, **trained, **tested})
+            rows["curve"].append({"epoch": epoch, **trained, **tested})
 
 
 def _collapse_problem(predictions: PredictionMeter) -> str:
