@@ -25,12 +25,11 @@ from helpers.hostile_files import (
 )
 
 from mixscope.base.errors import UserError
-from mixscope.data import image_tree, svhn, tar_stream
+from mixscope.data import idx_and_matlab, image_tree, tar_stream
 from mixscope.data.cifar import read_cifar10_folder, restricted_load
-from mixscope.data.idx import IDX_IMAGES, read_idx
+from mixscope.data.idx_and_matlab import IDX_IMAGES, read_idx, read_svhn_folder
 from mixscope.data.image_tree import read_image_tree
 from mixscope.data.npz import read_npz
-from mixscope.data.svhn import read_svhn_folder
 
 NAMES = tuple("0123456789")
 FEW_MIB = 150  # chunks (4 KiB of bz2 are 80 MiB), libraries, what malloc keeps; most files below unfold to 1 GiB
@@ -207,7 +206,7 @@ def test_a_compressed_npz_file_is_read(tmp_path):
 
 
 def test_a_matlab_file_is_not_unpacked_beyond_the_ceiling(tmp_path, monkeypatch):
-    monkeypatch.setattr(svhn, "MATLAB_BYTES", 64 * MIB)
+    monkeypatch.setattr(idx_and_matlab, "MATLAB_BYTES", 64 * MIB)
     packed = zeros_deflated(512)
     start = b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM"
     (tmp_path / "train_32x32.mat").write_bytes(start + struct.pack("<LL", 15, len(packed)) + packed)

@@ -9,10 +9,9 @@ import torch
 from data_files import IDX_NAMES, idx_bytes, write_idx_set
 
 from mixscope.base.errors import UserError
-from mixscope.data.idx import IDX_IMAGES, IDX_LABELS, read_idx, read_idx_folder
+from mixscope.data.idx_and_matlab import IDX_IMAGES, IDX_LABELS, read_idx, read_idx_folder, read_svhn_folder
 from mixscope.data.named_sets import read_digits
 from mixscope.data.npz import read_npz
-from mixscope.data.svhn import read_svhn_folder
 
 NAMES = tuple("0123456789")
 

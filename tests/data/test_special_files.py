@@ -11,11 +11,10 @@ from mixscope.base.errors import UserError
 from mixscope.base.reading import read_regular
 from mixscope.data.cache import read_decoded
 from mixscope.data.cifar import read_cifar10_folder
-from mixscope.data.idx import IDX_IMAGES, read_idx
+from mixscope.data.idx_and_matlab import IDX_IMAGES, read_idx, read_svhn_folder
 from mixscope.data.image_tree import read_image_tree
 from mixscope.data.loading import data_status
 from mixscope.data.npz import read_npz
-from mixscope.data.svhn import read_svhn_folder
 
 READERS = {
     "images.idx": lambda path: read_idx(path, magic=IDX_IMAGES),

@@ -10,7 +10,7 @@ from helpers.hostile_files import MIB, SPECIAL, in_seconds, make_broken_link, ma
 from torch import nn
 
 from mixscope.base.errors import UserError
-from mixscope.base.seal import EMPTY_SEAL, fill_seal
+from mixscope.base.files import EMPTY_SEAL, fill_seal
 from mixscope.models.external import build_from_file
 from mixscope.models.weights import WEIGHT_SUFFIXES, load_weights
 from mixscope.training.checkpoint import load_state, save_state

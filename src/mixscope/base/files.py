@@ -1,6 +1,8 @@
-"""Writing of files that appear whole or not at all, and places to write to."""
+"""Files that appear whole or not at all, and carry the SHA-256 of their content; places to write to."""
 
 import glob
+import hashlib
+import mmap
 import os
 import re
 import secrets
@@ -10,9 +12,13 @@ from pathlib import Path
 from typing import IO
 
 from mixscope.base.errors import UserError
+from mixscope.base.reading import open_regular
 
 TEMPORARY = re.compile(r"\..+\.\d+\.tmp", flags=re.DOTALL)
 PAGE_SUFFIXES = (".html", ".htm")
+SEAL_LENGTH = 64  # hexadecimal digits
+SEAL_MARK = b"mixscope-sha256:"
+EMPTY_SEAL = SEAL_MARK + b"0" * SEAL_LENGTH
 
 
 @contextmanager
@@ -63,9 +69,8 @@ def lock_or_not(descriptor: int) -> bool:
 
 def check_writable(folder: Path) -> None:
     """Raise a `UserError` unless `folder` is, or can be made, a folder that can be written to. Makes nothing."""
-    existing = folder.absolute()
-    while not existing.exists() and not existing.is_symlink() and existing != existing.parent:
-        existing = existing.parent
+    places = (folder.absolute(), *folder.absolute().parents)
+    existing = next((place for place in places if place.exists() or place.is_symlink()), places[-1])
     if existing.is_symlink() and not existing.exists():
         raise UserError(f"{folder} must be a folder, but {existing} is a link to nowhere")
     if not existing.is_dir():
@@ -91,6 +96,31 @@ def check_out(folder: Path, *, files: Iterable[str] = ()) -> None:
         if path.is_symlink() or (path.exists() and not path.is_file()):
             what = "a link" if path.is_symlink() else "a folder" if path.is_dir() else "a device"
             raise UserError(f"{path} must be a plain file, or not there, but it is {what}")
+
+
+def fill_seal(content: bytearray | memoryview, position: int) -> None:
+    """Write the SHA-256 of a file's content, taken with zeros in its own place, into the empty seal at a position."""
+    end = position + len(EMPTY_SEAL)
+    if bytes(content[position:end]) != EMPTY_SEAL:
+        raise ValueError(f"content must hold the empty seal at {position}, but it does not")
+    content[end - SEAL_LENGTH : end] = hashlib.sha256(content).hexdigest().encode()
+
+
+def seal_fits(path: Path) -> bool | None:
+    """Return whether a regular file is as it was when it was sealed, or None if it carries no seal."""
+    with open_regular(path) as file:
+        if not os.fstat(file.fileno()).st_size:
+            return None  # nothing can be mapped
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            start = content.find(SEAL_MARK)
+            if start < 0:
+                return None
+            start += len(SEAL_MARK)
+            with memoryview(content) as view:
+                digest = hashlib.sha256(view[:start])
+                digest.update(b"0" * SEAL_LENGTH)
+                digest.update(view[start + SEAL_LENGTH :])
+                return bytes(view[start : start + SEAL_LENGTH]) == digest.hexdigest().encode()
 
 
 def _temporary_file(path: Path) -> IO[bytes]:

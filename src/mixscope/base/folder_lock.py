@@ -56,7 +56,10 @@ class FolderLock:
     def _take(self) -> None:
         for _ in range(NUM_TRIES):
             try:
-                self._make_folder()
+                folder = self.folder.absolute()
+                missing = [place for place in (folder, *folder.parents) if not place.exists()]
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._made += [place for place in reversed(missing) if place not in self._made]
                 self._descriptor = os.open(
                     self.folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666
                 )
@@ -82,15 +85,6 @@ class FolderLock:
                 return
             self._drop()  # removed by its last holder before it was locked
         raise UserError(f"{self.folder} must stay in place, but others keep removing it")
-
-    def _make_folder(self) -> None:
-        missing = []
-        folder = self.folder.absolute()
-        while not folder.exists():
-            missing.append(folder)
-            folder = folder.parent
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._made += [folder for folder in reversed(missing) if folder not in self._made]
 
     def _drop(self) -> None:
         _HELD.discard(self._descriptor)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 Target = TypeVar("Target", bound=Callable[..., Any])
+NAMED = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,9 @@ def checked(target: Target) -> Target:
         if torch.compiler.is_compiling():
             return target(*values, **named)
         if kinds is None:
-            kinds = argument_kinds(target)
+            hints, parameters = get_type_hints(target, include_extras=True), signature(target).parameters.values()
+            # `self` and what has no annotation may be anything.
+            kinds = {each.name: kind_of(hints.get(each.name, Any)) for each in parameters if each.kind in NAMED}
         for (name, kind), value in zip(kinds.items(), values, strict=False):
             if not kind.accepts(value):
                 raise ValueError(_message(name, kind, value))
@@ -64,14 +67,6 @@ def checked(target: Target) -> Target:
         return target(*values, **named)
 
     return check_and_call  # type: ignore[return-value]
-
-
-def argument_kinds(function: Callable[..., Any]) -> dict[str, Kind]:
-    """Return the kind of every named argument in order; `self` and what has no annotation may be anything."""
-    hints = get_type_hints(function, include_extras=True)
-    named = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
-    names = [name for name, parameter in signature(function).parameters.items() if parameter.kind in named]
-    return {name: kind_of(hints.get(name, Any)) for name in names}
 
 
 def kind_of(hint: Any) -> Kind:
@@ -160,9 +155,7 @@ def _sequence_of(kind: Kind, *, length: int | None = None) -> Kind:
 
 def _mapping_of(key: Kind, kind: Kind) -> Kind:
     def accepts(value: Any) -> bool:
-        return isinstance(value, Mapping) and all(
-            key.accepts(name) and kind.accepts(entry) for name, entry in value.items()
-        )
+        return isinstance(value, Mapping) and all(map(key.accepts, value)) and all(map(kind.accepts, value.values()))
 
     return Kind(f"a mapping of {key.many} to {kind.many}", f"mappings of {key.many} to {kind.many}", accepts)
 

@@ -18,11 +18,7 @@ def utf8_text(text: str) -> str:
 
 def is_utf8(text: str) -> bool:
     """Return whether a text holds no bytes that stand for themselves: many libraries take no other name of a file."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def printable(text: str) -> str:

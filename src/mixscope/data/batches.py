@@ -28,17 +28,11 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class AugmentationDraw:
-    """The random changes of N images, drawn beforehand.
-
-    Attributes:
-        padding: Pixels of value 0 around each image before the crop.
-        offsets: (2, N) int64 in [0, 2 * padding]: first row and column of the crop in the padded image; None without.
-        flips: (N,) bool: which images are mirrored after the crop; None without flips.
-    """
+    """The random changes of N images, drawn beforehand; None where there are none."""
 
     padding: int
-    offsets: Tensor | None
-    flips: Tensor | None
+    offsets: Tensor | None  # (2, N) int64 in [0, 2 * padding]: first row and column of the crop in the padded image
+    flips: Tensor | None  # (N,) bool: which images are mirrored after the crop
 
     def places(self, places: slice) -> "AugmentationDraw":
         """Return the draw of these places only."""
@@ -92,25 +86,16 @@ class ImagesOnDevice:
 
     Inputs are (pixel / 255 - mean) / std, computed as pixel * scale + shift. Multiplied, then added, never fused: two
     roundings a pixel, so a batch has the same bits in either memory format and whatever its size.
-
-    Attributes:
-        images: (N, C, H, W) uint8.
-        labels: (N,) int64.
-        batch_size: Examples per batch; the last batch may have fewer.
-        mean: C numbers subtracted from pixels scaled to [0, 1].
-        std: C positive numbers the result is divided by.
-        device: Where batches are made.
-        channels_last: Give batches in torch.channels_last memory format.
     """
 
-    images: Tensor
-    labels: Tensor
+    images: Tensor  # (N, C, H, W) uint8
+    labels: Tensor  # (N,) int64
     _: KW_ONLY
-    batch_size: int
-    mean: Sequence[float]
-    std: Sequence[float]
+    batch_size: int  # the last batch may have fewer examples
+    mean: Sequence[float]  # C numbers, of pixels scaled to [0, 1]
+    std: Sequence[float]  # C positive numbers
     device: torch.device | str = "cpu"
-    channels_last: bool = False
+    channels_last: bool = False  # torch's memory format of the batches
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
@@ -151,17 +136,12 @@ class TrainingBatches(ImagesOnDevice):
 
     The order of an epoch, its crops and its flips are functions of (seed, epoch) alone: the same on every machine and
     device, whatever was drawn before. Draws belong to the place in the epoch, so the batch size changes no image.
-
-    Attributes:
-        seed: Seed of all draws.
-        augmentation: What is changed at random.
-        smallest: A last batch of fewer examples than this joins the one before it (batch norm needs 2).
     """
 
     _: KW_ONLY
     seed: int
     augmentation: Augmentation = Augmentation()
-    smallest: int = 1
+    smallest: int = 1  # A last batch of fewer examples joins the one before it (batch norm needs 2).
 
     def __len__(self) -> int:
         """Return the number of batches in one epoch."""

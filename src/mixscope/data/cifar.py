@@ -26,14 +26,14 @@ def read_cifar10_folder(folder: Path, class_names: tuple[str, ...]) -> DecodedSe
 
     A `UserError` if a file is missing or damaged, or a batch holds anything but arrays and plain values.
     """
-    files, source = _read_files(folder, "cifar-10-batches-py", "cifar-10-python.tar.gz", CIFAR10_FILES)
-    return _assemble(files, source, prefix=b"", num_classes=len(class_names))
+    names = ("cifar-10-batches-py", "cifar-10-python.tar.gz")
+    return _read_set(folder, *names, CIFAR10_FILES, prefix=b"", num_classes=len(class_names))
 
 
 def read_cifar100_folder(folder: Path, class_names: tuple[str, ...]) -> DecodedSet:
     """Read CIFAR-100 with its 100 fine labels from `folder`: cifar-100-python/, or cifar-100-python.tar.gz."""
-    files, source = _read_files(folder, "cifar-100-python", "cifar-100-python.tar.gz", CIFAR100_FILES)
-    return _assemble(files, source, prefix=b"fine_", num_classes=len(class_names))
+    names = ("cifar-100-python", "cifar-100-python.tar.gz")
+    return _read_set(folder, *names, CIFAR100_FILES, prefix=b"fine_", num_classes=len(class_names))
 
 
 def restricted_load(content: bytes | bytearray, *, source: str) -> Any:
@@ -140,29 +140,28 @@ def _plain(value: Any, budget: Iterator[int]) -> Any:
     return value
 
 
-def _read_files(
-    folder: Path, extracted: str, archive: str, names: tuple[str, ...]
-) -> tuple[dict[str, bytes | bytearray], Path]:
-    """Return the contents of the named files, from the extracted folder where it is complete, else from the archive."""
+def _read_set(
+    folder: Path, extracted: str, archive: str, names: tuple[str, ...], *, prefix: bytes, num_classes: int
+) -> DecodedSet:
+    """Make a set of the named files, from the extracted folder where it is complete, else from the archive.
+
+    `prefix` stands before the keys of labels and class names.
+    """
     if all((folder / extracted / name).is_file() for name in names):
         source = folder / extracted
-        return {name: read_regular(source / name, ceiling=BATCH_BYTES, why=WHY) for name in names}, source
-    source = folder / archive
-    members = read_members(source, lambda member: member.rpartition("/")[2] in names, ceiling=BATCH_BYTES, why=WHY)
-    found = {member.rpartition("/")[2]: content for member, content in members if content is not None}
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise UserError(f"{source}: no file named {', '.join(missing)} in the archive")
-    return {name: found[name] for name in names}, source
-
-
-def _assemble(files: dict[str, bytes | bytearray], source: Path, *, prefix: bytes, num_classes: int) -> DecodedSet:
-    """Make a set of the files' contents; `prefix` stands before the keys of labels and class names."""
-    *batches, (_, meta) = files.items()
-    *train, test = (_batch(content, prefix + b"labels", f"{source}: {name}") for name, content in batches)
-    names = prefix + b"label_names"
-    with one_line(source, f"the file of class names must hold {names.decode()}", KeyError, TypeError, AttributeError):
-        class_names = tuple(name.decode() for name in restricted_load(meta, source=f"{source}: class names")[names])
+        contents = (read_regular(source / name, ceiling=BATCH_BYTES, why=WHY) for name in names)
+        found: dict[str, bytes | bytearray] = dict(zip(names, contents, strict=True))
+    else:
+        source = folder / archive
+        members = read_members(source, lambda member: member.rpartition("/")[2] in names, ceiling=BATCH_BYTES, why=WHY)
+        found = {member.rpartition("/")[2]: content for member, content in members if content is not None}
+        if missing := [name for name in names if name not in found]:
+            raise UserError(f"{source}: no file named {', '.join(missing)} in the archive")
+    *train, test = (_batch(found[name], prefix + b"labels", f"{source}: {name}") for name in names[:-1])
+    key = prefix + b"label_names"
+    with one_line(source, f"the file of class names must hold {key.decode()}", KeyError, TypeError, AttributeError):
+        entries = restricted_load(found[names[-1]], source=f"{source}: class names")[key]
+        class_names = tuple(name.decode() for name in entries)
     if len(class_names) != num_classes:
         raise UserError(f"{source}: must name {num_classes} classes, got {len(class_names)}")
     joined = LabelledImages(torch.cat([part.images for part in train]), torch.cat([part.labels for part in train]))

@@ -72,37 +72,29 @@ def _only_process(folder: Path) -> Iterator[None]:
 
 
 def _fetch(file: RemoteFile, path: Path, progress: Progress | None) -> None:
-    digest = _new_md5()
-    with atomic_file(path) as stream:
-        for part in _receive(file, path.parent, progress):
-            stream.write(part)
-            digest.update(part)
-        if digest.hexdigest() != file.md5:
-            wrong = f"expected md5 {file.md5}, got {digest.hexdigest()}"
-            raise UserError(f"{file.name} from {file.url}: wrong checksum, {wrong}; the file is removed, try again")
-
-
-def _receive(file: RemoteFile, folder: Path, progress: Progress | None) -> Iterator[bytes]:
     import requests
     import urllib3
 
     # identity, and no decoding: bytes and checksum are those of the file, also where a server calls .gz an encoding.
-    headers, done = {"Accept-Encoding": "identity"}, 0
-    try:
-        with requests.get(file.url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
-            response.raise_for_status()
-            length = response.headers.get("Content-Length")
-            for part in response.raw.stream(CHUNK_BYTES, decode_content=False):
-                done += len(part)
-                check_size(done, ceiling=FILE_BYTES, source=file.url, why="a file of a named set", is_exact=False)
-                if progress is not None:
-                    progress(f"downloading {file.name}", done, None if length is None else int(length))
-                yield part
-    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise UserError(
-            f"cannot download {file.url} ({_reason(error)}); try again, or put {file.name} by hand into {folder}, or "
-            f"set MIXSCOPE_DATA to a folder that has it"
-        ) from error
+    headers, digest, done = {"Accept-Encoding": "identity"}, _new_md5(), 0
+    with atomic_file(path) as stream:
+        try:
+            with requests.get(file.url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as response:
+                response.raise_for_status()
+                length = response.headers.get("Content-Length")
+                for part in response.raw.stream(CHUNK_BYTES, decode_content=False):
+                    done += len(part)
+                    check_size(done, ceiling=FILE_BYTES, source=file.url, why="a file of a named set", is_exact=False)
+                    if progress is not None:
+                        progress(f"downloading {file.name}", done, None if length is None else int(length))
+                    stream.write(part)
+                    digest.update(part)
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            advice = f"put {file.name} by hand into {path.parent}, or set MIXSCOPE_DATA to a folder that has it"
+            raise UserError(f"cannot download {file.url} ({_reason(error)}); try again, or {advice}") from error
+        if digest.hexdigest() != file.md5:
+            wrong = f"expected md5 {file.md5}, got {digest.hexdigest()}"
+            raise UserError(f"{file.name} from {file.url}: wrong checksum, {wrong}; the file is removed, try again")
 
 
 def _reason(error: Exception) -> str:

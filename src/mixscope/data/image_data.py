@@ -26,7 +26,6 @@ class LabelledImages:
     labels: Tensor  # (N,) int64 in [0, K)
 
     def __len__(self) -> int:
-        """Return N."""
         return len(self.images)
 
 
@@ -42,28 +41,15 @@ class DecodedSet:
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
-    """A data set ready for training: uint8 images, integer labels, checked when it is made.
+    """A data set ready for training: uint8 images, integer labels, checked by `checked_set` when it is made."""
 
-    Attributes:
-        name: Short name, used in records and error messages.
-        train_images: (N, C, H, W) uint8.
-        train_labels: (N,) int64 in [0, K), every class present.
-        test_images: (M, C, H, W) uint8.
-        test_labels: (M,) int64 in [0, K).
-        class_names: K names; label k is class_names[k].
-        notes: Where it came from and how it was split, one line.
-
-    Raises:
-        UserError: As `checked_set`.
-    """
-
-    name: str
-    train_images: Tensor
-    train_labels: Tensor
-    test_images: Tensor
-    test_labels: Tensor
-    class_names: tuple[str, ...]
-    notes: str
+    name: str  # short, for records and error messages
+    train_images: Tensor  # (N, C, H, W) uint8
+    train_labels: Tensor  # (N,) int64 in [0, K), every class present
+    test_images: Tensor  # (M, C, H, W) uint8
+    test_labels: Tensor  # (M,) int64 in [0, K)
+    class_names: tuple[str, ...]  # K names; label k is class_names[k]
+    notes: str  # where it came from and how it was split, one line
 
     def __post_init__(self) -> None:
         train = LabelledImages(self.train_images, self.train_labels)

@@ -19,8 +19,6 @@ from mixscope.data.named_sets import NAMED_SETS, READERS, NamedSet, existing_fol
 from mixscope.data.npz import read_npz
 from mixscope.data.splits import stratified_split
 
-TEST_SIZE = 0.2
-
 
 @dataclass(frozen=True)
 class SetStatus:
@@ -35,7 +33,7 @@ def load_data(
     spec: str | Path,
     *,
     data_dir: str | Path | None = None,
-    test_size: float = TEST_SIZE,
+    test_size: float = 0.2,
     split_seed: int = 0,
     progress: Progress | None = None,
 ) -> ImageData:
@@ -84,11 +82,8 @@ def data_status(data_dir: str | Path | None = None) -> tuple[SetStatus, ...]:
 
     A `UserError` if data_dir, which is looked in first, or MIXSCOPE_DATA names a folder that is not there.
     """
-    statuses = []
-    for named in NAMED_SETS.values():
-        found, missing = locate(named, data_dir)
-        statuses.append(SetStatus(named, found or locate_copy(named, data_dir), missing))
-    return tuple(statuses)
+    found = ((named, *locate(named, data_dir)) for named in NAMED_SETS.values())
+    return tuple(SetStatus(named, folder or locate_copy(named, data_dir), lacks) for named, folder, lacks in found)
 
 
 def fetch_data(name: str, data_dir: str | Path | None = None, progress: Progress | None = None) -> Path:

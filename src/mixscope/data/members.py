@@ -59,7 +59,12 @@ def read_members(path: Path, wanted: Wanted, *, ceiling: int, why: str) -> Itera
     """
     with one_line(path, "damaged or incomplete archive", *DAMAGED):
         if path.is_dir():
-            yield from _folder_members(path, wanted, ceiling, why)
+            for name, status in _walk(path):
+                if stat.S_ISDIR(status.st_mode):
+                    yield name, None
+                elif wanted(name):
+                    check_regular(path / name, status)
+                    yield name, read_regular(path / name, ceiling=ceiling, why=why)
         elif path.name.lower().endswith(".zip"):
             yield from _zip_members(path, wanted, ceiling, why)
         else:
@@ -104,15 +109,6 @@ def _status(entry: os.DirEntry[str]) -> os.stat_result:
         return os.stat(entry.path)
     except OSError:
         return entry.stat(follow_symlinks=False)
-
-
-def _folder_members(folder: Path, wanted: Wanted, ceiling: int, why: str) -> Iterator[Member]:
-    for name, status in _walk(folder):
-        if stat.S_ISDIR(status.st_mode):
-            yield name, None
-        elif wanted(name):
-            check_regular(folder / name, status)
-            yield name, read_regular(folder / name, ceiling=ceiling, why=why)
 
 
 def _zip_members(path: Path, wanted: Wanted, ceiling: int, why: str) -> Iterator[Member]:

@@ -17,10 +17,9 @@ from mixscope.base.errors import UserError
 from mixscope.data.cache import cache_folder
 from mixscope.data.cifar import CIFAR10_FILES, CIFAR100_FILES, read_cifar10_folder, read_cifar100_folder
 from mixscope.data.download import RemoteFile
-from mixscope.data.idx import existing_idx, read_idx_folder
+from mixscope.data.idx_and_matlab import existing_idx, read_idx_folder, read_svhn_folder
 from mixscope.data.image_data import DecodedSet, LabelledImages, checked_set
 from mixscope.data.members import is_archive
-from mixscope.data.svhn import read_svhn_folder
 
 DATA_VARIABLE = "MIXSCOPE_DATA"
 FIRST_VARIABLE = "MIXSCOPE_DATA_FIRST"  # a data-dir for all that a command runs, in other processes too

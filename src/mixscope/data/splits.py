@@ -32,7 +32,12 @@ def stratified_split(labels: Tensor, test_size: float, generator: torch.Generato
     labels = labels.cpu()
     classes, counts = torch.unique(labels, return_counts=True)
     total, num_classes = len(labels), len(classes)
-    num_test = _test_count(test_size, total)
+    if 0 < test_size < 1:
+        num_test = math.ceil(test_size * total)
+    elif test_size >= 1 and float(test_size).is_integer():
+        num_test = int(test_size)
+    else:
+        raise UserError(f"test-size must be a share in (0, 1) or a whole number of examples, got {test_size}")
     if not num_classes <= num_test <= total - num_classes:
         got = f"{test_size} gives {num_test} test and {total - num_test} training examples"
         wanted = f"at least {num_classes} examples, one per class, on each side of {total}"
@@ -119,14 +124,6 @@ def flip_labels(labels: Tensor, *, share: float, num_classes: int, generator: to
     flipped = labels.to(torch.int64, copy=True)  # in uint8, the sum of a label and a step could overflow
     flipped[rows] = (flipped[rows] + steps) % num_classes
     return flipped.to(labels.dtype)
-
-
-def _test_count(test_size: float, total: int) -> int:
-    if 0 < test_size < 1:
-        return math.ceil(test_size * total)
-    if test_size >= 1 and float(test_size).is_integer():
-        return int(test_size)
-    raise UserError(f"test-size must be a share in (0, 1) or a whole number of examples, got {test_size}")
 
 
 def _apportion(counts: list[int], num_test: int) -> list[int]:

@@ -75,9 +75,6 @@ class Consistency:
         """Return the weight of this loss at a step, counted from 0 over all `num_steps` of the training.
 
         0 at step 0 (unless there is no ramp), half the peak at half the ramp, the peak from its end on.
-
-        Raises:
-            ValueError: If step is negative or num_steps below 1.
         """
         check_at_least(0, step=step)
         check_at_least(1, num_steps=num_steps)
@@ -86,11 +83,7 @@ class Consistency:
 
     @checked
     def draw(self, num_images: int, *, generator: torch.Generator) -> Mixture:
-        """Draw partners and weights, (B, K) on the CPU, for B unlabelled images: one row of weights for each blend.
-
-        Raises:
-            ValueError: If num_images is negative, or B times K numbers would not fit a memory.
-        """
+        """Draw partners and weights, (B, K) on the CPU, for B unlabelled images: one row of weights for each blend."""
         check_at_least(0, num_images=num_images)
         check_numbers(num_images, self.num_points, num_images=num_images, num_points=self.num_points)
         return draw_mixture(num_images, Mixup(self.alpha, self.num_points, per_example=True), generator=generator)

@@ -34,7 +34,6 @@ MODEL_NAMES = tuple(NETWORKS)
 MODEL_FORMS = ("mlp-WIDTHxDEPTH", "wide-resnet-D-K", "FILE.py:FACTORY", "timm:NAME")
 MLP_FORM = re.compile(r"mlp-(\d{1,9})x(\d{1,9})")
 WIDE_RESNET_FORM = re.compile(r"wide-resnet-(\d{1,9})-(\d{1,9})")
-ROW_LENGTH = 1.0  # Of a fixed classifier: the frame's usual; nn.Linear starts with rows of about 1 / sqrt(3).
 MAX_WEIGHTS, MAX_DEPTH = 10**9, 1000  # of a network made by such a name: 4 GB, and as much again for its training
 
 
@@ -155,9 +154,9 @@ def fix_classifier(model: nn.Module, head: str, *, generator: torch.Generator) -
     """Set the head's weight to a simplex equiangular tight frame with rows of length 1, its bias to 0, and freeze both.
 
     Features then have to come to the classifier: with it given, neural collapse of the features is all there is to
-    learn. The orientation is uniform. Frozen, it takes no gradient and no weight decay, and it is saved and loaded like
-    any other weight. A `UserError` if the head has fewer inputs than outputs less one, or nothing but it could be
-    trained.
+    learn. The orientation is uniform, the length the frame's usual (nn.Linear starts with about 1 / sqrt(3)). Frozen,
+    it takes no gradient and no weight decay, and it is saved and loaded like any other weight. A `UserError` if the
+    head has fewer inputs than outputs less one, or nothing but it could be trained.
     """
     classifier = model.get_submodule(head)
     assert isinstance(classifier, nn.Linear)  # as `find_head` promises
@@ -166,7 +165,7 @@ def fix_classifier(model: nn.Module, head: str, *, generator: torch.Generator) -
         least = f"at least as many features as classes less one, {num_classes - 1}"
         raise UserError(f"classifier fixed-etf needs {least}, got {dim}")
     with torch.no_grad():
-        classifier.weight.copy_(simplex_etf(num_classes, dim, scale=ROW_LENGTH, generator=generator))
+        classifier.weight.copy_(simplex_etf(num_classes, dim, generator=generator))
         if classifier.bias is not None:
             classifier.bias.zero_()
     classifier.requires_grad_(False)

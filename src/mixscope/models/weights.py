@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from mixscope.base.errors import UserError
+from mixscope.base.files import seal_fits
 from mixscope.base.reading import check_nothing_packed, kind_and_reason, one_line, open_regular
-from mixscope.base.seal import seal_fits
 from mixscope.base.text import is_utf8
 
 TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin")

@@ -12,9 +12,8 @@ import torch
 from torch import nn
 
 from mixscope.base.errors import UserError
-from mixscope.base.files import atomic_file
+from mixscope.base.files import EMPTY_SEAL, atomic_file, fill_seal, seal_fits
 from mixscope.base.reading import check_nothing_packed, open_regular
-from mixscope.base.seal import EMPTY_SEAL, fill_seal, seal_fits
 
 STATE_FILE, WEIGHTS_FILE = "last.pt", "weights.safetensors"
 
