@@ -1,4 +1,4 @@
-"""When learning blends starts to hurt: turning times of each eigenvector's error, and a bound on the risk.
+"""Turning times of each eigenvector's error, when learning blends starts to hurt, and a bound on the risk.
 
 With labels y on blends that should have been y*, training heads for theta* + theta_noise, theta* = Phi^+ y* and
 theta_noise = Phi^+ (y - y*). Along v_k the error is
