@@ -131,10 +131,7 @@ def kind_and_reason(error: BaseException) -> str:
 
 @contextmanager
 def one_line(
-    source: object,
-    what: str = "damaged",
-    *damages: type[Exception],
-    words: Callable[[BaseException], str] = reason_of,
+    source: object, what: str = "damaged", *damages: type[Exception], words: Callable[[BaseException], str] = reason_of
 ) -> Iterator[None]:
     """Turn what reading a file raises inside the block into a `UserError` of one line, which begins with the source.
 

@@ -127,12 +127,7 @@ def channel_moments(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...
 
 
 def checked_set(
-    train: LabelledImages,
-    test: LabelledImages | None,
-    *,
-    class_names: tuple[str, ...],
-    notes: str,
-    source: str | Path,
+    train: LabelledImages, test: LabelledImages | None, *, class_names: tuple[str, ...], notes: str, source: str | Path
 ) -> DecodedSet:
     """Return what was read, unless images and labels make no data set.
 

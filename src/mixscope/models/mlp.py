@@ -67,12 +67,7 @@ class ResidualMLP(nn.Sequential):
     """
 
     def __init__(
-        self,
-        *,
-        num_classes: int,
-        image_shape: tuple[int, int, int],
-        width: int = WIDTH,
-        num_blocks: int = NUM_BLOCKS,
+        self, *, num_classes: int, image_shape: tuple[int, int, int], width: int = WIDTH, num_blocks: int = NUM_BLOCKS
     ) -> None:
         layers: list[nn.Module] = [nn.Linear(math.prod(image_shape), width)]
         layers += [ResidualBlock(width) for _ in range(num_blocks)]
