@@ -15,11 +15,10 @@ from torchmetrics.classification import MulticlassCalibrationError
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from mixscope.metrics.calibration.calibration_intervals import calibration_intervals
-from mixscope.metrics.calibration.classwise import ClasswiseCalibration
-from mixscope.metrics.calibration.equal_mass import equal_mass_reliability, error_of_reliability
 from mixscope.metrics.calibration.prediction_meter import calibration_report
+from mixscope.metrics.calibration.scores import ClasswiseCalibration
 from mixscope.metrics.calibration.temperature import fit_temperature
-from mixscope.metrics.calibration.top_label import CalibrationBins, expected_calibration_error
+from mixscope.metrics.calibration.top_label import CalibrationBins, equal_mass_reliability, expected_calibration_error
 
 NUM_CLASSES, NUM_BINS, BATCH = 10, 15, 1000
 
@@ -51,7 +50,7 @@ def ours_from_logits(logits, probabilities, labels):
 
 def equal_mass(logits, probabilities, labels):
     confidence, prediction = probabilities.max(dim=1)
-    return error_of_reliability(equal_mass_reliability(confidence, prediction == labels, num_bins=NUM_BINS))
+    return equal_mass_reliability(confidence, prediction == labels, num_bins=NUM_BINS).error
 
 
 def classwise(logits, probabilities, labels):

@@ -12,10 +12,8 @@ import time
 import torch
 from _bench import parse_arguments, summarise, write_result
 
-from mixscope.metrics.class_statistics.moments import ClassMoments
-from mixscope.metrics.class_statistics.statistics import ClassStatistics
-from mixscope.metrics.collapse.class_geometry import class_geometry
-from mixscope.metrics.collapse.neural_collapse import neural_collapse
+from mixscope.metrics.class_statistics.statistics import ClassMoments, ClassStatistics
+from mixscope.metrics.collapse.neural_collapse import class_geometry, neural_collapse
 
 # (N, D, K, batch)
 SIZES = [(50_000, 512, num_classes, batch) for num_classes in (10, 100, 1000) for batch in (256, 4096)]

@@ -38,8 +38,8 @@ MODULES = sorted(
 SHARED = {
     "check_not_empty", "check_output", "draw_for_inputs", "check_targets", "check_batch",
     "draw_members", "draw_mixture", "spans_plane", "Mixture.check_fits",
-    "error_of_reliability", "check_every_class", "check_head", "geometry_of_head", "geometry_of_means",
-    "length_variation", "CenteredMeans.of", "BinnedCalibration", "ClassSums", "single_precision",
+    "check_every_class", "check_head", "split_label",
+    "CenteredMeans.of", "BinnedCalibration", "ClassSums", "single_precision",
 }  # fmt: skip
 # Called by Lightning and torchmetrics, not by users.
 CALLED_BY_FRAMEWORKS = (

@@ -24,17 +24,15 @@ from mixscope.integrations.torchmetrics.calibration_metrics import (
 from mixscope.integrations.torchmetrics.collapse_metrics import NearestClassMean, NeuralCollapse
 from mixscope.measuring import blended_features, examine, last_layer
 from mixscope.metrics import bootstrap, catalogue
-from mixscope.metrics.blends import channels, intrusion, neighbours
+from mixscope.metrics.blends import channels, intrusion
 from mixscope.metrics.calibration import (
     calibration_intervals,
-    classwise,
-    equal_mass,
     prediction_meter,
     scores,
     temperature,
     top_label,
 )
-from mixscope.metrics.collapse import class_geometry, nearest_mean, other_tools
+from mixscope.metrics.collapse import nearest_mean, other_tools
 from mixscope.metrics.overtraining import curve_intervals, degenerate, gradients, loss_slices
 from mixscope.mixing import consistency, cutmix, manifold, mixture, mixup
 
@@ -191,19 +189,19 @@ CALIBRATION = [
     fresh(lambda: prediction_meter.PredictionMeter().update, **ROWS),
     call(prediction_meter.calibration_report, **ROWS, num_bins=5),
     call(temperature.calibration_after_temperature, fit_logits=LOGITS, fit_labels=LABELS, **ROWS, num_bins=5),
-    call(classwise.ClasswiseCalibration, num_classes=K, num_bins=5),
-    fresh(lambda: classwise.ClasswiseCalibration(K, 5).update, **SOFT_ROWS),
-    fresh(lambda: classwise.ClasswiseCalibration(K, 5).update_logits, **ROWS),
+    call(scores.ClasswiseCalibration, num_classes=K, num_bins=5),
+    fresh(lambda: scores.ClasswiseCalibration(K, 5).update, **SOFT_ROWS),
+    fresh(lambda: scores.ClasswiseCalibration(K, 5).update_logits, **ROWS),
     fresh(
-        lambda: classwise.ClasswiseCalibration(K, 5).merge,
-        other=fed(classwise.ClasswiseCalibration(K, 5)),
+        lambda: scores.ClasswiseCalibration(K, 5).merge,
+        other=fed(scores.ClasswiseCalibration(K, 5)),
     ),
     call(
-        classwise.ClasswiseCalibration.from_state,
-        state=fed(classwise.ClasswiseCalibration(K, 5)).state(),
+        scores.ClasswiseCalibration.from_state,
+        state=fed(scores.ClasswiseCalibration(K, 5)).state(),
     ),
-    fresh(lambda: fed(classwise.ClasswiseCalibration(K, 5)).reliability, label=1),
-    call(equal_mass.equal_mass_reliability, confidence=WEIGHTS, is_correct=WEIGHTS > 0.5, num_bins=5),
+    fresh(lambda: fed(scores.ClasswiseCalibration(K, 5)).reliability, label=1),
+    call(top_label.equal_mass_reliability, confidence=WEIGHTS, is_correct=WEIGHTS > 0.5, num_bins=5),
     fresh(lambda: scores.ProperScores().update, **SOFT_ROWS),
     fresh(lambda: scores.ProperScores().update_logits, **ROWS),
     fresh(lambda: scores.ProperScores().merge, other=fed(scores.ProperScores())),
@@ -222,7 +220,7 @@ COLLAPSE = [
     call(metrics.ClassStatistics.from_state, state=STATISTICS.state(), device="cpu", product_dtype=torch.float64),
     call(metrics.neural_collapse, **HEAD),
     call(metrics.collapse_on_test, train=STATISTICS, test=STATISTICS),
-    call(class_geometry.class_geometry, statistics=STATISTICS, center=MEANS[0]),
+    call(metrics.class_geometry, statistics=STATISTICS, center=MEANS[0]),
     call(nearest_mean.NearestMeanCounts, class_means=MEANS, head_weight=WEIGHT, head_bias=BIAS),
     fresh(lambda: nearest_counts().update, features=FEATURES, labels=LABELS),
     fresh(lambda: nearest_counts().decide, features=FEATURES),
@@ -260,7 +258,7 @@ OVERTRAINING = [
         members=MEMBERS,
         edges=[0.5, 0.75, 1.0],
     ),
-    call(neighbours.nearest_examples, queries=BLENDS, examples=FEATURES, excluded=MEMBERS),
+    call(intrusion.nearest_examples, queries=BLENDS, examples=FEATURES, excluded=MEMBERS),
     call(gradients.gradient_norm, model=MODEL, batches=SOFT_BATCHES, loss=mixture.soft_cross_entropy),
     call(loss_slices.filter_normalised_direction, model=MODEL, generator=GENERATOR, include_vectors=True),
     call(

@@ -3,10 +3,8 @@
 import torch
 from torch import Tensor
 
-from mixscope.metrics.calibration.classwise import ClasswiseCalibration
-from mixscope.metrics.calibration.equal_mass import equal_mass_reliability, error_of_reliability
-from mixscope.metrics.calibration.scores import ProperScores
-from mixscope.metrics.calibration.top_label import CalibrationBins
+from mixscope.metrics.calibration.scores import ClasswiseCalibration, ProperScores
+from mixscope.metrics.calibration.top_label import CalibrationBins, equal_mass_reliability
 
 
 def random_logits(num: int = 500, num_classes: int = 6, *, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -55,7 +53,7 @@ def classwise_calibration_error(probabilities: Tensor, labels: Tensor, *, num_bi
 
 def equal_mass_calibration_error(probabilities: Tensor, labels: Tensor, *, num_bins: int = 15) -> float:
     confidence, prediction = probabilities.max(dim=1)
-    return error_of_reliability(equal_mass_reliability(confidence, prediction == labels, num_bins=num_bins))
+    return equal_mass_reliability(confidence, prediction == labels, num_bins=num_bins).error
 
 
 def random_case(num: int = 500, num_classes: int = 6, *, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:

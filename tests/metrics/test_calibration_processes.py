@@ -5,8 +5,7 @@ import torch
 from calibration_cases import random_logits
 from torch import Tensor, distributed, multiprocessing
 
-from mixscope.metrics.calibration.classwise import ClasswiseCalibration
-from mixscope.metrics.calibration.scores import ProperScores
+from mixscope.metrics.calibration.scores import ClasswiseCalibration, ProperScores
 from mixscope.metrics.calibration.top_label import CalibrationBins
 
 

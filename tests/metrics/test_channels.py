@@ -298,7 +298,7 @@ def test_what_does_not_fit_is_named() -> None:
     for name, value, message in (
         ("members", case["members"][:, :1], r"members must have shape \(120, 2, 8\), got \(120, 1, 8\)"),
         ("weights", case["weights"][:, None], r"weights must have shape \(120,\), got \(120, 1\)"),
-        ("weights", case["weights"] + 1, r"weights must lie in \[0, 1\], got from 1.0"),
+        ("weights", case["weights"] + 1, r"weights must lie in \[0, 1\], got values from 1.0"),
         ("weights", case["weights"][:3], "mixed and members and weights and member_labels must have the same length"),
         ("member_labels", case["member_labels"] + 1, r"member_labels must lie in \[0, 5\), got values from 1 to 5"),
         ("member_labels", case["member_labels"][:, :1], r"member_labels must have shape \(120, 2\), got \(120, 1\)"),

@@ -3,7 +3,7 @@ import torch
 from calibration_cases import BAD_PROBABILITIES, classwise_calibration_error, random_case, random_logits, two_class
 from torch import Tensor
 
-from mixscope.metrics.calibration.classwise import ClasswiseCalibration
+from mixscope.metrics.calibration.scores import ClasswiseCalibration
 from mixscope.metrics.calibration.top_label import CalibrationBins
 
 

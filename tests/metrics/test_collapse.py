@@ -7,11 +7,9 @@ import torch
 from torch import Tensor
 
 from mixscope.base.simplex import simplex_etf
-from mixscope.metrics.class_statistics.moments import ClassMoments
-from mixscope.metrics.class_statistics.statistics import ClassStatistics
-from mixscope.metrics.collapse.class_geometry import class_geometry
+from mixscope.metrics.class_statistics.statistics import ClassMoments, ClassStatistics
 from mixscope.metrics.collapse.collapse_report import ClassGeometry, CollapseReport
-from mixscope.metrics.collapse.neural_collapse import neural_collapse
+from mixscope.metrics.collapse.neural_collapse import class_geometry, neural_collapse
 
 NOT_MEASURED = ("nc4_mismatch", "nearest_mean_accuracy")
 
@@ -454,7 +452,7 @@ def test_a_classifier_with_a_large_common_part_keeps_its_uncentred_angles() -> N
 
 
 def test_statistics_without_the_scatter_matrix_are_refused_with_what_takes_them() -> None:
-    from mixscope.metrics.class_statistics.moments import ClassMoments
+    from mixscope.metrics.class_statistics.statistics import ClassMoments
 
     with pytest.raises(ValueError, match=r"statistics must be a ClassStatistics, got a ClassMoments: .*class_geometry"):
         neural_collapse(ClassMoments(2, 2), torch.eye(2))  # type: ignore[arg-type]

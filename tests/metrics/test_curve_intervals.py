@@ -176,5 +176,5 @@ def test_bad_input_is_named(function, curves: Tensor, options, message: str) -> 
 
 def test_bad_epochs_are_named() -> None:
     for epochs in ([1, 2], [1, 3, 3]):
-        with pytest.raises(ValueError, match="epochs must be 3 increasing numbers, got"):
+        with pytest.raises(ValueError, match="epochs must be 3 increasing numbers, one a column of curves, got"):
             turning_epoch(torch.zeros(2, 3), generator=stream(), epochs=epochs)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from calibration_cases import equal_mass_calibration_error, random_case, two_class
 
-from mixscope.metrics.calibration.equal_mass import equal_mass_reliability, error_of_reliability
+from mixscope.metrics.calibration.top_label import equal_mass_reliability
 
 
 def naive_equal_mass(pairs: list[tuple[float, float]], num_bins: int) -> float:
@@ -37,14 +37,14 @@ def test_five_examples_by_hand() -> None:
     assert diagram.confidence.tolist() == [0.5625, 0.875]
     assert diagram.accuracy.tolist() == pytest.approx([0.5, 2 / 3])
     assert diagram.edges.tolist() == [0.5, 0.6875, 1.0]
-    assert error_of_reliability(diagram) == pytest.approx((2 * 0.0625 + 3 * (0.875 - 2 / 3)) / 5)
+    assert diagram.error == pytest.approx((2 * 0.0625 + 3 * (0.875 - 2 / 3)) / 5)
 
 
 def test_the_order_of_equal_confidences_does_not_matter() -> None:
     confidence = torch.tensor([0.5] * 10 + [0.9] * 11 + [1.0] * 9)
     right = torch.tensor([1, 0] * 15).double()
     found = {
-        error_of_reliability(equal_mass_reliability(confidence[order], right[order], num_bins=4))
+        equal_mass_reliability(confidence[order], right[order], num_bins=4).error
         for seed in range(10)
         for order in [torch.randperm(30, generator=torch.Generator().manual_seed(seed))]
     }

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mixscope.metrics.class_statistics.moments import ClassMoments
-from mixscope.metrics.class_statistics.statistics import ClassStatistics
+from mixscope.metrics.class_statistics.statistics import ClassMoments, ClassStatistics
 from mixscope.metrics.collapse.neural_collapse import neural_collapse
 from mixscope.metrics.collapse.other_tools import as_galanti2021, as_papyan2020, as_rangamani, as_tirer, as_zhu2021
 

@@ -9,8 +9,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from mixscope.metrics.class_statistics import products
-from mixscope.metrics.class_statistics.moments import ClassMoments
-from mixscope.metrics.class_statistics.statistics import ClassStatistics
+from mixscope.metrics.class_statistics.statistics import ClassMoments, ClassStatistics
 from mixscope.metrics.class_statistics.symmetric import UpperHalf
 
 NUM_CLASSES, DIM = 5, 7

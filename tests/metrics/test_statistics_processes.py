@@ -5,8 +5,7 @@ import torch
 from torch import Tensor, distributed, multiprocessing
 
 from mixscope.metrics.class_statistics.class_sums import ClassSums
-from mixscope.metrics.class_statistics.moments import ClassMoments
-from mixscope.metrics.class_statistics.statistics import ClassStatistics
+from mixscope.metrics.class_statistics.statistics import ClassMoments, ClassStatistics
 
 NUM_CLASSES, DIM = 4, 70
 

@@ -35,8 +35,7 @@ def percentile_interval(
         >>> percentile_interval(2.0, torch.arange(101.0), level=0.5)
         Interval(value=2.0, low=25.0, high=75.0, level=0.5, num_samples=None)
     """
-    low, high = _ends(value, resampled, level, num_samples)
-    return Interval(value, low, high, level, num_samples)
+    return Interval(value, *_ends(value, resampled, level, num_samples), level, num_samples)
 
 
 @checked
@@ -59,21 +58,14 @@ def reflected_interval(
 
 @checked
 def resampled_means(columns: Tensor, *, generator: torch.Generator, num_resamples: int = NUM_RESAMPLES) -> Tensor:
-    """Return the means of every column over resampled rows.
+    """Return the means of every column over resampled rows, (R, C) float64 on the CPU.
 
     Rows are drawn with replacement and counted, and the counts multiply the columns: one draw serves all columns, and
-    the memory is that of the columns and of 2^20 draws, or of one resample where N is larger.
-
-    Args:
-        columns: (N, C) float, N at least 1, finite.
-        generator: A CPU generator; the result does not depend on the sizes of blocks.
-        num_resamples: R, at least 1.
-
-    Returns:
-        (R, C) float64, on the CPU.
+    the memory is that of the columns and of 2^20 draws, or of one resample where N is larger. The result does not
+    depend on the sizes of blocks.
 
     Raises:
-        ValueError: If columns are not (N, C) and finite, or num_resamples is below 1.
+        ValueError: If columns are not (N, C) and finite, N is 0, or num_resamples, R, is below 1.
     """
     check_ndim(2, columns=columns)
     check_finite(columns=columns)

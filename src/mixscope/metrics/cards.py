@@ -52,13 +52,7 @@ class Card:
 
     @property
     def axis_label(self) -> str:
-        """The title of an axis: words, the unit, an arrow to the good end.
-
-        Example:
-            >>> card = Card(symbol="L", title="Test loss", definition="", unit="nats", better="low", source="", note="")
-            >>> card.axis_label
-            'Test loss (nats) ↓ better'
-        """
+        """The title of an axis: words, the unit, an arrow to the good end, as in 'Test loss (nats) ↓ better'."""
         return f"{self.title}{f' ({self.unit})' if self.unit else ''}{ARROWS[self.better]}"
 
     @property
@@ -102,9 +96,5 @@ class Report:
 
 
 def cards_of(report: type, group: str) -> tuple[Card, ...]:
-    """Return the card of every field of a report, keyed GROUP/FIELD.
-
-    Raises:
-        KeyError: If a field has no card.
-    """
+    """Return the card of every field of a report, keyed GROUP/FIELD."""
     return tuple(replace(part.metadata["card"], key=f"{group}/{part.name}") for part in fields(report))

@@ -8,12 +8,9 @@ import torch
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Switch off what would round a float32 product (autocast, TF32, bfloat16), gradients, and inference mode.
+    """Switch off what would round a float32 product on a device (autocast, TF32, bfloat16), gradients, inference mode.
 
     The settings that were there before come back at the end, also after an exception.
-
-    Args:
-        device: Where the products run.
     """
     with _float32_products(), torch.inference_mode(False), torch.no_grad(), torch.autocast(device.type, enabled=False):
         yield

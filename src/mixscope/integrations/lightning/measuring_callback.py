@@ -82,11 +82,7 @@ class MixscopeCallback(Callback):
         self.history: list[dict[str, float]] = []
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look whether the module has such a head and such sites, before an epoch is spent.
-
-        Raises:
-            ValueError: If `head` names no linear layer, or a site no module: near names are listed.
-        """
+        """Raise unless `head` names a linear layer and the sites modules, before an epoch is spent."""
         linear_head(pl_module, self.head)
         check_sites(pl_module, self.sites)
 

@@ -66,10 +66,9 @@ class MixupCallback(Callback):
         if batch_idx == 0:
             # Once an epoch: the answer makes the host wait for the device.
             check_labels(labels, num_classes=self.num_classes)
-        scheme = scheme_at(self.scheme, trainer.current_epoch + 1, mixing_off=self.mixing_off)
-        generator = named_generator(
-            self.seed, "lightning-mixing", trainer.current_epoch, batch_idx, trainer.global_rank
-        )
+        epoch = trainer.current_epoch
+        scheme = scheme_at(self.scheme, epoch + 1, mixing_off=self.mixing_off)
+        generator = named_generator(self.seed, "lightning-mixing", epoch, batch_idx, trainer.global_rank)
         mixture = scheme.draw(inputs, labels, generator=generator)
         if mixture.site != INPUT_SITE:
             raise ValueError(f"scheme must blend inputs (site {INPUT_SITE!r}), got site {mixture.site!r}")

@@ -9,9 +9,8 @@ to. The settings of `torchmetrics.Metric` are attributes: `metric.dist_sync_on_s
 try:
     import torchmetrics as _torchmetrics  # noqa: F401
 except ModuleNotFoundError as error:
-    raise ImportError(
-        "mixscope.integrations.torchmetrics needs torchmetrics: pip install 'mixscope[torchmetrics]'"
-    ) from error
+    needs = "mixscope.integrations.torchmetrics needs torchmetrics: pip install 'mixscope[torchmetrics]'"
+    raise ImportError(needs) from error
 
 from mixscope.integrations.torchmetrics.calibration_metrics import (
     CalibrationError,
@@ -20,10 +19,4 @@ from mixscope.integrations.torchmetrics.calibration_metrics import (
 )
 from mixscope.integrations.torchmetrics.collapse_metrics import NearestClassMean, NeuralCollapse
 
-__all__ = [
-    "CalibrationError",
-    "CalibrationSummary",
-    "NearestClassMean",
-    "NeuralCollapse",
-    "SignedCalibrationGap",
-]
+__all__ = ["CalibrationError", "CalibrationSummary", "NearestClassMean", "NeuralCollapse", "SignedCalibrationGap"]

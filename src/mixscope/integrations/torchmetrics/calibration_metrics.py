@@ -8,6 +8,9 @@ from mixscope.base.kinds import checked
 from mixscope.integrations.torchmetrics.streaming_metric import InstrumentMetric, ordinary_tensors
 from mixscope.metrics.calibration.top_label import NUM_BINS, CalibrationBins
 
+RESULTS = {"ece": "expected_calibration_error", "mce": "maximum_calibration_error"}  # of `CalibrationBins`, by field
+RESULTS |= {name: name for name in ("signed_gap", "mean_confidence", "accuracy")}
+
 
 class BinnedCalibration(InstrumentMetric[CalibrationBins]):
     """What the calibration metrics share. Those with the same bins are fed once in a `MetricCollection`."""
@@ -38,11 +41,7 @@ class BinnedCalibration(InstrumentMetric[CalibrationBins]):
             self.instrument.update(probabilities, labels)
 
     def compute(self) -> Any:
-        """Return a float64 scalar; of `CalibrationSummary` several by name.
-
-        Raises:
-            ValueError: If no example has been seen.
-        """
+        """Return a float64 scalar, of `CalibrationSummary` several by name; a ValueError where no example was seen."""
         return self.scalar(getattr(self.instrument, self.result))
 
 
@@ -91,7 +90,4 @@ class CalibrationSummary(BinnedCalibration):
 
     def compute(self) -> dict[str, Tensor]:
         """Return float64 scalars by name."""
-        bins = self.instrument
-        numbers = {"ece": bins.expected_calibration_error, "mce": bins.maximum_calibration_error}
-        numbers |= {name: getattr(bins, name) for name in ("signed_gap", "mean_confidence", "accuracy")}
-        return {name: self.scalar(value) for name, value in numbers.items()}
+        return {name: self.scalar(getattr(self.instrument, result)) for name, result in RESULTS.items()}

@@ -95,9 +95,7 @@ class NeuralCollapse(InstrumentMetric[ClassStatistics]):
         return {name: self.scalar(getattr(report, name)) for name in _NAMES}
 
     def class_means(self) -> Tensor:
-        """Return the (K, D) float64 class means over all processes, for the metrics that compare features with them.
-
-        Every process must call it.
+        """Return the (K, D) float64 class means over all processes, each of which must call it.
 
         Raises:
             ValueError: If a class has no example: the message names it.
@@ -150,15 +148,9 @@ class NearestClassMean(ExactMetric):
 
     @checked
     def update(self, features: Tensor, labels: Tensor, class_means: Tensor) -> None:
-        """Add a batch.
+        """Add a batch of (B, D) features that enter the head, and (B,) labels; errors: `NearestMeanCounts.update`.
 
-        Args:
-            features: (B, D) float, what enters the head.
-            labels: (B,) integers in [0, K).
-            class_means: (K, D) float, the same for every batch: of `NeuralCollapse.class_means`, for example.
-
-        Raises:
-            ValueError: If shapes do not fit, a value is not finite, or labels are not integers in [0, K).
+        `class_means` are (K, D), the same for every batch: of `NeuralCollapse.class_means`, for example.
         """
         layer = self._head.layer
         with ordinary_tensors():
@@ -169,11 +161,7 @@ class NearestClassMean(ExactMetric):
             )
 
     def compute(self) -> dict[str, Tensor]:
-        """Return float64 scalars by name.
-
-        Raises:
-            ValueError: If no example has been seen.
-        """
+        """Return float64 scalars by name; a ValueError where no example has been seen."""
         if not self.agreements[3]:
             raise ValueError("NearestClassMean must be updated with at least one example first, got 0")
         mismatch, nearest, classifier = (self.agreements[:3] / self.agreements[3]).unbind()

@@ -68,12 +68,10 @@ class InstrumentMetric(ExactMetric, Generic[I]):
     instrument: I
 
     def __init__(self, reduction: Callable[[Shapes, Tensor], Tensor] | None = None, *, is_cached: bool = True) -> None:
-        """Start with an empty instrument.
+        """Start with an empty instrument; `is_cached`: the value of `compute` holds until the next update.
 
-        Args:
-            reduction: How the states of R processes or batches, stacked (R, size), become one, given the shapes of the
-                tensors in each. None: they add up.
-            is_cached: Whether the value of `compute` holds until the next update.
+        `reduction` makes one of the states of R processes or batches, stacked (R, size), given the shapes of the
+        tensors in each. None: they add up.
         """
         super().__init__(compute_with_cache=is_cached)
         self.instrument = self.make_empty()
@@ -129,11 +127,7 @@ class Head:
     """A linear layer that belongs to a model: read when needed, not a submodule of a metric and not copied with one."""
 
     def __init__(self, layer: nn.Linear) -> None:
-        """Refer to a layer.
-
-        Raises:
-            ValueError: If it is not a linear layer.
-        """
+        """Refer to a layer; a ValueError where it is not linear."""
         if not isinstance(layer, nn.Linear):
             raise ValueError(f"head must be the torch.nn.Linear that gives the logits, got {type(layer).__name__}")
         if not layer.in_features:

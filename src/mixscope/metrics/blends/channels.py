@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mixscope.base.checks import check_finite, check_labels, check_ndim, check_same_length, check_shape
+from mixscope.base.checks import check_finite, check_labels, check_ndim, check_same_length, check_shape, check_within
 from mixscope.base.kinds import checked
 from mixscope.base.simplex import center_rows
 from mixscope.metrics.blends.blend_reports import ChannelReport
@@ -32,7 +32,7 @@ def mixed_feature_geometry(
 
     The line runs between each blend's own two examples, in `amplification_means` alone between class means.
 
-    Source: Fisher et al. 2024 (the picture); the numbers are defined here. Ratios are ratios of means, so that one
+    Source: Fisher et al. 2024 (the picture); the numbers are defined here. In float64. Ratios are of means, so that one
     feature near the centre does not decide them. Slope and correlation count each blend in both orders of its two
     examples; blends of weight 0 or 1 have no logit and are left out of these two.
 
@@ -43,9 +43,6 @@ def mixed_feature_geometry(
         member_labels: (N, 2) integers in [0, K), the classes of the two.
         class_means: (K, D) float, K at least 2.
         head_weight: (K, D) float, the classifier that reads these features.
-
-    Returns:
-        The report; computed in float64.
 
     Raises:
         ValueError: If shapes do not fit, a value is not finite, a weight is outside [0, 1], or a label outside [0, K).
@@ -71,12 +68,12 @@ def mixed_feature_geometry(
         raise ValueError(f"head_weight must have a row for each of at least two classes, got {len(head_weight)}")
     _check_classes(member_labels, head_weight, name="member_labels")
     check_finite(mixed=mixed, members=members, weights=weights, class_means=class_means, head_weight=head_weight)
-    if num_pairs and not 0 <= float(weights.min()) <= float(weights.max()) <= 1:
-        raise ValueError(f"weights must lie in [0, 1], got from {float(weights.min())} to {float(weights.max())}")
+    check_within(0, 1, weights=weights)
 
     device = mixed.device
     classifier = center_rows(head_weight.detach().to(device, torch.float64))
-    basis = _row_space(classifier)
+    sizes, directions = torch.linalg.svd(classifier, full_matrices=False)[1:]
+    basis = directions[sizes > max(classifier.shape) * torch.finfo(torch.float64).eps * sizes.max()]  # of its rows
     middle = class_means.detach().to(device, torch.float64).mean(dim=0)
 
     def centered(features: Tensor) -> Tensor:
@@ -92,10 +89,11 @@ def mixed_feature_geometry(
     smaller = torch.minimum(share, 1 - share)
     in_low, in_high = smaller < LOW_SHARE - EDGE_TOLERANCE, smaller > MIDDLE_SHARE + EDGE_TOLERANCE
     channel = ~same & in_high
+    of_means = _interpolate(means[labels], share)[channel]
     slope, correlation, height = _channel_coordinates(blends, rows, labels, share, different=~same)
     return ChannelReport(
         amplification=float(lengths[channel].mean() / _mean_norm(linear[channel])),
-        amplification_means=_coefficient(blends[channel], _interpolate(means[labels], share)[channel]),
+        amplification_means=float((blends[channel] * of_means).sum() / of_means.square().sum()),
         deviation_same=float(deviations[same].mean()),
         deviation_different=float(deviations[~same].mean()),
         deviation_same_middle=float(deviations[same & in_high].mean()),
@@ -161,19 +159,8 @@ def _interpolate(ends: Tensor, share: Tensor) -> Tensor:
     return share[:, None] * ends[:, 0] + (1 - share[:, None]) * ends[:, 1]
 
 
-def _coefficient(rows: Tensor, onto: Tensor) -> float:
-    """Return the number c for which c * onto is closest to rows in least squares; NaN without rows."""
-    return float((rows * onto).sum() / onto.square().sum())
-
-
 def _mean_norm(rows: Tensor) -> Tensor:
     return torch.linalg.vector_norm(rows, dim=1).mean()
-
-
-def _row_space(matrix: Tensor) -> Tensor:
-    """Return (R, D), an orthonormal basis of the span of the rows; R = 0 for a matrix of zeros."""
-    sizes, directions = torch.linalg.svd(matrix, full_matrices=False)[1:]
-    return directions[sizes > max(matrix.shape) * torch.finfo(matrix.dtype).eps * sizes.max()]
 
 
 def _mean_cosine(features: Tensor, directions: Tensor) -> float:

@@ -1,6 +1,6 @@
 """Intrusion of blends into other classes: how often a blend lies nearest to an example of a class not in its label."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,17 +8,19 @@ from torch import Tensor
 
 from mixscope.base.checks import (
     check_finite,
+    check_floating,
     check_labels,
     check_ndim,
     check_not_empty,
     check_same_length,
+    check_shape,
     naming,
 )
 from mixscope.base.kinds import checked
 from mixscope.metrics.blends.blend_sums import check_shares
-from mixscope.metrics.blends.neighbours import nearest_examples
 
 NUM_BINS = 5  # Ours: of the largest weight; 0.5-0.6, ..., 0.9-1.0 for two members.
+BLOCK_VALUES = 1 << 23  # distances held at a time: 64 MiB of float64
 
 
 @dataclass(frozen=True)
@@ -85,18 +87,30 @@ def intrusion_rate(
         if inputs.ndim < 2:
             raise ValueError(f"{name} must have one row per example, got shape {tuple(inputs.shape)}")
     blends, examples = mixed.detach().flatten(1), real_inputs.detach().flatten(1).to(mixed.device)
-    _check(blends, member_labels, weights, examples, real_labels, members)
-    shares = weights.detach().to(mixed.device, torch.float64)
-    num_points = shares.shape[1]
+    check_ndim(2, member_labels=member_labels, weights=weights)
+    check_same_length(mixed=blends, member_labels=member_labels, weights=weights)
+    check_same_length(real_inputs=examples, real_labels=real_labels)
+    check_not_empty(mixed=blends, real_inputs=examples)
+    check_floating(mixed=blends, real_inputs=examples)
+    check_shape((len(blends), examples.shape[1]), of="real_inputs", mixed=blends)
+    check_shape(tuple(weights.shape), of="weights", member_labels=member_labels)
+    check_finite(mixed=blends, real_inputs=examples)
+    check_shares(weights)
+    for name, labels in (("real_labels", real_labels), ("member_labels", member_labels.flatten())):
+        check_labels(labels, num_classes=torch.iinfo(torch.int64).max, name=name)
+    if members is not None:
+        check_shape(tuple(weights.shape), of="weights", members=members)
+        check_labels(members.flatten(), num_classes=len(examples), name="members")
     if edges is None:
-        edges = [1 / num_points + (1 - 1 / num_points) * place / NUM_BINS for place in range(NUM_BINS + 1)]
+        lowest = 1 / weights.shape[1]
+        edges = [lowest + (1 - lowest) * place / NUM_BINS for place in range(NUM_BINS + 1)]
     bounds = torch.tensor(list(edges), dtype=torch.float64)
     if len(bounds) < 2 or not (bounds[1:] > bounds[:-1]).all():
         raise ValueError(f"edges must be at least two increasing numbers, got {list(edges)}")
-    excluded = None if members is None else members.to(mixed.device).long()
     with naming("mixed and real_inputs"):
-        nearest = nearest_examples(blends, examples, excluded=excluded)
+        nearest = _nearest(blends, examples, None if members is None else members.to(mixed.device).long())
     found = real_labels.to(mixed.device).long()[nearest]
+    shares = weights.detach().to(mixed.device, torch.float64)
     in_label = (member_labels.to(mixed.device).long() == found[:, None]) & (shares > 0)
     intruded = ~in_label.any(dim=1)
     largest, hits = shares.amax(dim=1).cpu(), intruded.double().cpu()
@@ -110,35 +124,77 @@ def intrusion_rate(
     return IntrusionReport(float(hits.mean()), rates=sums / counts, counts=counts, edges=bounds, intruded=intruded)
 
 
-def _check(
-    mixed: Tensor,
-    member_labels: Tensor,
-    weights: Tensor,
-    real_inputs: Tensor,
-    real_labels: Tensor,
-    members: Tensor | None,
-) -> None:
-    check_ndim(2, member_labels=member_labels, weights=weights)
-    check_same_length(mixed=mixed, member_labels=member_labels, weights=weights)
-    check_same_length(real_inputs=real_inputs, real_labels=real_labels)
-    check_not_empty(mixed=mixed, real_inputs=real_inputs)
-    if mixed.shape[1] != real_inputs.shape[1] or not (mixed.is_floating_point() and real_inputs.is_floating_point()):
-        raise ValueError(
-            f"mixed and real_inputs must be float of the same size per example, got {mixed.dtype} of "
-            f"{mixed.shape[1]} and {real_inputs.dtype} of {real_inputs.shape[1]}"
-        )
-    if member_labels.shape != weights.shape:
-        raise ValueError(
-            f"member_labels and weights must have the same shape (M, P), got {tuple(member_labels.shape)} and "
-            f"{tuple(weights.shape)}"
-        )
-    check_finite(mixed=mixed, real_inputs=real_inputs)
-    check_shares(weights)
-    largest = torch.iinfo(torch.int64).max
-    check_labels(real_labels, num_classes=largest, name="real_labels")
-    check_labels(member_labels.reshape(-1), num_classes=largest, name="member_labels")
-    if members is None:
-        return
-    if members.shape != weights.shape:
-        raise ValueError(f"members must have shape {tuple(weights.shape)}, got {tuple(members.shape)}")
-    check_labels(members.reshape(-1), num_classes=len(real_inputs), name="members")
+@checked
+def nearest_examples(queries: Tensor, examples: Tensor, *, excluded: Tensor | None = None) -> Tensor:
+    """Return the nearest example (L2) of every query, exactly, by blocks of matrix products.
+
+    |q - x|^2 = |q|^2 - 2 q x + |x|^2 loses digits where the points are close to one another and far from the mean. So
+    every example within its rounding error of the smallest is compared again by (q - x) itself.
+
+    Args:
+        queries: (M, D) float.
+        examples: (N, D) float, N at least 1, on the same device.
+        excluded: (M, P) integers in [0, N): examples that do not count for a query. None: all count.
+
+    Returns:
+        (M,) int64 in [0, N); the first of equally near ones.
+
+    Raises:
+        ValueError: If shapes or ranges do not fit, a value is not finite, all examples are excluded for a query, or a
+            squared distance overflows.
+
+    Example:
+        >>> nearest_examples(torch.tensor([[0.9], [5.0]]), torch.tensor([[0.0], [1.0], [4.0]])).tolist()
+        [1, 2]
+    """
+    check_ndim(2, queries=queries, examples=examples)
+    check_floating(queries=queries, examples=examples)
+    check_not_empty(examples=examples)
+    check_shape((len(queries), examples.shape[1]), of="examples", queries=queries)
+    check_finite(queries=queries, examples=examples)
+    if excluded is not None:
+        check_ndim(2, excluded=excluded)
+        check_same_length(queries=queries, excluded=excluded)
+        check_labels(excluded.flatten(), num_classes=len(examples), name="excluded", because="the rows of examples")
+    return _nearest(queries, examples, None if excluded is None else excluded.long())
+
+
+def _nearest(queries: Tensor, examples: Tensor, excluded: Tensor | None) -> Tensor:
+    """Do what `nearest_examples` does with checked arguments."""
+    points = examples.to(torch.float64)
+    centre = points.mean(dim=0)
+    centred = points - centre
+    squares = centred.square().sum(dim=1)
+    # Error of a sum of D products: at most (D + 4) eps (|q| + |x|)^2, a few times less in practice.
+    unit = (points.shape[1] + 4) * torch.finfo(torch.float64).eps
+    found = []
+    for rows in _blocks(len(queries), max(1, BLOCK_VALUES // len(points))):
+        block = queries[rows].to(torch.float64)
+        offsets = block - centre
+        own = offsets.square().sum(dim=1, keepdim=True)
+        distances = (own + squares).addmm_(offsets, centred.T, alpha=-2)
+        if excluded is not None:
+            distances.scatter_(1, excluded[rows], torch.inf)
+        smallest = distances.amin(dim=1, keepdim=True)
+        if torch.isinf(smallest).any():
+            if not torch.isfinite(own + squares.max()).all():
+                raise ValueError("queries and examples must have squares that float64 can hold, got an overflow")
+            raise ValueError(f"excluded must leave every query an example, got all {len(points)} left out for one")
+        error = unit * (own.sqrt() + squares.max().sqrt()).square()
+        query, candidate = (distances <= smallest + 2 * error).nonzero(as_tuple=True)
+        found.append(_nearest_of(block, points, query=query, candidate=candidate))
+    return torch.cat(found) if found else torch.zeros(0, dtype=torch.int64, device=queries.device)
+
+
+def _nearest_of(queries: Tensor, points: Tensor, *, query: Tensor, candidate: Tensor) -> Tensor:
+    """Return the nearest candidate of every query; pairs (query, candidate) are in increasing order."""
+    blocks = _blocks(len(query), max(1, BLOCK_VALUES // points.shape[1]))
+    exact = torch.cat([(queries[query[pairs]] - points[candidate[pairs]]).square().sum(dim=1) for pairs in blocks])
+    best = exact.new_full((len(queries),), torch.inf).scatter_reduce_(0, query, exact, "amin")
+    is_best = exact == best[query]
+    first = candidate.new_full((len(queries),), len(points))
+    return first.scatter_reduce_(0, query[is_best], candidate[is_best], "amin")
+
+
+def _blocks(num_rows: int, size: int) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(0, num_rows, size))

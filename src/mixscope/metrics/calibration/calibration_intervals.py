@@ -19,6 +19,8 @@ from mixscope.metrics.calibration.scores import split_label
 from mixscope.metrics.calibration.top_label import NUM_BINS
 from mixscope.stats.intervals import LEVEL, Interval
 
+MEANS = ("accuracy", "loss", "brier", "signed_gap")
+
 
 @dataclass(frozen=True)
 class CalibrationIntervals:
@@ -38,9 +40,6 @@ class CalibrationIntervals:
             of the middle `level` of it. An `ece.value` above `high` is more error than chance gives; inside, this test
             set shows none. Source: consistency resampling, Bröcker and Smith 2007.
         loss: This and the rest as in `CalibrationReport`, percentile bootstrap.
-        brier: See there.
-        accuracy: See there.
-        signed_gap: See there.
     """
 
     ece: Interval
@@ -100,33 +99,27 @@ def calibration_intervals(
     ece, eces = float(value[:num_bins].abs().sum()), resampled[:, :num_bins].abs().sum(dim=1)
     fitting = _eces_if_calibrated(confidence, position, num_bins, num_resamples, generator)
     reflected = reflected_interval(ece, eces, level=level, num_samples=num)
+    low, high = (min(max(end, 0.0), 1.0) for end in (reflected.low, reflected.high))
 
-    def mean_of(column: int) -> Interval:
-        number, sampled = float(value[num_bins + column]), resampled[:, num_bins + column]
-        return percentile_interval(number, sampled, level=level, num_samples=num)
-
+    means = {
+        name: percentile_interval(float(value[column]), resampled[:, column], level=level, num_samples=num)
+        for column, name in enumerate(MEANS, start=num_bins + 1)
+    }
     return CalibrationIntervals(
         ece=percentile_interval(ece, eces, level=level, num_samples=num),
-        ece_reflected=replace(reflected, low=_clipped(reflected.low), high=_clipped(reflected.high)),
+        ece_reflected=replace(reflected, low=low, high=high),
         ece_if_calibrated=percentile_interval(float(fitting.mean()), fitting, level=level, num_samples=num),
-        loss=mean_of(2),
-        brier=mean_of(3),
-        accuracy=mean_of(1),
-        signed_gap=mean_of(4),
+        **means,
     )
 
 
 def _columns(rows: Tensor, labels: Tensor) -> Tensor:
-    """Return (B, 5) float64: confidence, whether right, negative log-likelihood, squared errors, signed gap."""
+    """Return (B, 5) float64: the confidence, and the numbers of each row whose means are `MEANS`."""
     confidence, prediction = top_label(rows)
     logs = torch.log_softmax(rows.to(torch.float64), dim=1)
     is_right = (prediction == labels).to(torch.float64)
     brier = split_label(logs.exp(), labels)[1].square().sum(dim=1)
     return torch.stack([confidence, is_right, -split_label(logs, labels)[0], brier, confidence - is_right], dim=1).cpu()
-
-
-def _clipped(number: float) -> float:
-    return min(max(number, 0.0), 1.0)
 
 
 def _eces_if_calibrated(

@@ -6,38 +6,26 @@ from torch import Tensor
 from mixscope.base.checks import check_not_empty
 from mixscope.base.kinds import checked
 from mixscope.metrics.calibration.calibration_report import CalibrationReport
-from mixscope.metrics.calibration.classwise import ClasswiseCalibration
-from mixscope.metrics.calibration.equal_mass import equal_mass_reliability, error_of_reliability
 from mixscope.metrics.calibration.predictions import check_logits, check_shapes, row_blocks, top_label
-from mixscope.metrics.calibration.scores import ProperScores
-from mixscope.metrics.calibration.top_label import NUM_BINS, CalibrationBins, Reliability
+from mixscope.metrics.calibration.scores import ClasswiseCalibration, ProperScores
+from mixscope.metrics.calibration.top_label import NUM_BINS, CalibrationBins, Reliability, equal_mass_reliability
 
 
 class PredictionMeter:
     """The numbers of a `CalibrationReport`, fed with logits batch by batch.
 
     Softmax is taken in float64. Keeps the confidence of every example, 9 bytes each, for the bins of equal counts.
-
-    Attributes:
-        logits: (B, K) of each batch; none unless they are kept.
-        labels: (B,) of each batch, as well.
     """
 
     @checked
     def __init__(self, num_bins: int = NUM_BINS, *, keep_logits: bool = False) -> None:
-        """Start with no examples.
-
-        Args:
-            num_bins: From 1 to a million, of every binned number.
-            keep_logits: Whether to keep logits and labels.
-        """
-        self.logits: list[Tensor] = []
-        self.labels: list[Tensor] = []
+        """Start with no examples; `num_bins` from 1 to a million, of every binned number."""
+        self.logits: list[Tensor] = []  # (B, K) of each batch, if they are kept
+        self.labels: list[Tensor] = []  # (B,), as well
         self._keep_logits = keep_logits
         self._bins, self._scores = CalibrationBins(num_bins), ProperScores()
         self._classwise: ClasswiseCalibration | None = None
-        self._confidences: list[Tensor] = []
-        self._correct: list[Tensor] = []
+        self._top_labels: list[tuple[Tensor, Tensor]] = []  # of each block, its confidences and whether they are right
 
     @checked
     def update(self, logits: Tensor, labels: Tensor) -> None:
@@ -58,8 +46,7 @@ class PredictionMeter:
         self._scores.update_logits(logits, labels)
         for rows, row_labels in row_blocks(logits.detach(), labels):
             confidence, prediction = top_label(rows)
-            self._confidences.append(confidence)
-            self._correct.append(prediction == row_labels)
+            self._top_labels.append((confidence, prediction == row_labels))
         if self._keep_logits:
             self.logits.append(logits.detach())
             self.labels.append(labels)
@@ -78,15 +65,15 @@ class PredictionMeter:
         bins, scores = self._bins, self._scores
         accuracy = bins.accuracy  # raises where nothing was seen
         assert self._classwise is not None
-        confidences, correct = torch.cat(self._confidences), torch.cat(self._correct)
-        equal_mass = equal_mass_reliability(confidences, correct, num_bins=bins.num_bins)
+        confidence, is_correct = (torch.cat(parts) for parts in zip(*self._top_labels, strict=True))
+        equal_mass = equal_mass_reliability(confidence, is_correct, num_bins=bins.num_bins)
         return CalibrationReport(
             accuracy=accuracy,
             error=1 - accuracy,
             loss=scores.negative_log_likelihood,
             brier=scores.brier_score,
             ece=bins.expected_calibration_error,
-            ece_equal_mass=error_of_reliability(equal_mass),
+            ece_equal_mass=equal_mass.error,
             mce=bins.maximum_calibration_error,
             classwise_ece=self._classwise.classwise_calibration_error,
             signed_gap=bins.signed_gap,

@@ -43,41 +43,34 @@ class PredictionSums:
         """Return what rows of logits add, as `_sum_probabilities` does."""
         return self._sum_probabilities(torch.softmax(rows.to(torch.float64), dim=1), labels)
 
-    def _check_rows(self, **values: Tensor) -> None:
-        """Raise unless (B, K) rows fit those before."""
+    def _check_shapes(self, labels: Tensor, **values: Tensor) -> None:
+        """Raise unless (B, K) rows, (B,) labels and those before fit."""
+        check_shapes(labels, **values)
 
     @checked
     @torch.no_grad()
     def update(self, probabilities: Tensor, labels: Tensor) -> None:
-        """Add a batch. When it raises, nothing has changed.
+        """Add a batch of (B, K) probabilities and (B,) integer labels in [0, K). When it raises, nothing has changed.
 
-        Args:
-            probabilities: (B, K) float in [0, 1], rows sum to 1 within 1e-4 (float16: 1e-3, bfloat16: 8e-3).
-            labels: (B,) integers in [0, K).
+        Rows are floats in [0, 1] that sum to 1 within 1e-4 (float16: 1e-3, bfloat16: 8e-3).
 
         Raises:
             ValueError: If the inputs are not probabilities (logits, for example), or labels do not fit. Away from the
                 CPU only wrong shapes and types raise here.
         """
-        check_shapes(labels, probabilities=probabilities)
-        self._check_rows(probabilities=probabilities)
+        self._check_shapes(labels, probabilities=probabilities)
         if not self._add(probabilities, labels, are_probabilities, self._sum_probabilities):
             check_probabilities(probabilities, labels)
 
     @checked
     @torch.no_grad()
     def update_logits(self, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch by its logits: the probabilities are their softmax in float64. When it raises, nothing changed.
-
-        Args:
-            logits: (B, K) float, finite.
-            labels: (B,) integers in [0, K).
+        """Add a batch by its (B, K) finite logits: the probabilities are their softmax in float64.
 
         Raises:
             ValueError: If logits are not finite floats, or labels do not fit; away from the CPU as `update`.
         """
-        check_shapes(labels, logits=logits)
-        self._check_rows(logits=logits)
+        self._check_shapes(labels, logits=logits)
         if not self._add(logits, labels, are_logits, self._sum_logits):
             check_logits(logits, labels)
 
@@ -101,8 +94,7 @@ class PredictionSums:
         if not is_distributed():
             return
         # Every process takes part, also one that has refused a batch: a process that raised here would hang the rest.
-        flat = torch.cat([self._sums.flatten(), self._refused.to(self._sums.device).reshape(1)])
-        flat = total_over_processes(flat)
+        flat = total_over_processes(torch.cat([self._sums.flatten(), self._refused.to(self._sums.device).reshape(1)]))
         self._sums, self._refused = flat[:-1].reshape(self._sums.shape), flat[-1]
 
     @property
@@ -136,13 +128,14 @@ class PredictionSums:
         Raises:
             ValueError: If names are missing or unknown, the shapes differ, or a number is negative or NaN.
         """
-        names = cls.names
-        if set(state) != set(names):
-            raise ValueError(f"state must have the keys {', '.join(names)}, got {', '.join(map(str, state)) or 'none'}")
-        shapes = [tuple(state[name].shape) for name in names]
+        if set(state) != set(cls.names):
+            raise ValueError(
+                f"state must have the keys {', '.join(cls.names)}, got {', '.join(map(str, state)) or 'none'}"
+            )
+        shapes = [tuple(state[name].shape) for name in cls.names]
         if len(set(shapes)) > 1 or len(shapes[0]) != cls.num_dimensions:
             raise ValueError(f"state must hold tensors of one shape with {cls.num_dimensions} dimensions, got {shapes}")
-        sums = torch.stack([state[name].detach().to("cpu", torch.float64) for name in names])
+        sums = torch.stack([state[name].detach().to("cpu", torch.float64) for name in cls.names])
         if not bool((sums >= 0).all()):
             raise ValueError(f"state must hold sums of at least 0, got {float(sums.min())}")
         made = cls(*shapes[0])

@@ -44,10 +44,7 @@ class TemperatureFit:
 class TemperatureReport:
     """Calibration of one set of examples before and after a temperature fitted on another.
 
-    Attributes:
-        fit: The temperature, and whether it was found.
-        before: Of the logits as they are.
-        after: Of the logits over the temperature. Accuracy is the same.
+    Accuracy is the same.
     """
 
     fit: TemperatureFit
@@ -99,10 +96,8 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> TemperatureFit:
     if loss.at(REACH)[1] <= 0:
         return result(REACH, 0, "every label has the largest logit of its row, so the loss falls all the way to T = 0")
     if loss.at(1 / REACH)[1] >= 0:
-        reason = (
-            "the labels' logits are on average no larger than the mean logit, so the loss falls towards T = infinity"
-        )
-        return result(1 / REACH, 0, reason)
+        reason = "the labels' logits are on average no larger than the mean logit, so the loss falls towards"
+        return result(1 / REACH, 0, f"{reason} T = infinity")
     low, high = -math.log(REACH), math.log(REACH)  # of log b: the slope is negative at the one, positive at the other
     place = 0.0
     for iteration in range(1, MAX_ITERATIONS + 1):
@@ -126,18 +121,11 @@ def calibration_after_temperature(
     """Fit the temperature on one set of examples and measure calibration on another, before and after.
 
     The two sets must not share examples, or the numbers after come out too good; with one set only, cut it at random. A
-    fit without a minimum is used all the same, at the end of its range: look at `fit.is_converged`.
-
-    Args:
-        fit_logits: (M, K) float, finite; M at least 1.
-        fit_labels: (M,) integers in [0, K).
-        logits: (N, K) float, finite; N at least 1.
-        labels: (N,) integers in [0, K).
-        num_bins: At least 1.
+    fit without a minimum is used all the same, at the end of its range: look at `fit.is_converged`. Arguments are those
+    of `fit_temperature`, (M, K) and (M,), and of `calibration_report`, (N, K) and (N,).
 
     Raises:
-        ValueError: If a set has no examples, the number of classes differs, logits are not finite floats, or labels do
-            not fit.
+        ValueError: As of these two, or if the number of classes differs.
 
     Example:
         >>> logits, labels = torch.tensor([[4.0, 0.0]]).repeat(4, 1), torch.tensor([0, 0, 0, 1])

@@ -1,11 +1,11 @@
-"""Top-label calibration in equal-width bins (Guo et al. 2017), fed batch by batch."""
+"""Top-label calibration: in equal-width bins (Guo et al. 2017), fed batch by batch, and in bins of equal counts."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from mixscope.base.checks import check_size
+from mixscope.base.checks import check_not_empty, check_size, check_within
 from mixscope.base.kinds import checked
 from mixscope.metrics.calibration.prediction_sums import PredictionSums
 from mixscope.metrics.calibration.predictions import bin_positions, check_probabilities, equal_edges, top_label
@@ -34,6 +34,12 @@ class Reliability:
         """(num_bins,) confidence - accuracy of each bin; negative is under-confident."""
         return self.confidence - self.accuracy
 
+    @property
+    def error(self) -> float:
+        """sum_b (n_b / N) |accuracy_b - confidence_b| over at least one example, in [0, 1]."""
+        held = self.counts > 0
+        return float((self.counts[held] * self.signed_gaps[held].abs()).sum() / self.counts.sum())
+
 
 class CalibrationBins(PredictionSums):
     """Top-label confidence and accuracy in equal-width bins, fed batch by batch in constant memory.
@@ -54,21 +60,10 @@ class CalibrationBins(PredictionSums):
 
     @checked
     def __init__(self, num_bins: int = NUM_BINS) -> None:
-        """Start with no examples.
-
-        Args:
-            num_bins: From 1 to a million.
-
-        Raises:
-            ValueError: If num_bins is out of range.
-        """
+        """Start with no examples; `num_bins` from 1 to a million."""
         check_size(1, num_bins=num_bins)
         super().__init__(num_bins)
-
-    @property
-    def num_bins(self) -> int:
-        """The number of bins."""
-        return self.shape[0]
+        self.num_bins = num_bins
 
     @property
     def num_examples(self) -> int:
@@ -111,11 +106,10 @@ class CalibrationBins(PredictionSums):
         return float(((confidence - correct) / counts)[counts > 0].abs().max())
 
     def _sum_probabilities(self, rows: Tensor, labels: Tensor) -> Tensor:
-        """Return what rows of probabilities add."""
         return self._bin(*rows.max(dim=1), labels)
 
     def _sum_logits(self, rows: Tensor, labels: Tensor) -> Tensor:
-        """Return what rows of logits add, without all their probabilities."""
+        # without all their probabilities
         return self._bin(*top_label(rows), labels)
 
     def _bin(self, confidence: Tensor, prediction: Tensor, labels: Tensor) -> Tensor:
@@ -130,19 +124,11 @@ class CalibrationBins(PredictionSums):
 def expected_calibration_error(probabilities: Tensor, labels: Tensor, *, num_bins: int = NUM_BINS) -> float:
     """Return the top-label expected calibration error with equal-width bins (low, high].
 
-    sum_b (n_b / N) |accuracy_b - mean confidence_b| (Guo et al. 2017). `CalibrationBins` streams it; either way the
-    memory beyond the input is constant. `calibration_report` gives it, and all the rest, from logits.
-
-    Args:
-        probabilities: (N, K) float in [0, 1], rows sum to 1 within 1e-4; N at least 1.
-        labels: (N,) integers in [0, K).
-        num_bins: At least 1.
-
-    Returns:
-        In [0, 1]; 0 is best.
+    sum_b (n_b / N) |accuracy_b - mean confidence_b| (Guo et al. 2017), in [0, 1]; 0 is best. `CalibrationBins` streams
+    it; `calibration_report` gives it, and all the rest, from logits.
 
     Raises:
-        ValueError: If there are no examples, the inputs are not probabilities, or labels do not fit.
+        ValueError: If there are no examples, or as `CalibrationBins.update`.
 
     Example:
         >>> expected_calibration_error(torch.tensor([[0.75, 0.25], [1.0, 0.0]]), torch.tensor([0, 0]))
@@ -153,3 +139,52 @@ def expected_calibration_error(probabilities: Tensor, labels: Tensor, *, num_bin
     if bins.num_refused_batches:
         check_probabilities(probabilities, labels)
     return bins.expected_calibration_error
+
+
+@checked
+def equal_mass_reliability(confidence: Tensor, is_correct: Tensor, *, num_bins: int = NUM_BINS) -> Reliability:
+    """Return the top-label reliability diagram with bins that hold equally many examples.
+
+    The examples, sorted by confidence, are cut into min(num_bins, N) bins whose counts differ by at most 1 (Nguyen and
+    O'Connor 2015). Needs all confidences sorted: memory of order N beyond the input, and it cannot be merged.
+
+    Deviation: examples of equal confidence share their mean accuracy, because otherwise their order would decide which
+    of them falls on which side of a cut. With N < num_bins every bin is one example, and the number says little.
+
+    Args:
+        confidence: (N,) float in [0, 1], N at least 1.
+        is_correct: (N,) bool or 0/1, whether each prediction is right.
+        num_bins: At least 1.
+
+    Returns:
+        Inner edges lie halfway between the confidences on either side of a cut, the outer ones on the smallest and the
+        largest confidence.
+
+    Raises:
+        ValueError: If there are no examples, the shapes differ, a value is outside [0, 1], or num_bins is out of range.
+
+    Example:
+        >>> is_correct = torch.tensor([True, True, False])
+        >>> diagram = equal_mass_reliability(torch.tensor([0.5, 1.0, 0.75]), is_correct, num_bins=3)
+        >>> diagram.accuracy.tolist(), diagram.edges.tolist()
+        ([1.0, 0.0, 1.0], [0.5, 0.625, 0.875, 1.0])
+    """
+    check_size(1, num_bins=num_bins)
+    if confidence.ndim != 1 or confidence.shape != is_correct.shape:
+        shapes = f"{tuple(confidence.shape)} and {tuple(is_correct.shape)}"
+        raise ValueError(f"confidence and is_correct must have one shape (N,), got {shapes}")
+    check_not_empty(confidence=confidence)
+    check_within(0, 1, confidence=confidence, is_correct=is_correct)
+    # Sorted and summed on the CPU, where float64 always is.
+    values, order = confidence.detach().to("cpu", torch.float64).sort()
+    right = is_correct.detach().to("cpu", torch.float64)[order]
+    _, group, sizes = torch.unique_consecutive(values, return_inverse=True, return_counts=True)
+    correct = (torch.zeros(len(sizes), dtype=torch.float64).index_add_(0, group, right) / sizes)[group]
+    num = len(values)
+    num_bins = min(num_bins, num)
+    cuts = torch.arange(num_bins + 1) * num // num_bins
+    counts = cuts.diff().to(torch.float64)
+    position = torch.repeat_interleave(torch.arange(num_bins), cuts.diff())
+    means = [torch.zeros(num_bins, dtype=torch.float64).index_add_(0, position, x) / counts for x in (values, correct)]
+    inner = (values[cuts[1:-1] - 1] + values[cuts[1:-1]]) / 2
+    return Reliability(torch.cat([values[:1], inner, values[-1:]]), counts, *means)

@@ -21,8 +21,7 @@ from mixscope.base.checks import (
 from mixscope.base.kinds import checked
 from mixscope.metrics.class_statistics.joining import Moments, join_groups, join_processes
 from mixscope.metrics.class_statistics.products import NoProducts
-from mixscope.metrics.class_statistics.residual_types import needs_float64
-from mixscope.metrics.class_statistics.row_blocks import RowBlocks
+from mixscope.metrics.class_statistics.row_blocks import RowBlocks, needs_float64
 from mixscope.metrics.class_statistics.shifted_sums import ShiftedSums
 from mixscope.metrics.precision import full_precision
 from mixscope.metrics.process_sums import is_distributed
@@ -70,9 +69,8 @@ class ClassSums:
         self._open: ShiftedSums | None = None
         with full_precision(torch.device(device)):  # nothing made here stays in inference mode
             self._counts = torch.zeros(num_classes, dtype=torch.float64, device=device)
-            zero = torch.zeros(1, 1, dtype=torch.float64, device=device)
-            self._means = zero.expand(num_classes, dim)  # no memory until there is an example
-            self._scatter = torch.zeros(num_classes, dtype=torch.float64, device=device)
+            self._means = self._counts.new_zeros(1, 1).expand(num_classes, dim)  # no memory until there is an example
+            self._scatter = torch.zeros_like(self._counts)
             self._products = self._start_products()
             self._blocks: RowBlocks | None = None
 
@@ -81,7 +79,8 @@ class ClassSums:
         """(K,) float64, examples of each class seen so far."""
         if self._blocks is None:
             return self._counts
-        return self._counts + torch.bincount(self._blocks.waiting_labels, minlength=self.num_classes)
+        waiting = self._blocks.labels[: self._blocks.num_waiting]
+        return self._counts + torch.bincount(waiting, minlength=self.num_classes)
 
     @property
     def means(self) -> Tensor:
@@ -118,8 +117,7 @@ class ClassSums:
             labels: (B,) integers in [0, K).
 
         Raises:
-            ValueError: If shapes do not fit, features are not finite floats (or so large that their squares are not
-                finite), or labels are not integers in [0, K).
+            ValueError: If shapes do not fit, features or their squares are not finite, or labels do not fit.
         """
         check_ndim(2, features=features)
         check_same_length(features=features, labels=labels)
@@ -184,12 +182,7 @@ class ClassSums:
         device: torch.device | str = "cpu",
         product_dtype: torch.dtype | None = None,
     ) -> Self:
-        """Build an instance from what `state` returned.
-
-        Args:
-            state: The tensors by name; copied.
-            device: As of the constructor.
-            product_dtype: As of the constructor; not part of the state.
+        """Build an instance from what `state` returned, which is copied; the rest as of the constructor.
 
         Raises:
             ValueError: If a tensor is missing or unknown, of the wrong shape, not finite, or a count is negative.

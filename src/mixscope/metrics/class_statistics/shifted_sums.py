@@ -34,15 +34,7 @@ class ShiftedSums:
     def __init__(
         self, counts: Tensor, means: Tensor, scatter: Tensor, products: NoProducts, *, dtype: torch.dtype
     ) -> None:
-        """Start from what is known about the class means, all of which is taken over, not copied.
-
-        Args:
-            counts: (K,) float64.
-            means: (K, D) float64.
-            scatter: (K,) float64, squares about the means.
-            products: About the means.
-            dtype: Of the residuals, torch.float32 or torch.float64.
-        """
+        """Start from what is known about the class means, all taken over, not copied; `dtype` is of residuals."""
         self.counts, self.squares, self._products = counts, scatter, products
         self.shifts = means.to(dtype, copy=True)
         self.sums = means.contiguous().sub_(self.shifts)

@@ -1,10 +1,25 @@
-"""Class means and the scatter around them, all of it, in one pass over the data."""
+"""Class means and the scatter around them in one pass over the data, with and without its D x D matrix."""
 
 from torch import Tensor
 
 from mixscope.metrics.class_statistics.class_sums import ClassSums
 from mixscope.metrics.class_statistics.products import NoProducts, ScatterMatrix
 from mixscope.metrics.class_statistics.symmetric import symmetric_product
+
+
+class ClassMoments(ClassSums):
+    """Counts, means and scatter of the features of each class, fed batch by batch.
+
+    `ClassStatistics` without its D x D matrix: memory and time grow with D, not D^2. `class_geometry`
+    reads it. Any split, order or tree of merges gives the same numbers (relative 1e-10 in float64).
+    Numbers that are read are the live ones; clone what must outlast the next update.
+
+    Example:
+        >>> moments = ClassMoments(num_classes=2, dim=1)
+        >>> moments.update(torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([0, 0, 1]))
+        >>> moments.means.tolist(), moments.scatter.tolist()
+        ([[2.0], [5.0]], [2.0, 0.0])
+    """
 
 
 class ClassStatistics(ClassSums):
@@ -20,14 +35,7 @@ class ClassStatistics(ClassSums):
     reduced matmul precision set by the caller are switched off inside.
     Counts, means and scatter are live: clone what must outlast the next update.
 
-    Attributes:
-        counts: (K,) float64, examples of each class seen so far.
-        means: (K, D) float64, class means; a row of zeros where the count is 0.
-        within: (D, D) float64, sum over all examples of (h - mean_y)(h - mean_y)^T.
-        scatter: (K,) float64, sum over the examples of each class of |h - mean_y|^2.
-
     Example:
-        >>> import torch
         >>> statistics = ClassStatistics(num_classes=2, dim=1)
         >>> statistics.update(torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([0, 0, 1]))
         >>> statistics.means.tolist(), statistics.within.tolist()
@@ -46,8 +54,7 @@ class ClassStatistics(ClassSums):
     def total_covariance(self) -> Tensor:
         """(D, D) float64, the covariance of all examples around `sample_mean`, divided by N."""
         offsets = (self.means - self.sample_mean).mul_(self.counts.sqrt()[:, None])
-        products = symmetric_product(offsets, offsets)
-        return products.add_(self.within).div_(self.counts.sum())
+        return symmetric_product(offsets, offsets).add_(self.within).div_(self.counts.sum())
 
     def _start_products(self) -> NoProducts:
         return ScatterMatrix(self.dim, device=self._means.device)

@@ -6,8 +6,8 @@ import torch
 
 from mixscope.base.kinds import checked
 from mixscope.metrics.class_statistics.symmetric import symmetric_product
-from mixscope.metrics.collapse.class_geometry import CenteredMeans, WithScatter, check_every_class
 from mixscope.metrics.collapse.collapse_report import CollapseOnTest
+from mixscope.metrics.collapse.neural_collapse import CenteredMeans, WithScatter, check_every_class
 from mixscope.metrics.collapse.pairwise import compare_means
 from mixscope.metrics.collapse.spectrum import spectrum
 
@@ -21,12 +21,8 @@ def collapse_on_test(train: WithScatter, test: WithScatter) -> CollapseOnTest:
 
     Source of the question: Hui et al. 2022, who ask whether test features collapse to the training set's means.
 
-    Args:
-        train: Of the training features; every class needs an example.
-        test: Of the test features, the same layer; classes may be missing.
-
     Raises:
-        ValueError: If sizes differ, a class has no training example, there are fewer than two classes, or no test
+        ValueError: If sizes differ, a class has no training example (on test it may lack them), or there is no test
             example at all.
 
     Example:
@@ -41,10 +37,8 @@ def collapse_on_test(train: WithScatter, test: WithScatter) -> CollapseOnTest:
     """
     check_every_class(train, name="train")
     if test.means.shape != train.means.shape:
-        raise ValueError(
-            f"test must have the num_classes and dim of train, {tuple(train.means.shape)}, "
-            f"got {tuple(test.means.shape)}"
-        )
+        shapes = f"{tuple(train.means.shape)}, got {tuple(test.means.shape)}"
+        raise ValueError(f"test must have the num_classes and dim of train, {shapes}")
     if test.num_examples == 0:
         raise ValueError("test must hold at least one example, got 0")
     means = CenteredMeans.of(train, center=None)
@@ -58,13 +52,14 @@ def collapse_on_test(train: WithScatter, test: WithScatter) -> CollapseOnTest:
     products = symmetric_product(counts[:, None] * offsets, offsets).add_(test.within.to(device))
     # a tensor: where all class means coincide, ratios are infinite or NaN
     between = means.square / train.num_classes * test.num_examples
-    pairs = None
+    cdnv = math.nan
     if len(tested) > 1:
         pairs = compare_means(scatter / counts, means.rows[tested], lengths=means.lengths[tested])
+        cdnv = pairs.normalized_variance
     return CollapseOnTest(
         nc1_pinv=spectrum(means.rows, gram=means.gram).trace_of_pinv_times(products) / test.num_examples,
         nc1_trace=float(scatter.sum() / between),
-        nc1_cdnv=math.nan if pairs is None else pairs.normalized_variance,
+        nc1_cdnv=cdnv,
         own_nc1_trace=float(own_scatter.sum() / between),
         mean_shift=float(shift.sum() / between),
         num_classes_tested=len(tested),

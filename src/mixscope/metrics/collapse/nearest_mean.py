@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mixscope.base.checks import check_finite, check_labels, check_ndim, check_not_empty, check_same_length
 from mixscope.base.kinds import checked
-from mixscope.metrics.collapse.class_geometry import check_head
+from mixscope.metrics.collapse.neural_collapse import check_head
 from mixscope.metrics.precision import full_precision
 
 SCORES_AT_ONCE = 2**20  # numbers of a (rows, K) table of scores
@@ -30,12 +30,7 @@ class NearestMeanCounts:
 
     @checked
     def __init__(self, class_means: Tensor, head_weight: Tensor, head_bias: Tensor | None = None) -> None:
-        """Fix the two classifiers.
-
-        Args:
-            class_means: (K, D) float, usually `ClassStatistics.means` of the training features.
-            head_weight: (K, D) float.
-            head_bias: (K,) float; None only for a classifier without bias.
+        """Fix (K, D) class means and a (K, D) classifier; its (K,) bias is None only where it has none.
 
         Raises:
             ValueError: If shapes do not fit or a value is not finite.
@@ -48,14 +43,13 @@ class NearestMeanCounts:
         # A common shift changes no decision, and a large mean of the features then takes no digits: with r = h - shift,
         # argmin |h - mu|^2 = argmax m.r - |m|^2 / 2 and argmax W h + b = argmax W r + W shift + b, W and all without
         # their mean over classes. The shift is a float32 number, so that float32 features lose nothing to it.
-        shift = means.mean(dim=0).to(torch.float32).to(torch.float64)
-        means = means - shift
+        self._shift = means.mean(dim=0).to(torch.float32).to(torch.float64)
+        means = means - self._shift
         weight = head_weight.detach().to(means)
         weight = weight - weight.mean(dim=0)
-        offset = weight @ shift
+        offset = weight @ self._shift
         if head_bias is not None:
             offset = offset + head_bias.detach().to(means)
-        self._shift = shift
         self._nearest = _Rule(means, -means.square().sum(dim=1) / 2)
         self._classifier = _Rule(weight, offset - offset.mean())
         self.num_examples = 0
@@ -66,17 +60,17 @@ class NearestMeanCounts:
     @property
     def mismatch(self) -> float:
         """NC4: share of examples where the classifier and the nearest mean disagree, in [0, 1]; 0 is full collapse."""
-        return self._share(self.num_mismatches)
+        return self.num_mismatches / self.num_examples if self.num_examples else math.nan
 
     @property
     def accuracy(self) -> float:
         """Share of examples whose nearest class mean is that of their label, in [0, 1]; high is good."""
-        return self._share(self.num_nearest_correct)
+        return self.num_nearest_correct / self.num_examples if self.num_examples else math.nan
 
     @property
     def classifier_accuracy(self) -> float:
         """Share of examples on which the classifier gives the label, in [0, 1]; high is good."""
-        return self._share(self.num_classifier_correct)
+        return self.num_classifier_correct / self.num_examples if self.num_examples else math.nan
 
     @checked
     def update(self, features: Tensor, labels: Tensor) -> None:
@@ -89,7 +83,6 @@ class NearestMeanCounts:
         Raises:
             ValueError: If shapes do not fit, a value is not finite, or labels are not integers in [0, K).
         """
-        check_ndim(2, features=features)
         check_same_length(features=features, labels=labels)
         check_labels(labels, num_classes=len(self._nearest.weight), because="the rows of class_means")
         nearest, chosen = self.decide(features)
@@ -109,33 +102,19 @@ class NearestMeanCounts:
         check_ndim(2, features=features)
         num_classes, dim = self._nearest.weight.shape
         if features.shape[1] != dim or not features.is_floating_point():
-            raise ValueError(
-                f"features must be float with the {dim} columns of class_means, "
-                f"got {features.dtype} of shape {tuple(features.shape)}"
-            )
+            got = f"{features.dtype} of shape {tuple(features.shape)}"
+            raise ValueError(f"features must be float with the {dim} columns of class_means, got {got}")
         check_finite(features=features)
-        rows = max(64, SCORES_AT_ONCE // num_classes)
         with full_precision(features.device):
-            nearest = torch.empty(len(features), dtype=torch.int64, device=features.device)
-            chosen = torch.empty_like(nearest)
-            self._move_to(features.device)
-            for start in range(0, len(features), rows):
-                part = slice(start, start + rows)
-                values = features[part].detach()
-                values = values.to(torch.promote_types(values.dtype, torch.float32))
+            self._shift = self._shift.to(features.device)
+            self._nearest, self._classifier = (rule.to(features.device) for rule in (self._nearest, self._classifier))
+            found = []
+            for rows in features.detach().split(max(64, SCORES_AT_ONCE // num_classes)):
+                values = rows.to(torch.promote_types(rows.dtype, torch.float32))
                 residuals = values - self._shift.to(values.dtype)
-                nearest[part] = self._nearest.best(residuals, values, self._shift)
-                chosen[part] = self._classifier.best(residuals, values, self._shift)
+                found.append([rule.best(residuals, values, self._shift) for rule in (self._nearest, self._classifier)])
+            nearest, chosen = (torch.cat(parts) for parts in zip(*found, strict=True))
         return nearest, chosen
-
-    def _move_to(self, device: torch.device) -> None:
-        if self._shift.device != device:
-            self._shift = self._shift.to(device)
-            self._nearest = self._nearest.to(device)
-            self._classifier = self._classifier.to(device)
-
-    def _share(self, count: int) -> float:
-        return count / self.num_examples if self.num_examples else math.nan
 
 
 class _Rule:
@@ -151,7 +130,7 @@ class _Rule:
         self._base = unit * 2 * float(offset.abs().max())
 
     def to(self, device: torch.device) -> "_Rule":
-        return _Rule(self.weight.to(device), self.offset.to(device))
+        return self if self.weight.device == device else _Rule(self.weight.to(device), self.offset.to(device))
 
     def best(self, residuals: Tensor, values: Tensor, shift: Tensor) -> Tensor:
         """Return the (B,) class of every row; residuals are values - shift in the type of the values."""

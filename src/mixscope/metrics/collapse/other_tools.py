@@ -6,22 +6,20 @@ Sigma_B = M^T M / K; E = I - 11^T / K; std_1 the standard deviation with K - 1 b
 statistics, and the classifier (K, D) where its tool looks at it, and raises as `neural_collapse` does.
 """
 
-import torch
+import math
+
 from torch import Tensor
 
 from mixscope.base.kinds import checked
 from mixscope.metrics.class_statistics.class_sums import ClassSums
-from mixscope.metrics.collapse.class_geometry import CenteredMeans, WithScatter, check_head, class_geometry
+from mixscope.metrics.collapse.neural_collapse import CenteredMeans, WithScatter, class_geometry, neural_collapse
 from mixscope.metrics.collapse.pairwise import (
-    angle_deviation,
-    compare_means,
     distance_to_simplex,
     row_products,
     smaller_gram,
     squared_distance,
     squared_product_norm,
 )
-from mixscope.metrics.collapse.spectrum import spectrum
 
 
 @checked
@@ -33,28 +31,17 @@ def as_papyan2020(statistics: WithScatter, head_weight: Tensor) -> dict[str, flo
         norm_M_CoV = std_1(|m_k|) / mean(|m_k|) and norm_W_CoV = std_1(|w_k|) / mean(|w_k|).
         cos_M and cos_W = mean over pairs of |cos + 1/(K-1)| of the rows of M and of W.
         W_M_dist = |W/|W|_F - M/|M|_F|_F^2: squared.
-
-    Example:
-        >>> from mixscope.metrics.class_statistics.statistics import ClassStatistics
-        >>> statistics = ClassStatistics(num_classes=2, dim=2)
-        >>> features = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 1.0], [0.0, 3.0]])
-        >>> statistics.update(features, torch.tensor([0, 0, 1, 1]))
-        >>> round(as_papyan2020(statistics, torch.eye(2))["Sw_invSb"], 6)
-        0.25
     """
-    weight, means = _weight(statistics, head_weight), CenteredMeans.of(statistics, center=None)
-    decomposition = spectrum(means.rows, gram=means.gram)
-    lengths, weight_lengths = means.lengths, torch.linalg.vector_norm(weight, dim=1)
-    pairs = compare_means(statistics.scatter, means.rows, lengths=lengths)
-    inner, squares = row_products(weight, means.rows).sum(), (weight_lengths.square().sum(), means.square)
+    report, means = neural_collapse(statistics, head_weight), CenteredMeans.of(statistics, center=None)
+    weight = head_weight.detach().to(means.rows)
+    inner, squares = row_products(weight, means.rows).sum(), (weight.square().sum(), means.square)
+    unbiased = math.sqrt(len(weight) / (len(weight) - 1))
     return {
-        "Sw_invSb": decomposition.trace_of_pinv_times(statistics.within)
-        / statistics.num_examples
-        * statistics.num_classes,
-        "norm_M_CoV": float(lengths.std() / lengths.mean()),
-        "norm_W_CoV": float(weight_lengths.std() / weight_lengths.mean()),
-        "cos_M": pairs.angle_deviation,
-        "cos_W": angle_deviation(weight, lengths=weight_lengths),
+        "Sw_invSb": report.nc1_pinv_sum,
+        "norm_M_CoV": unbiased * report.nc2_equinorm_means,
+        "norm_W_CoV": unbiased * report.nc2_equinorm_weights_uncentered,
+        "cos_M": report.nc2_equiangular_means,
+        "cos_W": report.nc2_equiangular_weights_uncentered,
         "W_M_dist": squared_distance(weight, means.rows, inner=inner, squares=squares),
     }
 
@@ -66,23 +53,15 @@ def as_zhu2021(statistics: WithScatter, head_weight: Tensor) -> dict[str, float]
     Centre: the mean of all examples, which on imbalanced data is not the mean of the class means.
         collapse_metric = tr(Sigma_W pinv(Sigma_B)) / K.
         WH_relation_metric = |P/|P|_F - E/|E|_F|_F with P = W M^T and W not centred.
-
-    Example:
-        >>> from mixscope.metrics.class_statistics.statistics import ClassStatistics
-        >>> statistics = ClassStatistics(num_classes=2, dim=2)
-        >>> features = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 1.0], [0.0, 3.0]])
-        >>> statistics.update(features, torch.tensor([0, 0, 1, 1]))
-        >>> round(as_zhu2021(statistics, torch.eye(2))["collapse_metric"], 6)
-        0.125
     """
-    weight = _weight(statistics, head_weight)
+    report = neural_collapse(statistics, head_weight, center=statistics.sample_mean)
     means = CenteredMeans.of(statistics, center=statistics.sample_mean)
-    decomposition = spectrum(means.rows, gram=means.gram)
+    weight = head_weight.detach().to(means.rows)
     squared_norm = squared_product_norm(weight, means.rows, left_gram=smaller_gram(weight), right_gram=means.gram)
     inner = row_products(weight, means.rows).sum()
     inner -= weight.sum(dim=0) @ means.rows.sum(dim=0) / len(weight)
     return {
-        "collapse_metric": decomposition.trace_of_pinv_times(statistics.within) / statistics.num_examples,
+        "collapse_metric": report.nc1_pinv,
         "WH_relation_metric": distance_to_simplex(weight, means.rows, inner=inner, squared_norm=squared_norm),
     }
 
@@ -110,8 +89,3 @@ def as_galanti2021(statistics: ClassSums) -> float:
     (v_i + v_j) / (2 |mu_i - mu_j|^2), v_k = mean |h - mu_k|^2 of class k.
     """
     return class_geometry(statistics).nc1_cdnv
-
-
-def _weight(statistics: ClassSums, head_weight: Tensor) -> Tensor:
-    check_head(head_weight, None, shape=tuple(statistics.means.shape), of="statistics")
-    return head_weight.detach().to(statistics.means)

@@ -77,8 +77,8 @@ def turning_epoch(
         generator: A CPU generator.
         epochs: T increasing numbers of the epochs measured. None: 1, 2, ..., T.
         window: As in `end_minus_best`.
-        num_resamples: As in `end_minus_best`.
-        level: As in `end_minus_best`.
+        num_resamples: As well.
+        level: As well.
 
     Returns:
         In epochs; the first of equally low ones. Neither end is good.
@@ -92,11 +92,10 @@ def turning_epoch(
         20.0
     """
     smooth = _smoothed(curves, window)
-    numbers = torch.arange(1, smooth.shape[1] + 1) if epochs is None else torch.tensor(list(epochs))
-    if len(numbers) != smooth.shape[1] or not (numbers[1:] > numbers[:-1]).all():
-        raise ValueError(
-            f"epochs must be {smooth.shape[1]} increasing numbers, got {numbers.tolist()} (one per column of curves)"
-        )
+    size = smooth.shape[1]
+    numbers = torch.arange(1, size + 1) if epochs is None else torch.tensor(list(epochs))
+    if len(numbers) != size or not (numbers[1:] > numbers[:-1]).all():
+        raise ValueError(f"epochs must be {size} increasing numbers, one a column of curves, got {numbers.tolist()}")
     means = resampled_means(smooth, generator=generator, num_resamples=num_resamples)
     turns = numbers.to(torch.float64)[_first_lowest(means)]
     value = float(numbers[_first_lowest(smooth.mean(dim=0))])

@@ -13,14 +13,11 @@ CHANCE_LEVEL = 1e-3  # Defined here: how often guessing may pass for more than g
 
 @checked
 def output_spread(logits: Tensor) -> float:
-    """Measure how much the directions of outputs differ between examples.
+    """Measure how much the directions of outputs, (N, K) float logits of unblended examples, differ.
 
-    sqrt(mean |u - mean u|^2) over examples, u = z / |z| the direction of the logits z (0 where all are 0). Directions
-    rather than logits: a network that has collapsed may still give the size of its one answer by the image, and sizes
-    can grow without bound.
-
-    Args:
-        logits: (N, K) float, of unblended examples of all classes. Computed in float64.
+    sqrt(mean |u - mean u|^2) over examples, u = z / |z| the direction of the logits z (0 where all are 0), in float64.
+    Directions rather than logits: a network that has collapsed may still give the size of its one answer by the image,
+    and sizes can grow without bound.
 
     Returns:
         In [0, 1]: 0 where all outputs point the same way, and with it to one class; 1 where directions cancel.
@@ -48,9 +45,6 @@ def chance_accuracy(num_examples: int, *, largest_share: float) -> float:
         num_examples: N, at least 1.
         largest_share: Share of the most frequent class, in (0, 1]; 1 / K where classes are balanced.
 
-    Returns:
-        In [0, 1].
-
     Raises:
         ValueError: If an argument is out of its range.
 
@@ -70,7 +64,7 @@ def chance_accuracy(num_examples: int, *, largest_share: float) -> float:
 def is_constant_classifier(*, accuracy: float, num_examples: int, largest_share: float, spread: float) -> bool:
     """Say whether a network has collapsed to a constant: it answers the same whatever its input.
 
-    Both must hold: the accuracy is no better than guessing, and outputs point in one direction. An untrained or wrongly
+    The accuracy is at most `chance_accuracy` and the spread at most 0.05; NaN is no constant. An untrained or wrongly
     trained network is at chance with outputs that differ; one whose logits share a large common part has outputs that
     hardly differ, and is right.
 
@@ -79,9 +73,6 @@ def is_constant_classifier(*, accuracy: float, num_examples: int, largest_share:
         num_examples: N, at least 1.
         largest_share: Share of the most frequent class among them, in (0, 1].
         spread: Of the logits, from `output_spread`.
-
-    Returns:
-        Whether the accuracy is at most `chance_accuracy` and the spread at most 0.05. A NaN is no constant.
 
     Raises:
         ValueError: If an argument is out of its range.

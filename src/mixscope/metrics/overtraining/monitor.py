@@ -65,8 +65,8 @@ class OvertrainingMonitor:
         """
         missing = [name for name in self.needs if name not in values]
         if missing:
-            raise ValueError(f"values must hold {', '.join(self.needs)}, got {', '.join(values) or 'nothing'}")
-        numbers = {name: float(values[name]) for name in self.needs}
+            raise ValueError(f"values must hold {', '.join(self.rule.needs)}, got {', '.join(values) or 'nothing'}")
+        numbers = {name: float(values[name]) for name in self.rule.needs}
         for name, number in numbers.items():
             if not math.isfinite(number):
                 raise ValueError(f"values[{name!r}] must be finite, got {number}")
@@ -104,11 +104,10 @@ class OvertrainingMonitor:
             values = {str(name): [float(number) for number in numbers] for name, numbers in state["values"].items()}
             turned_epoch = None if state["turned_epoch"] is None else int(state["turned_epoch"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"state must be what state() of a monitor returned, got {describe(dict(state))}"
-            ) from error
-        if set(values) != set(self.needs) or any(len(numbers) != len(epochs) for numbers in values.values()):
+            got = describe(dict(state))
+            raise ValueError(f"state must be what state() of a monitor returned, got {got}") from error
+        if set(values) != set(self.rule.needs) or any(len(numbers) != len(epochs) for numbers in values.values()):
             held = {name: len(numbers) for name, numbers in values.items()}
-            raise ValueError(f"state must hold {len(epochs)} values of {', '.join(self.needs)}, got {held}")
+            raise ValueError(f"state must hold {len(epochs)} values of {', '.join(self.rule.needs)}, got {held}")
         self._epochs, self._values = epochs, values
         self._turned_epoch = turned_epoch

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
+from torch import Tensor
 
-from mixscope.base.checks import check_at_least
+from mixscope.base.checks import check_at_least, check_positive
 from mixscope.base.kinds import checked
 from mixscope.metrics.training_cards import BLEND_ENTROPY, FLOOR_GAP
 from mixscope.stats.intervals import check_level
@@ -33,15 +34,11 @@ class TurnEstimate:
 
 @runtime_checkable
 class TurnRule(Protocol):
-    """A rule that says from past values whether the turn has been passed: a pure function of them.
-
-    Attributes:
-        needs: Names of the values it is fed, one of each per epoch.
-    """
+    """A rule that says from past values whether the turn has been passed: a pure function of them."""
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Names of the values, as in the catalogue of metrics."""
+        """Names of the values it is fed, one of each per epoch, as in the catalogue of metrics."""
         ...
 
     def judge(self, epochs: Sequence[int], values: Mapping[str, Sequence[float]]) -> TurnEstimate:
@@ -49,9 +46,47 @@ class TurnRule(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class _WindowRule:
+    """What rules share that look at the last of the epochs so far."""
+
+    window: float = 0.2
+    level: float = 0.95
+
+    def __post_init__(self) -> None:
+        if not 0 < self.window <= 1:
+            raise ValueError(f"window must be in (0, 1], got {self.window}")
+        check_level(self.level)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        raise NotImplementedError
+
+    @checked
+    def judge(self, epochs: Sequence[int], values: Mapping[str, Sequence[float]]) -> TurnEstimate:
+        """Judge T epochs, oldest first.
+
+        Raises:
+            ValueError: If there are not T values of every name needed.
+        """
+        for name in self.needs:
+            if len(values.get(name, ())) != len(epochs):
+                got = f"{len(values[name])}" if name in values else "none"
+                raise ValueError(
+                    f"values must hold a number of {name!r} for each of the {len(epochs)} epochs, got {got}"
+                )
+        size = max(SMALLEST_WINDOW, math.ceil(self.window * len(epochs)))
+        if size > len(epochs):
+            return TurnEstimate(has_turned=False, confidence=0.0, best_epoch=None)
+        return self._judge(epochs, [torch.tensor(values[name], dtype=torch.float64) for name in self.needs], size)
+
+    def _judge(self, epochs: Sequence[int], series: list[Tensor], size: int) -> TurnEstimate:
+        raise NotImplementedError
+
+
 @checked
-@dataclass(frozen=True)
-class FloorGapRule:
+@dataclass(frozen=True, kw_only=True)
+class FloorGapRule(_WindowRule):
     """The turn has been passed once the training loss is closer to its floor than a share of the floor.
 
     The loss under mixing cannot go below the mean entropy of the blended labels; what is above it, the gap, falls
@@ -73,31 +108,18 @@ class FloorGapRule:
     """
 
     share: float = 0.5
-    window: float = 0.2
-    level: float = 0.95
 
     def __post_init__(self) -> None:
-        _check_rule(window=self.window, level=self.level)
-        if not 0 < self.share < math.inf:
-            raise ValueError(f"share must be positive and finite, got {self.share}")
+        super().__post_init__()
+        check_positive(share=self.share)
 
     @property
     def needs(self) -> tuple[str, ...]:
         """The epoch's mean loss minus mean target entropy, and the mean entropy of its blended labels, in nats."""
         return (FLOOR_GAP, BLEND_ENTROPY)
 
-    @checked
-    def judge(self, epochs: Sequence[int], values: Mapping[str, Sequence[float]]) -> TurnEstimate:
-        """Judge T epochs, oldest first.
-
-        Raises:
-            ValueError: If there are not T values of every name needed.
-        """
-        _check_values(epochs, values, self.needs)
-        size = _window_size(len(epochs), self.window)
-        if size > len(epochs):
-            return TurnEstimate(has_turned=False, confidence=0.0, best_epoch=None)
-        gap, entropy = (torch.tensor(values[name][-size:], dtype=torch.float64) for name in self.needs)
+    def _judge(self, epochs: Sequence[int], series: list[Tensor], size: int) -> TurnEstimate:
+        gap, entropy = (values[-size:] for values in series)
         below = self.share * entropy - gap
         confidence = _confidence_above_zero(float(below.mean()), float(below.var() / size), size - 1)
         # Where nothing is blended there is no floor to come close to.
@@ -106,8 +128,8 @@ class FloorGapRule:
 
 
 @checked
-@dataclass(frozen=True)
-class ValidationRule:
+@dataclass(frozen=True, kw_only=True)
+class ValidationRule(_WindowRule):
     """The turn has been passed once a validation curve is above its lowest stretch, and has been for long.
 
     The values of the last stretch (a share of the epochs so far) are compared with those of the lowest stretch by
@@ -123,12 +145,10 @@ class ValidationRule:
     """
 
     value: str = VALIDATION_LOSS
-    window: float = 0.2
     patience: float = 1.0
-    level: float = 0.95
 
     def __post_init__(self) -> None:
-        _check_rule(window=self.window, level=self.level)
+        super().__post_init__()
         check_at_least(0, patience=self.patience)
 
     @property
@@ -136,18 +156,8 @@ class ValidationRule:
         """The loss, or the error, on images that are not trained on."""
         return (self.value,)
 
-    @checked
-    def judge(self, epochs: Sequence[int], values: Mapping[str, Sequence[float]]) -> TurnEstimate:
-        """Judge T epochs, oldest first.
-
-        Raises:
-            ValueError: If there are not T values of every name needed.
-        """
-        _check_values(epochs, values, self.needs)
-        size = _window_size(len(epochs), self.window)
-        if size > len(epochs):
-            return TurnEstimate(has_turned=False, confidence=0.0, best_epoch=None)
-        stretches = torch.tensor(values[self.value], dtype=torch.float64).unfold(0, size, 1)
+    def _judge(self, epochs: Sequence[int], series: list[Tensor], size: int) -> TurnEstimate:
+        stretches = series[0].unfold(0, size, 1)
         lowest, last = int(stretches.mean(dim=1).argmin()), len(stretches) - 1
         best_epoch = epochs[lowest + size // 2]
         if lowest == last:
@@ -161,17 +171,6 @@ class ValidationRule:
         )
 
 
-def _check_values(epochs: Sequence[int], values: Mapping[str, Sequence[float]], needs: Sequence[str]) -> None:
-    for name in needs:
-        if len(values.get(name, ())) != len(epochs):
-            got = f"{len(values[name])}" if name in values else "none"
-            raise ValueError(f"values must hold a number of {name!r} for each of the {len(epochs)} epochs, got {got}")
-
-
-def _window_size(num_values: int, share: float) -> int:
-    return max(SMALLEST_WINDOW, math.ceil(share * num_values))
-
-
 def _confidence_above_zero(mean: float, variance: float, degrees: int) -> float:
     """Return P(true mean > 0) given a mean, the variance of that mean and its degrees of freedom (Student's t)."""
     from scipy.special import stdtr
@@ -179,9 +178,3 @@ def _confidence_above_zero(mean: float, variance: float, degrees: int) -> float:
     if variance == 0:
         return float(mean > 0)
     return float(stdtr(degrees, mean / math.sqrt(variance)))
-
-
-def _check_rule(*, window: float, level: float) -> None:
-    if not 0 < window <= 1:
-        raise ValueError(f"window must be in (0, 1], got {window}")
-    check_level(level)
