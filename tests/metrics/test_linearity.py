@@ -304,9 +304,9 @@ def test_a_meter_names_what_does_not_fit_and_stays_as_it_was() -> None:
             (mixed, clean.long(), members, weights),
             "clean must be float with the 7 columns of feature_mean, got torch.int64",
         ),
-        ((mixed, clean, members.float(), weights), "members must be integers, rows of clean, got torch.float32"),
-        ((mixed, clean, members + 1, weights), r"members must lie in \[0, 60\), the rows of clean, got from 1 to 60"),
-        ((mixed, clean, members, weights[:, :2]), r"weights must have the shape of members \(60, 3\), got \(60, 2\)"),
+        ((mixed, clean, members.float(), weights), "members must be integers, got torch.float32"),
+        ((mixed, clean, members + 1, weights), r"members must lie in \[0, 60\), got values from 1 to 60 \(the rows"),
+        ((mixed, clean, members, weights[:, :2]), r"weights must have shape \(60, 3\), got .*to fit members"),
         ((mixed, clean, members, 2 * weights), "weights must be at least 0 with rows that sum to 1"),
         ((mixed, clean, members, weights * math.nan), "weights must be finite, got 180 NaN"),
         ((mixed * math.nan, clean, members, weights), "mixed must be finite, got 420 NaN"),
@@ -346,7 +346,7 @@ def test_what_does_not_fit_is_named() -> None:
         ((mixed[:, :5], members, weights), r"members must have shape \(40, 2, 5\), got \(40, 2, 6\)"),
         ((mixed, members, weights[:, 0]), "weights must have 2 dimensions"),
         ((mixed[:3], members, weights), "mixed and members and weights must have the same length, got 3 and 40 and 40"),
-        ((mixed[:0], members[:0], weights[:0]), "mixed must hold at least one blend, got 0"),
+        ((mixed[:0], members[:0], weights[:0]), "mixed must hold at least one example, got 0"),
         ((mixed * math.nan, members, weights), "mixed must be finite, got 240 NaN"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -39,11 +39,7 @@ def column_sums(rows: Tensor) -> Tensor:
 
 
 def sum_over_blends(mixed: Tensor, clean: Tensor, members: Tensor, shares: Tensor, *, mean: Tensor) -> Tensor:
-    """Return the (10,) sums of a meter over a batch of blends, a block of columns at a time.
-
-    All on one device: (b, D) features of blends, (B, D) of examples, (b, P) rows of these and their float64 weights,
-    and the (D,) float64 mean feature.
-    """
+    """Return the (10,) sums of a meter over a checked batch of blends on one device, a block of columns at a time."""
     num_blends, num_points = members.shape
     own = torch.arange(len(clean), device=members.device)
     are_own = [torch.equal(column, own) for column in members.unbind(dim=1)]  # rows that need no gathering
@@ -52,9 +48,8 @@ def sum_over_blends(mixed: Tensor, clean: Tensor, members: Tensor, shares: Tenso
     defect_power, mixed_power = shares.new_zeros(2, num_blends)
     spread = shares.new_zeros(len(clean))
     width = max(MIN_COLUMNS, block_size(clean.device) // max(1, len(clean)))
-    for rows, defect, center in zip(
-        clean.split(width, dim=1), mixed.split(width, dim=1), mean.split(width), strict=True
-    ):
+    columns = clean.split(width, dim=1), mixed.split(width, dim=1), mean.split(width)
+    for rows, defect, center in zip(*columns, strict=True):
         rows, defect = rows.to(torch.float64), defect.to(torch.float64, copy=True)
         mixed_power += _power(defect)
         spread += _power(rows - center)

@@ -5,7 +5,15 @@ import math
 import torch
 from torch import Tensor
 
-from mixscope.base.checks import check_finite, check_floating, check_ndim, check_same_length
+from mixscope.base.checks import (
+    check_finite,
+    check_floating,
+    check_labels,
+    check_ndim,
+    check_not_empty,
+    check_same_length,
+    check_shape,
+)
 from mixscope.base.kinds import checked
 from mixscope.metrics.blends.blend_reports import NonlinearityReport
 from mixscope.metrics.blends.blend_sums import (
@@ -29,7 +37,7 @@ class NonlinearityMeter:
     f(x_p), itself a difference taken number by number, so that nothing large cancels where a layer is nearly linear.
 
     Attributes:
-        feature_mean: (D,) float64.
+        feature_mean: (D,) float64, of the examples that are blended.
         sums: (10,) float64 on the device of `feature_mean`: blends, those with directions, those with an angle, and
             over blends the sums of |a - v|, 1 - r, (1 - r)^2, 2 r (1 - cos phi), phi, |d| and of the mean over the
             members of |f(x_p) - mean f|. The sums of several devices add up to those of all blends.
@@ -45,20 +53,11 @@ class NonlinearityMeter:
 
     @checked
     def __init__(self, feature_mean: Tensor) -> None:
-        """Start with no blends.
-
-        Args:
-            feature_mean: (D,) float, D at least 1: the mean of the features of the examples that are blended.
-
-        Raises:
-            ValueError: If it is not a finite float tensor of shape (D,).
-        """
+        """Start with no blends; `feature_mean` is finite and float, D at least 1."""
         check_ndim(1, feature_mean=feature_mean)
         if not feature_mean.is_floating_point() or not len(feature_mean):
-            raise ValueError(
-                f"feature_mean must be float of shape (D,), "
-                f"got {feature_mean.dtype} of shape {tuple(feature_mean.shape)}"
-            )
+            got = f"{feature_mean.dtype} of shape {tuple(feature_mean.shape)}"
+            raise ValueError(f"feature_mean must be float of shape (D,), got {got}")
         check_finite(feature_mean=feature_mean)
         self.feature_mean = feature_mean.detach().to(torch.float64)
         self.sums = self.feature_mean.new_zeros(NUM_SUMS)
@@ -83,9 +82,8 @@ class NonlinearityMeter:
         """
         self._check(mixed, clean, members, weights)
         mixed, clean, device = mixed.detach(), clean.detach(), clean.device
-        rows_of, shares = members.to(device).long(), weights.detach().to(device, torch.float64)
-        mean = self.feature_mean.to(device)
-        total = sum_over_blends(mixed, clean, rows_of, shares, mean=mean)
+        shares = weights.detach().to(device, torch.float64)
+        total = sum_over_blends(mixed, clean, members.to(device).long(), shares, mean=self.feature_mean.to(device))
         # Nothing that is not finite leaves these sums finite.
         if not bool(total.isfinite().all()):
             check_finite(mixed=mixed, clean=clean)
@@ -112,8 +110,7 @@ class NonlinearityMeter:
         """
         if not self.num_blends:
             raise ValueError("NonlinearityMeter must be updated with at least one blend first, got 0")
-        blends, directed, angled, *sums = self.sums.cpu()
-        distance, missing, radial, angular, angle, defect, spread = sums
+        blends, directed, angled, distance, missing, radial, angular, angle, defect, spread = self.sums.cpu()
         return NonlinearityReport(
             nonlinearity=float(distance / directed),
             floor=float(missing / directed),
@@ -132,15 +129,8 @@ class NonlinearityMeter:
             if features.shape[1] != dim or not features.is_floating_point():
                 got = f"{features.dtype} of shape {tuple(features.shape)}"
                 raise ValueError(f"{name} must be float with the {dim} columns of feature_mean, got {got}")
-        if members.is_floating_point() or members.dtype is torch.bool:
-            raise ValueError(f"members must be integers, rows of clean, got {members.dtype}")
-        if weights.shape != members.shape:
-            raise ValueError(
-                f"weights must have the shape of members {tuple(members.shape)}, got {tuple(weights.shape)}"
-            )
-        if members.numel() and not 0 <= int(members.min()) <= int(members.max()) < len(clean):
-            low, high = int(members.min()), int(members.max())
-            raise ValueError(f"members must lie in [0, {len(clean)}), the rows of clean, got from {low} to {high}")
+        check_labels(members.flatten(), num_classes=len(clean), name="members", because="the rows of clean")
+        check_shape(tuple(members.shape), of="members", weights=weights)
         check_shares(weights)
 
 
@@ -149,15 +139,12 @@ def nonlinearity(mixed: Tensor, members: Tensor, weights: Tensor) -> Nonlinearit
     """Compare the features of blends with the blends of features.
 
     Source: Chaudhry et al. 2022, Eq. 3; the split into a radial and an angular part and the relative defect are ours.
-    `NonlinearityMeter` streams it.
+    In float64; `NonlinearityMeter` streams it.
 
     Args:
         mixed: (N, D) float, flattened features of the blends, N at least 1.
         members: (N, P, D) float, features of the P examples of each blend.
         weights: (N, P) float, at least 0, rows sum to 1.
-
-    Returns:
-        The report, computed in float64.
 
     Raises:
         ValueError: If there are no blends, shapes do not fit, a value is not finite, or weights are not shares.
@@ -171,11 +158,8 @@ def nonlinearity(mixed: Tensor, members: Tensor, weights: Tensor) -> Nonlinearit
     check_ndim(2, mixed=mixed, weights=weights)
     check_ndim(3, members=members)
     check_same_length(mixed=mixed, members=members, weights=weights)
-    if len(mixed) == 0:
-        raise ValueError("mixed must hold at least one blend, got 0")
-    expected = (len(mixed), weights.shape[1], mixed.shape[1])
-    if tuple(members.shape) != expected:
-        raise ValueError(f"members must have shape {expected}, got {tuple(members.shape)} (to fit mixed and weights)")
+    check_not_empty(mixed=mixed)
+    check_shape((len(mixed), weights.shape[1], mixed.shape[1]), of="mixed and weights", members=members)
     check_floating(members=members)
     check_finite(members=members)
     num_blends, num_points, dim = members.shape

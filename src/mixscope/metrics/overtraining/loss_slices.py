@@ -102,7 +102,11 @@ def loss_slice(
     """
     if not all(abs(step) <= LARGEST_STEP for step in steps):
         raise ValueError(f"steps must lie within {LARGEST_STEP:g} of 0, got {describe(list(steps))}")
-    _check_direction(model, direction)
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+    for name, tensor in direction.items():
+        if shapes.get(name) != tensor.shape:
+            wanted = f"shape {tuple(shapes[name])}" if name in shapes else "the name of a parameter"
+            raise ValueError(f"direction[{name!r}] must have {wanted}, got shape {tuple(tensor.shape)}")
     if statistics_batches is not None and not len(statistics_batches):
         raise ValueError("statistics_batches must hold at least one batch, got none")
     losses = []
@@ -111,7 +115,7 @@ def loss_slice(
             with torch.no_grad():
                 for name, parameter in model.named_parameters():
                     # From the copy every time: nothing adds up, and a step of 0 is exact.
-                    parameter.copy_(start[name])
+                    parameter.copy_(start[parameter])
                     if step != 0 and name in direction:
                         parameter.add_(direction[name], alpha=step)
                 if statistics_batches is not None:
@@ -125,18 +129,15 @@ def loss_slice(
 
 
 @contextmanager
-def _restored_tensors(model: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """Yield copies of the parameters by name; write them and the buffers back, bit for bit, when the block ends."""
-    parameters = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+def _restored_tensors(model: nn.Module) -> Iterator[dict[Tensor, Tensor]]:
+    """Yield copies of the parameters and buffers; write them back, bit for bit, when the block ends."""
+    copies = {tensor: tensor.detach().clone() for tensor in (*model.parameters(), *model.buffers())}
     try:
-        yield parameters
+        yield copies
     finally:
         with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                parameter.copy_(parameters[name])
-            for buffer, copy in buffers:
-                buffer.copy_(copy)
+            for tensor, copy in copies.items():
+                tensor.copy_(copy)
 
 
 def _is_vector(model: nn.Module, name: str, parameter: Tensor) -> bool:
@@ -162,16 +163,6 @@ def _filter_layout(layer: nn.Module, parameter: Tensor) -> tuple[tuple[int, ...]
     if isinstance(layer, nn.modules.conv._ConvTransposeNd):  # (inputs, outputs / groups, ...), group by group
         return (layer.groups, len(parameter) // layer.groups, parameter.shape[1], -1), (1, 3)
     return (len(parameter), -1), (1,)
-
-
-def _check_direction(model: nn.Module, direction: Direction) -> None:
-    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    for name, tensor in direction.items():
-        if shapes.get(name) != tuple(tensor.shape):
-            wanted = f"shape {shapes[name]}" if name in shapes else "the name of a parameter"
-            raise ValueError(
-                f"direction[{name!r}] must have {wanted}, got shape {tuple(tensor.shape)} (model has the names)"
-            )
 
 
 def _estimate_batch_norm(model: nn.Module, batches: Sequence[Tensor]) -> None:

@@ -74,8 +74,7 @@ def sharpness(
     check_positive(radius=radius)
     check_at_most(LARGEST_STEP, radius=radius)
     check_size(2, num_directions=num_directions)
-    here = loss_slice(model, evaluate, direction={}, steps=(0.0,), statistics_batches=statistics_batches)
-    loss = float(here[0])
+    loss = loss_slice(model, evaluate, direction={}, steps=(0.0,), statistics_batches=statistics_batches).item()
     increases = []
     for _ in range(num_directions):
         direction = filter_normalised_direction(model, generator=generator, include_vectors=include_vectors)
