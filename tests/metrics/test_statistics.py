@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from mixscope.metrics.class_statistics import products
+from mixscope.metrics.class_statistics import symmetric
 from mixscope.metrics.class_statistics.statistics import ClassMoments, ClassStatistics
 from mixscope.metrics.class_statistics.symmetric import UpperHalf
 
@@ -239,7 +239,7 @@ def test_long_streams_in_the_worst_order_keep_seven_digits(num: int, dim: int, m
 def test_products_whose_roundings_lean_one_way_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = STREAMS["two values"](normal(6000, 128).float())
     assert worst_order_error(rows, num_classes=2, monkeypatch=monkeypatch) < 1e-6
-    monkeypatch.setattr(products, "LARGEST_ERROR", 1.0)
+    monkeypatch.setattr(symmetric, "LARGEST_ERROR", 1.0)
     assert worst_order_error(rows, num_classes=2, monkeypatch=monkeypatch) > 1e-6
 
 

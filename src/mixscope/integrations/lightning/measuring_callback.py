@@ -57,7 +57,7 @@ class MixscopeCallback(Callback):
         """Choose what to measure and how often.
 
         Args:
-            every: Measure after every so many epochs, and after the last of `max_epochs`.
+            every: Measure after every so many epochs, at least 1, and after the last of `max_epochs`.
             head: Name, within the LightningModule, of the linear layer that gives the logits.
             sites: Names of modules whose linearity is measured: "NAME", or "NAME:input" for what goes in.
             max_examples: How many training and how many validation examples are looked at, chosen at random once.
@@ -67,9 +67,6 @@ class MixscopeCallback(Callback):
                 and modules with batch-transfer hooks of their own.
             val_batches: The same for the validation examples.
             seed: Names the choice of examples and the blends.
-
-        Raises:
-            ValueError: If every or max_examples is below 1.
         """
         check_at_least(1, every=every, max_examples=max_examples)
         self.every = every

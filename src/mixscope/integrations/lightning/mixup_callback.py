@@ -37,12 +37,8 @@ class MixupCallback(Callback):
         Args:
             scheme: Mixup or CutMix, for example; it must blend inputs, not hidden layers.
             num_classes: K, at least 2.
-            mixing_off: After how many epochs mixing stops: 150 means that the 150th epoch is the last one mixed. None:
-                never.
+            mixing_off: After how many epochs mixing stops: 150 makes the 150th epoch the last one mixed. None: never.
             seed: Names the draws.
-
-        Raises:
-            ValueError: If num_classes is below 2 or mixing_off below 0.
         """
         check_at_least(2, num_classes=num_classes)
         if mixing_off is not None:

@@ -76,11 +76,7 @@ class NeuralCollapse(InstrumentMetric[ClassStatistics]):
             self._is_one_batch = False
 
     def compute(self) -> dict[str, Tensor]:
-        """Return every number as a float64 scalar; definitions at `CollapseReport`.
-
-        Raises:
-            ValueError: If a class has no example: the message names it.
-        """
+        """Return the numbers of `CollapseReport`, float64 scalars; a ValueError names classes without an example."""
         missing = self.instrument.missing_classes()
         if missing and self._is_one_batch:
             return dict.fromkeys(_NAMES, self.scalar(torch.nan))
@@ -95,11 +91,7 @@ class NeuralCollapse(InstrumentMetric[ClassStatistics]):
         return {name: self.scalar(getattr(report, name)) for name in _NAMES}
 
     def class_means(self) -> Tensor:
-        """Return the (K, D) float64 class means over all processes, each of which must call it.
-
-        Raises:
-            ValueError: If a class has no example: the message names it.
-        """
+        """Return (K, D) float64 class means over all processes: each must call it; every class needs an example."""
         with self.sync_context(dist_sync_fn=self.dist_sync_fn), ordinary_tensors():
             missing, means = self.instrument.missing_classes(), self.instrument.means.clone()
         if missing:

@@ -92,22 +92,14 @@ class NonlinearityMeter:
 
     @checked
     def merge(self, other: "NonlinearityMeter") -> None:
-        """Add everything another meter has seen (another device, process or file). `other` is left as it was.
-
-        Raises:
-            ValueError: If the other's feature_mean differs.
-        """
+        """Add all that another meter, of the same feature_mean or a ValueError, has seen; it is left as it was."""
         if not torch.equal(other.feature_mean.to(self.feature_mean.device), self.feature_mean):
             got = f"{tuple(other.feature_mean.shape)} numbers that differ from {tuple(self.feature_mean.shape)}"
             raise ValueError(f"other must have the same feature_mean, got {got}")
         self.sums = self.sums + other.sums.to(self.sums.device)
 
     def report(self) -> NonlinearityReport:
-        """Return the numbers over all blends seen so far.
-
-        Raises:
-            ValueError: If there are none.
-        """
+        """Return the numbers over all blends seen so far; a ValueError where there are none."""
         if not self.num_blends:
             raise ValueError("NonlinearityMeter must be updated with at least one blend first, got 0")
         blends, directed, angled, distance, missing, radial, angular, angle, defect, spread = self.sums.cpu()

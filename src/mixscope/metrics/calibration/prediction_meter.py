@@ -57,11 +57,7 @@ class PredictionMeter:
         return self._bins.reliability
 
     def report(self) -> CalibrationReport:
-        """Return the numbers over all examples seen so far.
-
-        Raises:
-            ValueError: If there are none, or a batch was refused.
-        """
+        """Return the numbers over all examples; a ValueError where there are none, or a batch was refused."""
         bins, scores = self._bins, self._scores
         accuracy = bins.accuracy  # raises where nothing was seen
         assert self._classwise is not None

@@ -75,11 +75,7 @@ class PredictionSums:
             check_logits(logits, labels)
 
     def merge(self, other: Self) -> None:
-        """Add everything another instance has seen. `other` is left as it was.
-
-        Raises:
-            ValueError: If it is of another kind or size.
-        """
+        """Add all that another instance, of the same kind and size or a ValueError, has seen; it is left as it was."""
         if type(other) is not type(self) or other._sums.shape != self._sums.shape:
             got = f"{type(other).__name__} {getattr(other, 'shape', '')}".strip()
             raise ValueError(f"other must be a {type(self).__name__} of the same size {self.shape}, got a {got}")
@@ -108,11 +104,7 @@ class PredictionSums:
         return int(self._refused)
 
     def state(self) -> dict[str, Tensor]:
-        """Return a copy of every sum by name, float64 on the CPU.
-
-        Raises:
-            ValueError: If a batch was refused.
-        """
+        """Return a copy of every sum by name, float64 on the CPU; a ValueError where a batch was refused."""
         if self.num_refused_batches:
             raise ValueError(
                 f"every batch must have probabilities in [0, 1] with rows that sum to 1 (or finite logits) and labels "
@@ -143,11 +135,7 @@ class PredictionSums:
         return made
 
     def seen(self) -> tuple[Tensor, ...]:
-        """Return the sums of at least one example, in the order of `names`.
-
-        Raises:
-            ValueError: If there is none, or a batch was refused.
-        """
+        """Return the sums in the order of `names`; a ValueError without an example, or where a batch was refused."""
         counts, *others = self.state().values()
         if not counts.any():
             raise ValueError(f"{type(self).__name__} must be updated with at least one example first, got 0")

@@ -6,7 +6,7 @@ What is fed to `ClassStatistics` or `ClassMoments` goes this way:
   says what must be float64.
 - `shifted_sums` subtracts a fixed row per class, its shift, near the class mean, and adds up the residuals and their
   squares by class. A shift that turns out far from its mean is moved onto it, exactly.
-- `products` adds residuals^T residuals, the upper half alone (`symmetric`), in float32 as far as that keeps its digits.
+- `symmetric` adds residuals^T residuals, the upper half alone, in float32 as far as that keeps its digits.
 - Whatever is read is about the class means: sums about shifts become sums about means in closed form.
 - `joining` adds other instances and other processes.
 """

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from mixscope.metrics.class_statistics.products import NoProducts
 from mixscope.metrics.class_statistics.shifted_sums import CLASSES_AT_ONCE
+from mixscope.metrics.class_statistics.symmetric import NoProducts
 from mixscope.metrics.process_sums import total_over_processes
 
 Moments = tuple[Tensor, Tensor, Tensor]  # counts (K,), means (K, D) and squares about them (K,), all float64

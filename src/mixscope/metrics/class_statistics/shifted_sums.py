@@ -8,7 +8,7 @@ large numbers cancel: it is moved onto the mean, exactly, before a block is mult
 import torch
 from torch import Tensor
 
-from mixscope.metrics.class_statistics.products import NoProducts
+from mixscope.metrics.class_statistics.symmetric import NoProducts
 
 # A class is looked at when it has grown so much, or when so many rows have come since: its sums go to float64, and its
 # shift onto the mean when more than this share of the squares about it is the distance to the mean. In between nine

@@ -3,8 +3,7 @@
 from torch import Tensor
 
 from mixscope.metrics.class_statistics.class_sums import ClassSums
-from mixscope.metrics.class_statistics.products import NoProducts, ScatterMatrix
-from mixscope.metrics.class_statistics.symmetric import symmetric_product
+from mixscope.metrics.class_statistics.symmetric import NoProducts, ScatterMatrix, symmetric_product
 
 
 class ClassMoments(ClassSums):

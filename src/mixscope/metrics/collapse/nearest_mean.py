@@ -30,11 +30,7 @@ class NearestMeanCounts:
 
     @checked
     def __init__(self, class_means: Tensor, head_weight: Tensor, head_bias: Tensor | None = None) -> None:
-        """Fix (K, D) class means and a (K, D) classifier; its (K,) bias is None only where it has none.
-
-        Raises:
-            ValueError: If shapes do not fit or a value is not finite.
-        """
+        """Fix finite (K, D) class means and a (K, D) classifier; its (K,) bias is None only where it has none."""
         check_ndim(2, class_means=class_means)
         check_finite(class_means=class_means)
         check_head(head_weight, head_bias, shape=tuple(class_means.shape), of="class_means")
@@ -94,11 +90,7 @@ class NearestMeanCounts:
 
     @checked
     def decide(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the nearest class mean and the classifier's class of every row, (B,) int64 each. Nothing is counted.
-
-        Raises:
-            ValueError: If shapes do not fit or a value is not finite.
-        """
+        """Return the nearest class mean and the classifier's class of every row, (B,) int64, and count nothing."""
         check_ndim(2, features=features)
         num_classes, dim = self._nearest.weight.shape
         if features.shape[1] != dim or not features.is_floating_point():

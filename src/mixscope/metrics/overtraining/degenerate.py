@@ -45,9 +45,6 @@ def chance_accuracy(num_examples: int, *, largest_share: float) -> float:
         num_examples: N, at least 1.
         largest_share: Share of the most frequent class, in (0, 1]; 1 / K where classes are balanced.
 
-    Raises:
-        ValueError: If an argument is out of its range.
-
     Example:
         >>> chance_accuracy(1000, largest_share=0.1)
         0.13
@@ -73,9 +70,6 @@ def is_constant_classifier(*, accuracy: float, num_examples: int, largest_share:
         num_examples: N, at least 1.
         largest_share: Share of the most frequent class among them, in (0, 1].
         spread: Of the logits, from `output_spread`.
-
-    Raises:
-        ValueError: If an argument is out of its range.
 
     Example:
         >>> is_constant_classifier(accuracy=0.104, num_examples=600, largest_share=0.1, spread=1e-4)

@@ -64,11 +64,7 @@ class _WindowRule:
 
     @checked
     def judge(self, epochs: Sequence[int], values: Mapping[str, Sequence[float]]) -> TurnEstimate:
-        """Judge T epochs, oldest first.
-
-        Raises:
-            ValueError: If there are not T values of every name needed.
-        """
+        """Judge T epochs, oldest first; a ValueError where there are not T values of every name needed."""
         for name in self.needs:
             if len(values.get(name, ())) != len(epochs):
                 got = f"{len(values[name])}" if name in values else "none"
