@@ -23,12 +23,7 @@ _NAMES_OF = {
         "calibration_after_temperature",
         "fit_temperature",
     ),
-    "calibration.top_label": (
-        "CalibrationBins",
-        "Reliability",
-        "equal_mass_reliability",
-        "expected_calibration_error",
-    ),
+    "calibration.top_label": ("CalibrationBins", "Reliability", "equal_mass_reliability", "expected_calibration_error"),
     "cards": ("Card",),
     "catalogue": ("CATALOGUE", "find_metric"),
     "class_statistics.statistics": ("ClassMoments", "ClassStatistics"),

@@ -16,13 +16,7 @@ EDGE_TOLERANCE = 1e-6
 
 @checked
 def mixed_feature_geometry(
-    mixed: Tensor,
-    members: Tensor,
-    *,
-    weights: Tensor,
-    member_labels: Tensor,
-    class_means: Tensor,
-    head_weight: Tensor,
+    mixed: Tensor, members: Tensor, *, weights: Tensor, member_labels: Tensor, class_means: Tensor, head_weight: Tensor
 ) -> ChannelReport:
     """Measure where the features of blends lie.
 

@@ -8,5 +8,5 @@ What is fed to `ClassStatistics` or `ClassMoments` goes this way:
   squares by class. A shift that turns out far from its mean is moved onto it, exactly.
 - `symmetric` adds residuals^T residuals, the upper half alone, in float32 as far as that keeps its digits.
 - Whatever is read is about the class means: sums about shifts become sums about means in closed form.
-- `joining` adds other instances and other processes.
+- Other instances and other processes are joined by their means.
 """

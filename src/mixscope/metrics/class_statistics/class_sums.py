@@ -19,9 +19,8 @@ from mixscope.base.checks import (
     naming,
 )
 from mixscope.base.kinds import checked
-from mixscope.metrics.class_statistics.joining import Moments, join_groups, join_processes
 from mixscope.metrics.class_statistics.row_blocks import RowBlocks, needs_float64
-from mixscope.metrics.class_statistics.shifted_sums import ShiftedSums
+from mixscope.metrics.class_statistics.shifted_sums import Moments, ShiftedSums, join_groups, join_processes
 from mixscope.metrics.class_statistics.symmetric import NoProducts
 from mixscope.metrics.precision import full_precision
 from mixscope.metrics.process_sums import is_distributed

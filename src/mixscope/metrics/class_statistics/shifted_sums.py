@@ -2,13 +2,15 @@
 
 A shift is a number of the rows' own type near the class mean, so a residual is rounded once, at its own size, and one
 subtraction, one sum by class and one product are all that a block of rows costs. A shift far from its class would let
-large numbers cancel: it is moved onto the mean, exactly, before a block is multiplied.
+large numbers cancel: it is moved onto the mean, exactly, before a block is multiplied. What is known about means of two
+instances, or of all processes, is joined (Chan et al. 1983).
 """
 
 import torch
 from torch import Tensor
 
 from mixscope.metrics.class_statistics.symmetric import NoProducts
+from mixscope.metrics.process_sums import total_over_processes
 
 # A class is looked at when it has grown so much, or when so many rows have come since: its sums go to float64, and its
 # shift onto the mean when more than this share of the squares about it is the distance to the mean. In between nine
@@ -19,6 +21,7 @@ LARGEST_DRIFT = 0.6
 COLUMNS_AT_ONCE = 512  # squares added up in the residuals' own precision
 ROWS_AT_ONCE = 256  # whose shifts are looked up at once
 CLASSES_AT_ONCE = 512  # that are worked on at once
+Moments = tuple[Tensor, Tensor, Tensor]  # counts (K,), means (K, D) and squares about them (K,), all float64
 
 
 class ShiftedSums:
@@ -135,3 +138,38 @@ def squared_lengths(rows: Tensor) -> Tensor:
     for part in rows.split(COLUMNS_AT_ONCE, dim=1):
         total += torch.linalg.vector_norm(part, dim=1).to(torch.float64).square_()
     return total
+
+
+def join_groups(own: Moments, other: Moments, *, products: NoProducts) -> None:
+    """Add the other's rows to `own`, in place, and to `products`, which hold both sides' own already, what is between.
+
+    The distance d of two means with n and m rows adds n m / (n + m) d d^T to the squares about the common mean.
+    """
+    counts, means, scatter = own
+    device = counts.device
+    for group in torch.nonzero(other[0] > 0).flatten().split(CLASSES_AT_ONCE):
+        classes = group.to(device)
+        more, more_means, more_scatter = (part[group].to(device) for part in other)
+        before = counts[classes]
+        offsets = more_means - means[classes]
+        weighted = (before * more / (before + more))[:, None] * offsets
+        products.add_outer(weighted, offsets)
+        scatter[classes] += more_scatter + torch.linalg.vecdot(weighted, offsets)
+        means[classes] += offsets * (more / (before + more))[:, None]
+        counts[classes] += more
+
+
+def join_processes(own: Moments, *, products: NoProducts) -> Moments:
+    """Return the moments of the rows of all processes, and add up `products` likewise.
+
+    Every process adds n d d^T for the distance d of its own mean from the common one.
+    """
+    own_counts, own_means, scatter = own
+    counts = total_over_processes(own_counts)
+    means = total_over_processes(own_counts[:, None] * own_means) / counts.clamp(min=1)[:, None]
+    for classes in torch.nonzero(own_counts > 0).flatten().split(CLASSES_AT_ONCE):
+        offsets, weights = own_means[classes] - means[classes], own_counts[classes]
+        scatter.index_add_(0, classes, weights * offsets.square().sum(dim=1))
+        products.add_outer(weights[:, None] * offsets, offsets)
+    products.all_reduce()
+    return counts, means, total_over_processes(scatter)
