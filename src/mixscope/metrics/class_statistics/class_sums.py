@@ -21,7 +21,7 @@ from mixscope.base.checks import (
 from mixscope.base.kinds import checked
 from mixscope.metrics.class_statistics.row_blocks import RowBlocks, needs_float64
 from mixscope.metrics.class_statistics.shifted_sums import Moments, ShiftedSums, join_groups, join_processes
-from mixscope.metrics.class_statistics.symmetric import NoProducts
+from mixscope.metrics.class_statistics.symmetric import ScatterMatrix
 from mixscope.metrics.precision import full_precision
 from mixscope.metrics.process_sums import is_distributed
 
@@ -36,6 +36,7 @@ class ClassSums:
     """
 
     _LARGEST_DIM = 10**8
+    _keeps_scatter = False
 
     @checked
     def __init__(
@@ -70,7 +71,7 @@ class ClassSums:
             self._counts = torch.zeros(num_classes, dtype=torch.float64, device=device)
             self._means = self._counts.new_zeros(1, 1).expand(num_classes, dim)  # no memory until there is an example
             self._scatter = torch.zeros_like(self._counts)
-            self._products = self._start_products()
+            self._products = ScatterMatrix(dim if self._keeps_scatter else 0, device=device)
             self._blocks: RowBlocks | None = None
 
     @property
@@ -169,8 +170,8 @@ class ClassSums:
     def state(self) -> dict[str, Tensor]:
         """Return copies of all numbers, float64: what `from_state` takes, to be written to a file or sent elsewhere."""
         self._settle()
-        moments = dict(zip(MOMENTS, self._moments, strict=True))
-        return {name: tensor.clone() for name, tensor in moments.items()} | self._products.matrices()
+        state = {name: tensor.clone() for name, tensor in zip(MOMENTS, self._moments, strict=True)}
+        return state | {"within": self._products.matrix()} if self._keeps_scatter else state
 
     @classmethod
     @checked
@@ -189,12 +190,12 @@ class ClassSums:
         shape = tuple(state["means"].shape) if "means" in state else ()
         if len(shape) != 2:
             raise ValueError(f"state must hold means of shape (K, D), got {sorted(state)} with means of shape {shape}")
-        with naming("state"):
-            instance = cls(*shape, device=device, product_dtype=product_dtype)
-        kept = {"counts": shape[:1], "means": shape, "scatter": shape[:1], **instance._matrix_shapes()}
+        kept = {"counts": shape[:1], "means": shape, "scatter": shape[:1]}
+        kept |= {"within": 2 * shape[1:]} if cls._keeps_scatter else {}
         if set(kept) != set(state):
             raise ValueError(f"state must hold {', '.join(kept)}, got {', '.join(sorted(state))}")
         with naming("state"):
+            instance = cls(*shape, device=device, product_dtype=product_dtype)
             for name, expected in kept.items():
                 check_shape(expected, of="the means", **{name: state[name]})
                 check_finite(**{name: state[name]})
@@ -203,7 +204,8 @@ class ClassSums:
         with full_precision(instance._means.device):
             copies = [state[name].detach().to(instance._counts, copy=True) for name in MOMENTS]
             instance._counts, instance._means, instance._scatter = copies
-            instance._products.load({name: state[name].detach() for name in instance._matrix_shapes()})
+            if cls._keeps_scatter:
+                instance._products.load(state["within"].detach())
         return instance
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -214,14 +216,6 @@ class ClassSums:
     @property
     def _moments(self) -> Moments:
         return self._counts, self._means, self._scatter
-
-    def _start_products(self) -> NoProducts:
-        """Return what keeps the products of residuals."""
-        return NoProducts()
-
-    def _matrix_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of what `_products` keeps, by name."""
-        return {}
 
     def _add_blocks(self, blocks: RowBlocks, full: Iterable[tuple[Tensor, Tensor]]) -> None:
         for rows, labels in full:

@@ -9,7 +9,7 @@ instances, or of all processes, is joined (Chan et al. 1983).
 import torch
 from torch import Tensor
 
-from mixscope.metrics.class_statistics.symmetric import NoProducts
+from mixscope.metrics.class_statistics.symmetric import ScatterMatrix
 from mixscope.metrics.process_sums import total_over_processes
 
 # A class is looked at when it has grown so much, or when so many rows have come since: its sums go to float64, and its
@@ -35,7 +35,7 @@ class ShiftedSums:
     """
 
     def __init__(
-        self, counts: Tensor, means: Tensor, scatter: Tensor, products: NoProducts, *, dtype: torch.dtype
+        self, counts: Tensor, means: Tensor, scatter: Tensor, products: ScatterMatrix, *, dtype: torch.dtype
     ) -> None:
         """Start from what is known about the class means, all taken over, not copied; `dtype` is of residuals."""
         self.counts, self.squares, self._products = counts, scatter, products
@@ -140,7 +140,7 @@ def squared_lengths(rows: Tensor) -> Tensor:
     return total
 
 
-def join_groups(own: Moments, other: Moments, *, products: NoProducts) -> None:
+def join_groups(own: Moments, other: Moments, *, products: ScatterMatrix) -> None:
     """Add the other's rows to `own`, in place, and to `products`, which hold both sides' own already, what is between.
 
     The distance d of two means with n and m rows adds n m / (n + m) d d^T to the squares about the common mean.
@@ -159,7 +159,7 @@ def join_groups(own: Moments, other: Moments, *, products: NoProducts) -> None:
         counts[classes] += more
 
 
-def join_processes(own: Moments, *, products: NoProducts) -> Moments:
+def join_processes(own: Moments, *, products: ScatterMatrix) -> Moments:
     """Return the moments of the rows of all processes, and add up `products` likewise.
 
     Every process adds n d d^T for the distance d of its own mean from the common one.

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from mixscope.metrics.class_statistics.class_sums import ClassSums
-from mixscope.metrics.class_statistics.symmetric import NoProducts, ScatterMatrix, symmetric_product
+from mixscope.metrics.class_statistics.symmetric import symmetric_product
 
 
 class ClassMoments(ClassSums):
@@ -42,21 +42,16 @@ class ClassStatistics(ClassSums):
     """
 
     _LARGEST_DIM = 10**5  # D x D numbers are 80 GB there
+    _keeps_scatter = True
 
     @property
     def within(self) -> Tensor:
         """(D, D) float64, sum over all examples of (h - mean_y)(h - mean_y)^T."""
         self._settle()
-        return self._products.matrices()["within"]
+        return self._products.matrix()
 
     @property
     def total_covariance(self) -> Tensor:
         """(D, D) float64, the covariance of all examples around `sample_mean`, divided by N."""
         offsets = (self.means - self.sample_mean).mul_(self.counts.sqrt()[:, None])
         return symmetric_product(offsets, offsets).add_(self.within).div_(self.counts.sum())
-
-    def _start_products(self) -> NoProducts:
-        return ScatterMatrix(self.dim, device=self._means.device)
-
-    def _matrix_shapes(self) -> dict[str, tuple[int, ...]]:
-        return {"within": (self.dim, self.dim)}

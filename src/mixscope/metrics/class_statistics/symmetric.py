@@ -1,6 +1,5 @@
 """Symmetric matrices as sums of products, at little more than half the work: the scatter of residuals, in float64."""
 
-from collections.abc import Mapping
 from typing import Self
 
 import torch
@@ -83,31 +82,8 @@ def symmetric_product(left: Tensor, right: Tensor) -> Tensor:
     return half.matrix()
 
 
-class NoProducts:
-    """Keeps nothing: what `ClassMoments` is for. `ScatterMatrix` fills in the same methods."""
-
-    def add(self, residuals: Tensor) -> None:
-        """Add residuals^T residuals, (rows, D) float32 or float64."""
-
-    def add_outer(self, left: Tensor, right: Tensor) -> None:
-        """Add left^T right, (R, D) float64 both, whose product is symmetric."""
-
-    def merge(self, other: Self) -> None:
-        """Add the other's products."""
-
-    def all_reduce(self) -> None:
-        """Add up the products of all processes."""
-
-    def matrices(self) -> dict[str, Tensor]:
-        """Return what is kept, by name, as new tensors."""
-        return {}
-
-    def load(self, matrices: Mapping[str, Tensor]) -> None:
-        """Take over what `matrices` returned."""
-
-
-class ScatterMatrix(NoProducts):
-    """A (D, D) float64 matrix, of which only the upper half is multiplied and kept."""
+class ScatterMatrix:
+    """A (D, D) float64 matrix, of which only the upper half is multiplied and kept; of D = 0 nothing is."""
 
     def __init__(self, dim: int, *, device: torch.device | str) -> None:
         """Start with zeros."""
@@ -121,6 +97,8 @@ class ScatterMatrix(NoProducts):
 
     def add(self, residuals: Tensor) -> None:
         """Add residuals^T residuals, (rows, D) float32 or float64."""
+        if not self._upper.strips:
+            return
         for rows in residuals.split(PRODUCT_ROWS):
             is_float32 = rows.dtype is torch.float32 and self._num_rows >= OPENING_ROWS and self._keeps_digits
             if not is_float32 or not self._add_float32(rows):
@@ -140,17 +118,18 @@ class ScatterMatrix(NoProducts):
     def all_reduce(self) -> None:
         """Add up the products of all processes."""
         self._flush()
-        self._upper.numbers.copy_(total_over_processes(self._upper.numbers))
+        if self._upper.strips:
+            self._upper.numbers.copy_(total_over_processes(self._upper.numbers))
 
-    def matrices(self) -> dict[str, Tensor]:
-        """Return the matrix as "within", a new tensor."""
+    def matrix(self) -> Tensor:
+        """Return the whole matrix, a new tensor."""
         self._flush()
         self._part = self._pending = None  # their memory is needed elsewhere
-        return {"within": self._upper.matrix()}
+        return self._upper.matrix()
 
-    def load(self, matrices: Mapping[str, Tensor]) -> None:
-        """Take over what `matrices` returned."""
-        self._upper.copy_(matrices["within"])
+    def load(self, matrix: Tensor) -> None:
+        """Take over what `matrix` returned."""
+        self._upper.copy_(matrix)
 
     def _add_float32(self, rows: Tensor) -> bool:
         """Add the product of at most `PRODUCT_ROWS` rows, or return False, from now on, where it loses digits."""
