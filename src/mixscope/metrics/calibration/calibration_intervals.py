@@ -75,8 +75,7 @@ def calibration_intervals(
         level: In (0, 1).
 
     Raises:
-        ValueError: If there are no examples, logits are not finite floats, labels do not fit, or a number is out of
-            range.
+        ValueError: If there are no examples, logits are not finite floats, or a number or label is out of range.
 
     Example:
         >>> logits = torch.tensor([[2.0, 0.0]]).repeat(100, 1)

@@ -121,9 +121,8 @@ class PredictionSums:
             ValueError: If names are missing or unknown, the shapes differ, or a number is negative or NaN.
         """
         if set(state) != set(cls.names):
-            raise ValueError(
-                f"state must have the keys {', '.join(cls.names)}, got {', '.join(map(str, state)) or 'none'}"
-            )
+            got = ", ".join(map(str, state)) or "none"
+            raise ValueError(f"state must have the keys {', '.join(cls.names)}, got {got}")
         shapes = [tuple(state[name].shape) for name in cls.names]
         if len(set(shapes)) > 1 or len(shapes[0]) != cls.num_dimensions:
             raise ValueError(f"state must hold tensors of one shape with {cls.num_dimensions} dimensions, got {shapes}")

@@ -96,8 +96,7 @@ class OvertrainingMonitor:
         """Go on from a state. When it raises, nothing has changed.
 
         Raises:
-            ValueError: If it is no state of a monitor, holds other values than the rule needs, or lists that differ in
-                length.
+            ValueError: If it is no state of a monitor, or holds other values than the rule needs.
         """
         try:
             epochs = [int(epoch) for epoch in state["epochs"]]
