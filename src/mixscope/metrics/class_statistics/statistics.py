@@ -14,6 +14,7 @@ class ClassMoments(ClassSums):
     Numbers that are read are the live ones; clone what must outlast the next update.
 
     Example:
+        >>> import torch
         >>> moments = ClassMoments(num_classes=2, dim=1)
         >>> moments.update(torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([0, 0, 1]))
         >>> moments.means.tolist(), moments.scatter.tolist()
@@ -35,6 +36,7 @@ class ClassStatistics(ClassSums):
     Counts, means and scatter are live: clone what must outlast the next update.
 
     Example:
+        >>> import torch
         >>> statistics = ClassStatistics(num_classes=2, dim=1)
         >>> statistics.update(torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([0, 0, 1]))
         >>> statistics.means.tolist(), statistics.within.tolist()
