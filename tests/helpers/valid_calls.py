@@ -33,7 +33,7 @@ from mixscope.metrics.calibration import (
     top_label,
 )
 from mixscope.metrics.collapse import nearest_mean, other_tools
-from mixscope.metrics.overtraining import curve_intervals, degenerate, gradients, loss_slices
+from mixscope.metrics.overtraining import curve_intervals, degenerate, loss_slices, sharpness
 from mixscope.mixing import consistency, cutmix, manifold, mixture, mixup
 
 GENERATOR = object()  # stands for a fresh generator
@@ -259,7 +259,7 @@ OVERTRAINING = [
         edges=[0.5, 0.75, 1.0],
     ),
     call(intrusion.nearest_examples, queries=BLENDS, examples=FEATURES, excluded=MEMBERS),
-    call(gradients.gradient_norm, model=MODEL, batches=SOFT_BATCHES, loss=mixture.soft_cross_entropy),
+    call(sharpness.gradient_norm, model=MODEL, batches=SOFT_BATCHES, loss=mixture.soft_cross_entropy),
     call(loss_slices.filter_normalised_direction, model=MODEL, generator=GENERATOR, include_vectors=True),
     call(
         loss_slices.loss_slice,

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mixscope.metrics.overtraining.gradients import gradient_norm
+from mixscope.metrics.overtraining.sharpness import gradient_norm
 from mixscope.mixing.mixture import blend, blend_targets, soft_cross_entropy
 from mixscope.mixing.mixup import Mixup
 

@@ -34,10 +34,9 @@ _NAMES_OF = {
     "collapse.other_tools": ("as_galanti2021", "as_papyan2020", "as_rangamani", "as_tirer", "as_zhu2021"),
     "overtraining.curve_intervals": ("end_minus_best", "turning_epoch"),
     "overtraining.degenerate": ("chance_accuracy", "is_constant_classifier", "output_spread"),
-    "overtraining.gradients": ("gradient_norm",),
     "overtraining.loss_slices": ("filter_normalised_direction", "loss_slice"),
     "overtraining.monitor": ("OvertrainingMonitor",),
-    "overtraining.sharpness": ("SharpnessReport", "sharpness"),
+    "overtraining.sharpness": ("SharpnessReport", "gradient_norm", "sharpness"),
     "overtraining.turn_rules": ("FloorGapRule", "ValidationRule"),
 }
 _HOME_OF = {name: home for home, names in _NAMES_OF.items() for name in names}

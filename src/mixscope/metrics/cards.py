@@ -69,15 +69,7 @@ class Card:
 
 
 def number(*, default: Any = MISSING, **card: Any) -> Any:
-    """Return a field of a report with its `Card`, given by the card's own keywords.
-
-    Example:
-        >>> @dataclass(frozen=True)
-        ... class Report:
-        ...     loss: float = number(symbol="L", title="Loss", definition="mean -log p_y", source="standard", note="")
-        >>> [card.key for card in cards_of(Report, "test")], Report(loss=0.5)
-        (['test/loss'], Report(loss=0.5))
-    """
+    """Return a field of a report with its `Card`, given by the card's own keywords."""
     return field(default=default, metadata={"card": Card(**card)})
 
 

@@ -78,10 +78,6 @@ def running_mean(values: Sequence[float], *, window: int) -> list[float]:
 
     Raises:
         ValueError: If window is below 1.
-
-    Example:
-        >>> running_mean([3.0, 0.0, 6.0, 9.0], window=3)
-        [1.5, 3.0, 5.0, 7.5]
     """
     if window < 1:
         raise ValueError(f"window must be at least 1, got {window}")

@@ -60,12 +60,7 @@ def interval_text(mean: float, low: float, high: float, *, apart_from: Sequence[
 
 
 def exact_text(value: float) -> str:
-    """Return a number as it was written down, a limit for example.
-
-    Example:
-        >>> exact_text(1.4), exact_text(1e-6), exact_text(0.0)
-        ('1.4', '10⁻⁶', '0')
-    """
+    """Return a number as it was written down, a limit for example: '1.4', '10⁻⁶', '0'."""
     return _written(f"{value:.15g}", 15)
 
 

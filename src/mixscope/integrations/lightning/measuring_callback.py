@@ -1,21 +1,25 @@
 """A Lightning callback that measures any LightningModule while it is fitted, and leaves no trace in the training."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
+from torch.utils import data
+from torch.utils.data import DataLoader
 
-from mixscope.base.checks import check_at_least
+from mixscope.base.checks import check_at_least, naming, pair_of
 from mixscope.base.generators import named_generator
 from mixscope.base.kinds import checked
 from mixscope.capturing.sites import check_sites
-from mixscope.integrations.lightning.loader_examples import Examples, check_transfer, choose_examples
 from mixscope.measuring import LAYER_MIXING, PAIR_MIXING, BlendLaw, examine, linear_head
 
 NUM_BLENDS = 2000  # blends behind the channel and the linearity numbers: means of some hundred in each group
+TRANSFER_HOOKS = ("on_before_batch_transfer", "on_after_batch_transfer", "transfer_batch_to_device")
 
 
 class MixscopeCallback(Callback):
@@ -120,8 +124,8 @@ class MixscopeCallback(Callback):
     def _measure(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
         def examples(name: str, given: Iterable[object] | None, loader: object) -> Examples:
             if given is None:
-                check_transfer(pl_module, name=name)
-                given = choose_examples(loader, max_examples=self.max_examples, seed=self.seed, name=name)
+                _check_transfer(pl_module, name=name)
+                given = _choose_examples(loader, max_examples=self.max_examples, seed=self.seed, name=name)
             return Examples(given, convert=trainer.precision_plugin.convert_input, name=name)
 
         train, val = examples("train_batches", self.train_batches, trainer.train_dataloader), None
@@ -141,3 +145,59 @@ class MixscopeCallback(Callback):
             layer_laws=(BlendLaw(LAYER_MIXING, generator),) if self.sites else (),
             sites=self.sites,
         ).values
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Batches (inputs, labels) in the precision of training; each `iter` is a new pass over them."""
+
+    batches: Iterable[object]  # pairs [inputs, labels]
+    convert: Callable[[Tensor], Tensor]  # brings inputs to the precision of training
+    name: str  # in messages
+    limit: int | None = None  # stop after the batch that brings the examples to this number
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (inputs, labels); a batch that is no pair of tensors is a ValueError."""
+        num_seen = 0
+        for batch in self.batches:
+            if self.limit is not None and num_seen >= self.limit:
+                return
+            with naming(self.name):
+                inputs, labels = pair_of(batch)
+            num_seen += len(labels)
+            yield self.convert(inputs), labels
+
+
+def _check_transfer(pl_module: LightningModule, *, name: str) -> None:
+    """Raise if batches are changed on their way to the module, as then a data loader does not show what it is fed."""
+    datamodule = pl_module.trainer.datamodule  # type: ignore[attr-defined]  # set by one of the Trainer's parts
+    for owner in (pl_module, datamodule):
+        for hook in TRANSFER_HOOKS:
+            if owner is not None and is_overridden(hook, owner):
+                raise ValueError(f"{name} must be given where {type(owner).__name__} defines {hook}, got None")
+
+
+def _choose_examples(loader: object, *, max_examples: int, seed: int, name: str) -> DataLoader:
+    """Return a loader over a random choice of the examples another loader goes through, the same in every epoch.
+
+    The sampler of the other loader is not run, as its draws belong to training. `name` takes batches instead.
+    """
+    rule = f"{name} must be given where the Trainer's loader is not one DataLoader with a standard sampler"
+    if not isinstance(loader, DataLoader) or type(loader.batch_sampler) is not data.BatchSampler:
+        raise ValueError(f"{rule}, got {type(loader).__name__}")
+    sampler = loader.batch_sampler.sampler
+    # A distributed sampler may also share out what another sampler gives.
+    is_plain = type(sampler) in (data.RandomSampler, data.SequentialSampler) or (
+        isinstance(sampler, data.DistributedSampler) and sampler.dataset is loader.dataset
+    )
+    subset = sampler.indices if isinstance(sampler, data.SubsetRandomSampler) else None
+    if not is_plain and subset is None:
+        raise ValueError(f"{rule}, got the sampler {type(sampler).__name__}")
+    indices = range(len(cast(Sized, loader.dataset))) if subset is None else subset
+    order = torch.randperm(len(indices), generator=named_generator(seed, "lightning-examples"))[:max_examples]
+    return DataLoader(
+        data.Subset(loader.dataset, [int(indices[position]) for position in order.tolist()]),
+        batch_size=loader.batch_sampler.batch_size,
+        collate_fn=loader.collate_fn,
+        generator=torch.Generator(),
+    )

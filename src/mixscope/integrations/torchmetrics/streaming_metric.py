@@ -60,12 +60,9 @@ class InstrumentMetric(ExactMetric, Generic[I]):
     """A metric around an instrument, which is fed in its own way and read only when torchmetrics asks for the state.
 
     A subclass says how to make an empty instrument, and how to make one of a state.
-
-    Attributes:
-        instrument: What this process has gathered. Read it, but update the metric.
     """
 
-    instrument: I
+    instrument: I  # what this process has gathered: read it, but update the metric
 
     def __init__(self, reduction: Callable[[Shapes, Tensor], Tensor] | None = None, *, is_cached: bool = True) -> None:
         """Start with an empty instrument; `is_cached`: the value of `compute` holds until the next update.

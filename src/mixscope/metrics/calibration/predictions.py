@@ -15,10 +15,7 @@ BLOCK_ELEMENTS = 2**18  # 2 MiB as float64: a block and what is computed from it
 
 
 def check_probabilities(probabilities: Tensor, labels: Tensor) -> None:
-    """Raise unless `probabilities` are (N, K) floats in [0, 1] whose rows sum to 1, with N labels in [0, K).
-
-    Rows may be off by 1e-4, or by the spacing of their numbers at 1 (float16: 0.001, bfloat16: 0.008).
-    """
+    """Raise unless `probabilities` are (N, K) floats in [0, 1] whose rows sum to 1, with N labels in [0, K)."""
     check_shapes(labels, probabilities=probabilities)
     check_finite(probabilities=probabilities)
     check_labels(
@@ -47,10 +44,7 @@ def check_logits(logits: Tensor, labels: Tensor) -> None:
 
 
 def check_shapes(labels: Tensor, **values: Tensor) -> None:
-    """Raise unless the one tensor of `values` is (N, K) floating point and `labels` are (N,) integers.
-
-    Looks at no number, so nothing waits for a device.
-    """
+    """Raise unless the one of `values` is (N, K) floating point and `labels` are (N,) integers; reads no value."""
     check_ndim(2, **values)
     check_same_length(**values, labels=labels)
     check_floating(**values)
@@ -61,11 +55,7 @@ def check_shapes(labels: Tensor, **values: Tensor) -> None:
 
 
 def are_probabilities(rows: Tensor, labels: Tensor) -> Tensor | bool:
-    """Say in one scalar what `check_probabilities` says in words; B at least 1.
-
-    Returns:
-        A bool on the CPU; elsewhere a scalar tensor, so that nothing waits for the device.
-    """
+    """Say what `check_probabilities` says in words, for B at least 1: on the CPU a bool, elsewhere a tensor unread."""
     low, high, excess, first, last = _numbers(*torch.aminmax(rows), _largest_excess(rows), *torch.aminmax(labels))
     # No comparison with NaN holds.
     is_inside = (low >= 0) & (high <= 1) & (excess <= _sum_tolerance(rows.dtype))
@@ -94,11 +84,8 @@ def top_label(logits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def bin_positions(values: Tensor, *, num_bins: int) -> Tensor:
-    """Return the equal-width bin (low, high] of each value in [0, 1], int64 in [0, num_bins); 0.0 is in bin 0.
-
-    The edges are rounded to the precision of the values: the float32 number nearest to 3/15 lies on that edge. Values
-    outside [0, 1] and NaN get some bin.
-    """
+    """Return the equal-width bin (low, high] of each value in [0, 1], int64 in [0, num_bins); others get some bin."""
+    # Edges in the precision of the values: the float32 number nearest to 3/15 lies on that edge.
     upper = torch.arange(1, num_bins + 1, dtype=torch.float64, device=values.device).div_(num_bins).to(values.dtype)
     spacing = torch.finfo(values.dtype).eps
     if values.dtype not in (torch.float32, torch.float64):
@@ -124,7 +111,7 @@ def _largest_excess(rows: Tensor) -> Tensor:
 
 
 def _sum_tolerance(dtype: torch.dtype) -> float:
-    # Rounding moves a row's sum by at most half the spacing at 1.
+    # Rounding moves a row's sum by at most half the spacing at 1 (float16: 0.001, bfloat16: 0.008).
     return max(SUM_TOLERANCE, torch.finfo(dtype).eps)
 
 

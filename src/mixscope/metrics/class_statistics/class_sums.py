@@ -29,11 +29,7 @@ MOMENTS = ("counts", "means", "scatter")  # by name, as `state` has them
 
 
 class ClassSums:
-    """What `ClassMoments` and `ClassStatistics` share; use one of these.
-
-    Rows wait until there is a block of them. While rows come in, everything is kept about a shift per class
-    (`ShiftedSums`); what is read is about the class means, where `_settle` brings it.
-    """
+    """What `ClassMoments` and `ClassStatistics` share; use one of these."""
 
     _LARGEST_DIM = 10**8
     _keeps_scatter = False

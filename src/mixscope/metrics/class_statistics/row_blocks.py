@@ -19,13 +19,7 @@ FLOAT64_LIMIT = 1e150
 
 
 class RowBlocks:
-    """Rows that wait for a block to be full, with their labels.
-
-    Attributes:
-        buffer: (block, D), where waiting rows stand first; between blocks anyone's to write on.
-        labels: (block,) int64, of these rows.
-        num_waiting: How many rows wait.
-    """
+    """Rows that wait for a block to be full, with their labels; between blocks `buffer` is anyone's to write on."""
 
     def __init__(self, dim: int, *, dtype: torch.dtype, device: torch.device) -> None:
         """Start empty."""
@@ -58,10 +52,7 @@ class RowBlocks:
 
 
 def needs_float64(features: Tensor, *, product_dtype: torch.dtype | None) -> bool:
-    """Return whether residuals of these features, (B, D), must be float64; raise a `ValueError` if they are too large.
-
-    `product_dtype` is the caller's wish, None for none.
-    """
+    """Return whether residuals of these (B, D) features must be float64; raise a `ValueError` if they are too large."""
     length = float(torch.linalg.vector_norm(features, dtype=torch.promote_types(features.dtype, torch.float32)))
     is_in_range = FLOAT32_RANGE[0] < length < FLOAT32_RANGE[1]  # one look: NaN, infinities and the range
     if not is_in_range:

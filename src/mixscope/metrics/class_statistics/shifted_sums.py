@@ -27,11 +27,8 @@ Moments = tuple[Tensor, Tensor, Tensor]  # counts (K,), means (K, D) and squares
 class ShiftedSums:
     """What is known of the rows of each class, about its shift; products of residuals are added to `products`.
 
-    Attributes:
-        counts: (K,) float64, rows.
-        shifts: (K, D), float32 or float64, the type of the residuals; zeros where the count is 0.
-        sums: (K, D) float64, of the residuals.
-        squares: (K,) float64, of the residuals.
+    In float64: (K,) counts of rows, (K, D) sums and (K,) squares of residuals. The (K, D) shifts are of the residuals'
+    type, zeros where the count is 0.
     """
 
     def __init__(
@@ -141,10 +138,8 @@ def squared_lengths(rows: Tensor) -> Tensor:
 
 
 def join_groups(own: Moments, other: Moments, *, products: ScatterMatrix) -> None:
-    """Add the other's rows to `own`, in place, and to `products`, which hold both sides' own already, what is between.
-
-    The distance d of two means with n and m rows adds n m / (n + m) d d^T to the squares about the common mean.
-    """
+    """Add the other's rows to `own`, in place, and what is between to `products`, which hold what is on either side."""
+    # The distance d of two means with n and m rows adds n m / (n + m) d d^T to the squares about the common mean.
     counts, means, scatter = own
     device = counts.device
     for group in torch.nonzero(other[0] > 0).flatten().split(CLASSES_AT_ONCE):
@@ -160,10 +155,8 @@ def join_groups(own: Moments, other: Moments, *, products: ScatterMatrix) -> Non
 
 
 def join_processes(own: Moments, *, products: ScatterMatrix) -> Moments:
-    """Return the moments of the rows of all processes, and add up `products` likewise.
-
-    Every process adds n d d^T for the distance d of its own mean from the common one.
-    """
+    """Return the moments of the rows of all processes, and add up `products` likewise."""
+    # Every process adds n d d^T for the distance d of its own mean from the common one.
     own_counts, own_means, scatter = own
     counts = total_over_processes(own_counts)
     means = total_over_processes(own_counts[:, None] * own_means) / counts.clamp(min=1)[:, None]

@@ -26,12 +26,7 @@ LARGEST_ERROR = 5e-7
 
 
 class UpperHalf:
-    """The upper half of a symmetric (D, D) matrix, in strips of rows from the diagonal to the right.
-
-    Attributes:
-        numbers: Of all strips, flat.
-        strips: Views of it, the i-th of shape (stop_i - start_i, D - start_i).
-    """
+    """The upper half of a symmetric (D, D) matrix, in strips of rows from the diagonal to the right."""
 
     def __init__(self, dim: int, *, dtype: torch.dtype, device: torch.device | str) -> None:
         """Start with zeros."""
@@ -39,6 +34,7 @@ class UpperHalf:
         self._bounds = [(start, min(start + width, dim)) for start in range(0, dim, width)]
         shapes = [(stop - start, dim - start) for start, stop in self._bounds]
         sizes = [height * width for height, width in shapes]
+        # All strips, flat, and views of them.
         self.numbers = torch.zeros(sum(sizes), dtype=dtype, device=device)
         self.strips = [part.view(shape) for part, shape in zip(self.numbers.split(sizes), shapes, strict=True)]
 

@@ -106,11 +106,7 @@ class CenteredMeans:
 
     @classmethod
     def of(cls, statistics: ClassSums, *, center: Tensor | None) -> "CenteredMeans":
-        """Centre the means, by their own mean where `center` is None.
-
-        Raises:
-            ValueError: If a class has no example, there are fewer than two classes, or center does not fit.
-        """
+        """Centre the means, by their own mean where `center` is None."""
         check_every_class(statistics)
         if center is not None:
             check_shape((statistics.dim,), of="statistics", center=center)

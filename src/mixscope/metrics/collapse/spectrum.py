@@ -13,19 +13,12 @@ BLOCK_ROWS = 1024
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Singular values of a (K, D) matrix M, and what its pseudo-inverse is taken from.
-
-    Attributes:
-        shape: (K, D).
-        singular_values: (min(K, D),) float64.
-        directions: (min(K, D), D), right singular vectors in the same order; None where `inverse` stands.
-        inverse: (D, D), (M^T M)^-1, for K > D and a well-conditioned M^T M; else None.
-    """
+    """Singular values of a (K, D) matrix M, and what its pseudo-inverse is taken from."""
 
     shape: tuple[int, int]
-    singular_values: Tensor
-    directions: Tensor | None
-    inverse: Tensor | None
+    singular_values: Tensor  # (min(K, D),) float64
+    directions: Tensor | None  # (min(K, D), D), right singular vectors in the same order; None where `inverse` stands
+    inverse: Tensor | None  # (D, D), (M^T M)^-1, for K > D and a well-conditioned M^T M
 
     @property
     def effective_rank(self) -> float:
@@ -34,14 +27,12 @@ class Spectrum:
         return float(torch.special.entr(shares).sum().exp())
 
     def trace_of_pinv_times(self, scatter: Tensor) -> float:
-        """Return tr(scatter pinv(M^T M)) for a (D, D) float64 matrix; NaN where M is 0.
-
-        Squared singular values up to max(K, D) * 2.2e-16 of the largest are the rounding of an exact 0: left out.
-        """
+        """Return tr(scatter pinv(M^T M)) for a (D, D) float64 matrix; NaN where M is 0."""
         if self.inverse is not None:
             return float(torch.linalg.vecdot(self.inverse.flatten(), scatter.flatten()))
         assert self.directions is not None
         eigenvalues = self.singular_values.square()
+        # Up to max(K, D) * 2.2e-16 of the largest they are the rounding of an exact 0.
         kept = eigenvalues > max(self.shape) * torch.finfo(torch.float64).eps * eigenvalues.max()
         if not kept.any():
             return math.nan
@@ -50,11 +41,8 @@ class Spectrum:
 
 
 def spectrum(means: Tensor, *, gram: Tensor) -> Spectrum:
-    """Decompose centred class means.
-
-    Squaring M, (K, D), halves its digits: M^T M is used only where it is smaller than M and well conditioned. `gram` is
-    the smaller of M^T M and M M^T.
-    """
+    """Decompose centred class means M, (K, D); `gram` is the smaller of M^T M and M M^T."""
+    # Squaring M halves its digits: M^T M is used only where it is smaller than M and well conditioned.
     num_classes, dim = means.shape
     if num_classes > dim:
         eigenvalues = torch.linalg.eigvalsh(gram, UPLO="U")

@@ -14,8 +14,7 @@ from mixscope.bench.recorder import Instrument, Reading
 from mixscope.capturing.sites import record_sites
 from mixscope.measuring import PAIR_MIXING, Examination
 from mixscope.metrics.blends.channels import classifier_coordinates
-from mixscope.metrics.overtraining.gradients import gradient_norm
-from mixscope.metrics.overtraining.sharpness import sharpness
+from mixscope.metrics.overtraining.sharpness import gradient_norm, sharpness
 from mixscope.mixing.mixture import INPUT_SUFFIX, blend, blend_targets
 from mixscope.mixing.mixup import Mixup, NoMixing
 from mixscope.mixing.schemes import MixingScheme
