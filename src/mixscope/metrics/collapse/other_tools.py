@@ -6,14 +6,14 @@ Sigma_B = M^T M / K; E = I - 11^T / K; std_1 the standard deviation with K - 1 b
 statistics, and the classifier (K, D) where its tool looks at it, and raises as `neural_collapse` does.
 """
 
-import math
-
+import torch
 from torch import Tensor
 
 from mixscope.base.kinds import checked
 from mixscope.metrics.class_statistics.class_sums import ClassSums
 from mixscope.metrics.collapse.neural_collapse import CenteredMeans, WithScatter, class_geometry, neural_collapse
 from mixscope.metrics.collapse.pairwise import (
+    angle_deviation,
     distance_to_simplex,
     row_products,
     smaller_gram,
@@ -34,14 +34,14 @@ def as_papyan2020(statistics: WithScatter, head_weight: Tensor) -> dict[str, flo
     """
     report, means = neural_collapse(statistics, head_weight), CenteredMeans.of(statistics, center=None)
     weight = head_weight.detach().to(means.rows)
-    inner, squares = row_products(weight, means.rows).sum(), (weight.square().sum(), means.square)
-    unbiased = math.sqrt(len(weight) / (len(weight) - 1))
+    lengths, weight_lengths = means.lengths, torch.linalg.vector_norm(weight, dim=1)
+    inner, squares = row_products(weight, means.rows).sum(), (weight_lengths.square().sum(), means.square)
     return {
         "Sw_invSb": report.nc1_pinv_sum,
-        "norm_M_CoV": unbiased * report.nc2_equinorm_means,
-        "norm_W_CoV": unbiased * report.nc2_equinorm_weights_uncentered,
+        "norm_M_CoV": float(lengths.std() / lengths.mean()),
+        "norm_W_CoV": float(weight_lengths.std() / weight_lengths.mean()),
         "cos_M": report.nc2_equiangular_means,
-        "cos_W": report.nc2_equiangular_weights_uncentered,
+        "cos_W": angle_deviation(weight, lengths=weight_lengths),
         "W_M_dist": squared_distance(weight, means.rows, inner=inner, squares=squares),
     }
 

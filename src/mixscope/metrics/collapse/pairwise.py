@@ -111,6 +111,14 @@ def squared_row_distance(left: Tensor, right: Tensor, *, inner: Tensor, lengths:
     return float(total / len(left))
 
 
+def angle_deviation(rows: Tensor, *, lengths: Tensor) -> float:
+    """Return the mean over pairs of |cos + 1/(K-1)| of rows, (K, D) float64; `lengths` are theirs."""
+    total = rows.new_zeros(())
+    for upper, lower in _tiles(len(rows)):
+        total += _angle_deviations(rows[upper] @ rows[lower].T, lengths, upper, lower).abs_().sum()
+    return float(total / (len(rows) * (len(rows) - 1) / 2))
+
+
 def _angle_deviations(products: Tensor, lengths: Tensor, rows: slice, columns: slice) -> Tensor:
     """Turn a tile of inner products, in place, into cos + 1/(K-1) of its pairs; zeros elsewhere."""
     scales = 1 / lengths

@@ -46,12 +46,11 @@ class TurnRule(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
 class _WindowRule:
     """What rules share that look at the last of the epochs so far."""
 
-    window: float = 0.2
-    level: float = 0.95
+    window: float
+    level: float
 
     def __post_init__(self) -> None:
         if not 0 < self.window <= 1:
@@ -81,7 +80,7 @@ class _WindowRule:
 
 
 @checked
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class FloorGapRule(_WindowRule):
     """The turn has been passed once the training loss is closer to its floor than a share of the floor.
 
@@ -104,6 +103,8 @@ class FloorGapRule(_WindowRule):
     """
 
     share: float = 0.5
+    window: float = 0.2
+    level: float = 0.95
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -124,7 +125,7 @@ class FloorGapRule(_WindowRule):
 
 
 @checked
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ValidationRule(_WindowRule):
     """The turn has been passed once a validation curve is above its lowest stretch, and has been for long.
 
@@ -141,7 +142,9 @@ class ValidationRule(_WindowRule):
     """
 
     value: str = VALIDATION_LOSS
+    window: float = 0.2
     patience: float = 1.0
+    level: float = 0.95
 
     def __post_init__(self) -> None:
         super().__post_init__()
