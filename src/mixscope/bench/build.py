@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from mixscope.base.errors import UserError, users_code
 from mixscope.base.generators import derive_seed, named_generator
-from mixscope.bench.devices import build_accelerator
 from mixscope.bench.measurement import Subject
 from mixscope.bench.network_checks import check_forward, check_places, check_training, has_batch_norm
 from mixscope.bench.observer import Observer
@@ -18,6 +17,7 @@ from mixscope.bench.options import ConsistencyOptions, DataOptions, MixingOption
 from mixscope.bench.probe import Probe, build_probe
 from mixscope.bench.run_images import choose_labelled, choose_unlabelled, prepare_whole_images
 from mixscope.bench.run_processes import (
+    build_accelerator,
     check_alike,
     check_shareable,
     describe_options,

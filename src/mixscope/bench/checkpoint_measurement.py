@@ -7,19 +7,16 @@ from typing import Any
 from mixscope.base.errors import UserError
 from mixscope.base.files import check_out
 from mixscope.base.folder_lock import hold_folder
-from mixscope.bench.build import (
-    anchored_data,
-    anchored_model,
-)
+from mixscope.bench.build import anchored_data, anchored_model
 from mixscope.bench.description import describe_images, describe_machine, describe_model, new_record
-from mixscope.bench.devices import build_accelerator
-from mixscope.bench.divergence import divergence_told
+from mixscope.bench.failures import divergence_told
 from mixscope.bench.measurement import Measurement, Subject, measure
 from mixscope.bench.network_checks import check_forward, check_places
 from mixscope.bench.observer import Observer
 from mixscope.bench.options import DataOptions, Device, MeasureOptions, options_to_dict
 from mixscope.bench.probe import build_probe
 from mixscope.bench.run_images import prepare_images
+from mixscope.bench.run_processes import build_accelerator
 from mixscope.data.image_data import ImageData
 from mixscope.models.networks import build_model, find_head, model_sites
 from mixscope.models.weights import load_weights
@@ -35,8 +32,7 @@ from mixscope.records.store import (
     write_json,
 )
 from mixscope.report.runs.runs_page import write_report
-from mixscope.training.finite import NonFiniteLossError
-from mixscope.training.objective import has_convolutions
+from mixscope.training.objective import NonFiniteLossError, has_convolutions
 from mixscope.training.recipe import Recipe
 
 

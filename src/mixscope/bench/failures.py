@@ -1,11 +1,18 @@
-"""Failures of a run under way that are no fault of ours: the user's own network, or torch's compiler."""
+"""Failures of a run under way that are no fault of ours: a network that diverges or raises, or torch's compiler."""
 
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mixscope.base.errors import describe_error
+from mixscope.bench.measurement import Subject
+from mixscope.capturing.capture import capture_batches
+from mixscope.mixing.mixture import INPUT_SUFFIX
+from mixscope.training.objective import NonFiniteLossError
 
 COMPILER = ("torch._dynamo", "torch._inductor")
+LARGEST = 1e15  # outputs beyond it are nobody's: sums of their squares leave float32
 
 
 class RunFailedError(RuntimeError):
@@ -35,3 +42,33 @@ def _is_of_the_network(error: BaseException, model: str) -> bool:
     folder = Path(file).resolve().parent
     frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
     return any(Path(frame.f_code.co_filename).resolve().parent == folder for frame in frames)
+
+
+@contextmanager
+def divergence_told(subject: Subject, *, epoch: int | None = None) -> Iterator[None]:
+    """Turn an error of measuring inside the block into a divergence, where the network is to blame.
+
+    Raises:
+        NonFiniteLossError: If what the network gives, or its features, are not finite or beyond all measure.
+    """
+    try:
+        yield
+    except (ArithmeticError, RuntimeError, ValueError) as error:
+        if isinstance(error, NonFiniteLossError) or _is_bounded(subject):
+            raise
+        when = "" if epoch is None else f", measured after epoch {epoch}"
+        raise NonFiniteLossError(
+            f"the loss stopped being finite: the network gives NaN, infinite or enormous values{when}; "
+            "a lower learning rate or weight decay usually helps"
+        ) from error
+
+
+def _is_bounded(subject: Subject) -> bool:
+    """Return whether logits and features of all images are below `LARGEST` (NaN is not)."""
+    sites = tuple(dict.fromkeys((f"{subject.head}{INPUT_SUFFIX}", *subject.sites)))
+    return all(
+        bool((values.abs() < LARGEST).all())
+        for batches in (subject.probe.train, subject.probe.test)
+        for seen in capture_batches(subject.model, batches, sites=sites)
+        for values in (seen.logits, *seen.features.values())
+    )

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 
 from mixscope.bench.build import Bench
-from mixscope.bench.divergence import divergence_told
+from mixscope.bench.failures import divergence_told
 from mixscope.bench.measurement import draw
 from mixscope.measuring import Examination, PredictionMeter
 

@@ -12,19 +12,24 @@ from mixscope.base.files import check_out
 from mixscope.base.folder_lock import FolderLock, hold_folder
 from mixscope.base.reading import kind_and_reason
 from mixscope.bench.build import Bench, anchored, assemble_bench
-from mixscope.bench.description import describe_images, describe_machine, describe_model, new_record
-from mixscope.bench.devices import build_accelerator
+from mixscope.bench.description import describe_images, describe_machine, describe_model, method_label, new_record
 from mixscope.bench.failures import RunFailedError, failure_words
-from mixscope.bench.method_labels import method_label
 from mixscope.bench.observer import Observer
 from mixscope.bench.options import TrainOptions, options_from_dict, options_to_dict
 from mixscope.bench.run_folder import CHECKPOINTS, RunFolder, fingerprint_of_run
-from mixscope.bench.run_processes import check_alike, failing_together, fingerprint_of, losses_told, weights_of
+from mixscope.bench.run_processes import (
+    build_accelerator,
+    check_alike,
+    failing_together,
+    fingerprint_of,
+    losses_told,
+    weights_of,
+)
 from mixscope.bench.tracking import Tracking
 from mixscope.records.store import RECORD_FILE, REPORT_FILE, RUN_FILES, files_of_run, read_run
 from mixscope.report.runs.runs_page import write_report
 from mixscope.training.checkpoint import STATE_FILE, load_state
-from mixscope.training.finite import NonFiniteLossError
+from mixscope.training.objective import NonFiniteLossError
 
 
 def read_options(folder: Path) -> TrainOptions:

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from mixscope.bench.options import TrainOptions
-from mixscope.theory.channel.curve_fit import ChannelFit, fit_mixup_channel
-from mixscope.theory.channel.lines import fit_squared_loss_line, fit_unmixed_line
+from mixscope.theory.channel.curve_fit import ChannelFit, fit_mixup_channel, fit_squared_loss_line, fit_unmixed_line
 from mixscope.theory.solution import NotConvergedWarning, Solution
 
 EVERY = 2  # of the 101 points of a fitted curve: enough for a smooth line

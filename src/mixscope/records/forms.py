@@ -66,13 +66,7 @@ TRAINED_LINE = {"epoch": COUNT, "*": MEASURED}
 MEASURED_LINE = {"epoch": or_null(COUNT), "*": MEASURED}  # of a checkpoint from elsewhere nobody knows the epoch
 
 RELIABILITY = Aligned(
-    {
-        "edges": [DRAWN],
-        "count": [DRAWN],
-        "confidence": [MAYBE_DRAWN],
-        "accuracy": [MAYBE_DRAWN],
-        "*": ANYTHING,
-    },
+    {"edges": [DRAWN], "count": [DRAWN], "confidence": [MAYBE_DRAWN], "accuracy": [MAYBE_DRAWN], "*": ANYTHING},
     ("count", "confidence", "accuracy"),
     edges="edges",
 )

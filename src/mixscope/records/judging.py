@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from mixscope.records.claims import Claim
+from mixscope.records.claims import Claim, Sample
 from mixscope.records.json_numbers import to_json
-from mixscope.records.samples import Sample
 from mixscope.stats.intervals import share_interval, student_interval
 from mixscope.stats.numbers import exact_text, number_text
 

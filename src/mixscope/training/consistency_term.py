@@ -45,13 +45,7 @@ class ConsistencyTerm:
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        consistency: Consistency,
-        batches: Batches,
-        *,
-        seed: int,
-        accelerator: Accelerator,
+        self, model: nn.Module, consistency: Consistency, batches: Batches, *, seed: int, accelerator: Accelerator
     ) -> None:
         if accelerator.num_processes > 1:
             raise ValueError(f"consistency must be trained in one process, got {accelerator.num_processes}")

@@ -17,12 +17,13 @@ from mixscope.mixing.mixture import INPUT_SITE, Mixture, blend, blend_targets
 from mixscope.mixing.mixup import NoMixing, scheme_at
 from mixscope.mixing.schemes import MixingScheme
 from mixscope.training.consistency_term import Batches, ConsistencyTerm
-from mixscope.training.finite import check_losses, check_weights
 from mixscope.training.objective import (
     LOSS_FLOORS,
     LOSSES,
     build_optimizer,
     build_schedule,
+    check_losses,
+    check_weights,
     has_convolutions,
     mean_entropy,
     smooth_targets,

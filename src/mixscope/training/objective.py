@@ -1,8 +1,9 @@
-"""Objective of training: losses against soft targets, and the optimizer and schedule a recipe names."""
+"""Objective of training: losses against soft targets, whether they are finite, optimizer and schedule."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
@@ -94,3 +95,37 @@ def build_schedule(optimizer: Optimizer, recipe: Recipe, *, steps_per_epoch: int
 def has_convolutions(model: nn.Module) -> bool:
     """Return whether a module is a 2-D convolution, for which the channels-last layout is made."""
     return any(isinstance(module, torch.nn.Conv2d) for module in model.modules())
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The training loss or a weight became NaN or infinite."""
+
+
+def check_losses(losses: Sequence[Tensor], rates: Sequence[float], *, when: str, accelerator: Accelerator) -> None:
+    """Raise, in every process alike, if a loss of this epoch is not finite in any.
+
+    Args:
+        losses: Of the steps so far, scalars on the device.
+        rates: Their learning rates.
+        when: In words, with "{step}" for the step.
+        accelerator: Of the run.
+    """
+    finite = torch.isfinite(torch.stack(list(losses)))
+    steps = torch.arange(len(losses), device=finite.device)
+    first = torch.where(finite, len(losses), steps).min()
+    first_of_all = int(accelerator.gather(first[None]).min())
+    if first_of_all < len(losses):
+        raise NonFiniteLossError(
+            f"the training loss stopped being finite {when.format(step=first_of_all + 1)}, "
+            f"at learning rate {rates[first_of_all]:.3g}; a lower learning rate usually helps"
+        )
+
+
+def check_weights(tensors: Sequence[Tensor], rates: Sequence[float], *, when: str) -> None:
+    """Raise if the epoch's last step, which no loss has seen yet, left a weight that is not finite."""
+    norms = torch._foreach_norm([tensor.detach() for tensor in tensors])
+    if not bool(torch.stack([norm.float() for norm in norms]).isfinite().all()):
+        raise NonFiniteLossError(
+            f"a weight stopped being finite {when.format(step=len(rates))}, "
+            f"at learning rate {rates[-1]:.3g}; a lower learning rate usually helps"
+        )
