@@ -38,25 +38,14 @@ from mixscope.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network that was trained elsewhere, and what is measured of it.
+    """A network that was trained elsewhere, and what is measured of it."""
 
-    Attributes:
-        model: FILE.py:FACTORY, timm:NAME, or one of mixscope's networks.
-        weights: Its state dict; nothing in the file is executed.
-        data: The images.
-        head: Module name of its linear classifier.
-        measuring: What is measured.
-        mean: Of each channel, subtracted from pixels scaled to [0, 1]; None: that of the training images.
-        std: Of each channel, divided by; None: that of the training images.
-        device: Where.
-    """
-
-    model: str
-    weights: Path
+    model: str  # FILE.py:FACTORY, timm:NAME, or one of mixscope's networks
+    weights: Path  # its state dict; nothing in the file is executed
     data: DataOptions
-    head: str | None
+    head: str | None  # module name of its linear classifier
     measuring: MeasureOptions
-    mean: tuple[float, ...] | None
+    mean: tuple[float, ...] | None  # of each channel of pixels scaled to [0, 1]; None: that of the training images
     std: tuple[float, ...] | None
     device: Device
 
@@ -77,7 +66,12 @@ def measure_checkpoint(checkpoint: Checkpoint, folder: Path, *, observer: Observ
         record, measurement = _measure(checkpoint, folder, observer)
         forget_run(folder)
         try:
-            _write(folder, record, measurement, title=f"{checkpoint.weights.name} on {record['data']['name']}")
+            write_json(folder / RECORD_FILE, record)
+            append_metrics(folder, {"epoch": None, **measurement.values})
+            write_json(folder / PICTURES_FILE, {"epoch": None, **measurement.pictures}, indent=None)
+            write_json(folder / RECORD_FILE, record | {"status": "finished"})
+            title = f"{checkpoint.weights.name} on {record['data']['name']}"
+            write_report(folder / REPORT_FILE, [read_run(folder)], title=title)
         except OSError:
             forget_run(folder)
             raise
@@ -130,20 +124,8 @@ def _measure(checkpoint: Checkpoint, folder: Path, observer: Observer) -> tuple[
     return record, measurement
 
 
-def _write(folder: Path, record: dict[str, Any], measurement: Measurement, *, title: str) -> None:
-    write_json(folder / RECORD_FILE, record)
-    append_metrics(folder, {"epoch": None, **measurement.values})
-    write_json(folder / PICTURES_FILE, {"epoch": None, **measurement.pictures}, indent=None)
-    write_json(folder / RECORD_FILE, record | {"status": "finished"})
-    write_report(folder / REPORT_FILE, [read_run(folder)], title=title)
-
-
 def _per_channel(values: tuple[float, ...], images: ImageData, name: str) -> tuple[float, ...]:
-    """Return one value per channel; one value alone serves all channels.
-
-    Raises:
-        UserError: If there are neither one nor as many values as channels.
-    """
+    """Return one value per channel; one value alone serves all channels, and any other number is refused."""
     channels = images.image_shape[0]
     if len(values) not in (1, channels):
         numbers = "1 value" if channels == 1 else f"1 or {channels} values"

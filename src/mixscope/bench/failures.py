@@ -20,10 +20,7 @@ class RunFailedError(RuntimeError):
 
 
 def failure_words(error: BaseException, *, model: str) -> str:
-    """Return what failed, in one line; "" where it may be a mistake of ours, whose traceback is needed.
-
-    `model` is the name of the network, for example "FILE.py:FACTORY".
-    """
+    """Return what failed, in one line; "" where it may be a mistake of ours, whose traceback is needed."""
     if _is_of_the_network(error, model):
         return f"{model} raised {describe_error(error)}"
     if type(error).__module__.startswith(COMPILER):
@@ -32,10 +29,8 @@ def failure_words(error: BaseException, *, model: str) -> str:
 
 
 def _is_of_the_network(error: BaseException, model: str) -> bool:
-    """Return whether the user's own network raised an error: its code lies in the folder of FILE.py.
-
-    What is no ordinary error, as `sys.exit` raises, is nothing that mixscope or torch raise either.
-    """
+    """Return whether the user's own network, of "FILE.py:FACTORY", raised an error: its code lies in FILE's folder."""
+    # What is no ordinary error, as `sys.exit` raises, is nothing that mixscope or torch raise either.
     file, _, _ = model.rpartition(":")
     if not isinstance(error, Exception) or not file.endswith(".py"):
         return not isinstance(error, Exception)
@@ -46,11 +41,7 @@ def _is_of_the_network(error: BaseException, model: str) -> bool:
 
 @contextmanager
 def divergence_told(subject: Subject, *, epoch: int | None = None) -> Iterator[None]:
-    """Turn an error of measuring inside the block into a divergence, where the network is to blame.
-
-    Raises:
-        NonFiniteLossError: If what the network gives, or its features, are not finite or beyond all measure.
-    """
+    """Raise a `NonFiniteLossError` for an error of measuring, where what the network gives is beyond all measure."""
     try:
         yield
     except (ArithmeticError, RuntimeError, ValueError) as error:

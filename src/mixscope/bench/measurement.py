@@ -23,29 +23,17 @@ PICTURED_PAIRS = 400  # points of a scatter plot: enough to see the shape, few e
 
 @dataclass(frozen=True)
 class Subject:
-    """A network and what it is measured on.
+    """A network and what it is measured on."""
 
-    Attributes:
-        model: On the probe's device; left as it was.
-        head: Module name of its linear classifier, whose input is the last-layer feature.
-        sites: Modules whose linearity is measured, early to late.
-        probe: The images.
-        expectation: What theory expects of it.
-    """
-
-    model: nn.Module
-    head: str
-    sites: tuple[str, ...]
+    model: nn.Module  # on the probe's device; left as it was
+    head: str  # module name of its linear classifier, whose input is the last-layer feature
+    sites: tuple[str, ...]  # modules whose linearity is measured, early to late
     probe: Probe
     expectation: Expectation = MIXUP
 
     @property
     def weight(self) -> Tensor:
-        """(K, D) float64, the classifier's rows.
-
-        Raises:
-            UserError: If the network's outputs do not fit the images' classes.
-        """
+        """(K, D) float64, the classifier's rows; a `UserError` if they do not fit the images' classes."""
         classifier, num_classes = self.model.get_submodule(self.head), self.probe.num_classes
         if not isinstance(classifier, nn.Linear) or classifier.out_features != num_classes:
             raise UserError(f"head {self.head!r} must be a linear layer with {num_classes} outputs, got {classifier}")
@@ -88,12 +76,7 @@ class Measurement:
 
 
 def measure(subject: Subject) -> Measurement:
-    """Measure everything the bench knows about a network, pictures included.
-
-    Raises:
-        UserError: If the network's outputs do not fit the images' classes.
-        ValueError: If a site does not exist.
-    """
+    """Measure everything the bench knows about a network, pictures included."""
     return draw(subject, subject.examine())
 
 

@@ -24,29 +24,17 @@ Batch = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Probe:
-    """What is measured on, fixed for a run and the same for every run on the same images and split seed.
+    """What is measured on, fixed for a run and the same for every run on the same images and split seed."""
 
-    Attributes:
-        train: All training images, unaugmented.
-        test: All test images.
-        pairs: Training images that are blended for the channel numbers, all classes.
-        pair_rows: (N,) int64, their places among the training images; None where nobody knows.
-        plane: Training images of `plane_classes` that are blended for the picture.
-        plane_classes: Three classes, drawn at random (empty where the set has fewer than three).
-        layer_pairs: Test images that are blended for the linearity of layers.
-        linearity_alpha: Concentration of their weights.
-        split_seed: Names the draws.
-    """
-
-    train: Iterable[Batch]
-    test: Iterable[Batch]
-    pairs: Iterable[Batch]
-    pair_rows: Tensor | None
-    plane: Sequence[Batch]
-    plane_classes: tuple[int, ...]
-    layer_pairs: Iterable[Batch]
-    linearity_alpha: float
-    split_seed: int
+    train: Iterable[Batch]  # all training images, unaugmented
+    test: Iterable[Batch]  # all test images
+    pairs: Iterable[Batch]  # training images that are blended for the channel numbers, all classes
+    pair_rows: Tensor | None  # (N,) int64, their places among the training images; None where nobody knows
+    plane: Sequence[Batch]  # training images of `plane_classes` that are blended for the picture
+    plane_classes: tuple[int, ...]  # three, drawn at random; empty where the set has fewer than three
+    layer_pairs: Iterable[Batch]  # test images that are blended for the linearity of layers
+    linearity_alpha: float  # concentration of their weights
+    split_seed: int  # names the draws
     num_classes: int
     class_names: tuple[str, ...]
 
@@ -108,14 +96,13 @@ def draw_plane_classes(num_classes: int, split_seed: int) -> tuple[int, ...]:
 
 
 class ChosenExamples:
-    """Batches that go by once, and a uniform choice of their examples.
+    """Batches of inputs and (B,) labels that go by once, and a uniform choice of at most `most` of their examples.
 
-    Iterating goes through the source; afterwards `batches` has the chosen examples, in an order drawn at random. Nobody
-    needs to know how many there are, and a source that can be gone through only once will do.
+    Iterating goes through the source, whose length nobody needs to know; afterwards `batches` has the chosen examples,
+    in an order drawn at random.
     """
 
     def __init__(self, source: Iterable[Batch], *, most: int, generator: torch.Generator) -> None:
-        """Wrap batches of inputs and (B,) labels; choose at most `most` examples."""
         self._source, self._most, self._generator = source, most, generator
         self._heap: list[tuple[float, int, Tensor, Tensor]] = []  # the smallest key first; numbers break ties
         self.num_seen = 0

@@ -108,16 +108,14 @@ class RunFolder:
         if self.bench.options.training.mixing_off == "auto":
             self.record["mixing_off_after"] = self.bench.training.mixing_off
         if status == "finished":
-            checkpoints = self.folder / CHECKPOINTS
-            if not (self.folder / PICTURES_FILE).exists():
-                self._say_written_anew(PICTURES_FILE)
-                self._write_pictures()
-            if not (checkpoints / WEIGHTS_FILE).exists():
-                self._say_written_anew(f"{CHECKPOINTS}/{WEIGHTS_FILE}")
-                self._save_weights()
-            if not (checkpoints / STATE_FILE).exists():
-                self._say_written_anew(f"{CHECKPOINTS}/{STATE_FILE}")
-                self._save_state()
+            for name, write in (
+                (PICTURES_FILE, self._write_pictures),
+                (f"{CHECKPOINTS}/{WEIGHTS_FILE}", self._save_weights),
+                (f"{CHECKPOINTS}/{STATE_FILE}", self._save_state),
+            ):
+                if not (self.folder / name).exists():
+                    self._say_written_anew(name)
+                    write()
         write_json(self.folder / RECORD_FILE, self.record)
 
     def restore(self) -> None:

@@ -123,13 +123,9 @@ def check_shareable(model: nn.Module, accelerator: Accelerator, *, name: str) ->
 
 
 def check_alike(accelerator: Accelerator, describe: Callable[[], Mapping[str, Any]]) -> None:
-    """Raise in every process unless all have the same; all must call this at the same time.
+    """Raise a `UserError` in every process unless all have the same by every name; all must call this at the same time.
 
-    `describe` gives what this process has, by its name: a value is a number or a word, or a fingerprint of many.
-
-    Raises:
-        UserError: Naming everything that differs, and the first process that has it otherwise than process 0.
-        LostProcessError: If a process does not come.
+    It names everything that differs, and the first process that has it otherwise than process 0.
     """
     if accelerator.num_processes == 1:
         return
@@ -147,10 +143,7 @@ def check_alike(accelerator: Accelerator, describe: Callable[[], Mapping[str, An
 
 @contextmanager
 def failing_together(accelerator: Accelerator) -> Iterator[None]:
-    """Let a `UserError` or `OSError` of one process be one of all, so that none waits for another that has ended.
-
-    All must come out of the block at the same time.
-    """
+    """Let a `UserError` or `OSError` of one process be one of all: all must come out of the block at the same time."""
     if accelerator.num_processes == 1:
         yield
         return
@@ -166,11 +159,7 @@ def failing_together(accelerator: Accelerator) -> Iterator[None]:
 
 @contextmanager
 def losses_told() -> Iterator[None]:
-    """Say in one line that another process was lost, where torch says it in the words of its transport.
-
-    Raises:
-        LostProcessError: In place of torch's own error.
-    """
+    """Raise a `LostProcessError` where torch says in the words of its transport that another process was lost."""
     try:
         yield
     except RuntimeError as error:

@@ -29,10 +29,7 @@ def check_tracker(tracker: str) -> None:
 
 
 class Tracking:
-    """What a run tells its tracker, "tensorboard" or "wandb" if any, on the main process.
-
-    The accelerator is made with it; the observer is told, once, of a tracker that fails during the run.
-    """
+    """What a run tells its tracker, if any, on the main process; the observer is told, once, of one that fails."""
 
     def __init__(self, accelerator: Accelerator, tracker: str | None, observer: Observer) -> None:
         self.accelerator, self.tracker, self.observer = accelerator, tracker, observer
@@ -48,10 +45,7 @@ class Tracking:
             return
         place = folder.absolute() / FOLDER
         # What trackers take: numbers, strings and booleans under dotted names.
-        config = {
-            name: value if isinstance(value, (int, float)) else printable(str(value))
-            for name, value in flatten(options)
-        }
+        config = {name: v if isinstance(v, (int, float)) else printable(str(v)) for name, v in flatten(options)}
         is_new = not place.exists()
         place.mkdir(parents=True, exist_ok=True)
         try:

@@ -162,9 +162,8 @@ def one_hot_variation(first: Tensor, second: Tensor, true: Tensor, *, mixing_wei
     """Return the total variation distance, (M,) float64, for certain labels: of the members, and of the blend.
 
     1 - w [true = first] - (1 - w) [true = second]: 1 where the blend has intruded on a third class; 1 - w or w where it
-    lies in the class of one of two different members; 0 where all three are the same.
-
-    The classes of X, X' and X~ are (M,) integers; the weight w in [0, 1] is a number or (M,) float.
+    lies in the class of one of two different members; 0 where all three are the same. The classes of X, X' and X~ are
+    (M,) integers; the weight w in [0, 1] is a number or (M,) float.
 
     Raises:
         ValueError: If shapes differ, labels are not integers of at least 0, or a weight is outside [0, 1].

@@ -157,10 +157,6 @@ def _certified(optimum: SeparationOptimum, counts: Tensor) -> Solution[Separatio
     matrix = torch.diag(multipliers.sum(dim=0)) - multipliers
     spectral = float(torch.linalg.matrix_norm(matrix * counts.sqrt(), ord=2))
     dual = float((multipliers * counts).sum())
-    residual = max(
-        abs(optimum.value - dual) / optimum.value,
-        spectral - 1,
-        -float(multipliers.min()) / float(multipliers.max()),
-        0.0,
-    )
+    below_zero = -float(multipliers.min()) / float(multipliers.max())
+    residual = max(abs(optimum.value - dual) / optimum.value, spectral - 1, below_zero, 0.0)
     return solved(optimum, residual=residual, iterations=0, tolerance=TOLERANCE, solver="separation_optimum")

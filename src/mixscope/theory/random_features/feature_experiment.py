@@ -55,12 +55,7 @@ class FeatureSetting:
 
 @dataclass(frozen=True)
 class RiskCurves:
-    """Test risks over time, one row per repetition.
-
-    Attributes:
-        times: (T,) float64, rising from 0 to infinity.
-        risks: (S, T) float64, in the labels' squared unit; lower is better.
-    """
+    """Test risks over T times that rise from 0 to infinity, (S, T) float64, one row per repetition; lower is better."""
 
     times: Tensor
     risks: Tensor
