@@ -20,10 +20,7 @@ TEACHERS = {"same": "itself", "same-detached": "stop-gradient", "ema": "EMA teac
 
 
 def new_record(kind: str, *, name: str, method: str, **entries: dict[str, Any]) -> dict[str, Any]:
-    """Return run.json as it stands when a run begins.
-
-    Kinds are "train" and "measure"; the entries are "description", "data", "model" and "environment".
-    """
+    """Return run.json of kind "train" or "measure" as a run begins; entries: description, data, model, environment."""
     return {
         "schema": SCHEMA,
         "name": utf8_text(name),
@@ -50,10 +47,9 @@ def describe_machine(accelerator: Accelerator) -> dict[str, Any]:
 
 def describe_model(model: nn.Module, *, name: str, head: str, sites: tuple[str, ...]) -> dict[str, Any]:
     """Return the entry "model" of run.json; a network from a file carries a fingerprint of that file."""
-    num_parameters = sum(parameter.numel() for parameter in model.parameters())
     return {
         "name": name,
-        "num_parameters": num_parameters,
+        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
         "sites": list(sites),
         "head": head,
         "fingerprint": model_fingerprint(name),
@@ -70,10 +66,7 @@ def model_fingerprint(name: str) -> str | None:
 
 
 def describe_images(data: ImageData, *, unlabelled: Tensor | None = None) -> dict[str, Any]:
-    """Return the entry "data" of run.json: what the images are, and a fingerprint of their contents.
-
-    `unlabelled` are (N, C, H, W) uint8 images trained on without labels, where there are any.
-    """
+    """Return the entry "data" of run.json: what the images are, those without labels too, and their fingerprint."""
     return {
         "name": data.name,
         "num_train": len(data.train_labels),

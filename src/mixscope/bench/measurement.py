@@ -13,7 +13,7 @@ from mixscope.bench.probe import Probe
 from mixscope.bench.theory_overlay import MIXUP, Expectation, draw_expectation
 from mixscope.capturing.capture import capture
 from mixscope.capturing.sites import measurable
-from mixscope.measuring import PAIR_MIXING, BlendedFeatures, BlendLaw, Examination, PredictionMeter, examine
+from mixscope.measuring import PAIR_MIXING, BlendedFeatures, BlendLaw, Examination, examine
 from mixscope.metrics.blends.channels import classifier_coordinates
 from mixscope.mixing.mixture import INPUT_SUFFIX
 from mixscope.mixing.mixup import Mixup
@@ -85,7 +85,15 @@ def draw(subject: Subject, seen: Examination) -> Measurement:
     pictures: dict[str, Any] = {}
     residual: dict[str, float] = {}
     if seen.predictions is not None:
-        pictures["reliability"] = _draw_reliability(seen.predictions, seen.values)
+        reliability = seen.predictions.reliability
+        pictures["reliability"] = {
+            "edges": reliability.edges.tolist(),
+            "count": reliability.counts.tolist(),
+            "confidence": reliability.confidence.tolist(),
+            "accuracy": reliability.accuracy.tolist(),
+            "ece": seen.values["test/ece"],
+            "signed_gap": seen.values["test/signed_gap"],
+        }
     if seen.linearity:
         pictures["linearity"] = [{"site": site, **asdict(report)} for site, report in seen.linearity[0].items()]
     if seen.blends is not None and seen.train is not None:
@@ -149,18 +157,6 @@ def _draw_plane(subject: Subject) -> dict[str, Any]:
         "classifiers": as_points(corners),
         "same": cloud(same),
         "different": cloud(~same),
-    }
-
-
-def _draw_reliability(predictions: PredictionMeter, values: dict[str, float]) -> dict[str, Any]:
-    reliability = predictions.reliability
-    return {
-        "edges": reliability.edges.tolist(),
-        "count": reliability.counts.tolist(),
-        "confidence": reliability.confidence.tolist(),
-        "accuracy": reliability.accuracy.tolist(),
-        "ece": values["test/ece"],
-        "signed_gap": values["test/signed_gap"],
     }
 
 

@@ -33,11 +33,7 @@ from mixscope.training.objective import NonFiniteLossError
 
 
 def read_options(folder: Path) -> TrainOptions:
-    """Return the options of the training run in a folder.
-
-    Raises:
-        UserError: If the folder holds no run, or one that was measured rather than trained.
-    """
+    """Return the options of the training run in a folder; a `UserError` if it holds none."""
     record = read_run(folder).record
     if record.get("kind") != "train":
         raise UserError(f"{folder} must hold a training run, got a run of kind {record.get('kind')!r}")

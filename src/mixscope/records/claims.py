@@ -129,10 +129,7 @@ class Sample:
 def combined(
     function: Callable[..., float], *samples: Sample, is_paired: bool = True, is_ratio: bool = False
 ) -> Sample:
-    """Return a function of what several samples measured, run by run.
-
-    A run that any of them lacks is missing, and one that any excludes is excluded, with every reason.
-    """
+    """Return a function of samples, run by run: one that any lacks or excludes is missing, or excluded with reasons."""
     reasons: dict[str, dict[str, None]] = {}
     for sample in samples:
         for name, why in sample.excluded.items():
@@ -149,12 +146,7 @@ def combined(
 
 
 def paired(first: Sample, second: Sample) -> Sample:
-    """Return first - second, run by run, as `combined` does.
-
-    Example:
-        >>> paired(Sample({"seed 0": 3.0, "seed 1": 4.0}), Sample({"seed 0": 1.0})).values
-        {'seed 0': 2.0}
-    """
+    """Return first - second, run by run, as `combined` does."""
     return combined(operator.sub, first, second)
 
 

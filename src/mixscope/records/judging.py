@@ -60,7 +60,7 @@ def judge(
     statistical one is held if the 95% interval of the mean lies inside the range, not held if it lies wholly outside,
     and undecided if it crosses a limit. A missing run or a value that is not finite leaves undecided what no value
     refutes; an infinite value refutes an exact claim that it lies outside of. A run that was left out is named in the
-    reason.
+    reason. The numbers of the finite values are there whatever the verdict.
 
     Args:
         claim: What is claimed.
@@ -70,19 +70,8 @@ def judge(
         is_statistics_judged: False where runs are too small for it (the smoke scale): statistical claims stay
             undecided, exact ones are judged.
 
-    Returns:
-        The verdict with the numbers of the finite values, whatever it is.
-
     Raises:
         ValueError: If `min_seeds` is below 2, or one of several values of a share is neither 0 nor 1.
-
-    Example:
-        >>> words = {"statement": "Mixup stretches.", "source": "derived", "measured": "amplification"}
-        >>> claim = Claim(key="demo.1", group="paper", **words, low=1.4)
-        >>> seeds = Sample({"seed 0": 1.81, "seed 1": 1.88, "seed 2": 1.86})
-        >>> judgement = judge(claim, seeds, setting="digits")
-        >>> judgement.verdict, round(judgement.low, 2), round(judgement.high, 2)
-        ('held', 1.76, 1.94)
     """
     if min_seeds < 2:
         raise ValueError(f"min_seeds must be at least 2, one value has no interval, got {min_seeds}")

@@ -58,7 +58,6 @@ class Training:
             dropout draw.
         scheme: What is mixed while mixing is on.
         recipe: Everything else.
-        num_classes: K.
         seed: Names all draws of mixing, with the epoch, the step and (for hidden layers) the process.
         accelerator: Device, precision and processes.
         monitor: Ends mixing where the recipe says "auto" and it calls the turn. Left out: one that goes by the training
@@ -214,7 +213,7 @@ class Training:
     def _add_auxiliary(self, losses: list[Tensor], *, step: int) -> None:
         """Add the gradient of the auxiliary loss at its weight, and its plain value to `losses`; 0 runs nothing."""
         assert self.auxiliary is not None
-        weight = self.auxiliary.weight_at(step, self.recipe.epochs * len(self.batches))
+        weight = self.auxiliary.consistency.weight_at(step, self.recipe.epochs * len(self.batches))
         if weight != 0:
             loss = self.auxiliary.loss(self._network, step=step)
             losses.append(loss.detach())
@@ -223,12 +222,7 @@ class Training:
     def _draw(
         self, scheme: MixingScheme, inputs: Tensor, labels: Tensor, *, epoch: int, step: int
     ) -> tuple[Tensor, Tensor, Mixture, float]:
-        """Draw the batch's mixture and take this process's part of it.
-
-        Returns:
-            The inputs and labels that the mixture's members index, the mixture of this process's rows, and the factor
-            that makes the mean over processes of their mean losses the mean over the whole batch.
-        """
+        """Return the inputs and labels that members index, this process's mixture, and the factor of its mean loss."""
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         generator = named_generator(self.seed, "mixing", epoch, step)
         mixture = scheme.draw(inputs, labels, generator=generator)

@@ -16,18 +16,8 @@ from mixscope.training.recipe import Recipe
 def soft_squared_error(logits: Tensor, targets: Tensor) -> Tensor:
     """Return half the squared distance of the logits to the targets, summed over classes, averaged over examples.
 
-    Unlike cross-entropy it is not linear in the targets: the loss of a blended label is below the blend of the losses,
-    by a constant that the gradient does not feel.
-
-    Args:
-        logits: (N, K) float.
-        targets: (N, K) float.
-
-    Returns:
-        Scalar, at least 0; lower is better.
-
-    Raises:
-        ValueError: If the shapes differ.
+    Both are (N, K) float. Unlike cross-entropy it is not linear in the targets: the loss of a blended label is below
+    the blend of the losses, by a constant that the gradient does not feel.
     """
     check_ndim(2, logits=logits, targets=targets)
     if logits.shape != targets.shape:
@@ -72,10 +62,7 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> Optimizer:
 
 
 def build_schedule(optimizer: Optimizer, recipe: Recipe, *, steps_per_epoch: int) -> LRScheduler:
-    """Return the recipe's learning-rate schedule, to be stepped after every optimizer step.
-
-    Momentum is left alone by one-cycle, so that the recipe's momentum is the one used.
-    """
+    """Return the recipe's learning-rate schedule, to be stepped after every optimizer step."""
     num_steps = recipe.epochs * steps_per_epoch
     match recipe.schedule:
         case "constant":
@@ -86,7 +73,7 @@ def build_schedule(optimizer: Optimizer, recipe: Recipe, *, steps_per_epoch: int
             milestones = [round(share * num_steps) for share in recipe.milestones]
             return MultiStepLR(optimizer, milestones=milestones, gamma=recipe.gamma)
         case "one-cycle":
-            # One step more than is taken: torch refuses the call after the last.
+            # One step more than is taken: torch refuses the call after the last. The recipe's momentum stays.
             return OneCycleLR(
                 optimizer, max_lr=recipe.peak_learning_rate, total_steps=num_steps + 1, cycle_momentum=False
             )
@@ -102,14 +89,7 @@ class NonFiniteLossError(ArithmeticError):
 
 
 def check_losses(losses: Sequence[Tensor], rates: Sequence[float], *, when: str, accelerator: Accelerator) -> None:
-    """Raise, in every process alike, if a loss of this epoch is not finite in any.
-
-    Args:
-        losses: Of the steps so far, scalars on the device.
-        rates: Their learning rates.
-        when: In words, with "{step}" for the step.
-        accelerator: Of the run.
-    """
+    """Raise, in every process alike, if a loss of this epoch's steps is not finite in any; `when` has a "{step}"."""
     finite = torch.isfinite(torch.stack(list(losses)))
     steps = torch.arange(len(losses), device=finite.device)
     first = torch.where(finite, len(losses), steps).min()

@@ -24,11 +24,8 @@ def whole_batch_norm(*, is_counted: bool) -> Iterator[None]:
 
     torch's functions are replaced inside the block, for every thread: a mode that overrides them would end where the
     backward pass begins, in which activation checkpointing computes layers again. Every process must be inside at the
-    same time.
-
-    Args:
-        is_counted: Whether this process's rows belong to the batch. A process without rows of its own, which runs one
-            only to keep step, sees the statistics of the others and changes nothing.
+    same time; one without rows of its own, which runs one only to keep step and is not counted, sees the statistics of
+    the others and changes nothing.
 
     Raises:
         ValueError: In the forward pass, if a channel has one value in all processes together.

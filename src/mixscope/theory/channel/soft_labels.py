@@ -43,12 +43,8 @@ class SoftLabelLogits:
 def logit_gain(num_classes: int, *, feature_penalty: float, scale: float) -> float:
     """Return a = m^2 K / ((K - 1) * feature penalty), by which the optimal logits exceed the errors: z = a (y - p).
 
-    In nats. The geometry depends on scale and penalty through it alone.
-
-    Args:
-        num_classes: K, at least 2.
-        feature_penalty: Factor of |h|^2 / 2, positive.
-        scale: Length m of the classifier's rows, positive.
+    In nats. The geometry depends on scale and penalty through it alone: the length m of the classifier's rows and the
+    factor of |h|^2 / 2, both positive. K is at least 2.
 
     Raises:
         ValueError: If num_classes is below 2, or a value is not positive and finite.

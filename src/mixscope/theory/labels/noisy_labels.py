@@ -74,12 +74,8 @@ def label_noise(
 ) -> LabelNoise:
     """Compare the labels that mixup gives with the labels that the blends have.
 
-    Args:
-        posteriors: (M, K) float, f(X), M at least 1: rows at least 0 that sum to 1 within 1e-4 and are divided by their
-            sum. One-hot rows for certain labels.
-        partner_posteriors: (M, K) float, f(X').
-        blend_posteriors: (M, K) float, f(X~).
-        mixing_weight: w of X in [0, 1], a number or (M,) float.
+    The posteriors f(X), f(X') and f(X~) are (M, K) float, M at least 1: rows at least 0 that sum to 1 within 1e-4 and
+    are divided by their sum, one-hot for certain labels. The weight w of X in [0, 1] is a number or (M,) float.
 
     Raises:
         ValueError: If shapes differ, there are fewer than two classes, rows are no distributions, or a weight is

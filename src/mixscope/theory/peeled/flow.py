@@ -80,12 +80,8 @@ def layer_peeled_flow(start: PeeledPoint, *, log_times: Tensor, max_steps: int =
     L < log 2 at some time: the record's `is_separated` says where that holds. A flow that starts without it is followed
     all the same; but as long as its loss stays of order one (at a saddle, or with too few dimensions to separate the
     classes) the steps count t instead of log t, and may run out.
-    Source: Ji et al. 2022, section 3.
-
-    Args:
-        start: Where the flow is at t = 0, not zero.
-        log_times: (T,) float, log t of each record, finite and increasing; may be negative.
-        max_steps: At which to stop all the same, at least 1.
+    The start, at t = 0, is not zero; log_times are (T,) float, finite and increasing, and may be negative; max_steps,
+    at which it stops all the same, is at least 1. Source: Ji et al. 2022, section 3.
 
     Returns:
         The records. The residual is the largest `conserved_drift`; tolerance 1e-6. If the steps run out the records

@@ -114,13 +114,10 @@ def scaled(point: PeeledPoint, *, squared_norm: float) -> PeeledPoint:
 def gaussian_start(
     class_counts: Sequence[int], *, dim: int, scale: float = 1.0, generator: torch.Generator
 ) -> PeeledPoint:
-    """Draw a generic start: every entry of classifier and features normal.
+    """Draw a generic start: every entry of classifier and features normal, with standard deviation `scale`.
 
-    Args:
-        class_counts: Examples of each class, at least 1, K at least 2; the labels are in order.
-        dim: D, at least 1.
-        scale: Standard deviation, positive and at most 1e100.
-        generator: A CPU generator.
+    K is at least 2, with at least 1 example of each class, whose labels are in order; D is at least 1; the scale is
+    positive and at most 1e100; the generator is the CPU's.
 
     Raises:
         ValueError: If an argument is out of its range.
