@@ -51,12 +51,9 @@ class Checkpoint:
 
 
 def measure_checkpoint(checkpoint: Checkpoint, folder: Path, *, observer: Observer) -> None:
-    """Measure a network and write run.json, metrics.jsonl, pictures.json and report.html.
+    """Measure a network and write run.json, metrics.jsonl, pictures.json and report.html, over an earlier measurement.
 
-    An earlier measurement in the folder is replaced.
-
-    Raises:
-        UserError: If anything does not fit, or another process writes there, before anything is written.
+    Whatever does not fit is a `UserError` before anything is written.
     """
     check_out(folder, files=RUN_FILES)
     with hold_folder(folder, note=observer.note):

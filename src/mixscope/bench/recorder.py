@@ -26,11 +26,9 @@ class Reading:
 class Instrument:
     """Something that is read off a network beside the bench's own measurement.
 
-    Attributes:
-        begin: Takes what it needs of a bench before training; what it returns reads an examination.
-        reads: What of an examination: predictions on the test images, blends of training images, the linearity of
-            layers on blends by the laws `alphas`, or nothing.
-        alphas: See there; beside the probe's own.
+    `begin` takes what it needs of a bench before training, and what it returns reads an examination: predictions on the
+    test images, blends of training images, the linearity of layers on blends by the laws `alphas` beside the probe's
+    own, or nothing.
     """
 
     begin: Callable[[Bench], Callable[[Examination], Reading]]
@@ -56,7 +54,7 @@ class Recorder:
         self.pictures: dict[str, Any] = {}
 
     def test(self, epoch: int) -> dict[str, float]:
-        """Return the numbers of the predictions on the test images alone, or raise as `measure` does."""
+        """Return the numbers of the predictions on the test images alone; a `NonFiniteLossError` if it has diverged."""
         with divergence_told(self.subject, epoch=epoch):
             seen = self.subject.examine(blends=False, alphas=())
             self.predictions = seen.predictions or self.predictions
@@ -70,9 +68,6 @@ class Recorder:
             test: Whether the predictions on the test images are wanted, where the bench's own measurement is not made.
             draw_pictures: Whether to keep what takes longer: the pictures, and with them theory's curve fitted to the
                 blends of all classes, which gives "channels/theory_residual".
-
-        Raises:
-            NonFiniteLossError: If the network has diverged.
         """
         with divergence_told(self.subject, epoch=epoch):
             seen = self._examine(test=test)

@@ -24,7 +24,7 @@ from mixscope.records.store import (
     write_metrics,
 )
 from mixscope.training.checkpoint import STATE_FILE, WEIGHTS_FILE, save_state, save_weights
-from mixscope.training.summary import EpochSummary
+from mixscope.training.objective import EpochSummary
 
 CHECKPOINTS = "checkpoints"  # the folder in a run's
 CHECKPOINT_SHARE = 0.02  # of the time may go into writing checkpoints
@@ -39,10 +39,10 @@ def fingerprint_of_run(record: dict[str, Any]) -> str:
 
 
 class RunFolder:
-    """Measures a run and writes its records, on the main process.
+    """Measures a run and writes its records, on the main process, and tells the observer of epochs and deleted files.
 
     `record` is run.json as it is to stand there, but for the status; the lines of metrics.jsonl and the seconds are
-    those up to the checkpoint the run goes on from. The observer is told of epochs, and of what somebody deleted.
+    those up to the checkpoint the run goes on from.
     """
 
     def __init__(
@@ -119,11 +119,7 @@ class RunFolder:
         write_json(self.folder / RECORD_FILE, self.record)
 
     def restore(self) -> None:
-        """Write run.json and metrics.jsonl anew where somebody deleted them, or the whole folder, and say so.
-
-        Raises:
-            UserError: If the folder is another run's by now.
-        """
+        """Write run.json and metrics.jsonl anew where deleted; a `UserError` if the folder is another run's by now."""
         path = self.folder / RECORD_FILE
         try:
             self._check_folder()

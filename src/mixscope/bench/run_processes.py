@@ -32,12 +32,9 @@ LOST = ("/gloo/", "nccl", "connection closed by peer", "connection reset by peer
 
 
 def build_accelerator(device: Device, recipe: Recipe, *, tracker: str | None, folder: Path) -> Accelerator:
-    """Return the accelerator a run trains on.
+    """Return the accelerator a run trains on; a `UserError` if the device, or a tracker's package, is not there.
 
     "auto" takes a GPU where there is one; "cpu", "cuda" and "mps" insist. A tracker's files go into the run's folder.
-
-    Raises:
-        UserError: If the device is not there, or the tracker's package is not installed.
     """
     available = {"auto": True, "cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available[device]:

@@ -36,11 +36,7 @@ class Tracking:
         self._is_open = False
 
     def start(self, folder: Path, options: dict[str, Any]) -> None:
-        """Open the tracker in a run's folder.
-
-        Raises:
-            UserError: If it cannot begin; what was made for it is gone.
-        """
+        """Open the tracker in a run's folder; a `UserError` if it cannot begin: what was made for it is gone."""
         if self.tracker is None:
             return
         place = folder.absolute() / FOLDER

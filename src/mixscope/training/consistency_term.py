@@ -75,11 +75,7 @@ class ConsistencyTerm:
         return {"steps": self._num_steps, "teacher": None if self._teacher is None else self._teacher.state_dict()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state.
-
-        Raises:
-            KeyError, RuntimeError, ValueError: If it is not one of the same network and teacher.
-        """
+        """Go on from a state, which must be one of the same network and teacher."""
         if (state["teacher"] is None) != (self._teacher is None):
             raise ValueError(f"the state must be one of a run with consistency-teacher {self.consistency.teacher}")
         if self._teacher is not None:

@@ -20,6 +20,7 @@ from mixscope.training.consistency_term import Batches, ConsistencyTerm
 from mixscope.training.objective import (
     LOSS_FLOORS,
     LOSSES,
+    EpochSummary,
     build_optimizer,
     build_schedule,
     check_losses,
@@ -29,7 +30,6 @@ from mixscope.training.objective import (
     smooth_targets,
 )
 from mixscope.training.recipe import Recipe
-from mixscope.training.summary import EpochSummary
 from mixscope.training.whole_batch import whole_batch_norm
 
 CHECK_EVERY = 50  # steps between looks at the loss, each of which waits for the device

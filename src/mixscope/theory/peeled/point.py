@@ -138,10 +138,7 @@ def symmetric_start(
 
     W^T W = H H^T, no mean classifier and no scatter within classes: nothing is conserved that would hold the geometry
     back, and it collapses like a power of t instead of log t. K is at least 2, n at least 1; dimension and scale, of W
-    before it is centred, as of `gaussian_start`. Source: derived from Ji et al. 2022.
-
-    Raises:
-        ValueError: If an argument is out of its range.
+    before it is centred, and errors as of `gaussian_start`. Source: derived from Ji et al. 2022.
     """
     check_size(2, num_classes=num_classes)
     check_size(1, num_per_class=num_per_class)

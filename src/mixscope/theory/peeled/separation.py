@@ -107,10 +107,7 @@ def imbalanced_separation_optimum(class_counts: Sequence[int]) -> Solution[Separ
 def separation_point(class_counts: Sequence[int], *, dim: int, generator: torch.Generator) -> PeeledPoint:
     """Build an optimum of the separation problem, of smallest margin 1, in a uniformly random orientation.
 
-    Arguments as of `gaussian_start`, with D at least K - 1.
-
-    Raises:
-        ValueError: If an argument is out of its range.
+    Arguments and errors as of `gaussian_start`, with D at least K - 1.
     """
     check_class_counts(class_counts, dim=dim)
     num_classes = len(class_counts)
