@@ -122,7 +122,9 @@ class RunFolder:
         """Write run.json and metrics.jsonl anew where deleted; a `UserError` if the folder is another run's by now."""
         path = self.folder / RECORD_FILE
         try:
-            self._check_folder()
+            is_new = self.lock.renew()
+            if is_new and path.exists() and read_run(self.folder).record.get("started") != self.record["started"]:
+                raise UserError(f"{self.folder} was deleted and holds another run now, so this one ends")
         except UserError:
             self.is_recording = False
             raise
@@ -133,12 +135,6 @@ class RunFolder:
         if (metrics.stat().st_size if metrics.exists() else 0) != sum(map(len, self.lines)):
             self._say_written_anew(METRICS_FILE, "deleted or changed by another program")
             write_metrics(self.folder, self.lines)
-
-    def _check_folder(self) -> None:
-        """Raise a `UserError` if the folder was deleted and another run has it, or has had it, since."""
-        is_new, path = self.lock.renew(), self.folder / RECORD_FILE
-        if is_new and path.exists() and read_run(self.folder).record.get("started") != self.record["started"]:
-            raise UserError(f"{self.folder} was deleted and holds another run now, so this one ends")
 
     def _say_written_anew(self, name: str, why: str = "deleted") -> None:
         self.observer.note(f"{self.folder / name} was {why}; it is written anew")

@@ -134,7 +134,7 @@ class _Normalised(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         inputs, weight, mean, inverse_std, count = ctx.saved_tensors
-        view, dims = _channel_view(inputs), _all_but_channels(inputs)
+        view, dims = [-1 if dim == 1 else 1 for dim in range(inputs.ndim)], _all_but_channels(inputs)
         slopes = gradient.to(mean.dtype)
         centred = inputs.to(mean.dtype) - mean.view(view)
         sums = torch.stack([slopes.sum(dims), (slopes * centred).sum(dims)])
@@ -180,7 +180,3 @@ def _batch_statistics(inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _all_but_channels(inputs: Tensor) -> list[int]:
     return [dim for dim in range(inputs.ndim) if dim != 1]
-
-
-def _channel_view(inputs: Tensor) -> list[int]:
-    return [-1 if dim == 1 else 1 for dim in range(inputs.ndim)]
