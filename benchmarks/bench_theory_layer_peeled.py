@@ -6,8 +6,7 @@ import time
 import torch
 from _bench import parse_arguments, summarise, write_result
 
-from mixscope.theory.peeled.descent import layer_peeled_descent
-from mixscope.theory.peeled.flow import layer_peeled_flow
+from mixscope.theory.peeled.flow import layer_peeled_descent, layer_peeled_flow
 from mixscope.theory.peeled.loss import stack, stacked_loss
 from mixscope.theory.peeled.point import gaussian_start
 from mixscope.theory.peeled.separation import separation_optimum

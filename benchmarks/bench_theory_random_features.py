@@ -9,8 +9,7 @@ from scipy.integrate import solve_ivp
 from mixscope.theory.labels.gaussian_classes import class_triangle
 from mixscope.theory.labels.noisy_labels import label_noise_curve
 from mixscope.theory.random_features.feature_experiment import random_feature_experiment
-from mixscope.theory.random_features.feature_flow import random_feature_flow
-from mixscope.theory.random_features.population_risk import squared_risk
+from mixscope.theory.random_features.feature_flow import random_feature_flow, squared_risk
 
 NUM_TIMES = 1000
 NUM_EXPONENTIALS = 10  # of the 1,000 that the naive route takes; their time is multiplied up

@@ -6,12 +6,12 @@ import torch
 from helpers.command_line import run_command
 
 from mixscope.bench.build import build_bench
-from mixscope.bench.divergence import divergence_told
+from mixscope.bench.failures import divergence_told
 from mixscope.bench.observer import SILENT
 from mixscope.bench.options import DataOptions, MeasureOptions, TrainOptions
 from mixscope.records.store import read_run
 from mixscope.studies.engine.network_training import NetworkTraining
-from mixscope.training.finite import NonFiniteLossError
+from mixscope.training.objective import NonFiniteLossError
 from mixscope.training.recipe import Recipe
 
 # In evaluation after the third step of training, whatever the weights: no trajectory is waited for.

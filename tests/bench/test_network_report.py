@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import mixscope
-from mixscope.bench.chosen_examples import ChosenExamples
+from mixscope.bench.probe import ChosenExamples
 from mixscope.measuring import examine
 
 HEAD = "2"
@@ -137,7 +137,7 @@ def test_every_example_has_the_same_chance_of_being_chosen():
 
 
 def test_large_inputs_are_fewer(monkeypatch):
-    monkeypatch.setattr("mixscope.bench.chosen_examples.CHOICE_BYTES", 4 * 100 * 5)
+    monkeypatch.setattr("mixscope.bench.probe.CHOICE_BYTES", 4 * 100 * 5)
     chosen = ChosenExamples(
         [(torch.zeros(50, 100), torch.zeros(50).long())], most=20, generator=torch.Generator().manual_seed(0)
     )

@@ -8,7 +8,7 @@ import pytest
 from mixscope.base.errors import UserError
 from mixscope.bench.build import anchored, build_scheme
 from mixscope.bench.demo import demo_runs
-from mixscope.bench.method_labels import method_label
+from mixscope.bench.description import method_label
 from mixscope.bench.options import (
     AugmentationOptions,
     ConsistencyOptions,

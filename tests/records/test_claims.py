@@ -10,9 +10,8 @@ from dataclasses import replace
 import pytest
 from scipy import stats
 
-from mixscope.records.claims import Claim
+from mixscope.records.claims import Claim, Sample, paired, paired_ratio
 from mixscope.records.judging import judge, judgement_to_dict
-from mixscope.records.samples import Sample, paired, paired_ratio
 from mixscope.stats.intervals import share_interval, student_interval
 
 ABOVE = Claim(key="demo.1", group="paper", statement="It grows.", source="demo", measured="growth", low=1.0)

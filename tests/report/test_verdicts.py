@@ -8,9 +8,8 @@ from dataclasses import replace
 import pytest
 from markdown_it import MarkdownIt
 
-from mixscope.records.claims import Claim
+from mixscope.records.claims import Claim, Sample, paired
 from mixscope.records.judging import judge
-from mixscope.records.samples import Sample, paired
 from mixscope.report.page import Cell, Page, Section, Table
 from mixscope.report.rendering import render_page, write_page
 from mixscope.report.verdicts.verdict_markdown import (

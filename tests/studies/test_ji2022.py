@@ -5,7 +5,7 @@ import math
 import pytest
 from sample_studies import assert_every_claim_has_its_runs, outcome, results_of, smoke_results
 
-from mixscope.records.samples import Sample
+from mixscope.records.claims import Sample
 from mixscope.report.page import Page
 from mixscope.report.rendering import render_page
 from mixscope.studies.engine.evidence_sources import computed

@@ -15,9 +15,8 @@ import torch
 from sample_studies import Doubling, Impossible, Interrupted, doubling_trials
 
 from mixscope.base.errors import UserError
-from mixscope.records.claims import Claim
+from mixscope.records.claims import Claim, Sample
 from mixscope.records.judging import judge
-from mixscope.records.samples import Sample
 from mixscope.studies.engine.computation import computation
 from mixscope.studies.engine.results import column, read_results
 from mixscope.studies.engine.runner import pending, run_pending

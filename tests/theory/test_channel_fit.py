@@ -7,8 +7,13 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
-from mixscope.theory.channel.curve_fit import GAIN_RANGE, fit_mixup_channel, mixup_points
-from mixscope.theory.channel.lines import fit_squared_loss_line, fit_unmixed_line
+from mixscope.theory.channel.curve_fit import (
+    GAIN_RANGE,
+    fit_mixup_channel,
+    fit_squared_loss_line,
+    fit_unmixed_line,
+    mixup_points,
+)
 from mixscope.theory.channel.mixed_features import mixup_features, same_class_rise, squared_loss_features
 from mixscope.theory.solution import NotConvergedWarning
 

@@ -5,8 +5,12 @@ import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
-from mixscope.theory.random_features.feature_flow import FeatureFlow, random_feature_flow, switched_parameters
-from mixscope.theory.random_features.population_risk import squared_risk
+from mixscope.theory.random_features.feature_flow import (
+    FeatureFlow,
+    random_feature_flow,
+    squared_risk,
+    switched_parameters,
+)
 
 
 def stream(seed: int = 0) -> torch.Generator:

@@ -8,11 +8,12 @@ from torch import Tensor
 
 from mixscope.base.generators import sample_dirichlet
 from mixscope.theory.labels.blended_regression import convex_noise_floor, mixup_noise
-from mixscope.theory.labels.drawn_labels import coupled_labels, independent_labels
 from mixscope.theory.labels.gaussian_classes import GaussianClasses, class_triangle
 from mixscope.theory.labels.noisy_labels import (
     LabelNoise,
+    coupled_labels,
     gaussian_label_noise,
+    independent_labels,
     label_noise,
     label_noise_curve,
     one_hot_variation,

@@ -7,8 +7,7 @@ from scipy.optimize import minimize
 from torch.nn.functional import cross_entropy
 
 from mixscope.theory.peeled.decay import regularized_flow, regularized_optimum
-from mixscope.theory.peeled.descent import layer_peeled_descent
-from mixscope.theory.peeled.flow import layer_peeled_flow
+from mixscope.theory.peeled.flow import layer_peeled_descent, layer_peeled_flow
 from mixscope.theory.peeled.loss import stack, stacked_loss
 from mixscope.theory.peeled.point import PeeledPoint, gaussian_start
 from mixscope.theory.solution import NotConvergedWarning

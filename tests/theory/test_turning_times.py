@@ -7,8 +7,7 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from mixscope.base.generators import sample_beta
-from mixscope.theory.random_features.feature_flow import FeatureFlow, random_feature_flow
-from mixscope.theory.random_features.population_risk import SquaredRisk, squared_risk
+from mixscope.theory.random_features.feature_flow import FeatureFlow, SquaredRisk, random_feature_flow, squared_risk
 from mixscope.theory.random_features.teachers import all_pairs, span_teacher, tanh_features, two_layer_teacher
 from mixscope.theory.random_features.turning import risk_bound, turning_times
 

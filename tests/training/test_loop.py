@@ -19,8 +19,8 @@ from mixscope.mixing.manifold import blending_at
 from mixscope.mixing.mixture import blend, blend_targets, soft_cross_entropy
 from mixscope.mixing.mixup import scheme_at
 from mixscope.training.checkpoint import load_state, save_state
-from mixscope.training.finite import NonFiniteLossError
 from mixscope.training.loop import Training
+from mixscope.training.objective import NonFiniteLossError
 
 HELPERS = Path(__file__).parents[1] / "helpers"
 

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from mixscope.base.errors import UserError, users_code
 from mixscope.base.generators import derive_seed, named_generator
-from mixscope.bench.devices import build_accelerator
 from mixscope.bench.measurement import Subject
 from mixscope.bench.network_checks import check_forward, check_places, check_training, has_batch_norm
 from mixscope.bench.observer import Observer
-from mixscope.bench.options import ConsistencyOptions, DataOptions, MixingOptions, TrainOptions
+from mixscope.bench.options import DataOptions, MixingOptions, TrainOptions
 from mixscope.bench.probe import Probe, build_probe
 from mixscope.bench.run_images import choose_labelled, choose_unlabelled, prepare_whole_images
 from mixscope.bench.run_processes import (
+    build_accelerator,
     check_alike,
     check_shareable,
     describe_options,
@@ -39,7 +39,7 @@ from mixscope.training.objective import has_convolutions
 
 @dataclass(frozen=True)
 class Bench:
-    """All that one run works with, made from its options."""
+    """All that one run works with."""
 
     options: TrainOptions
     accelerator: Accelerator
@@ -93,19 +93,6 @@ def mixing_places(options: MixingOptions, sites: tuple[str, ...]) -> tuple[str, 
     if not options.mixing_sites and not sites:
         raise UserError("mixing-sites must name the modules to mix at: this network does not name its sites")
     return options.mixing_sites or (INPUT_SITE, *sites[:2])
-
-
-def build_consistency(options: ConsistencyOptions) -> Consistency:
-    """Return what the options ask of unlabelled images; they must ask for something."""
-    return Consistency(
-        num_points=options.consistency_points,
-        alpha=options.consistency_alpha,
-        teacher=options.consistency_teacher,
-        space=options.consistency_space,
-        peak_weight=options.consistency_weight,
-        ramp_share=options.consistency_ramp,
-        ema_decay=options.consistency_decay,
-    )
 
 
 def build_bench(options: TrainOptions, *, folder: Path, tracker: str | None, observer: Observer) -> Bench:
@@ -179,13 +166,22 @@ def assemble_bench(options: TrainOptions, accelerator: Accelerator, *, observer:
         model.to(accelerator.device)  # before a teacher is copied from it
         if channels_last:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        asked = options.consistency
         others = make_batches(
             unlabelled,
             torch.zeros(len(unlabelled), dtype=torch.int64),
-            batch_size=options.consistency.consistency_batch or recipe.batch_size,
+            batch_size=asked.consistency_batch or recipe.batch_size,
             seed=derive_seed(options.seed, "unlabelled"),
         )
-        consistency = build_consistency(options.consistency)
+        consistency = Consistency(
+            num_points=asked.consistency_points,
+            alpha=asked.consistency_alpha,
+            teacher=asked.consistency_teacher,
+            space=asked.consistency_space,
+            peak_weight=asked.consistency_weight,
+            ramp_share=asked.consistency_ramp,
+            ema_decay=asked.consistency_decay,
+        )
         with users_code(f"{options.model} must be a network that can be copied for its teacher, but it raised"):
             auxiliary = ConsistencyTerm(model, consistency, others, seed=options.seed, accelerator=accelerator)
     training = Training(

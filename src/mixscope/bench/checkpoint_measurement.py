@@ -7,19 +7,16 @@ from typing import Any
 from mixscope.base.errors import UserError
 from mixscope.base.files import check_out
 from mixscope.base.folder_lock import hold_folder
-from mixscope.bench.build import (
-    anchored_data,
-    anchored_model,
-)
+from mixscope.bench.build import anchored_data, anchored_model
 from mixscope.bench.description import describe_images, describe_machine, describe_model, new_record
-from mixscope.bench.devices import build_accelerator
-from mixscope.bench.divergence import divergence_told
+from mixscope.bench.failures import divergence_told
 from mixscope.bench.measurement import Measurement, Subject, measure
 from mixscope.bench.network_checks import check_forward, check_places
 from mixscope.bench.observer import Observer
 from mixscope.bench.options import DataOptions, Device, MeasureOptions, options_to_dict
 from mixscope.bench.probe import build_probe
 from mixscope.bench.run_images import prepare_images
+from mixscope.bench.run_processes import build_accelerator
 from mixscope.data.image_data import ImageData
 from mixscope.models.networks import build_model, find_head, model_sites
 from mixscope.models.weights import load_weights
@@ -35,43 +32,28 @@ from mixscope.records.store import (
     write_json,
 )
 from mixscope.report.runs.runs_page import write_report
-from mixscope.training.finite import NonFiniteLossError
-from mixscope.training.objective import has_convolutions
+from mixscope.training.objective import NonFiniteLossError, has_convolutions
 from mixscope.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network that was trained elsewhere, and what is measured of it.
+    """A network that was trained elsewhere, and what is measured of it."""
 
-    Attributes:
-        model: FILE.py:FACTORY, timm:NAME, or one of mixscope's networks.
-        weights: Its state dict; nothing in the file is executed.
-        data: The images.
-        head: Module name of its linear classifier.
-        measuring: What is measured.
-        mean: Of each channel, subtracted from pixels scaled to [0, 1]; None: that of the training images.
-        std: Of each channel, divided by; None: that of the training images.
-        device: Where.
-    """
-
-    model: str
-    weights: Path
+    model: str  # FILE.py:FACTORY, timm:NAME, or one of mixscope's networks
+    weights: Path  # its state dict; nothing in the file is executed
     data: DataOptions
-    head: str | None
+    head: str | None  # module name of its linear classifier
     measuring: MeasureOptions
-    mean: tuple[float, ...] | None
+    mean: tuple[float, ...] | None  # of each channel of pixels scaled to [0, 1]; None: that of the training images
     std: tuple[float, ...] | None
     device: Device
 
 
 def measure_checkpoint(checkpoint: Checkpoint, folder: Path, *, observer: Observer) -> None:
-    """Measure a network and write run.json, metrics.jsonl, pictures.json and report.html.
+    """Measure a network and write run.json, metrics.jsonl, pictures.json and report.html, over an earlier measurement.
 
-    An earlier measurement in the folder is replaced.
-
-    Raises:
-        UserError: If anything does not fit, or another process writes there, before anything is written.
+    Whatever does not fit is a `UserError` before anything is written.
     """
     check_out(folder, files=RUN_FILES)
     with hold_folder(folder, note=observer.note):
@@ -81,7 +63,12 @@ def measure_checkpoint(checkpoint: Checkpoint, folder: Path, *, observer: Observ
         record, measurement = _measure(checkpoint, folder, observer)
         forget_run(folder)
         try:
-            _write(folder, record, measurement, title=f"{checkpoint.weights.name} on {record['data']['name']}")
+            write_json(folder / RECORD_FILE, record)
+            append_metrics(folder, {"epoch": None, **measurement.values})
+            write_json(folder / PICTURES_FILE, {"epoch": None, **measurement.pictures}, indent=None)
+            write_json(folder / RECORD_FILE, record | {"status": "finished"})
+            title = f"{checkpoint.weights.name} on {record['data']['name']}"
+            write_report(folder / REPORT_FILE, [read_run(folder)], title=title)
         except OSError:
             forget_run(folder)
             raise
@@ -134,20 +121,8 @@ def _measure(checkpoint: Checkpoint, folder: Path, observer: Observer) -> tuple[
     return record, measurement
 
 
-def _write(folder: Path, record: dict[str, Any], measurement: Measurement, *, title: str) -> None:
-    write_json(folder / RECORD_FILE, record)
-    append_metrics(folder, {"epoch": None, **measurement.values})
-    write_json(folder / PICTURES_FILE, {"epoch": None, **measurement.pictures}, indent=None)
-    write_json(folder / RECORD_FILE, record | {"status": "finished"})
-    write_report(folder / REPORT_FILE, [read_run(folder)], title=title)
-
-
 def _per_channel(values: tuple[float, ...], images: ImageData, name: str) -> tuple[float, ...]:
-    """Return one value per channel; one value alone serves all channels.
-
-    Raises:
-        UserError: If there are neither one nor as many values as channels.
-    """
+    """Return one value per channel; one value alone serves all channels, and any other number is refused."""
     channels = images.image_shape[0]
     if len(values) not in (1, channels):
         numbers = "1 value" if channels == 1 else f"1 or {channels} values"

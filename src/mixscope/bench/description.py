@@ -1,4 +1,4 @@
-"""The entries of run.json that say what was trained or measured, on which images and machine."""
+"""Entries of run.json that say what was trained or measured, by which method, on which images and machine."""
 
 import hashlib
 from datetime import UTC, datetime
@@ -11,15 +11,16 @@ from torch import Tensor, nn
 
 from mixscope.base.reading import open_regular
 from mixscope.base.text import utf8_text
+from mixscope.bench.options import ConsistencyOptions, TrainOptions
 from mixscope.data.image_data import ImageData
+from mixscope.mixing.schemes import SCHEMES
 from mixscope.records.environment import SCHEMA, describe_environment
+
+TEACHERS = {"same": "itself", "same-detached": "stop-gradient", "ema": "EMA teacher"}
 
 
 def new_record(kind: str, *, name: str, method: str, **entries: dict[str, Any]) -> dict[str, Any]:
-    """Return run.json as it stands when a run begins.
-
-    Kinds are "train" and "measure"; the entries are "description", "data", "model" and "environment".
-    """
+    """Return run.json of kind "train" or "measure" as a run begins; entries: description, data, model, environment."""
     return {
         "schema": SCHEMA,
         "name": utf8_text(name),
@@ -46,10 +47,9 @@ def describe_machine(accelerator: Accelerator) -> dict[str, Any]:
 
 def describe_model(model: nn.Module, *, name: str, head: str, sites: tuple[str, ...]) -> dict[str, Any]:
     """Return the entry "model" of run.json; a network from a file carries a fingerprint of that file."""
-    num_parameters = sum(parameter.numel() for parameter in model.parameters())
     return {
         "name": name,
-        "num_parameters": num_parameters,
+        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
         "sites": list(sites),
         "head": head,
         "fingerprint": model_fingerprint(name),
@@ -66,10 +66,7 @@ def model_fingerprint(name: str) -> str | None:
 
 
 def describe_images(data: ImageData, *, unlabelled: Tensor | None = None) -> dict[str, Any]:
-    """Return the entry "data" of run.json: what the images are, and a fingerprint of their contents.
-
-    `unlabelled` are (N, C, H, W) uint8 images trained on without labels, where there are any.
-    """
+    """Return the entry "data" of run.json: what the images are, those without labels too, and their fingerprint."""
     return {
         "name": data.name,
         "num_train": len(data.train_labels),
@@ -90,3 +87,48 @@ def images_fingerprint(data: ImageData, unlabelled: Tensor | None) -> str:
     for tensor in (data.train_images, data.train_labels, data.test_images, data.test_labels, *others):
         digest.update(tensor.cpu().contiguous().numpy().data.cast("B"))
     return digest.hexdigest()
+
+
+def method_label(options: TrainOptions) -> str:
+    """Name the method on reports: the scheme and what sets it apart, or the label that was given."""
+    if options.label is not None:
+        return options.label
+    mixing, recipe = options.mixing, options.training
+    words = SCHEMES[mixing.mixing].label
+    if mixing.num_points > 2:
+        words += f" of {mixing.num_points} points"
+    if mixing.alpha is not None:
+        words += f" α={mixing.alpha:g}"
+    if mixing.mixing != "none" and recipe.mixing_off is not None:
+        if recipe.mixing_off == "auto":
+            words += ", off automatically"
+        elif recipe.mixing_off < recipe.epochs:
+            words += f", off after {recipe.mixing_off}"
+    if options.consistency.consistency_points > 0:
+        consistency = _consistency_label(options.consistency)
+        words = consistency if mixing.mixing == "none" else f"{words} + {consistency}"
+    if recipe.loss == "squared-error":
+        words += ", squared error"
+    if options.classifier == "fixed-etf":
+        words += ", fixed classifier"
+    return words
+
+
+def _consistency_label(options: ConsistencyOptions) -> str:
+    """Name unsupervised mixing: "ICT[2]" is Eq. 2 of Chaudhry et al. 2022, and all that departs from it is named."""
+    usual = ConsistencyOptions(consistency_points=2)
+    words = f"ICT[{options.consistency_points}]"
+    for given, default, departure in (
+        (options.consistency_alpha, usual.consistency_alpha, f" α={options.consistency_alpha:g}"),
+        (options.consistency_teacher, usual.consistency_teacher, f", {TEACHERS[options.consistency_teacher]}"),
+        (options.consistency_decay, usual.consistency_decay, f" {options.consistency_decay:g}"),
+        (options.consistency_space, usual.consistency_space, f", {options.consistency_space}"),
+        (options.consistency_weight, usual.consistency_weight, f", weight {options.consistency_weight:g}"),
+        (options.consistency_ramp, usual.consistency_ramp, f", ramp {options.consistency_ramp:g}"),
+        (options.consistency_batch, None, f", {options.consistency_batch} unlabelled a step"),
+        (options.unlabelled, None, f", {options.unlabelled} unlabelled"),
+        (options.unlabelled_disjoint, False, ", disjoint"),
+    ):
+        if given != default:
+            words += departure
+    return words

@@ -13,7 +13,7 @@ from mixscope.bench.probe import Probe
 from mixscope.bench.theory_overlay import MIXUP, Expectation, draw_expectation
 from mixscope.capturing.capture import capture
 from mixscope.capturing.sites import measurable
-from mixscope.measuring import PAIR_MIXING, BlendedFeatures, BlendLaw, Examination, PredictionMeter, examine
+from mixscope.measuring import PAIR_MIXING, BlendedFeatures, BlendLaw, Examination, examine
 from mixscope.metrics.blends.channels import classifier_coordinates
 from mixscope.mixing.mixture import INPUT_SUFFIX
 from mixscope.mixing.mixup import Mixup
@@ -23,29 +23,17 @@ PICTURED_PAIRS = 400  # points of a scatter plot: enough to see the shape, few e
 
 @dataclass(frozen=True)
 class Subject:
-    """A network and what it is measured on.
+    """A network and what it is measured on."""
 
-    Attributes:
-        model: On the probe's device; left as it was.
-        head: Module name of its linear classifier, whose input is the last-layer feature.
-        sites: Modules whose linearity is measured, early to late.
-        probe: The images.
-        expectation: What theory expects of it.
-    """
-
-    model: nn.Module
-    head: str
-    sites: tuple[str, ...]
+    model: nn.Module  # on the probe's device; left as it was
+    head: str  # module name of its linear classifier, whose input is the last-layer feature
+    sites: tuple[str, ...]  # modules whose linearity is measured, early to late
     probe: Probe
     expectation: Expectation = MIXUP
 
     @property
     def weight(self) -> Tensor:
-        """(K, D) float64, the classifier's rows.
-
-        Raises:
-            UserError: If the network's outputs do not fit the images' classes.
-        """
+        """(K, D) float64, the classifier's rows; a `UserError` if they do not fit the images' classes."""
         classifier, num_classes = self.model.get_submodule(self.head), self.probe.num_classes
         if not isinstance(classifier, nn.Linear) or classifier.out_features != num_classes:
             raise UserError(f"head {self.head!r} must be a linear layer with {num_classes} outputs, got {classifier}")
@@ -88,12 +76,7 @@ class Measurement:
 
 
 def measure(subject: Subject) -> Measurement:
-    """Measure everything the bench knows about a network, pictures included.
-
-    Raises:
-        UserError: If the network's outputs do not fit the images' classes.
-        ValueError: If a site does not exist.
-    """
+    """Measure everything the bench knows about a network, pictures included."""
     return draw(subject, subject.examine())
 
 
@@ -102,7 +85,15 @@ def draw(subject: Subject, seen: Examination) -> Measurement:
     pictures: dict[str, Any] = {}
     residual: dict[str, float] = {}
     if seen.predictions is not None:
-        pictures["reliability"] = _draw_reliability(seen.predictions, seen.values)
+        reliability = seen.predictions.reliability
+        pictures["reliability"] = {
+            "edges": reliability.edges.tolist(),
+            "count": reliability.counts.tolist(),
+            "confidence": reliability.confidence.tolist(),
+            "accuracy": reliability.accuracy.tolist(),
+            "ece": seen.values["test/ece"],
+            "signed_gap": seen.values["test/signed_gap"],
+        }
     if seen.linearity:
         pictures["linearity"] = [{"site": site, **asdict(report)} for site, report in seen.linearity[0].items()]
     if seen.blends is not None and seen.train is not None:
@@ -166,18 +157,6 @@ def _draw_plane(subject: Subject) -> dict[str, Any]:
         "classifiers": as_points(corners),
         "same": cloud(same),
         "different": cloud(~same),
-    }
-
-
-def _draw_reliability(predictions: PredictionMeter, values: dict[str, float]) -> dict[str, Any]:
-    reliability = predictions.reliability
-    return {
-        "edges": reliability.edges.tolist(),
-        "count": reliability.counts.tolist(),
-        "confidence": reliability.confidence.tolist(),
-        "accuracy": reliability.accuracy.tolist(),
-        "ece": values["test/ece"],
-        "signed_gap": values["test/signed_gap"],
     }
 
 

@@ -33,12 +33,10 @@ def check_places(model: nn.Module, sites: Sequence[str]) -> None:
 
 
 def check_forward(model: nn.Module, images: ImageData, *, head: str, sites: Sequence[str], name: str) -> None:
-    """Raise a `UserError` unless a network can be measured.
+    """Raise a `UserError`, which calls a network by its name, unless it can be measured.
 
     It must turn images, however many, into (B, K) finite logits that its head computes, and run every site once. Tried
     on a copy, but for parameters that have no shape yet: they get theirs here.
-
-    `name` is what the messages call it.
     """
     pixels = images.test_images[: max(TRIED_SIZES)].float() / 255
     shape = "x".join(map(str, images.image_shape))
@@ -78,9 +76,7 @@ def check_training(
     """Raise a `UserError` unless a network can be trained: it goes through the first and last batch of an epoch.
 
     Forward, backward and a step of the optimizer are made by a copy in training mode, on the device: neither weights
-    nor the statistics of batch norm nor any random draw of the run feel them.
-
-    `sites` are hidden layers that are mixed at; `name` is what the messages call the network.
+    nor the statistics of batch norm nor any random draw of the run feel them. `sites` are the places that are mixed at.
     """
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise UserError(f"{name} must have a parameter that can be trained, got none")

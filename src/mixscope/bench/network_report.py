@@ -13,10 +13,9 @@ from mixscope.base.checks import check_same_length, naming
 from mixscope.base.errors import UserError
 from mixscope.base.generators import named_generator
 from mixscope.base.kinds import checked
-from mixscope.bench.chosen_examples import BATCH_SIZE, ChosenExamples
 from mixscope.bench.measurement import Subject, draw
 from mixscope.bench.options import MeasureOptions
-from mixscope.bench.probe import Probe, draw_plane_classes
+from mixscope.bench.probe import CHOSEN_BATCH, ChosenExamples, Probe, draw_plane_classes
 from mixscope.capturing.sites import check_sites
 from mixscope.measuring import linear_head
 from mixscope.metrics.catalogue import find_metric
@@ -172,5 +171,5 @@ def _choose(examples: Iterable[Batch], name: str, *, most: int, generator: torch
         inputs, labels = cast(Batch, examples)
         with naming(name):
             check_same_length(inputs=inputs, labels=labels)
-        examples = list(zip(inputs.split(BATCH_SIZE), labels.split(BATCH_SIZE), strict=True))
+        examples = list(zip(inputs.split(CHOSEN_BATCH), labels.split(CHOSEN_BATCH), strict=True))
     return ChosenExamples(examples, most=most, generator=generator)

@@ -8,28 +8,20 @@ class Observer(Protocol):
 
     def loading(self, task: str, done: int, total: int | None) -> None:
         """Say how far reading or downloading data has come."""
-        ...
 
     def note(self, message: str) -> None:
         """Say something the user should know."""
-        ...
 
     def epoch_done(self, epoch: int, num_epochs: int, values: dict[str, Any]) -> None:
         """Say that an epoch is over; `values` holds its numbers, and the measured ones where it was measured."""
-        ...
 
 
 class _Silent:
-    """Hears how a run goes on and says nothing."""
+    def loading(self, task: str, done: int, total: int | None) -> None: ...
 
-    def loading(self, task: str, done: int, total: int | None) -> None:
-        """Reading data."""
+    def note(self, message: str) -> None: ...
 
-    def note(self, message: str) -> None:
-        """A message."""
-
-    def epoch_done(self, epoch: int, num_epochs: int, values: dict[str, Any]) -> None:
-        """An epoch."""
+    def epoch_done(self, epoch: int, num_epochs: int, values: dict[str, Any]) -> None: ...
 
 
 SILENT: Observer = _Silent()

@@ -204,11 +204,7 @@ def _plain(value: Any) -> Any:
 
 
 def options_from_dict(kind: type[Any], values: Mapping[str, Any]) -> Any:
-    """Rebuild a dataclass of options from the JSON values that `options_to_dict` gave.
-
-    Raises:
-        UserError: If a name is unknown, or a value has another type than its option.
-    """
+    """Rebuild options from the JSON values of `options_to_dict`; a `UserError` if a name or a value's type is wrong."""
     if not isinstance(values, Mapping):
         raise UserError(f"the description must be an object of options, got {shown(values)}")
     hints = get_type_hints(kind)

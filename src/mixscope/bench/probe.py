@@ -1,12 +1,14 @@
-"""Probe of a run: the images it is measured on, the same for every run on the same images and split seed."""
+"""Images that a network is measured on: the probe of a run, and a choice among batches that go by once."""
 
+import heapq
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from mixscope.base.checks import pair_of
 from mixscope.base.generators import named_generator
 from mixscope.bench.options import MeasureOptions
 from mixscope.data.batches import EvaluationBatches
@@ -14,35 +16,25 @@ from mixscope.data.image_data import ImageData
 
 BATCH_SIZE = 500
 LINEARITY_BATCH = 64  # pairs at once: layers as wide as 160 x 32 x 32 fit many times over
+CHOICE_BYTES = 2**28  # of chosen inputs that are kept; large inputs are fewer
+CHOSEN_BATCH = 250
 
 Batch = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What is measured on, fixed for a run and the same for every run on the same images and split seed.
+    """What is measured on, fixed for a run and the same for every run on the same images and split seed."""
 
-    Attributes:
-        train: All training images, unaugmented.
-        test: All test images.
-        pairs: Training images that are blended for the channel numbers, all classes.
-        pair_rows: (N,) int64, their places among the training images; None where nobody knows.
-        plane: Training images of `plane_classes` that are blended for the picture.
-        plane_classes: Three classes, drawn at random (empty where the set has fewer than three).
-        layer_pairs: Test images that are blended for the linearity of layers.
-        linearity_alpha: Concentration of their weights.
-        split_seed: Names the draws.
-    """
-
-    train: Iterable[Batch]
-    test: Iterable[Batch]
-    pairs: Iterable[Batch]
-    pair_rows: Tensor | None
-    plane: Sequence[Batch]
-    plane_classes: tuple[int, ...]
-    layer_pairs: Iterable[Batch]
-    linearity_alpha: float
-    split_seed: int
+    train: Iterable[Batch]  # all training images, unaugmented
+    test: Iterable[Batch]  # all test images
+    pairs: Iterable[Batch]  # training images that are blended for the channel numbers, all classes
+    pair_rows: Tensor | None  # (N,) int64, their places among the training images; None where nobody knows
+    plane: Sequence[Batch]  # training images of `plane_classes` that are blended for the picture
+    plane_classes: tuple[int, ...]  # three, drawn at random; empty where the set has fewer than three
+    layer_pairs: Iterable[Batch]  # test images that are blended for the linearity of layers
+    linearity_alpha: float  # concentration of their weights
+    split_seed: int  # names the draws
     num_classes: int
     class_names: tuple[str, ...]
 
@@ -101,3 +93,62 @@ def draw_plane_classes(num_classes: int, split_seed: int) -> tuple[int, ...]:
         return ()
     generator = named_generator(split_seed, "plane-classes")
     return tuple(sorted(torch.randperm(num_classes, generator=generator)[:3].tolist()))
+
+
+class ChosenExamples:
+    """Batches of inputs and (B,) labels that go by once, and a uniform choice of at most `most` of their examples.
+
+    Iterating goes through the source, whose length nobody needs to know; afterwards `batches` has the chosen examples,
+    in an order drawn at random.
+    """
+
+    def __init__(self, source: Iterable[Batch], *, most: int, generator: torch.Generator) -> None:
+        self._source, self._most, self._generator = source, most, generator
+        self._heap: list[tuple[float, int, Tensor, Tensor]] = []  # the smallest key first; numbers break ties
+        self.num_seen = 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the source's batches."""
+        self._heap.clear()
+        self.num_seen = 0
+        for batch in self._source:
+            inputs, labels = pair_of(batch)
+            if len(inputs) == len(labels) and len(inputs):  # what does not fit is refused where it is measured
+                self._choose(inputs, labels)
+            yield inputs, labels
+
+    @property
+    def later(self) -> "_Later":
+        """The chosen examples as batches that are made when they are gone through."""
+        return _Later(self)
+
+    def batches(self, *, classes: Iterable[int] | None = None, most: int | None = None) -> list[Batch]:
+        """Return the chosen examples as batches: of some classes alone, and no more than so many."""
+        chosen = [(inputs, labels) for _, _, inputs, labels in sorted(self._heap, key=lambda entry: entry[:2])]
+        if classes is not None:
+            wanted = set(classes)
+            chosen = [pair for pair in chosen if int(pair[1]) in wanted]
+        chosen = chosen[:most]
+        parts = [chosen[start : start + CHOSEN_BATCH] for start in range(0, len(chosen), CHOSEN_BATCH)]
+        return [(torch.stack([row for row, _ in part]), torch.stack([label for _, label in part])) for part in parts]
+
+    def _choose(self, inputs: Tensor, labels: Tensor) -> None:
+        size = max(1, inputs[0].numel() * inputs.element_size())
+        most = max(2, min(self._most, CHOICE_BYTES // size))
+        keys = torch.rand(len(inputs), generator=self._generator, dtype=torch.float64)
+        lowest = self._heap[0][0] if len(self._heap) >= most else -1.0
+        for place in torch.nonzero(keys > lowest).flatten().tolist():
+            entry = (float(keys[place]), self.num_seen + place, inputs[place].detach().clone(), labels[place].clone())
+            if len(self._heap) < most:
+                heapq.heappush(self._heap, entry)
+            else:
+                heapq.heappushpop(self._heap, entry)
+        self.num_seen += len(inputs)
+
+
+class _Later:
+    def __init__(self, chosen: ChosenExamples) -> None:
+        self._chosen = chosen
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self._chosen.batches())

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 
 from mixscope.bench.build import Bench
-from mixscope.bench.divergence import divergence_told
+from mixscope.bench.failures import divergence_told
 from mixscope.bench.measurement import draw
 from mixscope.measuring import Examination, PredictionMeter
 
@@ -26,11 +26,9 @@ class Reading:
 class Instrument:
     """Something that is read off a network beside the bench's own measurement.
 
-    Attributes:
-        begin: Takes what it needs of a bench before training; what it returns reads an examination.
-        reads: What of an examination: predictions on the test images, blends of training images, the linearity of
-            layers on blends by the laws `alphas`, or nothing.
-        alphas: See there; beside the probe's own.
+    `begin` takes what it needs of a bench before training, and what it returns reads an examination: predictions on the
+    test images, blends of training images, the linearity of layers on blends by the laws `alphas` beside the probe's
+    own, or nothing.
     """
 
     begin: Callable[[Bench], Callable[[Examination], Reading]]
@@ -41,14 +39,9 @@ class Instrument:
 class Recorder:
     """Measures a network in training after the epochs it is told, each set of images in one pass an epoch.
 
-    Args:
-        bench: What trains.
-        instruments: By name; they too are read where everything is measured.
-        is_measured: Whether the bench's own measurement is made where everything is.
-
-    Attributes:
-        predictions: The last ones on the test images.
-        pictures: What figures are drawn from: of the last epoch, and of every reading of an instrument.
+    Instruments, by name, are read where everything is measured, and the bench's own measurement made where
+    `is_measured`. `predictions` are the last ones on the test images, `pictures` what figures are drawn from: of the
+    last epoch, and of every reading of an instrument.
     """
 
     def __init__(
@@ -61,30 +54,20 @@ class Recorder:
         self.pictures: dict[str, Any] = {}
 
     def test(self, epoch: int) -> dict[str, float]:
-        """Return the numbers of the predictions on the test images alone.
-
-        Raises:
-            NonFiniteLossError: If the network has diverged.
-        """
+        """Return the numbers of the predictions on the test images alone; a `NonFiniteLossError` if it has diverged."""
         with divergence_told(self.subject, epoch=epoch):
             seen = self.subject.examine(blends=False, alphas=())
             self.predictions = seen.predictions or self.predictions
             return seen.values
 
     def measure(self, epoch: int, *, test: bool = True, draw_pictures: bool = False) -> Lines:
-        """Measure everything, and read the instruments.
+        """Measure everything, read the instruments, and return the numbers of the test images, and all numbers.
 
         Args:
             epoch: After which it is measured.
             test: Whether the predictions on the test images are wanted, where the bench's own measurement is not made.
             draw_pictures: Whether to keep what takes longer: the pictures, and with them theory's curve fitted to the
                 blends of all classes, which gives "channels/theory_residual".
-
-        Returns:
-            The numbers of the test images, and all numbers.
-
-        Raises:
-            NonFiniteLossError: If the network has diverged.
         """
         with divergence_told(self.subject, epoch=epoch):
             seen = self._examine(test=test)

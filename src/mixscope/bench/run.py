@@ -12,27 +12,28 @@ from mixscope.base.files import check_out
 from mixscope.base.folder_lock import FolderLock, hold_folder
 from mixscope.base.reading import kind_and_reason
 from mixscope.bench.build import Bench, anchored, assemble_bench
-from mixscope.bench.description import describe_images, describe_machine, describe_model, new_record
-from mixscope.bench.devices import build_accelerator
+from mixscope.bench.description import describe_images, describe_machine, describe_model, method_label, new_record
 from mixscope.bench.failures import RunFailedError, failure_words
-from mixscope.bench.method_labels import method_label
 from mixscope.bench.observer import Observer
 from mixscope.bench.options import TrainOptions, options_from_dict, options_to_dict
 from mixscope.bench.run_folder import CHECKPOINTS, RunFolder, fingerprint_of_run
-from mixscope.bench.run_processes import check_alike, failing_together, fingerprint_of, losses_told, weights_of
+from mixscope.bench.run_processes import (
+    build_accelerator,
+    check_alike,
+    failing_together,
+    fingerprint_of,
+    losses_told,
+    weights_of,
+)
 from mixscope.bench.tracking import Tracking
 from mixscope.records.store import RECORD_FILE, REPORT_FILE, RUN_FILES, files_of_run, read_run
 from mixscope.report.runs.runs_page import write_report
 from mixscope.training.checkpoint import STATE_FILE, load_state
-from mixscope.training.finite import NonFiniteLossError
+from mixscope.training.objective import NonFiniteLossError
 
 
 def read_options(folder: Path) -> TrainOptions:
-    """Return the options of the training run in a folder.
-
-    Raises:
-        UserError: If the folder holds no run, or one that was measured rather than trained.
-    """
+    """Return the options of the training run in a folder; a `UserError` if it holds none."""
     record = read_run(folder).record
     if record.get("kind") != "train":
         raise UserError(f"{folder} must hold a training run, got a run of kind {record.get('kind')!r}")
@@ -58,7 +59,7 @@ def run_training(
 
     Args:
         options: What to do. The same options give the same numbers on the same processor, threads and versions.
-        folder: Where the records go; made if missing.
+        folder: Made if missing.
         observer: Is told how it goes.
         resume: Go on from the folder's last checkpoint instead of starting anew.
         repeats: The run folder whose options these are; its images must be the same.
@@ -76,7 +77,13 @@ def run_training(
         bench = assemble_bench(anchored(options), accelerator, observer=observer)
         with failing_together(accelerator):
             record, lines, earlier_seconds = _take_up(bench, folder, observer=observer, resume=resume, repeats=repeats)
-        check_alike(accelerator, lambda: _beginning(bench))
+        check_alike(
+            accelerator,
+            lambda: {
+                "the number of epochs trained": bench.training.epoch,
+                "the fingerprint of the weights": fingerprint_of(weights_of(bench.model)),
+            },
+        )
         tracking = Tracking(accelerator, tracker, observer)
         with failing_together(accelerator):
             if lock is not None:
@@ -110,19 +117,14 @@ def _only_run(
                 lock = stack.enter_context(hold_folder(folder, inside=[CHECKPOINTS], note=observer.note))
                 if not resume and (found := files_of_run(folder)):
                     how = f", or continue it with --resume {folder}" if RECORD_FILE in found else ""
-                    raise UserError(
-                        f"{folder} must not hold a run yet, got {', '.join(found)}; choose another --out{how}"
-                    )
+                    got = ", ".join(found)
+                    raise UserError(f"{folder} must not hold a run yet, got {got}; choose another --out{how}")
         yield lock
 
 
 @contextmanager
 def _end_told(records: RunFolder | None, folder: Path, *, model: str) -> Iterator[None]:
-    """Say in run.json how the training inside the block ended.
-
-    Raises:
-        RunFailedError: If the loss stopped being finite, or what failed is no fault of ours.
-    """
+    """Say in run.json how the training inside the block ended; a `RunFailedError` where it is no fault of ours."""
     try:
         yield
     except NonFiniteLossError as error:
@@ -144,7 +146,16 @@ def _take_up(
     bench: Bench, folder: Path, *, observer: Observer, resume: bool, repeats: Path | None
 ) -> tuple[dict[str, Any], list[str], float]:
     """Bring the bench to where the run goes on; return the run's description, its lines of metrics and its seconds."""
-    record = _describe(bench, folder)
+    options = bench.options
+    record = new_record(
+        "train",
+        name=folder.resolve().name,
+        method=method_label(options),
+        description=options_to_dict(options),
+        data=describe_images(bench.data, unlabelled=bench.unlabelled),
+        model=describe_model(bench.model, name=options.model, head=bench.head, sites=bench.sites),
+        environment=describe_machine(bench.accelerator),
+    )
     known = folder if resume else repeats
     if known is None:
         return record, [], 0.0
@@ -164,12 +175,6 @@ def _take_up(
     again = {"started": record["started"], "environment": record["environment"]}
     resumed = [*earlier.record.get("resumed", []), {**again, "epoch": bench.training.epoch}]
     return earlier.record | {"resumed": resumed}, lines, earlier_seconds
-
-
-def _beginning(bench: Bench) -> dict[str, Any]:
-    """Return from where training goes on."""
-    weights = fingerprint_of(weights_of(bench.model))
-    return {"the number of epochs trained": bench.training.epoch, "the fingerprint of the weights": weights}
 
 
 @losses_told()
@@ -196,9 +201,8 @@ def _load_state(bench: Bench, folder: Path, record: dict[str, Any]) -> tuple[lis
         bench.training.load_state(state["training"])
         return list(state["metrics"]), float(state["wall_seconds"])
     except (KeyError, RuntimeError, ValueError, TypeError) as error:
-        raise UserError(
-            f"{folder / STATE_FILE} must be a checkpoint of this run's network: {kind_and_reason(error)}"
-        ) from error
+        reason = kind_and_reason(error)
+        raise UserError(f"{folder / STATE_FILE} must be a checkpoint of this run's network: {reason}") from error
 
 
 def _finish(records: RunFolder | None, status: str, message: str) -> None:
@@ -206,20 +210,6 @@ def _finish(records: RunFolder | None, status: str, message: str) -> None:
     if records is not None:
         with suppress(OSError, UserError) if status == "failed" else nullcontext():
             records.finish(status, message)
-
-
-def _describe(bench: Bench, folder: Path) -> dict[str, Any]:
-    """Return run.json as it stands when the run begins."""
-    options = bench.options
-    return new_record(
-        "train",
-        name=folder.resolve().name,
-        method=method_label(options),
-        description=options_to_dict(options),
-        data=describe_images(bench.data, unlabelled=bench.unlabelled),
-        model=describe_model(bench.model, name=options.model, head=bench.head, sites=bench.sites),
-        environment=describe_machine(bench.accelerator),
-    )
 
 
 def _check_same_sources(record: dict[str, Any], earlier: dict[str, Any], folder: Path) -> None:

@@ -24,7 +24,7 @@ from mixscope.records.store import (
     write_metrics,
 )
 from mixscope.training.checkpoint import STATE_FILE, WEIGHTS_FILE, save_state, save_weights
-from mixscope.training.summary import EpochSummary
+from mixscope.training.objective import EpochSummary
 
 CHECKPOINTS = "checkpoints"  # the folder in a run's
 CHECKPOINT_SHARE = 0.02  # of the time may go into writing checkpoints
@@ -39,10 +39,10 @@ def fingerprint_of_run(record: dict[str, Any]) -> str:
 
 
 class RunFolder:
-    """Measures a run and writes its records, on the main process.
+    """Measures a run and writes its records, on the main process, and tells the observer of epochs and deleted files.
 
     `record` is run.json as it is to stand there, but for the status; the lines of metrics.jsonl and the seconds are
-    those up to the checkpoint the run goes on from. The observer is told of epochs, and of what somebody deleted.
+    those up to the checkpoint the run goes on from.
     """
 
     def __init__(
@@ -108,27 +108,23 @@ class RunFolder:
         if self.bench.options.training.mixing_off == "auto":
             self.record["mixing_off_after"] = self.bench.training.mixing_off
         if status == "finished":
-            checkpoints = self.folder / CHECKPOINTS
-            if not (self.folder / PICTURES_FILE).exists():
-                self._say_written_anew(PICTURES_FILE)
-                self._write_pictures()
-            if not (checkpoints / WEIGHTS_FILE).exists():
-                self._say_written_anew(f"{CHECKPOINTS}/{WEIGHTS_FILE}")
-                self._save_weights()
-            if not (checkpoints / STATE_FILE).exists():
-                self._say_written_anew(f"{CHECKPOINTS}/{STATE_FILE}")
-                self._save_state()
+            for name, write in (
+                (PICTURES_FILE, self._write_pictures),
+                (f"{CHECKPOINTS}/{WEIGHTS_FILE}", self._save_weights),
+                (f"{CHECKPOINTS}/{STATE_FILE}", self._save_state),
+            ):
+                if not (self.folder / name).exists():
+                    self._say_written_anew(name)
+                    write()
         write_json(self.folder / RECORD_FILE, self.record)
 
     def restore(self) -> None:
-        """Write run.json and metrics.jsonl anew where somebody deleted them, or the whole folder, and say so.
-
-        Raises:
-            UserError: If the folder is another run's by now.
-        """
+        """Write run.json and metrics.jsonl anew where deleted; a `UserError` if the folder is another run's by now."""
         path = self.folder / RECORD_FILE
         try:
-            self._check_folder()
+            is_new = self.lock.renew()
+            if is_new and path.exists() and read_run(self.folder).record.get("started") != self.record["started"]:
+                raise UserError(f"{self.folder} was deleted and holds another run now, so this one ends")
         except UserError:
             self.is_recording = False
             raise
@@ -139,12 +135,6 @@ class RunFolder:
         if (metrics.stat().st_size if metrics.exists() else 0) != sum(map(len, self.lines)):
             self._say_written_anew(METRICS_FILE, "deleted or changed by another program")
             write_metrics(self.folder, self.lines)
-
-    def _check_folder(self) -> None:
-        """Raise a `UserError` if the folder was deleted and another run has it, or has had it, since."""
-        is_new, path = self.lock.renew(), self.folder / RECORD_FILE
-        if is_new and path.exists() and read_run(self.folder).record.get("started") != self.record["started"]:
-            raise UserError(f"{self.folder} was deleted and holds another run now, so this one ends")
 
     def _say_written_anew(self, name: str, why: str = "deleted") -> None:
         self.observer.note(f"{self.folder / name} was {why}; it is written anew")

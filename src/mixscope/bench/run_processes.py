@@ -1,33 +1,70 @@
-"""The processes of one run: alike when they begin, failing together, told in one line when one of them is lost."""
+"""Processes of a run and the device they compute on, through Accelerate: alike when they begin, failing together."""
 
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import InitProcessGroupKwargs, gather_object
 from torch import Tensor, distributed, nn
 from torch.nn.parameter import is_lazy
 
 from mixscope import __version__
 from mixscope.base.errors import UserError
 from mixscope.bench.description import images_fingerprint, model_fingerprint
-from mixscope.bench.options import TrainOptions, options_to_dict
+from mixscope.bench.options import Device, TrainOptions, options_to_dict
+from mixscope.bench.tracking import FOLDER, check_tracker
 from mixscope.data.image_data import ImageData
 from mixscope.report.runs.method_options import flatten
+from mixscope.training.recipe import Recipe
 
+PATIENCE = timedelta(minutes=30)  # that processes wait for one another: the first one downloads and measures meanwhile
 OF_THE_MACHINE = ("data-dir", "threads")  # may differ between processes: what is read is compared, not from where
 PATHS = ("data", "model")
-LOST = (
-    "/gloo/",
-    "nccl",
-    "connection closed by peer",
-    "connection reset by peer",
-)  # in what torch says of a lost process
+# In what torch says of a lost process.
+LOST = ("/gloo/", "nccl", "connection closed by peer", "connection reset by peer")
+
+
+def build_accelerator(device: Device, recipe: Recipe, *, tracker: str | None, folder: Path) -> Accelerator:
+    """Return the accelerator a run trains on; a `UserError` if the device, or a tracker's package, is not there.
+
+    "auto" takes a GPU where there is one; "cpu", "cuda" and "mps" insist. A tracker's files go into the run's folder.
+    """
+    available = {"auto": True, "cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available[device]:
+        raise UserError(f"device {device} must be available, but torch {torch.__version__} finds none on this machine")
+    if tracker is not None:
+        check_tracker(tracker)
+    # Accelerate keeps one state per process and refuses a second run with another precision or device.
+    # Without `cpu`, Accelerate does not join the processes that torchrun starts on a machine without a GPU.
+    on_cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    if AcceleratorState._shared_state != {}:
+        AcceleratorState._reset_state(reset_partial_state=not PartialState().use_distributed)
+    accelerator = Accelerator(
+        cpu=on_cpu,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+        mixed_precision="no" if recipe.precision == "fp32" else recipe.precision,
+        dynamo_backend="inductor" if recipe.compile else "no",
+        log_with=tracker,
+        project_dir=folder / FOLDER if tracker is not None else None,
+    )
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != world:
+        raise UserError(
+            f"all {world} processes must train together, got {accelerator.num_processes}: start them by torchrun"
+        )
+    # The same command gives the same numbers, and fp32 means it: no autotuned algorithms, no rounding to TF32.
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False
+    if device in ("cuda", "mps") and accelerator.device.type != device:
+        raise UserError(f"device {device} must be the one Accelerate uses, but it chose {accelerator.device.type}")
+    return accelerator
 
 
 class LostProcessError(RuntimeError):
@@ -83,13 +120,9 @@ def check_shareable(model: nn.Module, accelerator: Accelerator, *, name: str) ->
 
 
 def check_alike(accelerator: Accelerator, describe: Callable[[], Mapping[str, Any]]) -> None:
-    """Raise in every process unless all have the same; all must call this at the same time.
+    """Raise a `UserError` in every process unless all have the same by every name; all must call this at the same time.
 
-    `describe` gives what this process has, by its name: a value is a number or a word, or a fingerprint of many.
-
-    Raises:
-        UserError: Naming everything that differs, and the first process that has it otherwise than process 0.
-        LostProcessError: If a process does not come.
+    It names everything that differs, and the first process that has it otherwise than process 0.
     """
     if accelerator.num_processes == 1:
         return
@@ -107,10 +140,7 @@ def check_alike(accelerator: Accelerator, describe: Callable[[], Mapping[str, An
 
 @contextmanager
 def failing_together(accelerator: Accelerator) -> Iterator[None]:
-    """Let a `UserError` or `OSError` of one process be one of all, so that none waits for another that has ended.
-
-    All must come out of the block at the same time.
-    """
+    """Let a `UserError` or `OSError` of one process be one of all: all must come out of the block at the same time."""
     if accelerator.num_processes == 1:
         yield
         return
@@ -126,11 +156,7 @@ def failing_together(accelerator: Accelerator) -> Iterator[None]:
 
 @contextmanager
 def losses_told() -> Iterator[None]:
-    """Say in one line that another process was lost, where torch says it in the words of its transport.
-
-    Raises:
-        LostProcessError: In place of torch's own error.
-    """
+    """Raise a `LostProcessError` where torch says in the words of its transport that another process was lost."""
     try:
         yield
     except RuntimeError as error:

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from mixscope.bench.options import TrainOptions
-from mixscope.theory.channel.curve_fit import ChannelFit, fit_mixup_channel
-from mixscope.theory.channel.lines import fit_squared_loss_line, fit_unmixed_line
+from mixscope.theory.channel.curve_fit import ChannelFit, fit_mixup_channel, fit_squared_loss_line, fit_unmixed_line
 from mixscope.theory.solution import NotConvergedWarning, Solution
 
 EVERY = 2  # of the 101 points of a fitted curve: enough for a smooth line
@@ -19,12 +18,7 @@ EVERY = 2  # of the 101 points of a fitted curve: enough for a smooth line
 
 @dataclass(frozen=True)
 class Expectation:
-    """What theory expects of blends of two classes.
-
-    Attributes:
-        name: In words.
-        fit: Fits its curve to (x1, x2, weights).
-    """
+    """What theory expects of blends of two classes: a name in words, and what fits its curve to (x1, x2, weights)."""
 
     name: str
     fit: Callable[..., Solution[ChannelFit]]
@@ -52,17 +46,14 @@ def expectation_of(options: TrainOptions) -> Expectation:
 def draw_expectation(
     expectation: Expectation, first: Tensor, second: Tensor, weights: Tensor, *, num_classes: int
 ) -> dict[str, Any] | None:
-    """Fit the expected curve to measured coordinates of blends of two classes.
-
-    `first` and `second` are x1 and x2 of N blends in nats, (N,) float, and `weights` the share of the first class.
+    """Fit the expected curve to x1 and x2 of N blends of two classes in nats, (N,) float, weights of the first class.
 
     Returns:
         The curve for a figure with its relative residual and gain; None where there is nothing to fit or the fit did
         not come to an end.
     """
-    if len(first) == 0 or not bool(torch.isfinite(first).all() and torch.isfinite(second).all()):
-        return None
-    if not bool((first != 0).any() or (second != 0).any()):
+    measured = torch.stack([first, second])
+    if not bool(measured.isfinite().all() and measured.any()):
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotConvergedWarning)

@@ -29,29 +29,19 @@ def check_tracker(tracker: str) -> None:
 
 
 class Tracking:
-    """What a run tells its tracker, "tensorboard" or "wandb" if any, on the main process.
-
-    The accelerator is made with it; the observer is told, once, of a tracker that fails during the run.
-    """
+    """What a run tells its tracker, if any, on the main process; the observer is told, once, of one that fails."""
 
     def __init__(self, accelerator: Accelerator, tracker: str | None, observer: Observer) -> None:
         self.accelerator, self.tracker, self.observer = accelerator, tracker, observer
         self._is_open = False
 
     def start(self, folder: Path, options: dict[str, Any]) -> None:
-        """Open the tracker in a run's folder.
-
-        Raises:
-            UserError: If it cannot begin; what was made for it is gone.
-        """
+        """Open the tracker in a run's folder; a `UserError` if it cannot begin: what was made for it is gone."""
         if self.tracker is None:
             return
         place = folder.absolute() / FOLDER
         # What trackers take: numbers, strings and booleans under dotted names.
-        config = {
-            name: value if isinstance(value, (int, float)) else printable(str(value))
-            for name, value in flatten(options)
-        }
+        config = {name: v if isinstance(v, (int, float)) else printable(str(v)) for name, v in flatten(options)}
         is_new = not place.exists()
         place.mkdir(parents=True, exist_ok=True)
         try:

@@ -132,7 +132,7 @@ class Train:
             _print_summary(console, folder)
 
     def _default_folder(self) -> Path:
-        from mixscope.bench.method_labels import method_label
+        from mixscope.bench.description import method_label
 
         if self.from_ is not None:
             return self.from_.with_name(f"{self.from_.name}-repeat")

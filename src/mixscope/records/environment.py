@@ -45,18 +45,10 @@ def _version(package: str) -> str | None:
 
 
 def processor_name(cpuinfo: str, *, otherwise: str) -> str:
-    r"""Return what a text like Linux's /proc/cpuinfo says of its first processor: model name, vendor, family and model.
+    """Return what a text like Linux's /proc/cpuinfo says of its first processor: model name, vendor, family and model.
 
-    A model name alone may name a dozen processors ("AMD EPYC", "Intel(R) Xeon(R) Processor"), and ARM gives none.
-
-    Args:
-        cpuinfo: Lines "key : value", one block a processor.
-        otherwise: What to say where no line names the model, for example "aarch64".
-
-    Example:
-        >>> lines = ["vendor_id : AuthenticAMD", "cpu family : 25", "model : 17", "model name : AMD EPYC"]
-        >>> processor_name("\n".join(lines), otherwise="x86_64")
-        'AMD EPYC (AuthenticAMD, family 25, model 17)'
+    A model name alone may name a dozen processors ("AMD EPYC", "Intel(R) Xeon(R) Processor"), and ARM gives none:
+    `otherwise`, for example "aarch64", stands in for it.
     """
     said: dict[str, str] = {}
     for line in cpuinfo.splitlines():

@@ -27,30 +27,19 @@ WHOLE = 1 << 63
 
 @dataclass(frozen=True)
 class Leaf:
-    """The form of one value.
+    """The form of one value."""
 
-    Attributes:
-        words: What it must be, after "must be".
-        holds: Says whether a value is that.
-    """
-
-    words: str
+    words: str  # what it must be, after "must be"
     holds: Callable[[Any], bool]
 
 
 @dataclass(frozen=True)
 class Aligned:
-    """The form of an object some of whose lists have one length.
-
-    Attributes:
-        form: Of the object.
-        lists: Where they stand, "classifiers.x" for one further down; empty: all entries.
-        edges: Where a list stands that has one entry more, or "".
-    """
+    """The form of an object some of whose lists have one length."""
 
     form: Mapping[str, Any]
-    lists: tuple[str, ...] = ()
-    edges: str = ""
+    lists: tuple[str, ...] = ()  # where they stand, "classifiers.x" for one further down; empty: all entries
+    edges: str = ""  # where a list stands that has one entry more
 
 
 Form = Leaf | Aligned | list[Any] | Mapping[str, Any]
@@ -109,16 +98,10 @@ ANYTHING = Leaf(f"strings, finite numbers, lists and objects, at most {DEPTH} de
 
 
 def check_form(value: Any, form: Form, *, source: str, place: str = "") -> None:
-    """Raise unless a value has a form.
+    """Raise a `UserError` unless a value, as JSON is read, has a form.
 
-    Args:
-        value: As JSON is read.
-        form: What it must be.
-        source: The file, and the line where it has several records: what the message begins with.
-        place: Where the value stands in it, for example "pairs.x1[3]".
-
-    Raises:
-        UserError: Naming source, place, what must stand there and what does.
+    It names the source (the file, and the line where it has several records), the place in it, for example
+    "pairs.x1[3]", what must stand there and what does.
     """
     if isinstance(form, Leaf):
         if not form.holds(value):
@@ -198,22 +181,14 @@ def _at(place: str, name: str) -> str:
 
 
 def read_record(path: Path, form: Form) -> Any:
-    """Read a file of one JSON value.
-
-    Raises:
-        UserError: If it is no regular file, larger than RECORD_BYTES, not JSON, or of another form.
-    """
+    """Read a file of one JSON value, or raise as `read_text`, `parse_json` and `check_form` do."""
     value = parse_json(read_text(path), source=str(path))
     check_form(value, form, source=str(path))
     return value
 
 
 def read_text(path: Path) -> str:
-    """Read a file of records.
-
-    Raises:
-        UserError: If it is no regular file, larger than RECORD_BYTES, or not UTF-8.
-    """
+    """Read a file of records; a `UserError` if it is no regular file, larger than RECORD_BYTES, or not UTF-8."""
     content = read_regular(path, ceiling=RECORD_BYTES, why="a file of records; put the original back")
     try:
         return content.decode()
@@ -222,11 +197,7 @@ def read_text(path: Path) -> str:
 
 
 def parse_json(text: str, *, source: str) -> Any:
-    """Return the value that a JSON text holds.
-
-    Raises:
-        UserError: If it is not JSON, names one entry of an object twice, or is nested too deeply.
-    """
+    """Return the value of a JSON text; a `UserError` if it is none, names an entry twice, or is nested too deeply."""
     try:
         return json.loads(text, object_pairs_hook=_unique)
     except RecursionError as error:

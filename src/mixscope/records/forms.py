@@ -66,36 +66,17 @@ TRAINED_LINE = {"epoch": COUNT, "*": MEASURED}
 MEASURED_LINE = {"epoch": or_null(COUNT), "*": MEASURED}  # of a checkpoint from elsewhere nobody knows the epoch
 
 RELIABILITY = Aligned(
-    {
-        "edges": [DRAWN],
-        "count": [DRAWN],
-        "confidence": [MAYBE_DRAWN],
-        "accuracy": [MAYBE_DRAWN],
-        "*": ANYTHING,
-    },
+    {"edges": [DRAWN], "count": [DRAWN], "confidence": [MAYBE_DRAWN], "accuracy": [MAYBE_DRAWN], "*": ANYTHING},
     ("count", "confidence", "accuracy"),
     edges="edges",
 )
+CURVE = Aligned({"name": TEXT, "weight": [DRAWN], "x1": [DRAWN], "x2": [DRAWN], "*": SCALAR}, ("weight", "x1", "x2"))
 PAIRS = Aligned(
-    {
-        "weight": [MAYBE_DRAWN],
-        "x1": [MAYBE_DRAWN],
-        "x2": [MAYBE_DRAWN],
-        "same": [FLAG],
-        "theory?": Aligned(
-            {"name": TEXT, "weight": [DRAWN], "x1": [DRAWN], "x2": [DRAWN], "*": SCALAR}, ("weight", "x1", "x2")
-        ),
-    },
+    {"weight": [MAYBE_DRAWN], "x1": [MAYBE_DRAWN], "x2": [MAYBE_DRAWN], "same": [FLAG], "theory?": CURVE},
     ("weight", "x1", "x2", "same"),
 )
-LAYER = {
-    "site": TEXT,
-    "nonlinearity": MAYBE_DRAWN,
-    "floor": MAYBE_DRAWN,
-    "angle_degrees": MAYBE_DRAWN,
-    "relative_defect": MAYBE_DRAWN,
-    "*": MAYBE_DRAWN,
-}
+LAYER_NUMBERS = ("nonlinearity", "floor", "angle_degrees", "relative_defect", "*")
+LAYER = {"site": TEXT, **dict.fromkeys(LAYER_NUMBERS, MAYBE_DRAWN)}
 POINTS = Aligned({"x": [MAYBE_DRAWN], "y": [MAYBE_DRAWN]})
 CLOUD = Aligned({"x": [MAYBE_DRAWN], "y": [MAYBE_DRAWN], "weight": [MAYBE_DRAWN], "first": [COUNT], "second": [COUNT]})
 PLANE = Aligned(

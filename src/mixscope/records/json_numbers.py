@@ -24,12 +24,7 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(value: Any) -> Any:
-    """Return what `to_json` wrote: infinities as floats, null as None.
-
-    Example:
-        >>> from_json({"norm": "-Infinity", "error": [0.1, None]})
-        {'norm': -inf, 'error': [0.1, None]}
-    """
+    """Return what `to_json` wrote: infinities as floats, null as None."""
     return mapped(value, lambda leaf: NAMED.get(leaf, leaf) if isinstance(leaf, str) else leaf)
 
 

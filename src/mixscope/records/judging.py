@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from mixscope.records.claims import Claim
+from mixscope.records.claims import Claim, Sample
 from mixscope.records.json_numbers import to_json
-from mixscope.records.samples import Sample
 from mixscope.stats.intervals import share_interval, student_interval
 from mixscope.stats.numbers import exact_text, number_text
 
@@ -61,29 +60,13 @@ def judge(
     statistical one is held if the 95% interval of the mean lies inside the range, not held if it lies wholly outside,
     and undecided if it crosses a limit. A missing run or a value that is not finite leaves undecided what no value
     refutes; an infinite value refutes an exact claim that it lies outside of. A run that was left out is named in the
-    reason.
+    reason. The numbers of the finite values are there whatever the verdict.
 
-    Args:
-        claim: What is claimed.
-        sample: What was measured; one value per independent run.
-        setting: What was run, in words.
-        min_seeds: Values that a statistical verdict takes, at least 2.
-        is_statistics_judged: False where runs are too small for it (the smoke scale): statistical claims stay
-            undecided, exact ones are judged.
-
-    Returns:
-        The verdict with the numbers of the finite values, whatever it is.
+    A sample has one value per independent run; a statistical verdict takes at least 2, or `min_seeds`. Where runs are
+    too small for statistics to be judged (the smoke scale), statistical claims stay undecided.
 
     Raises:
         ValueError: If `min_seeds` is below 2, or one of several values of a share is neither 0 nor 1.
-
-    Example:
-        >>> words = {"statement": "Mixup stretches.", "source": "derived", "measured": "amplification"}
-        >>> claim = Claim(key="demo.1", group="paper", **words, low=1.4)
-        >>> seeds = Sample({"seed 0": 1.81, "seed 1": 1.88, "seed 2": 1.86})
-        >>> judgement = judge(claim, seeds, setting="digits")
-        >>> judgement.verdict, round(judgement.low, 2), round(judgement.high, 2)
-        ('held', 1.76, 1.94)
     """
     if min_seeds < 2:
         raise ValueError(f"min_seeds must be at least 2, one value has no interval, got {min_seeds}")
@@ -91,11 +74,14 @@ def judge(
     mean = statistics.mean(values) if values else None
     low: float | None
     high: float | None
+    verdict: Verdict
     if claim.is_exact:
         low, high = (min(values), max(values)) if values else (None, None)
         numbers = [float(value) for value in sample.values.values() if not math.isnan(value)]
         worst = min(numbers, key=claim.margin, default=None)
-        verdict, reason = _judge_exact(claim, sample)
+        is_refuted = any(claim.margin(value) < 0 for value in sample.values.values())  # NaN is on neither side
+        doubts = _doubts(sample, min_values=1)
+        verdict, reason = "not held" if is_refuted else "undecided" if doubts else "held", "; ".join(doubts)
     else:
         interval = share_interval if claim.is_share else student_interval
         low, high = interval(values) if len(values) > 1 else (None, None)
@@ -130,12 +116,6 @@ def judgement_to_dict(judgement: Judgement) -> dict[str, Any]:
             "sample": {**vars(sample), "values": dict(sample.values), "excluded": dict(sample.excluded)},
         }
     )
-
-
-def _judge_exact(claim: Claim, sample: Sample) -> tuple[Verdict, str]:
-    is_refuted = any(claim.margin(value) < 0 for value in sample.values.values())  # NaN is on neither side
-    doubts = _doubts(sample, min_values=1)
-    return "not held" if is_refuted else "undecided" if doubts else "held", "; ".join(doubts)
 
 
 def _judge_interval(claim: Claim, low: float | None, high: float | None, doubts: Sequence[str]) -> tuple[Verdict, str]:

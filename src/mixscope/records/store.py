@@ -21,19 +21,12 @@ RUN_FILES = (METRICS_FILE, PICTURES_FILE, REPORT_FILE, *(f"checkpoints/{f}" for 
 
 @dataclass(frozen=True)
 class Run:
-    """A run as read from its folder.
-
-    Attributes:
-        folder: Where it was read from.
-        record: `run.json`: what was asked for, on what machine, how it ended.
-        metrics: The lines of `metrics.jsonl`, one flat mapping per measured epoch, in order.
-        pictures: `pictures.json`: what the figures of the last measurement are drawn from; empty if there is none.
-    """
+    """A run as read from its folder."""
 
     folder: Path
-    record: dict[str, Any]
-    metrics: list[dict[str, Any]]
-    pictures: dict[str, Any]
+    record: dict[str, Any]  # run.json: what was asked for, on what machine, how it ended
+    metrics: list[dict[str, Any]]  # the lines of metrics.jsonl, one flat mapping per measured epoch, in order
+    pictures: dict[str, Any]  # pictures.json: what the figures of the last measurement are drawn from, or empty
 
     @property
     def name(self) -> str:
@@ -93,11 +86,7 @@ def write_metrics(folder: Path, lines: Sequence[str]) -> None:
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run folder; what each of its files must hold stands in `records.forms`.
-
-    Raises:
-        UserError: If the folder is no run, or a file is damaged or of another form.
-    """
+    """Read a run folder; a `UserError` if it is none, or a file is damaged or not of its form in `records.forms`."""
     path = folder / RECORD_FILE
     if not path.exists():
         raise UserError(f"{folder} must be a run folder with a {RECORD_FILE}, but there is none")
@@ -113,11 +102,7 @@ def read_run(folder: Path) -> Run:
 
 
 def read_measured_run(folder: Path) -> Run:
-    """Read a run folder whose numbers are wanted.
-
-    Raises:
-        UserError: As `read_run`, or if a finished run holds no numbers: they were deleted.
-    """
+    """Read a run folder whose numbers are wanted: a `UserError` also if a finished run holds none any more."""
     run = read_run(folder)
     if run.record["status"] == "finished" and not run.metrics:
         raise UserError(f"{folder / METRICS_FILE} must hold what the finished run measured, but it holds nothing")

@@ -17,22 +17,11 @@ LAST_DIGIT = 1e-15  # what rounding leaves of a bracket
 def increasing_root(
     function: Callable[[Tensor], tuple[Tensor, Tensor]], *, low: Tensor, high: Tensor, start: Tensor
 ) -> tuple[Tensor, int]:
-    """Find the root of an increasing function in [low, high], one per entry.
+    """Find the root of an increasing function in [low, high], one per entry (...), and the number of steps.
 
-    Newton's step where it stays inside the bracket, the middle of the bracket where it does not. The function takes
-    (...) float64 and returns values and positive slopes; root and slope are best of order one (take the logarithm of a
-    positive unknown).
-
-    Returns:
-        The roots, (...) float64, and the number of steps. After 100 steps the last point is returned: the caller
-        judges it by its own residual.
-
-    Example:
-        >>> low, high = torch.zeros(2, dtype=torch.float64), torch.full((2,), 9.0, dtype=torch.float64)
-        >>> squares = torch.tensor([4.0, 49.0], dtype=torch.float64)
-        >>> roots, steps = increasing_root(lambda x: (x * x - squares, 2 * x), low=low, high=high, start=high)
-        >>> roots.tolist()
-        [2.0, 7.0]
+    Newton's step where it stays inside the bracket, the middle of the bracket where it does not. The function returns
+    values and positive slopes; both are best of order one (take the logarithm of a positive unknown). After 100 steps
+    the last point is returned: the caller judges it by its own residual.
     """
     point, steps = start, 0
     previous = torch.full_like(start, torch.inf)

@@ -56,11 +56,7 @@ class BetaLaw:
 
         The trapezoidal rule in log(w / (1 - w)), which resolves the layers of width 1 / gain at both ends that
         Gauss-Jacobi nodes in w would miss. What the rule leaves of the mass stands at w = 0: it integrates g - g(0),
-        which vanishes at the ends however small alpha is.
-
-        Args:
-            gain: a of `logit_gain`, positive: g changes where w is around 1 / gain.
-            num_classes: K, at least 2.
+        which vanishes at the ends however small alpha is. The gain is a of `logit_gain`: g changes around w = 1 / gain.
 
         Returns:
             Weights in [0, 1/2] and masses that sum to 1, each (Q,) float64. Relative error of the mean of |z|^2 below
@@ -88,10 +84,8 @@ class BetaLaw:
 
 
 def log_beta_peak(alpha: float) -> float:
-    """Return log(4^alpha B(alpha, alpha)), what Beta(alpha, alpha) is normalised by relative to its middle.
-
-    log(2 sqrt(pi) Gamma(alpha) / Gamma(alpha + 1/2)), by Legendre's duplication formula. Right to 1e-13.
-    """
+    """Return log(4^alpha B(alpha, alpha)), what Beta(alpha, alpha) is normalised by relative to its middle."""
+    # log(2 sqrt(pi) Gamma(alpha) / Gamma(alpha + 1/2)), by Legendre's duplication formula: right to 1e-13.
     if alpha < STIRLING:
         rise = math.lgamma(alpha) - math.lgamma(alpha + 0.5)
     else:
@@ -101,10 +95,8 @@ def log_beta_peak(alpha: float) -> float:
 
 
 def log_odds_density(log_odds: Tensor, alpha: float) -> Tensor:
-    """Return the logarithm of the density of l = log(w / (1 - w)), (...) float64, w from Beta(alpha, alpha).
-
-    -2 alpha log cosh(l / 2) less the normalisation, without the digits that large alpha would lose.
-    """
+    """Return the logarithm of the density of l = log(w / (1 - w)), (...) float64, w from Beta(alpha, alpha)."""
+    # -2 alpha log cosh(l / 2) less the normalisation, with the digits that large alpha would lose.
     size = log_odds.abs()
     far = size / 2 - math.log(2) + (-size).exp().log1p()
     near = (2 * (size.clamp(max=4.0) / 4).sinh().square()).log1p()  # cosh(l / 2) = 1 + 2 sinh(l / 4)^2

@@ -8,8 +8,7 @@ from mixscope.report.figures.line_figure import Line
 from mixscope.report.page import Section
 from mixscope.report.page_texts import page_texts
 from mixscope.theory.peeled.decay import regularized_flow, regularized_optimum
-from mixscope.theory.peeled.descent import layer_peeled_descent
-from mixscope.theory.peeled.flow import layer_peeled_flow
+from mixscope.theory.peeled.flow import layer_peeled_descent, layer_peeled_flow
 from mixscope.theory.peeled.point import PeeledPoint
 from mixscope.theory_pages.page_parts import number, shortcomings
 from mixscope.theory_pages.theory_options import LayerPeeledOptions

@@ -8,11 +8,12 @@ from mixscope.mixing.loss_floor import mixup_loss_floor
 from mixscope.report.figures.line_figure import Line
 from mixscope.report.page import Page, Section, Table
 from mixscope.report.page_texts import page_texts
-from mixscope.theory.labels.drawn_labels import coupled_labels, independent_labels
 from mixscope.theory.labels.gaussian_classes import class_triangle
 from mixscope.theory.labels.noisy_labels import (
     LabelNoiseCurve,
+    coupled_labels,
     gaussian_label_noise,
+    independent_labels,
     label_noise_curve,
     one_hot_variation,
 )

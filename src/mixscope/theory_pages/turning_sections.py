@@ -11,8 +11,7 @@ from mixscope.report.figures.line_figure import Line
 from mixscope.report.page import Section, Table
 from mixscope.report.page_texts import page_texts
 from mixscope.theory.random_features.feature_experiment import FeatureSetting
-from mixscope.theory.random_features.feature_flow import FeatureFlow, random_feature_flow
-from mixscope.theory.random_features.population_risk import SquaredRisk, squared_risk
+from mixscope.theory.random_features.feature_flow import FeatureFlow, SquaredRisk, random_feature_flow, squared_risk
 from mixscope.theory.random_features.teachers import all_pairs, span_teacher, tanh_features
 from mixscope.theory.random_features.turning import TurningTimes, risk_bound, turning_times
 from mixscope.theory_pages.page_parts import number

@@ -31,11 +31,7 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
 
 
 def load_state(folder: Path) -> dict[str, Any]:
-    """Read a resumable state.
-
-    Raises:
-        UserError: If there is none, or the file is damaged or holds anything but tensors and plain values.
-    """
+    """Read a resumable state; a `UserError` if it is missing, damaged, or more than tensors and plain values."""
     path = folder / STATE_FILE
     if not path.exists():
         raise UserError(f"{path} must be a checkpoint to resume from, but there is none")

@@ -18,11 +18,9 @@ class Batches(Protocol):
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
-        ...
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (B, C, H, W) float inputs and (B,) int64 labels, from batch number `start` on."""
-        ...
 
 
 class ConsistencyTerm:
@@ -38,20 +36,11 @@ class ConsistencyTerm:
     not, but neither are they read). It runs in training mode, as there: batch norm by the batch's own statistics.
 
     The batches are unlabelled images on the network's device; seed and step name the draws, and the accelerator's
-    precision is the teacher's.
-
-    Raises:
-        ValueError: If several processes train: their batches would be blended among the rows of one.
+    precision is the teacher's. With several processes it raises: their batches would be blended among the rows of one.
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        consistency: Consistency,
-        batches: Batches,
-        *,
-        seed: int,
-        accelerator: Accelerator,
+        self, model: nn.Module, consistency: Consistency, batches: Batches, *, seed: int, accelerator: Accelerator
     ) -> None:
         if accelerator.num_processes > 1:
             raise ValueError(f"consistency must be trained in one process, got {accelerator.num_processes}")
@@ -61,10 +50,6 @@ class ConsistencyTerm:
         self._num_steps = 0
         self._next_step = -1  # whose batch the open iterator gives next; none is open
         self._open: Iterator[tuple[Tensor, Tensor]] = iter(())
-
-    def weight_at(self, step: int, num_steps: int) -> float:
-        """Return the weight of the loss at a step counted from 0."""
-        return self.consistency.weight_at(step, num_steps)
 
     def loss(self, network: Callable[[Tensor], Tensor], *, step: int) -> Tensor:
         """Return how far the network is from consistent on the unlabelled images of a step; a scalar, at least 0."""
@@ -90,11 +75,7 @@ class ConsistencyTerm:
         return {"steps": self._num_steps, "teacher": None if self._teacher is None else self._teacher.state_dict()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state.
-
-        Raises:
-            KeyError, RuntimeError, ValueError: If it is not one of the same network and teacher.
-        """
+        """Go on from a state, which must be one of the same network and teacher."""
         if (state["teacher"] is None) != (self._teacher is None):
             raise ValueError(f"the state must be one of a run with consistency-teacher {self.consistency.teacher}")
         if self._teacher is not None:
@@ -121,4 +102,4 @@ class ConsistencyTerm:
                 assert self._teacher is not None
                 with torch.no_grad(), self._accelerator.autocast():
                     outputs: Tensor = self._teacher(images)
-                    return outputs
+                return outputs

@@ -17,18 +17,19 @@ from mixscope.mixing.mixture import INPUT_SITE, Mixture, blend, blend_targets
 from mixscope.mixing.mixup import NoMixing, scheme_at
 from mixscope.mixing.schemes import MixingScheme
 from mixscope.training.consistency_term import Batches, ConsistencyTerm
-from mixscope.training.finite import check_losses, check_weights
 from mixscope.training.objective import (
     LOSS_FLOORS,
     LOSSES,
+    EpochSummary,
     build_optimizer,
     build_schedule,
+    check_losses,
+    check_weights,
     has_convolutions,
     mean_entropy,
     smooth_targets,
 )
 from mixscope.training.recipe import Recipe
-from mixscope.training.summary import EpochSummary
 from mixscope.training.whole_batch import whole_batch_norm
 
 CHECK_EVERY = 50  # steps between looks at the loss, each of which waits for the device
@@ -57,7 +58,6 @@ class Training:
             dropout draw.
         scheme: What is mixed while mixing is on.
         recipe: Everything else.
-        num_classes: K.
         seed: Names all draws of mixing, with the epoch, the step and (for hidden layers) the process.
         accelerator: Device, precision and processes.
         monitor: Ends mixing where the recipe says "auto" and it calls the turn. Left out: one that goes by the training
@@ -213,7 +213,7 @@ class Training:
     def _add_auxiliary(self, losses: list[Tensor], *, step: int) -> None:
         """Add the gradient of the auxiliary loss at its weight, and its plain value to `losses`; 0 runs nothing."""
         assert self.auxiliary is not None
-        weight = self.auxiliary.weight_at(step, self.recipe.epochs * len(self.batches))
+        weight = self.auxiliary.consistency.weight_at(step, self.recipe.epochs * len(self.batches))
         if weight != 0:
             loss = self.auxiliary.loss(self._network, step=step)
             losses.append(loss.detach())
@@ -222,12 +222,7 @@ class Training:
     def _draw(
         self, scheme: MixingScheme, inputs: Tensor, labels: Tensor, *, epoch: int, step: int
     ) -> tuple[Tensor, Tensor, Mixture, float]:
-        """Draw the batch's mixture and take this process's part of it.
-
-        Returns:
-            The inputs and labels that the mixture's members index, the mixture of this process's rows, and the factor
-            that makes the mean over processes of their mean losses the mean over the whole batch.
-        """
+        """Return the inputs and labels that members index, this process's mixture, and the factor of its mean loss."""
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         generator = named_generator(self.seed, "mixing", epoch, step)
         mixture = scheme.draw(inputs, labels, generator=generator)

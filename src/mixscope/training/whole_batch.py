@@ -24,11 +24,8 @@ def whole_batch_norm(*, is_counted: bool) -> Iterator[None]:
 
     torch's functions are replaced inside the block, for every thread: a mode that overrides them would end where the
     backward pass begins, in which activation checkpointing computes layers again. Every process must be inside at the
-    same time.
-
-    Args:
-        is_counted: Whether this process's rows belong to the batch. A process without rows of its own, which runs one
-            only to keep step, sees the statistics of the others and changes nothing.
+    same time; one without rows of its own, which runs one only to keep step and is not counted, sees the statistics of
+    the others and changes nothing.
 
     Raises:
         ValueError: In the forward pass, if a channel has one value in all processes together.
@@ -137,7 +134,7 @@ class _Normalised(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         inputs, weight, mean, inverse_std, count = ctx.saved_tensors
-        view, dims = _channel_view(inputs), _all_but_channels(inputs)
+        view, dims = [-1 if dim == 1 else 1 for dim in range(inputs.ndim)], _all_but_channels(inputs)
         slopes = gradient.to(mean.dtype)
         centred = inputs.to(mean.dtype) - mean.view(view)
         sums = torch.stack([slopes.sum(dims), (slopes * centred).sum(dims)])
@@ -183,7 +180,3 @@ def _batch_statistics(inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _all_but_channels(inputs: Tensor) -> list[int]:
     return [dim for dim in range(inputs.ndim) if dim != 1]
-
-
-def _channel_view(inputs: Tensor) -> list[int]:
-    return [-1 if dim == 1 else 1 for dim in range(inputs.ndim)]

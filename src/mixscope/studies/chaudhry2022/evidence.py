@@ -5,7 +5,7 @@ import operator
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations, pairwise
 
-from mixscope.records.samples import Sample, combined, paired
+from mixscope.records.claims import Sample, combined, paired
 from mixscope.studies.chaudhry2022.runs import BASELINE, SETTINGS, data_of, labels_of
 from mixscope.studies.engine.claim_checks import Source
 from mixscope.studies.engine.evidence_sources import Evidence, difference, percent

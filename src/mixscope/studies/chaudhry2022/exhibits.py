@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mixscope.records.samples import Sample
+from mixscope.records.claims import Sample
 from mixscope.report.figures.line_figure import Line
 from mixscope.report.page import Figure, Section, Table, present
 from mixscope.report.page_texts import page_texts

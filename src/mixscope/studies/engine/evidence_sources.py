@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from mixscope.records.samples import Sample
+from mixscope.records.claims import Sample
 from mixscope.studies.engine.results import Number, Results, read_number
 from mixscope.studies.engine.trial import Outcome
 

@@ -16,7 +16,7 @@ from mixscope.measuring import PredictionMeter
 from mixscope.metrics.overtraining.degenerate import is_constant_classifier, output_spread
 from mixscope.studies.engine.instruments import INSTRUMENTS
 from mixscope.studies.engine.trial import Measured, table_of
-from mixscope.training.finite import NonFiniteLossError
+from mixscope.training.objective import NonFiniteLossError
 
 REVISION = 1  # of what the record of a trained network means; another number makes all be done anew
 

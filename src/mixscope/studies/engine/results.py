@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mixscope.base.errors import UserError
-from mixscope.records.samples import Sample, paired, paired_ratio
+from mixscope.records.claims import Sample, paired, paired_ratio
 from mixscope.studies.engine.trial import Outcome, Table, Trial, find_records, read_outcome
 
 Number = Callable[[Outcome], float]

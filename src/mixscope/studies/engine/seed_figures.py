@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mixscope.records.samples import Sample
+from mixscope.records.claims import Sample
 from mixscope.report.figures.line_figure import Line, mean_line
 from mixscope.report.page import Figure
 from mixscope.report.page_texts import PageTexts

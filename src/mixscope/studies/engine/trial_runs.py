@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mixscope.base.errors import UserError
-from mixscope.bench.method_labels import method_label
+from mixscope.bench.description import method_label
 from mixscope.bench.options import TrainOptions, options_from_dict, options_to_dict
 from mixscope.metrics.training_cards import FLOOR_GAP
 from mixscope.records.environment import SCHEMA

@@ -3,7 +3,7 @@
 import math
 import statistics
 
-from mixscope.records.samples import Sample, combined
+from mixscope.records.claims import Sample, combined
 from mixscope.studies.engine.evidence_sources import Evidence, quotient, ratio_within
 from mixscope.studies.engine.network_setting import NetworkSetting
 from mixscope.studies.engine.results import Number, Results, column, read_number

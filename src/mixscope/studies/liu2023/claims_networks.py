@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from mixscope.records.samples import Sample, combined, paired
+from mixscope.records.claims import Sample, combined, paired
 from mixscope.studies.engine.claim_checks import RECALLED, Source, at_least, at_most, claim_check
 from mixscope.studies.engine.evidence_sources import difference, ratio, ratio_within, value
 from mixscope.studies.engine.results import Results

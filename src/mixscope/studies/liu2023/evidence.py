@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mixscope.records.samples import Sample, paired
+from mixscope.records.claims import Sample, paired
 from mixscope.stats.curves import TurningPoint, turning_point
 from mixscope.stats.intervals import student_interval
 from mixscope.studies.engine.claim_checks import DERIVED, Source

@@ -3,7 +3,7 @@
 from functools import partial
 from itertools import chain
 
-from mixscope.records.samples import Sample, paired
+from mixscope.records.claims import Sample, paired
 from mixscope.studies.engine.claim_checks import Source, at_least, at_most, claim_check
 from mixscope.studies.engine.evidence_sources import Evidence, difference, percent, value
 from mixscope.studies.engine.results import Number, Results, column, read_number

@@ -71,9 +71,8 @@ def classifier_scale(
     Both penalties carry the same energy, classifier penalty |W|^2 = feature penalty E|h|^2; with the gain a this is
     E|y - p|^2 = (K - 1) classifier penalty * feature penalty, whose left side falls with a from K - 1 times the
     threshold to 0. The gain, and with it every logit, depends on the product of the penalties alone.
-    Source: Fisher et al. 2024, unconstrained model; derived.
-
     K is at least 2, the penalties are positive: the factors of |W|_F^2 / 2 and E|h|^2 / 2.
+    Source: Fisher et al. 2024, unconstrained model; derived.
 
     Returns:
         The optimum. The residual is the difference of the two energies relative to the larger; tolerance 1e-10.

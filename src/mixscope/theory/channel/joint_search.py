@@ -136,11 +136,7 @@ def all_blends(num_classes: int, law: FiniteLaw) -> tuple[Tensor, Tensor]:
 def joint_objective(
     point: Tensor, *, labels: Tensor, masses: Tensor, classifier_penalty: float, feature_penalty: float
 ) -> tuple[float, Tensor]:
-    """Return the value of the joint problem and its gradient.
-
-    The point is (K + N, D): the classifier, then the features times the square root of their probability; the labels
-    are (N, K) and the masses, their probabilities, (N,).
-    """
+    """Return the joint problem's value and gradient at (K + N, D): classifier, and features times sqrt(mass)."""
     num_classes = labels.shape[1]
     classifier, features = point[:num_classes], point[num_classes:]
     roots = masses.sqrt()[:, None]

@@ -76,13 +76,8 @@ def mixup_features(
     Blends of two classes do not lie on the line between the unblended features but further out and towards the
     direction w_i + w_j: the channel along the decision boundary. A blend within one class has Delta = same_class,
     Delta exp(Delta) + (K - 1) Delta = a K, whatever its weight.
-    Source: Fisher et al. 2024, unconstrained model; derived.
-
-    Args:
-        num_classes: K, at least 2.
-        mixing_weight: Weights w of the first class in [0, 1], a number or (...) float.
-        feature_penalty: Factor of |h|^2 / 2, positive. It and the scale give the gain a: `logit_gain`.
-        scale: Length m of the classifier's rows, positive.
+    The weights w of the first class are a number or (...) float in [0, 1]; the other arguments, which give the gain a,
+    are as of `logit_gain`. Source: Fisher et al. 2024, unconstrained model; derived.
 
     Returns:
         The features. The residual is the largest over weights and classes of |z - a y + a p| / (|z| + a y + a p),

@@ -111,12 +111,9 @@ def transverse_density(
 
 
 def weight_at_offset(offset: Tensor, *, num_classes: int, gain: float) -> tuple[Tensor, Tensor]:
-    """Return the weights w whose blends have x1 - x2 = delta, and dw / d delta per nat, to about 1e-15.
-
-    The inverse of `mixup_features` in closed form but for one scalar: s = x1 + x2 solves s D = a K with
-    D = K - 2 + 2 exp(s / 2) cosh(delta / 2), then w = 1/2 + delta / (2 a) + exp(s / 2) sinh(delta / 2) / D.
-    Beyond +-Delta (`same_class`) no blend lies; the weights there are outside [0, 1].
-    """
+    """Return the weights w whose blends have x1 - x2 = delta, and dw / d delta; outside [0, 1] beyond +-Delta."""
+    # `mixup_features` inverted but for one scalar: s = x1 + x2 solves s D = a K with
+    # D = K - 2 + 2 exp(s / 2) cosh(delta / 2), then w = 1/2 + delta / (2 a) + exp(s / 2) sinh(delta / 2) / D.
     half = offset / 2
     # log(2 cosh) without overflow; log(K - 2) is -inf with two classes, which adds nothing below.
     log_cosh = half.abs() + torch.log1p((-2 * half.abs()).exp())

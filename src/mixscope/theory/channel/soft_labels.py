@@ -43,12 +43,8 @@ class SoftLabelLogits:
 def logit_gain(num_classes: int, *, feature_penalty: float, scale: float) -> float:
     """Return a = m^2 K / ((K - 1) * feature penalty), by which the optimal logits exceed the errors: z = a (y - p).
 
-    In nats. The geometry depends on scale and penalty through it alone.
-
-    Args:
-        num_classes: K, at least 2.
-        feature_penalty: Factor of |h|^2 / 2, positive.
-        scale: Length m of the classifier's rows, positive.
+    In nats. The geometry depends on scale and penalty through it alone: the length m of the classifier's rows and the
+    factor of |h|^2 / 2, both positive. K is at least 2.
 
     Raises:
         ValueError: If num_classes is below 2, or a value is not positive and finite.
@@ -105,12 +101,9 @@ def soft_label_logits(label_values: Tensor, *, num_classes: int, gain: float) ->
 
 
 def solve_rises(offsets: Tensor, base: Tensor, *, num_classes: int) -> tuple[Tensor, Tensor, int]:
-    """Solve K t = base + sum_r x_r with x_r + t expm1(x_r) = offsets_r for many labels at once.
+    """Solve K t = base + sum_r x_r with x_r + t expm1(x_r) = offsets_r: rises x (..., R), log(t) (...), and the steps.
 
     The offsets a (y - y_base) are (..., R), the base a K y_base is (...), both at least 0 and never both 0.
-
-    Returns:
-        The rises x (..., R), log(t) (...), and the number of Newton steps.
     """
     log_classes = math.log(num_classes)
     rises = torch.full_like(offsets, math.inf)
@@ -133,11 +126,7 @@ def solve_rises(offsets: Tensor, base: Tensor, *, num_classes: int) -> tuple[Ten
 
 
 def pair_rises(weights: Tensor, gain: Tensor | float, *, num_classes: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Solve for blends of two classes; both arguments of one shape, or a number for the gain.
-
-    Returns:
-        Offsets (..., 2) and base (...) of `solve_rises`, the rises (..., 2), and log(t) (...).
-    """
+    """Return offsets (..., 2) and base (...) of `solve_rises` for blends of two classes, the rises, and log(t)."""
     values, gains = torch.stack([weights, 1 - weights], dim=-1), torch.as_tensor(gain, dtype=torch.float64)
     base = values.amin(dim=-1) if num_classes == 2 else torch.zeros_like(weights)
     offsets, total = gains[..., None] * (values - base[..., None]), gains * num_classes * base
@@ -157,10 +146,7 @@ def rise_slopes(
 
 
 def _stationarity_residual(values: Tensor, found: SoftLabelLogits, *, num_classes: int, gain: float) -> float:
-    """Return the largest |z - a y + a p| / (|z| + a y + a p) over all classes, p = softmax(z) computed from z.
-
-    Each class by itself: one without a label is held to a relative error of its probability, however small that is.
-    """
+    """Return the largest |z - a y + a p| / (|z| + a y + a p) over all classes, p = softmax(z) computed from z."""
     left_over = num_classes - values.shape[-1]
     powers = found.rises.exp()
     share = gain / (left_over + powers.sum(dim=-1))  # a p of the classes with the smallest label

@@ -16,14 +16,9 @@ def mixup_noise(
 ) -> Tensor:
     """Return how far the blended label is above the label of the blend, (M,) float64, in the labels' unit.
 
-    0 for a linear teacher, at least 0 for a convex one; its mean is not 0, so that it does not average out.
-    Source: Z of Liu et al. 2023.
-
-    Args:
-        teacher: f, from (M, D0) float64 inputs to (M,) labels.
-        inputs: (M, D0) float, x.
-        partners: (M, D0) float, x'.
-        mixing_weight: w of x in [0, 1], a number or (M,) float.
+    0 for a linear teacher, at least 0 for a convex one; its mean is not 0, so that it does not average out. The teacher
+    f takes (M, D0) float64 inputs and returns (M,) labels; inputs x and partners x' are (M, D0) float, the weight w of
+    x is a number or (M,) float in [0, 1]. Source: Z of Liu et al. 2023.
 
     Raises:
         ValueError: If shapes do not fit, a value is not finite, or a weight is outside [0, 1].

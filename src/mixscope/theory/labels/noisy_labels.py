@@ -74,12 +74,8 @@ def label_noise(
 ) -> LabelNoise:
     """Compare the labels that mixup gives with the labels that the blends have.
 
-    Args:
-        posteriors: (M, K) float, f(X), M at least 1: rows at least 0 that sum to 1 within 1e-4 and are divided by their
-            sum. One-hot rows for certain labels.
-        partner_posteriors: (M, K) float, f(X').
-        blend_posteriors: (M, K) float, f(X~).
-        mixing_weight: w of X in [0, 1], a number or (M,) float.
+    The posteriors f(X), f(X') and f(X~) are (M, K) float, M at least 1: rows at least 0 that sum to 1 within 1e-4 and
+    are divided by their sum, one-hot for certain labels. The weight w of X in [0, 1] is a number or (M,) float.
 
     Raises:
         ValueError: If shapes differ, there are fewer than two classes, rows are no distributions, or a weight is
@@ -162,9 +158,8 @@ def one_hot_variation(first: Tensor, second: Tensor, true: Tensor, *, mixing_wei
     """Return the total variation distance, (M,) float64, for certain labels: of the members, and of the blend.
 
     1 - w [true = first] - (1 - w) [true = second]: 1 where the blend has intruded on a third class; 1 - w or w where it
-    lies in the class of one of two different members; 0 where all three are the same.
-
-    The classes of X, X' and X~ are (M,) integers; the weight w in [0, 1] is a number or (M,) float.
+    lies in the class of one of two different members; 0 where all three are the same. The classes of X, X' and X~ are
+    (M,) integers; the weight w in [0, 1] is a number or (M,) float.
 
     Raises:
         ValueError: If shapes differ, labels are not integers of at least 0, or a weight is outside [0, 1].
@@ -181,3 +176,35 @@ def one_hot_variation(first: Tensor, second: Tensor, true: Tensor, *, mixing_wei
         check_labels(labels, num_classes=torch.iinfo(torch.int64).max, name=name)
     weights = row_weights(mixing_weight, first)
     return 1 - (weights * (true == first) + (1 - weights) * (true == second))
+
+
+@checked
+def independent_labels(noise: LabelNoise, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw given and true labels of all blends, (M,) int64 each, independently: they differ with `independent_rate`."""
+    return _draw(noise.given, generator=generator), _draw(noise.true, generator=generator)
+
+
+@checked
+def coupled_labels(noise: LabelNoise, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw given and true labels, (M,) int64 each, that agree as often as they can: they differ with total_variation.
+
+    With probability 1 - TV both are the same draw from min(p, q); else one is from p - min(p, q), the other from
+    q - min(p, q), which share no class. Each label alone still has the law p, or q. Source: the maximal coupling.
+    """
+    common = torch.minimum(noise.given, noise.true)
+    uniform = torch.rand(len(common), dtype=torch.float64, generator=generator).to(common.device)
+    is_apart = uniform < noise.total_variation
+    same = _draw(common, generator=generator)
+    given = torch.where(is_apart, _draw(noise.given - common, generator=generator), same)
+    true = torch.where(is_apart, _draw(noise.true - common, generator=generator), same)
+    return given, true
+
+
+def _draw(masses: Tensor, *, generator: torch.Generator) -> Tensor:
+    """Draw one class per row in proportion to its masses; a class of mass 0 never, any class where all are 0."""
+    heights = masses.cumsum(dim=1)
+    total = heights[:, -1:]
+    uniform = torch.rand(len(masses), 1, dtype=torch.float64, generator=generator).to(masses.device)
+    # Rounding must not lift the level to the total itself, where a class of mass 0 could be the last.
+    level = torch.minimum(uniform * total, torch.nextafter(total, -torch.ones_like(total)))
+    return torch.searchsorted(heights, level, right=True).squeeze(1).clamp(max=masses.shape[1] - 1)

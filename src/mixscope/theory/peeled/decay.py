@@ -49,14 +49,8 @@ def regularized_flow(
 
     In ordinary time, as the flow ends at a finite point: see `regularized_optimum`. The mean classifier decays as
     exp(-weight_decay t), so that uncentred geometry collapses too; with equal decays so does W^T W - H H^T, with twice
-    the rate. Source: derived; Zhu et al. 2021 have the same objective.
-
-    Args:
-        start: Where the flow is at t = 0, not zero.
-        times: (T,) float, positive, finite and increasing.
-        weight_decay: From 0 to 1e100.
-        feature_decay: From 0 to 1e100.
-        max_steps: At which to stop all the same, at least 1.
+    the rate. The start, at t = 0, is not zero; times are (T,) float, positive, finite and increasing; decays are from 0
+    to 1e100; max_steps, at which it stops all the same, is at least 1.
 
     Returns:
         The records; `loss_law`, `norm_law` and `conserved_drift` belong to the flow without decay. The residual is the
@@ -127,7 +121,6 @@ def regularized_optimum(
     With c = sqrt(weight_decay * feature_decay) and r = c (K - 1) / (K sqrt(n)), an example misses by r in probability
     and the margin is log((K - 1) (1 - r) / r); everything is zero from c = sqrt(n) on. Needs D of at least K - 1.
     The residual is that of the margin's stationarity condition, relative; tolerance 1e-10.
-    Source: derived; the objective of Zhu et al. 2021.
 
     Raises:
         ValueError: If num_classes is below 2, num_per_class below 1, or a decay not positive and finite.

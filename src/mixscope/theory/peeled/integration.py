@@ -29,10 +29,7 @@ def follow(
 
     Time is a function of the variable of integration and of the state, which must rise along the flow. The error of one
     step is at most the tolerance relative to an entry or to its floor, and `corrected` puts back after every step what
-    the flow conserves. At max_steps it stops all the same, with fewer states.
-
-    Order 8 rather than 5: at an error of 1e-9 in the records it takes 0.4 of the steps and 0.75 to 1 of the processor
-    time up to log t = 10,000, and what is conserved drifts by 1e-12 with both.
+    the flow conserves. At max_steps it stops all the same, with fewer states. Order 8 takes 0.4 of the steps of 5.
     """
     if not state.any():
         raise ValueError("start must not be zero: the flow would stay there")

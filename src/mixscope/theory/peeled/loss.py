@@ -13,9 +13,7 @@ from mixscope.base.kinds import checked
 from mixscope.theory.peeled.point import PeeledPoint
 
 Array = NDArray[np.float64]
-
-# Below this, log(log(1 + exp(a))) is a to the last digit of a float64.
-LINEAR_TAIL = -37.0
+LINEAR_TAIL = -37.0  # below it, log(log(1 + exp(a))) is a to the last digit of a float64
 
 
 @dataclass(frozen=True)
@@ -23,14 +21,10 @@ class StackedLoss:
     """log L and its gradient as functions of one (K + N, D) array: the K rows of W above the N features.
 
     Numpy rather than torch, because on matrices this small the price of a call is all there is to pay.
-
-    Attributes:
-        num_classes: K.
-        own: (N,) where each example's own logit lies in the flattened (N, K) logits.
     """
 
     num_classes: int
-    own: NDArray[np.intp]
+    own: NDArray[np.intp]  # (N,) where each example's own logit lies in the flattened (N, K) logits
 
     def relative_slope(self, stacked: Array) -> tuple[float, Array]:
         """Return log L and (dL/dZ) / L, (N, K). Every exponential is of a difference to the largest term."""

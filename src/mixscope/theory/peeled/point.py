@@ -114,13 +114,10 @@ def scaled(point: PeeledPoint, *, squared_norm: float) -> PeeledPoint:
 def gaussian_start(
     class_counts: Sequence[int], *, dim: int, scale: float = 1.0, generator: torch.Generator
 ) -> PeeledPoint:
-    """Draw a generic start: every entry of classifier and features normal.
+    """Draw a generic start: every entry of classifier and features normal, with standard deviation `scale`.
 
-    Args:
-        class_counts: Examples of each class, at least 1, K at least 2; the labels are in order.
-        dim: D, at least 1.
-        scale: Standard deviation, positive and at most 1e100.
-        generator: A CPU generator.
+    K is at least 2, with at least 1 example of each class, whose labels are in order; D is at least 1; the scale is
+    positive and at most 1e100; the generator is the CPU's.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -141,10 +138,7 @@ def symmetric_start(
 
     W^T W = H H^T, no mean classifier and no scatter within classes: nothing is conserved that would hold the geometry
     back, and it collapses like a power of t instead of log t. K is at least 2, n at least 1; dimension and scale, of W
-    before it is centred, as of `gaussian_start`. Source: derived from Ji et al. 2022.
-
-    Raises:
-        ValueError: If an argument is out of its range.
+    before it is centred, and errors as of `gaussian_start`. Source: derived from Ji et al. 2022.
     """
     check_size(2, num_classes=num_classes)
     check_size(1, num_per_class=num_per_class)

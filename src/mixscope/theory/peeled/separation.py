@@ -47,7 +47,6 @@ def separation_optimum(num_classes: int, num_per_class: int) -> Solution[Separat
 
     W and H are simplex frames with h_{k,i} = w_k / sqrt(n) and |w_k|^2 = sqrt(n) (K - 1) / K; all multipliers are
     1 / (K sqrt(n)). Needs D of at least K - 1. The residual is that of `imbalanced_separation_optimum`.
-    Source: Ji et al. 2022, section 3; constants derived.
 
     Raises:
         ValueError: If num_classes is below 2 or num_per_class below 1.
@@ -68,11 +67,8 @@ def imbalanced_separation_optimum(class_counts: Sequence[int]) -> Solution[Separ
     """Return the optimum for classes of any sizes: the logits stay I - 11^T / K, the geometry does not.
 
     With S = I - 11^T / K and Q = diag(class counts): W W^T = (S Q S)^(1/2), and the features follow. Minority classes
-    get shorter classifiers, longer features and smaller angles. Source: the simplex-encoded-label geometry of
-    Thrampoulidis et al. 2022; derived here, and certified for the numbers at hand by the residual.
-
-    Args:
-        class_counts: Examples of each class, at least 1; K at least 2.
+    get shorter classifiers, longer features and smaller angles. K is at least 2, each class count at least 1.
+    Source: the simplex-encoded-label geometry of Thrampoulidis et al. 2022; derived here, certified by the residual.
 
     Returns:
         The optimum. The residual is the largest of: the duality gap relative to the value (the multipliers' sum against
@@ -111,10 +107,7 @@ def imbalanced_separation_optimum(class_counts: Sequence[int]) -> Solution[Separ
 def separation_point(class_counts: Sequence[int], *, dim: int, generator: torch.Generator) -> PeeledPoint:
     """Build an optimum of the separation problem, of smallest margin 1, in a uniformly random orientation.
 
-    Arguments as of `gaussian_start`, with D at least K - 1.
-
-    Raises:
-        ValueError: If an argument is out of its range.
+    Arguments and errors as of `gaussian_start`, with D at least K - 1.
     """
     check_class_counts(class_counts, dim=dim)
     num_classes = len(class_counts)
@@ -157,10 +150,6 @@ def _certified(optimum: SeparationOptimum, counts: Tensor) -> Solution[Separatio
     matrix = torch.diag(multipliers.sum(dim=0)) - multipliers
     spectral = float(torch.linalg.matrix_norm(matrix * counts.sqrt(), ord=2))
     dual = float((multipliers * counts).sum())
-    residual = max(
-        abs(optimum.value - dual) / optimum.value,
-        spectral - 1,
-        -float(multipliers.min()) / float(multipliers.max()),
-        0.0,
-    )
+    below_zero = -float(multipliers.min()) / float(multipliers.max())
+    residual = max(abs(optimum.value - dual) / optimum.value, spectral - 1, below_zero, 0.0)
     return solved(optimum, residual=residual, iterations=0, tolerance=TOLERANCE, solver="separation_optimum")

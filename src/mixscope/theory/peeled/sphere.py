@@ -60,12 +60,7 @@ class SphereReport:
 
 @dataclass(frozen=True)
 class SphereMinima:
-    """Where minimisation from random starts ended.
-
-    Attributes:
-        log_losses: (S,) float64, log L at the end of each start.
-        best: The point of least loss.
-    """
+    """Where minimisation from S random starts ended: log L, (S,) float64, of each, and the point of least loss."""
 
     log_losses: Tensor
     best: PeeledPoint

@@ -14,16 +14,8 @@ from torch import Tensor
 from mixscope.base.checks import check_at_most, check_numbers, check_positive, check_size
 from mixscope.base.generators import named_generator, sample_beta
 from mixscope.base.kinds import checked, describe
-from mixscope.theory.random_features.feature_flow import random_feature_flow, switched_parameters
-from mixscope.theory.random_features.population_risk import squared_risk
-from mixscope.theory.random_features.teachers import (
-    GAIN,
-    LARGEST_GAIN,
-    Teacher,
-    all_pairs,
-    span_teacher,
-    tanh_features,
-)
+from mixscope.theory.random_features.feature_flow import random_feature_flow, squared_risk, switched_parameters
+from mixscope.theory.random_features.teachers import GAIN, LARGEST_GAIN, Teacher, all_pairs, span_teacher, tanh_features
 
 ROUNDING = 1e-12  # of the first risk: a smaller rise is rounding
 RISE = 1.05  # ours: the last risk of a U is above this multiple of the smallest
@@ -63,12 +55,7 @@ class FeatureSetting:
 
 @dataclass(frozen=True)
 class RiskCurves:
-    """Test risks over time, one row per repetition.
-
-    Attributes:
-        times: (T,) float64, rising from 0 to infinity.
-        risks: (S, T) float64, in the labels' squared unit; lower is better.
-    """
+    """Test risks over T times that rise from 0 to infinity, (S, T) float64, one row per repetition; lower is better."""
 
     times: Tensor
     risks: Tensor

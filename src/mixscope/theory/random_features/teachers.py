@@ -34,11 +34,7 @@ Teacher = Callable[[Tensor], Tensor]  # (N, D0) float64 inputs -> (N,) float64 l
 
 @dataclass(frozen=True)
 class TanhFeatures:
-    """phi(x) = tanh(x A) / sqrt(D), with a fixed matrix A. |phi(x)|^2 is at most 1.
-
-    Attributes:
-        matrix: (D0, D) float64, A.
-    """
+    """phi(x) = tanh(x A) / sqrt(D), with a fixed matrix A, (D0, D) float64. |phi(x)|^2 is at most 1."""
 
     matrix: Tensor
 
@@ -56,12 +52,7 @@ class TanhFeatures:
 
 @dataclass(frozen=True)
 class SpanTeacher:
-    """Labels in the span of the features, phi(x) theta: a student on the same features can meet them exactly.
-
-    Attributes:
-        features: phi.
-        coefficients: (D,) float64, theta.
-    """
+    """Labels in the span of the features, phi(x) theta, theta (D,) float64: a student on them can meet them exactly."""
 
     features: TanhFeatures
     coefficients: Tensor
@@ -104,11 +95,7 @@ def two_layer_teacher(features: TanhFeatures, *, generator: torch.Generator) -> 
 
 @dataclass(frozen=True)
 class Pairs:
-    """All ordered pairs (i, j) of N examples, each with itself among them, and the weights of their first members.
-
-    Attributes:
-        weights: (N, N) float64 in [0, 1].
-    """
+    """All ordered pairs (i, j) of N examples, with itself too, and their first members' weights, (N, N) in [0, 1]."""
 
     weights: Tensor
 

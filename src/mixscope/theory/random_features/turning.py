@@ -74,8 +74,6 @@ def turning_times(flow: FeatureFlow, clean_targets: Tensor, *, start_spread: flo
 
     C_2 is the largest squared difference of the labels. The learning rate divides all times and changes no error.
 
-    Source: derived from Liu et al. 2023, Lemma 5.1 and Theorem 5.2.
-
     Args:
         flow: The path on the labels y that training sees; its start is the mean of theta_0.
         clean_targets: (M,) float, y*: what the same rows should have been labelled.
@@ -92,7 +90,8 @@ def turning_times(flow: FeatureFlow, clean_targets: Tensor, *, start_spread: flo
         >>> sorted(times.exact.round(decimals=4).tolist())  # one overshoots: 2 ln 3; one never gets there
         [2.1972, inf]
     """
-    _check_spread(start_spread)
+    check_at_least(0, start_spread=start_spread)
+    check_at_most(LARGEST_SPREAD, start_spread=start_spread)
     with naming("clean_targets"):
         star = flow.with_targets(clean_targets)
     offsets = flow.modes @ flow.start - star.limit
@@ -130,17 +129,15 @@ def risk_bound(
     R_t - R* <= C_1 sum_k (a_k u^2 + (C_2 / mu_k) (1 - u)^2) + 2 sqrt(C_1 R* zeta), with C_1 / 2 the largest
     |phi(x)|^2, a_k = E delta_k^2 and C_2 the largest (y - y*)^2. Directions that no row of Phi sees keep their
     a_k u^2 with u = 1. It shows a U for every mode, but it is far too large to read a time to stop off: C_2 / mu_k is
-    immense where mu_k is small.
-
-    Source: after Liu et al. 2023, Theorem 5.2; derived here. Deviation: starts of any mean, and dependent rows.
+    immense where mu_k is small. Deviation from Liu et al. 2023: starts of any mean, and dependent rows.
 
     Args:
-        flow: The path on the labels y that training sees; its start is the mean of theta_0.
-        clean_targets: (M,) float, y*.
+        flow: As of `turning_times`, and so are the clean targets and the spread.
+        clean_targets: y*.
         times: (T,) float, at least 0.
         feature_bound: Largest |phi(x)|^2 of the population, positive; 1 for `TanhFeatures`.
         clean_risk: R*, the population's mean squared error of theta*, at least 0.
-        start_spread: Standard deviation of every entry of theta_0 around its mean, at least 0.
+        start_spread: Of theta_0 around its mean.
 
     Returns:
         The bound, in the labels' squared unit; R_t - R* itself may be negative.
@@ -180,8 +177,3 @@ def risk_bound(
         cross=cross,
         known_noise=factor * (falling + rising @ modes.noises.square()),
     )
-
-
-def _check_spread(start_spread: float) -> None:
-    check_at_least(0, start_spread=start_spread)
-    check_at_most(LARGEST_SPREAD, start_spread=start_spread)
