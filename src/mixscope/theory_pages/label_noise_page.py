@@ -84,14 +84,12 @@ def _noise_section(options: LabelNoiseOptions, curve: LabelNoiseCurve) -> Sectio
 
 
 def _certain_section() -> Section:
-    """Return the section on examples whose classes are certain."""
     rows = []
     for name, (labels, formula) in CERTAIN.items():
         first, second, true = (torch.tensor([label]) for label in labels)
         values = [float(one_hot_variation(first, second, true, mixing_weight=weight)) for weight in (0.5, 0.7, 0.9)]
         rows.append([name, formula, *(f"{value:.1f}" for value in values)])
-    table = TEXTS.table("certain", rows)
-    return TEXTS.section("certain", tables=[table])
+    return TEXTS.section("certain", tables=[TEXTS.table("certain", rows)])
 
 
 def _floor(alpha: float, num_classes: int, num_points: int) -> float:

@@ -6,18 +6,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mixscope.report.axes import flat_axis, linear_number, log_axis, plot_number, value_ratio
 from mixscope.report.page import Figure, KeyEntry, Plot
 from mixscope.report.style import (
     CLEAR,
     METHOD_COLOURS,
     MUTED,
     axis,
+    flat_axis,
     layout,
+    linear_number,
+    log_axis,
     method_band,
     method_colour,
     method_dash,
+    plot_number,
     plot_text,
+    value_ratio,
 )
 from mixscope.stats.intervals import student_interval
 
