@@ -15,7 +15,7 @@ from mixscope.report.figures import layer_figure as layer
 from mixscope.report.figures import plane_figure as plane
 from mixscope.report.figures.reliability_figure import pool_reliability, reliability_figure
 from mixscope.report.runs.groups import group_runs
-from mixscope.report.runs.sections import build_sections
+from mixscope.report.runs.runs_page import build_sections
 from mixscope.report.style import CLEAR, DARK, METHOD_COLOURS, PAPER, log_axis, plot_text
 
 

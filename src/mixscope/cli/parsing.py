@@ -12,9 +12,8 @@ import tyro
 
 from mixscope.base.errors import UserError
 from mixscope.cli.commands import Command, Demo, Measure, Train
-from mixscope.cli.listings import Data, Report
+from mixscope.cli.listings import Data, Report, Theory
 from mixscope.cli.reproduce import Reproduce
-from mixscope.cli.theory_command import Theory
 
 BORDERS, RULES, COLOURS = " │|", "─-", re.compile(r"\x1b\[[\d;]*m")  # of the boxes in which tyro says what is wrong
 
@@ -30,10 +29,9 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 
 
 def parse(arguments: Sequence[str]) -> Command | None:
-    """Turn the command line into a command. `train --from` and `--resume` take their defaults from that run.
+    """Turn the command line into a command; None where help was asked for, and printed.
 
-    Returns:
-        The command; None where help was asked for, and printed.
+    `train --from` and `--resume` take their defaults from that run.
 
     Raises:
         UserError: If an option is unknown, or a value makes no sense.

@@ -186,11 +186,7 @@ def present(sections: Sequence[Section]) -> list[Section]:
 
 
 def check_names(sections: Sequence[Section]) -> None:
-    """Raise unless every section and figure has a name of its own: one would be drawn in the place of another.
-
-    Raises:
-        ValueError: If two share one, or one is a name of the page itself.
-    """
+    """Raise ValueError unless every section and figure has a name of its own, which is none of the page itself."""
     names = [name for section in sections for name in (section.name, *(figure.name for figure in section.drawn))]
     twice = sorted({name for name in names if names.count(name) > 1 or name in RESERVED})
     if twice:

@@ -48,10 +48,7 @@ def render_fragment(page: Page) -> str:
     """Return a page as an HTML fragment for a notebook: words and tables in place, the figures in a frame below.
 
     Readers that run no script or show no frame, GitHub for one, still show what was found. Style and script stay inside
-    the frame.
-
-    Raises:
-        ValueError: As `render_page`.
+    the frame. Names must differ as for `render_page`.
     """
     drawn = [replace(section, tables=(), findings=(), folds=()) for section in page.sections if section.drawn]
     figures = render_page(Page("", drawn)) if drawn else ""
@@ -59,11 +56,7 @@ def render_fragment(page: Page) -> str:
 
 
 def write_page(page: Page, path: Path) -> None:
-    """Write a page as one HTML file, which appears whole or not at all; missing folders are made.
-
-    Raises:
-        ValueError: As `render_page`.
-    """
+    """Write a page (`render_page`) as one HTML file, which appears whole or not at all; missing folders are made."""
     text = render_page(page)
     with atomic_file(path) as file:
         # Paths may hold bytes that are no text; they must not keep the page from being written.
@@ -71,12 +64,7 @@ def write_page(page: Page, path: Path) -> None:
 
 
 def embed_json(value: Mapping[str, Any]) -> str:
-    r"""Return JSON that is safe inside a script element: no '<', '>', '&' and nothing beyond ASCII; NaN becomes null.
-
-    Example:
-        >>> embed_json({"name": "</script>"})
-        '{"name":"\\u003c/script\\u003e"}'
-    """
+    """Return JSON that is safe inside a script element: no '<', '>', '&' and nothing beyond ASCII; NaN becomes null."""
     text = json.dumps(finite_or_none(value), allow_nan=False, separators=(",", ":"), ensure_ascii=True)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
@@ -84,7 +72,6 @@ def embed_json(value: Mapping[str, Any]) -> str:
 def _template(name: str) -> "Template":
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    loader = PackageLoader("mixscope.report")
-    return Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).get_template(name)
+    found = Environment(loader=PackageLoader("mixscope.report"), autoescape=True, undefined=StrictUndefined)
+    found.trim_blocks = found.lstrip_blocks = True
+    return found.get_template(name)

@@ -83,10 +83,12 @@ def _draw(curves: Sequence[tuple[Method, Curve]], key: str, axes: Mapping[str, A
     return line_figure(name, shown.axis_label, possible, drawn, hover="x unified", **options)
 
 
-def method_line(method: Method, x: Sequence[float], columns: Sequence[Sequence[float]], **look: Any) -> Line:
+def method_line(
+    method: Method, x: Sequence[float], columns: Sequence[Sequence[float]], *, name: str = "", is_dashed: bool = False
+) -> Line:
     """Return the line through a method's means over seeds, in its colour and hidden by its entry of the key."""
-    look = {"name": method.name, "colour": method.index, "group": str(method.index), "has_dots": True} | look
-    return mean_line(x=x, columns=columns, **look)
+    look = {"colour": method.index, "group": str(method.index), "has_dots": True, "is_dashed": is_dashed}
+    return mean_line(name or method.name, x, columns, **look)
 
 
 def _ring(method: Method, curve: Curve, scale: int, side: str) -> Plot:

@@ -28,12 +28,7 @@ class Finding:
 
 
 def number_words(value: float, form: str) -> str:
-    """Return the number in this format with proper minus signs, and no sign on a zero.
-
-    Example:
-        >>> number_words(-0.03, ".2f"), number_words(-0.001, ".2f"), number_words(0.001, "+.2f")
-        ('−0.03', '0.00', '0.00')
-    """
+    """Return the number in this format with proper minus signs, and no sign on a zero."""
     text = format(value, form)
     if not text.strip("+-0.%"):
         text = text.lstrip("+-")

@@ -62,15 +62,7 @@ class StudySummary:
 
 
 def expected_words(claim: Claim) -> str:
-    """Return the range of a claim in words.
-
-    Example:
-        >>> words = {"key": "a.1", "group": "paper", "statement": "s", "source": "s", "measured": "m"}
-        >>> expected_words(Claim(**words, low=0.85, high=1.1))
-        '0.85 to 1.1'
-        >>> expected_words(Claim(**words, high=1e-6, unit="nats", is_exact=True))
-        'every value at most 10⁻⁶ nats'
-    """
+    """Return the range of a claim in words: '0.85 to 1.1', 'every value at most 10⁻⁶ nats'."""
     if claim.low is None or claim.high is None:
         words = f"{'at most' if claim.low is None else 'at least'} {exact_text(claim.limits[0])}"
     elif claim.low == claim.high:
@@ -106,8 +98,7 @@ def basis_words(judgement: Judgement) -> str:
 
 def count_words(judgements: Sequence[Judgement]) -> str:
     """Return '14 held, 2 not held, 3 undecided'."""
-    counts = verdict_counts(judgements)
-    return ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    return ", ".join(f"{count} {verdict}" for verdict, count in verdict_counts(judgements).items())
 
 
 def verdict_counts(judgements: Sequence[Judgement]) -> dict[Verdict, int]:
@@ -134,12 +125,7 @@ def made_words(summary: StudySummary) -> str:
 
 
 def duration_words(seconds: float) -> str:
-    """Return '40 s', '12 min' or '3.5 h'.
-
-    Example:
-        >>> duration_words(40.2), duration_words(725), duration_words(12600)
-        ('40 s', '12 min', '3.5 h')
-    """
+    """Return '40 s', '12 min' or '3.5 h'."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
