@@ -72,10 +72,7 @@ def _parse(arguments: Sequence[str]) -> Command:
 
 
 def _sentence(box: str) -> str:
-    """Return what tyro says in a box as one line, without an option's help text.
-
-    The parts of a box are divided by lines: what is wrong, what could be meant, where to read more.
-    """
+    """Return what tyro says in a box, in parts divided by lines, as one line, without an option's help text."""
     parts: list[list[str]] = [[]]
     for row in COLOURS.sub("", box).splitlines()[1:-1]:
         text = row.strip(BORDERS)

@@ -147,8 +147,8 @@ def _print_verdicts(console: Console, summary: "StudySummary") -> None:
 
     rows = [
         [
-            one.claim.key,
-            one.setting,
+            each.claim.key,
+            each.setting,
             expected_words(each.claim),
             measured_words(each),
             basis_words(each),

@@ -45,11 +45,6 @@ def method_colour(index: int) -> str:
     return METHOD_COLOURS[index % len(METHOD_COLOURS)][0]
 
 
-def method_band(index: int) -> str:
-    """Return the fill colour of the method's band."""
-    return with_opacity(method_colour(index), BAND_OPACITY)
-
-
 def method_dash(index: int) -> str:
     """Return the method's line style."""
     return DASHES[index // len(METHOD_COLOURS) % len(DASHES)]
@@ -136,8 +131,3 @@ def log_axis(ratio: float) -> dict[str, Any]:
     """
     ticks = "D1" if ratio < 8 else "D2" if ratio < 100 else 1 if ratio < 1e6 else None  # None: plotly skips decades
     return {"type": "log", "tickformat": "~g"} | ({"dtick": ticks} if ticks else {})
-
-
-def flat_axis(values: Sequence[float]) -> dict[str, Any]:
-    """Return the settings of a linear axis: one that shows nothing but zeros goes from 0 up, not from -1 to 1."""
-    return {} if any(linear_number(value) for value in values) else {"rangemode": "tozero"}

@@ -81,13 +81,7 @@ def _median_line(name: str, values: Tensor, *, colour: int, has_band: bool) -> L
 
 
 def _methods(experiment: FeatureExperiment) -> dict[str, RiskCurves]:
-    return {
-        "mixup": experiment.mixup,
-        "no mixing (ERM)": experiment.plain,
-        "mixup with clean labels": experiment.clean,
-        "mixup of features": experiment.feature_blends,
-        "mixup, then none from this time on": experiment.switched,
-    }
+    return {words: getattr(experiment, name) for name, words in TEXTS.names("methods").items()}
 
 
 def _risks(name: str, methods: Mapping[str, RiskCurves], y_range: tuple[float, float] | None = None) -> Figure | None:

@@ -11,34 +11,14 @@ from mixscope.report.figures.layer_figure import layer_figure
 from mixscope.report.figures.plane_figure import plane_figure
 from mixscope.report.figures.reliability_figure import pool_reliability, reliability_figure
 from mixscope.report.page import Figure, KeyEntry, Page, Section, present
-from mixscope.report.page_texts import page_texts
 from mixscope.report.rendering import write_page
 from mixscope.report.runs.facts import describe_runs, find_cautions, run_cell
 from mixscope.report.runs.findings import lead, method_findings
 from mixscope.report.runs.groups import Method, group_runs
-from mixscope.report.runs.tables import channel_table, number_table, option_tables, summary_table
+from mixscope.report.runs.tables import TEXTS, channel_table, number_table, option_tables, summary_table
 from mixscope.report.runs.words import number_words, range_words
 
-TEXTS = page_texts("mixscope.report.runs", "sections")
 CALIBRATION_KEYS = ("test/ece", "test/mce", "test/classwise", "test/signed", "test/mean", "test/brier", "test/loss")
-COLLAPSE_KEYS = {  # whether the axis is logarithmic
-    "nc/nc1_pinv": True,
-    "nc/nc1_trace": True,
-    "nc/nc1_cdnv": True,
-    "nc/nc2_equinorm_means": False,
-    "nc/nc2_equiangular_means": False,
-    "nc/nc2_etf_means": False,
-    "nc/nc3_duality": False,
-    "nc/nc3_alignment": False,
-    "nc/nc4_mismatch": False,
-}
-TOPICS = {
-    "comparison": "Which is best",
-    "over-training": "Over-training",
-    "calibration": "Confidence",
-    "channels": "Channels",
-    "layers": "Layers",
-}
 
 
 def write_report(path: Path, runs: Sequence[Run], *, title: str) -> None:
@@ -81,9 +61,8 @@ def examination_page(
 
 def _page(methods: Sequence[Method], title: str, last: Sequence[Section]) -> Page:
     found = method_findings(methods)
-    topics = [
-        (words, texts) for topic, words in TOPICS.items() if (texts := [f.text for f in found if f.topic == topic])
-    ]
+    said = {words: [f.text for f in found if f.topic == topic] for topic, words in TEXTS.names("topics").items()}
+    topics = [(words, texts) for words, texts in said.items() if texts]
     numbers = Section("numbers", "What came out", tables=[summary_table(methods)], findings=topics)
     return Page(
         title,
@@ -134,10 +113,10 @@ def plane_section(methods: Sequence[Method]) -> Section:
 
 def collapse_section(methods: Sequence[Method]) -> Section:
     """Return the neural collapse curves."""
-    figures = [curve_figure(methods, key, is_log=is_log) for key, is_log in COLLAPSE_KEYS.items()]
-    is_drawn = any(figures)
-    table = number_table(methods, "nc/", "nc_test/", is_folded=is_drawn)
-    notes = [TEXTS.words["section"]["collapse"]["axes"]] if is_drawn else []
+    own = TEXTS.words["section"]["collapse"]
+    figures = [curve_figure(methods, key, is_log=key.startswith("nc/nc1")) for key in own["drawn"]]
+    table = number_table(methods, "nc/", "nc_test/", is_folded=any(figures))
+    notes = [own["axes"]] if any(figures) else []
     return TEXTS.section("collapse", figures, [table], notes=notes, legend=method_key(methods))
 
 

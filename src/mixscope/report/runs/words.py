@@ -73,11 +73,6 @@ def join_words(words: Sequence[str], separator: str = ", ") -> str:
 
 
 def few_words(words: Sequence[str], separator: str = ", ", *, limit: int = 6) -> str:
-    """Join words as `join_words` does, but at most `limit` of them: 'a, b and 38 more'.
-
-    Example:
-        >>> few_words(["a", "b", "c", "d"], limit=2)
-        'a, b and 2 more'
-    """
+    """Join words as `join_words` does, but at most `limit` of them: 'a, b and 38 more'."""
     hidden = len(words) - limit
     return join_words([*words[:limit], f"{hidden} more"] if hidden > 0 else words, separator)
