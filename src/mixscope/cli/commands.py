@@ -6,7 +6,7 @@ import shlex
 import time
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal
 
 from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional, arg
@@ -19,14 +19,6 @@ from mixscope.cli.display import ProgressDisplay, format_number, make_console, p
 
 RUNS = Path("runs")
 NAME_BYTES = 200  # of a folder's name; file systems take 255
-
-
-class Command(Protocol):
-    """One command with its options."""
-
-    def run(self) -> None:
-        """Do it."""
-        ...
 
 
 @dataclass(frozen=True)

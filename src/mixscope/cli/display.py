@@ -75,10 +75,7 @@ class Speech:
             except OSError:
                 os.open(os.devnull, os.O_RDWR)
         self._before = sys.stdout, sys.stderr
-        self.output, self.errors = (
-            Stream(open(os.devnull, "w") if stream is None else stream)  # noqa: SIM115
-            for stream in self._before
-        )
+        self.output, self.errors = (Stream(stream or open(os.devnull, "w")) for stream in self._before)  # noqa: SIM115
         sys.stdout, sys.stderr = self.output, self.errors
         return self
 
@@ -114,9 +111,7 @@ class ProgressDisplay:
             console=console,
             disable=not console.is_terminal,
         )
-        self._all: TaskID | None = None
-        if num_runs > 1:
-            self._all = self._progress.add_task("all runs", total=num_runs, numbers="")
+        self._all = self._progress.add_task("all runs", total=num_runs, numbers="") if num_runs > 1 else None
         self._run: TaskID | None = None
         self._loading: TaskID | None = None
 

@@ -11,12 +11,13 @@ from typing import Any
 import tyro
 
 from mixscope.base.errors import UserError
-from mixscope.cli.commands import Command, Demo, Measure, Train
+from mixscope.cli.commands import Demo, Measure, Train
 from mixscope.cli.listings import Data, Report, Theory
 from mixscope.cli.reproduce import Reproduce
 
 BORDERS, RULES, COLOURS = " │|", "─-", re.compile(r"\x1b\[[\d;]*m")  # of the boxes in which tyro says what is wrong
 
+Command = Demo | Train | Measure | Theory | Reproduce | Report | Data
 COMMANDS: dict[str, Callable[..., Any]] = {
     "demo": Demo,
     "train": Train,

@@ -51,11 +51,11 @@ class Reproduce:
     def run(self) -> None:
         """Run what is not done yet, judge, write."""
         folder, console = self.out or Path("runs") / f"reproduce-{self.scale}", make_console()
-        from mixscope.studies.engine.publish import OVERVIEW_FILE, RECORDS, VERDICTS_FILE
+        from mixscope.studies.engine import publish
 
         pages = [f"{key}.{suffix}" for key in self._chosen() for suffix in ("html", "md")]
-        check_out(folder, files=[*pages, OVERVIEW_FILE, VERDICTS_FILE])
-        with hold_folder(folder, inside=[RECORDS], note=partial(say, console)):
+        check_out(folder, files=[*pages, publish.OVERVIEW_FILE, publish.VERDICTS_FILE])
+        with hold_folder(folder, inside=[publish.RECORDS], note=partial(say, console)):
             self._run_in(folder, console)
 
     def _chosen(self) -> tuple[StudyKey, ...]:
@@ -64,24 +64,16 @@ class Reproduce:
     def _run_in(self, folder: Path, console: Console) -> None:
         """Run what is not done yet, judge, write, in a folder that is held."""
         from mixscope.data.named_sets import FIRST_VARIABLE, existing_folder
+        from mixscope.studies.engine import publish
         from mixscope.studies.engine.named_studies import load_study
-        from mixscope.studies.engine.publish import (
-            OVERVIEW_FILE,
-            RECORDS,
-            command_of,
-            scales_not_run,
-            summarise,
-            write_overview,
-            write_study,
-        )
         from mixscope.studies.engine.results import read_results
         from mixscope.studies.engine.runner import pending
         from mixscope.studies.engine.study_definition import check_study
 
         if self.data_dir is not None:  # the processes that train inherit it
             os.environ[FIRST_VARIABLE] = str(existing_folder(self.data_dir, name="data-dir").absolute())
-        records, chosen = folder / RECORDS, self._chosen()
-        has_overview = self.study == "all" or (folder / OVERVIEW_FILE).is_file()
+        records, chosen = folder / publish.RECORDS, self._chosen()
+        has_overview = self.study == "all" or (folder / publish.OVERVIEW_FILE).is_file()
         studies = [load_study(key) for key in (STUDY_KEYS if has_overview else chosen)]
         trials = {study.key: check_study(study, study.trials(self.scale, self.seeds)) for study in studies}
         everything = [trial for part in trials.values() for trial in part]
@@ -91,15 +83,15 @@ class Reproduce:
         summaries = []
         for study in studies:
             results = read_results(trials[study.key], records)
-            not_run = scales_not_run(folder, self.scale)
-            summaries.append(summarise(study, results, scale=self.scale, seeds=self.seeds, not_run=not_run))
+            not_run = publish.scales_not_run(folder, self.scale)
+            summaries.append(publish.summarise(study, results, scale=self.scale, seeds=self.seeds, not_run=not_run))
             if study.key not in chosen:
                 continue
-            page = write_study(study, results, summaries[-1], folder)
+            page = publish.write_study(study, results, summaries[-1], folder)
             _print_verdicts(console, summaries[-1])
             say_page(console, page)
         if has_overview:
-            page = write_overview(summaries, folder, command=command_of("all", self.scale, self.seeds))
+            page = publish.write_overview(summaries, folder, command=publish.command_of("all", self.scale, self.seeds))
             say(console, f"overview: {page.resolve()}")
         if self.scale == "smoke":
             say(console, "smoke judges exact claims only; --scale small judges all of them")

@@ -5,16 +5,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mixscope.base.files import atomic_file
 from mixscope.base.text import utf8_text
 from mixscope.records.json_numbers import finite_or_none
 from mixscope.report.page import Page, check_names
 from mixscope.report.style import DARK, DIFFERENT_SCALE, METHOD_COLOURS, SAME_SCALE
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 
 def render_page(page: Page) -> str:
@@ -29,7 +26,8 @@ def render_page(page: Page) -> str:
     check_names(page.sections)
     plots = {name: figure.plot for name, figure in page.figures.items()}
     templates = resources.files("mixscope.report") / "templates"
-    return _template("page.html.j2").render(
+    return _render(
+        "page.html.j2",
         page=page,
         colours=METHOD_COLOURS,
         scales={
@@ -52,7 +50,7 @@ def render_fragment(page: Page) -> str:
     """
     drawn = [replace(section, tables=(), findings=(), folds=()) for section in page.sections if section.drawn]
     figures = render_page(Page("", drawn)) if drawn else ""
-    return _template("fragment.html.j2").render(page=page, figures=figures)
+    return _render("fragment.html.j2", page=page, figures=figures)
 
 
 def write_page(page: Page, path: Path) -> None:
@@ -69,9 +67,9 @@ def embed_json(value: Mapping[str, Any]) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _template(name: str) -> "Template":
+def _render(name: str, **values: object) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     found = Environment(loader=PackageLoader("mixscope.report"), autoescape=True, undefined=StrictUndefined)
     found.trim_blocks = found.lstrip_blocks = True
-    return found.get_template(name)
+    return found.get_template(name).render(**values)

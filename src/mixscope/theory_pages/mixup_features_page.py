@@ -12,13 +12,7 @@ from mixscope.report.page_texts import page_texts
 from mixscope.theory.channel.joint_scale import JointScale, classifier_scale, etf_threshold
 from mixscope.theory.channel.joint_search import joint_optimum_check
 from mixscope.theory.channel.mixed_features import MixedFeatures, mixup_features
-from mixscope.theory.channel.shape import (
-    amplification,
-    channel_angle,
-    norm_ratio,
-    norm_ratio_limit,
-    transverse_density,
-)
+from mixscope.theory.channel.shape import amplification, channel_angle, norm_ratio, norm_ratio_limit, transverse_density
 from mixscope.theory.solution import Solution
 from mixscope.theory.weight_law import BetaLaw, FiniteLaw, WeightLaw, log_odds_density
 from mixscope.theory_pages.page_parts import level, number, shortcomings, told_on_the_page
@@ -108,14 +102,9 @@ def _check_section() -> Section:
     law = FiniteLaw((0.5, 0.8, 1.0), (0.4, 0.3, 0.3))
     rows = []
     for num_classes, dim in CHECKED_SIZES:
+        start = torch.Generator().manual_seed(0)
         found = joint_optimum_check(
-            num_classes,
-            dim,
-            classifier_penalty=0.05,
-            feature_penalty=0.05,
-            law=law,
-            num_starts=2,
-            generator=torch.Generator().manual_seed(0),
+            num_classes, dim, classifier_penalty=0.05, feature_penalty=0.05, law=law, num_starts=2, generator=start
         ).value
         distances = [number(value, digits=2) for value in (found.gram_deviation, found.objective_gap)]
         rows.append([f"{num_classes} classes, {dim} dimensions", *distances, "yes" if found.is_simplex else "no"])

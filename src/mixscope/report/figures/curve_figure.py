@@ -143,7 +143,8 @@ def _settled_range(curves: Sequence[Curve], scale: int) -> dict[str, Any]:
     """
     lowest = scale * min(spread.low for curve in curves for spread in curve.spreads)
     highest = scale * max(spread.high for curve in curves for spread in curve.spreads)
-    settled = scale * max(spread.high for curve in curves for spread in curve.since_turn)
+    turns = [curve.epochs.index(curve.end_minus_best.epoch) for curve in curves]
+    settled = scale * max(s.high for curve, turn in zip(curves, turns, strict=True) for s in curve.spreads[turn:])
     top = settled + max(0.6 * (settled - lowest), 0.25 * settled)
     top = max(top, 1.05 * scale * median(spread.high for curve in curves for spread in curve.spreads))
     bottom = max(0.0, lowest - 0.15 * (top - lowest))

@@ -37,11 +37,8 @@ class Line:
     """One line of a figure.
 
     Attributes:
-        name: In the key.
-        x: Places.
         y: Values; NaN leaves a gap.
-        low: Lower edge of a band around the line, or empty.
-        high: Its upper edge.
+        low: Lower edge of a band around the line, or empty; `high` is the upper.
         is_marked: Whether points are drawn instead of a line: what was measured rather than computed.
         colour: Its place among the colours; left out: its place in the figure.
         is_dashed: Whether the line is dashed: the second of two in one colour.

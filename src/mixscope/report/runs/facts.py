@@ -48,8 +48,7 @@ def find_cautions(methods: Sequence[Method]) -> list[str]:
     """Return what to know before comparing: unfinished runs, single seeds, other data, networks, sizes or ends."""
     cautions = [caution for method in methods if (caution := _unfinished(method))]
     trained = [method for method in methods if not method.is_untrained]
-    untrained = [f"{method.name}: {', '.join(map(_state, method.runs))}" for method in methods if method.is_untrained]
-    if untrained:
+    if untrained := [f"{each.name}: {', '.join(map(_state, each.runs))}" for each in methods if each.is_untrained]:
         said = "Only the untrained network was measured (epoch 0), so that nothing is said about the method: "
         cautions.append(f"{said}{few_words(untrained)}.")
     cautions += [caution for method in methods if (caution := _same_seeds(method))]
@@ -64,8 +63,7 @@ def find_cautions(methods: Sequence[Method]) -> list[str]:
     if len({size for numbers in sizes.values() for size in numbers}) > 1:
         each = [f"{name} {_number_range(numbers)}" for name, numbers in sizes.items() if numbers]
         cautions.append(f"The numbers of training images differ: {few_words(each)}.")
-    single = [method.name for method in trained if not method.is_measured and len(method.runs) == 1]
-    if single:
+    if single := [method.name for method in trained if not method.is_measured and len(method.runs) == 1]:
         spread = "its spread" if len(single) == 1 else "their spread"
         cautions.append(f"One seed only: {few_words(single)}. Nothing is known of {spread}.")
     ends = {method.name: method.final_epoch for method in trained if method.final_epoch is not None}
@@ -133,9 +131,8 @@ def _same_seeds(method: Method) -> str:
     seeds = [run.seed for run in method.runs]
     seeded = [run for run in method.runs if run.seed is not None]
     repeated = [f"{run.name} (seed {run.seed})" for run in seeded if seeds.count(run.seed) > 1]
-    if not repeated:
-        return ""
-    return f"{method.name}: runs of one seed count as several and show no spread: {few_words(repeated)}."
+    said = "runs of one seed count as several and show no spread"
+    return f"{method.name}: {said}: {few_words(repeated)}." if repeated else ""
 
 
 def _state(run: Run) -> str:

@@ -25,11 +25,7 @@ def findings(runs: Sequence[Run]) -> list[Finding]:
 
 
 def headline(runs: Sequence[Run]) -> str:
-    """Return the most important finding or two as one line.
-
-    Raises:
-        ValueError: If there are no runs.
-    """
+    """Return the most important of `findings`, up to three, as one line."""
     return lead(findings(runs))
 
 

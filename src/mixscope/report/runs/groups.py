@@ -17,7 +17,6 @@ class Method:
     """The runs of one method; they differ in their seed.
 
     Attributes:
-        name: The method's name as shown.
         index: Its place on the page, which fixes its colour.
         runs: The runs that every mean is taken over.
         left_out: Runs that did not finish, left out because others of the method did.

@@ -51,7 +51,7 @@ def examination_page(
     Args:
         values: Its numbers, by the keys of the catalogue.
         pictures: What figures are drawn from, as in `pictures.json`.
-        title: The page's title, in words.
+        title: Of the page.
         name: What the network is called on it.
         data: What is known of the images, as in `run.json`: name, num_train, num_test, num_classes.
     """

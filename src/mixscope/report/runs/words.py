@@ -12,7 +12,7 @@ class Finding:
 
     Attributes:
         topic: "over-training", "comparison", "calibration", "channels" or "layers".
-        method: The method it is about, or "" where it is about all.
+        method: The one it is about, or "" where it is about all.
         verdict: The rule's outcome in a word or two.
         text: The sentence, with its numbers.
         brief: The same in few words, for the head of the page; "" if it does not belong there.

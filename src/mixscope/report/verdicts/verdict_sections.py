@@ -10,18 +10,13 @@ from mixscope.report.page import Cell, Section, Table
 from mixscope.report.runs.method_options import MISSING
 from mixscope.stats.numbers import exact_text, interval_text, number_text
 
-HEADINGS: Mapping[Group, str] = {
-    "paper": "The paper's own claims",
-    "recalled": "Recalled of the paper, not checked against it",
-    "derived": "Derived or predicted here",
-    "control": "Controls",
+GROUPS: Mapping[Group, tuple[str, str]] = {  # the heading, and what each claim is
+    "paper": ("The paper's own claims", "the paper's own claim"),
+    "recalled": ("Recalled of the paper, not checked against it", "recalled of the paper, not checked"),
+    "derived": ("Derived or predicted here", "derived or predicted here"),
+    "control": ("Controls", "control"),
 }
-KINDS: Mapping[Group, str] = {
-    "paper": "the paper's own claim",
-    "recalled": "recalled of the paper, not checked",
-    "derived": "derived or predicted here",
-    "control": "control",
-}
+HEADINGS, KINDS = ({group: words[place] for group, words in GROUPS.items()} for place in (0, 1))
 BADGES: Mapping[Verdict, Literal["good", "bad", "open"]] = {"held": "good", "not held": "bad", "undecided": "open"}
 COLUMNS = ("setting", "expected", "measured", "verdict")
 RULES = (
@@ -182,11 +177,7 @@ def limits_section(summary: StudySummary) -> Section:
 
 
 def overview_sections(summaries: Sequence[StudySummary]) -> list[Section]:
-    """Return the sections of the page over all studies: the counts, then every claim of every study.
-
-    Raises:
-        ValueError: If two summaries have the same key.
-    """
+    """Return the sections of the page over all studies: the counts, then every claim of every study, each once."""
     keys = [summary.key for summary in summaries]
     if len(set(keys)) < len(keys):
         raise ValueError(f"summaries must be of different studies, got {keys}")
@@ -202,8 +193,5 @@ def overview_sections(summaries: Sequence[StudySummary]) -> list[Section]:
 
 def _claim_cell(claim: Claim) -> Cell:
     origin = KINDS[claim.group] + ("" if claim.source == "derived" else f" ({claim.source})")
-    return Cell(
-        claim.statement,
-        folded=[("measured", claim.measured), ("refuted by", claim.refuted_by), ("name", claim.key)],
-        fold=f"{origin}: how it is measured, what would refute it",
-    )
+    folded = [("measured", claim.measured), ("refuted by", claim.refuted_by), ("name", claim.key)]
+    return Cell(claim.statement, folded=folded, fold=f"{origin}: how it is measured, what would refute it")
