@@ -14,8 +14,8 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 def main() -> None:
     """Run a command; a user's mistake is one line on stderr and exit code 2, never a traceback."""
+    from mixscope.cli.display import Speech
     from mixscope.cli.parsing import parse
-    from mixscope.cli.speech import Speech
 
     signal.signal(signal.SIGTERM, _interrupt)  # a cluster's polite stop leaves a resumable run, as Ctrl-C does
     with Speech() as speech:
@@ -37,9 +37,8 @@ def main() -> None:
             _stop(str(error) or "interrupted", EXIT_INTERRUPTED)
         except (MemoryError, RuntimeError) as error:
             if _is_out_of_memory(error):
-                _stop(
-                    f"failed: memory ran out; smaller batches or sets need less ({describe_error(error)})", EXIT_FAILED
-                )
+                words = "memory ran out; smaller batches or sets need less"
+                _stop(f"failed: {words} ({describe_error(error)})", EXIT_FAILED)
             from mixscope.bench.failures import RunFailedError
             from mixscope.bench.run_processes import LostProcessError
 
@@ -59,12 +58,9 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _leave_group(code: int) -> None:
-    """End one of several processes at once, all that it had to do and say being done and said.
-
-    On a busy machine torch now and then aborts on its way out, while the threads of its process group end (seen once in
-    fifty runs of two processes), and the launcher then calls the whole run failed. And where one process ends, the
-    launcher interrupts the others, whose own last words would be lost in the middle.
-    """
+    """End one of several processes at once, all that it had to do and say being done and said."""
+    # On a busy machine torch now and then aborts on its way out, while the threads of its process group end, and the
+    # launcher then calls the whole run failed; and it interrupts the others, whose last words would be lost.
     if _is_one_of_several():
         sys.stdout.flush()
         sys.stderr.flush()

@@ -1,4 +1,7 @@
-"""Figures of runs as plotly draws them, from run folders or from runs read before: those of the pages, one by one."""
+"""Figures of runs as plotly draws them, from run folders or from runs read before: those of the pages, one by one.
+
+All raise UserError if a folder is no run, and ValueError if no run holds what is to be drawn.
+"""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -25,64 +28,38 @@ def curves(runs: Source | Iterable[Source], key: str) -> "PlotlyFigure":
     """Draw a number against epochs: means over the seeds of each method with Student's 95% interval.
 
     Args:
-        runs: Runs or run folders, grouped by method as on a page.
+        runs: Grouped by method as on a page.
         key: Of the catalogue (docs/metrics.md), for example "test/error" or "nc/nc1_pinv". Test error and loss have
             their lowest points marked, and where mixing was switched off.
 
     Raises:
-        UserError: If a folder is no run.
         ValueError: If the key is none of the catalogue, or no run measured it at two epochs or more.
 
     Example:
         >>> curves(["runs/mixup-seed0", "runs/mixup-seed1"], "test/error").show()  # doctest: +SKIP
     """
-    card, methods = find_metric(key), _methods(runs)
-    if key in TURNING:
-        figure = turning_figure(methods, key, height=420)
-    else:
-        figure = curve_figure(methods, key, is_log=card.key.startswith("nc/nc1"))
+    find_metric(key)
+    methods, is_log = _methods(runs), key.startswith("nc/nc1")
+    is_turning = key in TURNING
+    figure = turning_figure(methods, key, height=420) if is_turning else curve_figure(methods, key, is_log=is_log)
     return _plotly(figure, f"{key} at two epochs or more")
 
 
 def reliability(runs: Source | Iterable[Source]) -> "PlotlyFigure":
-    """Draw accuracy against confidence on the test images, pooled over the seeds of each method.
-
-    Args:
-        runs: Runs or run folders.
-
-    Raises:
-        UserError: If a folder is no run.
-        ValueError: If no run holds a reliability diagram.
-    """
+    """Draw accuracy against confidence on the test images, pooled over the seeds of each method."""
     diagrams = [(m.name, m.index, pool_reliability(m.pictures("reliability"))) for m in _methods(runs)]
     return _plotly(reliability_figure("reliability", "Accuracy by confidence", diagrams), "reliability diagrams")
 
 
 def channels(run: Source) -> "PlotlyFigure":
-    """Draw where blends of two classes lie in the channel, by their weight, beside the curve of theory.
-
-    Args:
-        run: A run or its folder.
-
-    Raises:
-        UserError: If the folder is no run.
-        ValueError: If it holds no blends of two classes.
-    """
+    """Draw where blends of two classes lie in the channel, by their weight, beside the curve of theory."""
     (method,) = _methods(run)
     figure = channel_figure("channels", method.pictured("pairs"), method.picture("pairs"), colour=0)
     return _plotly(figure, "blends of two classes")
 
 
 def plane(run: Source) -> "PlotlyFigure":
-    """Draw blends of three classes on the plane of their classifiers.
-
-    Args:
-        run: A run or its folder.
-
-    Raises:
-        UserError: If the folder is no run.
-        ValueError: If it holds no blends on the plane.
-    """
+    """Draw blends of three classes on the plane of their classifiers."""
     (method,) = _methods(run)
     return _plotly(plane_figure("plane", method.pictured("plane"), method.picture("plane")), "blends on a plane")
 
@@ -91,12 +68,11 @@ def layers(runs: Source | Iterable[Source], quantity: str = "nonlinearity") -> "
     """Draw how far each layer is from linear at the end: means over the seeds of each method with their interval.
 
     Args:
-        runs: Runs or run folders.
+        runs: Grouped by method as on a page.
         quantity: "nonlinearity" (drawn with its floor), "relative_defect", "angle_degrees", or another of the
             catalogue's "linearity" numbers.
 
     Raises:
-        UserError: If a folder is no run.
         ValueError: If the quantity is none of the catalogue, or no run measured it.
     """
     find_metric(f"linearity/{quantity}")

@@ -11,8 +11,7 @@ import pytest
 from helpers.command_line import run_command
 from rich.progress import TextColumn
 
-from mixscope.cli.display import ProgressDisplay, make_console, print_table, say
-from mixscope.cli.speech import Stream
+from mixscope.cli.display import ProgressDisplay, Stream, make_console, print_table, say
 
 NAMES = ["[/x]", "[bold]x[/bold]", ":smile:", "asc é", "[link=file:x]y", "{task}", "a  b", "[]", "\\[x]"]
 TINY = ["--num-pairs", "4", "--linearity-pairs", "4", "--plane-images", "4", "--epochs", "1", "--model", "mlp-8x1"]

@@ -9,15 +9,14 @@ import plotly.graph_objects as go
 import pytest
 from synthetic_runs import CLASS_NAMES, synthetic_run, synthetic_runs
 
-from mixscope.report.axes import log_axis
 from mixscope.report.figures import channel_figure as channel
 from mixscope.report.figures import curve_figure as curve
 from mixscope.report.figures import layer_figure as layer
 from mixscope.report.figures import plane_figure as plane
 from mixscope.report.figures.reliability_figure import pool_reliability, reliability_figure
 from mixscope.report.runs.groups import group_runs
-from mixscope.report.runs.sections import build_sections
-from mixscope.report.style import CLEAR, DARK, METHOD_COLOURS, PAPER, plot_text
+from mixscope.report.runs.runs_page import build_sections
+from mixscope.report.style import CLEAR, DARK, METHOD_COLOURS, PAPER, log_axis, plot_text
 
 
 def all_figures(runs: list[Any]) -> dict[str, dict[str, Any]]:

@@ -4,7 +4,7 @@ import pytest
 from synthetic_runs import synthetic_run
 
 from mixscope.report.runs.groups import group_runs
-from mixscope.report.runs.sections import course_section
+from mixscope.report.runs.runs_page import course_section
 
 
 def ended(seed, epoch):

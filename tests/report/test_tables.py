@@ -10,8 +10,8 @@ from mixscope.metrics.catalogue import find_metric
 from mixscope.report.figures.curve_figure import turning_figure
 from mixscope.report.page import Cell
 from mixscope.report.rendering import render_page
+from mixscope.report.runs.facts import repeat_command
 from mixscope.report.runs.groups import group_runs
-from mixscope.report.runs.run_facts import repeat_command
 from mixscope.report.runs.runs_page import runs_page
 from mixscope.report.runs.tables import channel_table, number_table, option_tables, summary_table
 

@@ -6,7 +6,7 @@ import shlex
 import time
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal
 
 from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional, arg
@@ -19,14 +19,6 @@ from mixscope.cli.display import ProgressDisplay, format_number, make_console, p
 
 RUNS = Path("runs")
 NAME_BYTES = 200  # of a folder's name; file systems take 255
-
-
-class Command(Protocol):
-    """One command with its options."""
-
-    def run(self) -> None:
-        """Do it."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -56,8 +48,7 @@ class Demo:
         check_out(self.out, files=[REPORT_FILE])
         for name in runs:
             check_out(self.out / name, files=RUN_FILES)
-        console, began = make_console(), time.perf_counter()
-        page = self.out / REPORT_FILE
+        console, began, page = make_console(), time.perf_counter(), self.out / REPORT_FILE
         with ProgressDisplay(console, num_runs=len(runs)) as display, hold_folder(self.out, note=display.note):
             for name, options in runs.items():
                 folder = self.out / name
@@ -66,9 +57,8 @@ class Demo:
                 display.run_started(name, options.training.epochs)
                 run_training(options, folder, observer=display, report=False)
                 display.run_done()
-            write_report(
-                page, [read_run(self.out / name) for name in runs], title="What mixup does to a network on 200 digits"
-            )
+            title = "What mixup does to a network on 200 digits"
+            write_report(page, [read_run(self.out / name) for name in runs], title=title)
         say(console, f"{len(runs)} runs in {time.perf_counter() - began:.0f} s")
         say_page(console, page)
 
@@ -107,10 +97,10 @@ class Train:
         if self.resume is not None and (self.from_ is not None or self.out is not None):
             raise UserError("resume must stand without --from and --out: the run goes on in its own folder")
         if self.resume is not None and read_options(self.resume) != self.options:
-            raise UserError(
-                "resume must stand without other options: the run goes on with its own; use --from to change some"
-            )
+            words = "the run goes on with its own; use --from to change some"
+            raise UserError(f"resume must stand without other options: {words}")
         folder = self.resume or self.out or self._default_folder()
+        repeats = self.from_ if self.from_ is not None and read_options(self.from_).data == self.options.data else None
         is_main_process = os.environ.get("RANK", "0") == "0"  # as torchrun and accelerate launch number processes
         console = make_console(quiet=not is_main_process)
         with ProgressDisplay(console) as display:
@@ -121,7 +111,7 @@ class Train:
                     folder,
                     observer=display,
                     resume=self.resume is not None,
-                    repeats=self.from_ if self.from_ is not None and self._repeats_images() else None,
+                    repeats=repeats,
                     tracker=self.tracker,
                 )
             except KeyboardInterrupt:
@@ -138,12 +128,6 @@ class Train:
             return self.from_.with_name(f"{self.from_.name}-repeat")
         data, model = Path(self.options.data.data).name.split(".")[0], self.options.model.rsplit(":", 1)[-1]
         return RUNS / f"{_folder_name(f'{data}-{model}-{method_label(self.options)}')}-seed{self.options.seed}"
-
-    def _repeats_images(self) -> bool:
-        from mixscope.bench.run import read_options
-
-        assert self.from_ is not None
-        return read_options(self.from_).data == self.options.data
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from typing import Any
 import tyro
 
 from mixscope.base.errors import UserError
-from mixscope.cli.commands import Command, Demo, Measure, Train
-from mixscope.cli.listings import Data, Report
+from mixscope.cli.commands import Demo, Measure, Train
+from mixscope.cli.listings import Data, Report, Theory
 from mixscope.cli.reproduce import Reproduce
-from mixscope.cli.theory_command import Theory
 
 BORDERS, RULES, COLOURS = " │|", "─-", re.compile(r"\x1b\[[\d;]*m")  # of the boxes in which tyro says what is wrong
 
+Command = Demo | Train | Measure | Theory | Reproduce | Report | Data
 COMMANDS: dict[str, Callable[..., Any]] = {
     "demo": Demo,
     "train": Train,
@@ -30,10 +30,9 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 
 
 def parse(arguments: Sequence[str]) -> Command | None:
-    """Turn the command line into a command. `train --from` and `--resume` take their defaults from that run.
+    """Turn the command line into a command; None where help was asked for, and printed.
 
-    Returns:
-        The command; None where help was asked for, and printed.
+    `train --from` and `--resume` take their defaults from that run.
 
     Raises:
         UserError: If an option is unknown, or a value makes no sense.
@@ -74,10 +73,7 @@ def _parse(arguments: Sequence[str]) -> Command:
 
 
 def _sentence(box: str) -> str:
-    """Return what tyro says in a box as one line, without an option's help text.
-
-    The parts of a box are divided by lines: what is wrong, what could be meant, where to read more.
-    """
+    """Return what tyro says in a box, in parts divided by lines, as one line, without an option's help text."""
     parts: list[list[str]] = [[]]
     for row in COLOURS.sub("", box).splitlines()[1:-1]:
         text = row.strip(BORDERS)

@@ -20,7 +20,6 @@ from mixscope.studies.names import STUDY_KEYS, Scale, StudyKey
 if TYPE_CHECKING:
     from mixscope.report.verdicts.verdict_sections import StudySummary
     from mixscope.studies.engine.runner import Progress
-    from mixscope.studies.engine.study_definition import Study
     from mixscope.studies.engine.trial import Trial
 
 
@@ -52,11 +51,11 @@ class Reproduce:
     def run(self) -> None:
         """Run what is not done yet, judge, write."""
         folder, console = self.out or Path("runs") / f"reproduce-{self.scale}", make_console()
-        from mixscope.studies.engine.publish import OVERVIEW_FILE, RECORDS, VERDICTS_FILE
+        from mixscope.studies.engine import publish
 
         pages = [f"{key}.{suffix}" for key in self._chosen() for suffix in ("html", "md")]
-        check_out(folder, files=[*pages, OVERVIEW_FILE, VERDICTS_FILE])
-        with hold_folder(folder, inside=[RECORDS], note=partial(say, console)):
+        check_out(folder, files=[*pages, publish.OVERVIEW_FILE, publish.VERDICTS_FILE])
+        with hold_folder(folder, inside=[publish.RECORDS], note=partial(say, console)):
             self._run_in(folder, console)
 
     def _chosen(self) -> tuple[StudyKey, ...]:
@@ -65,25 +64,16 @@ class Reproduce:
     def _run_in(self, folder: Path, console: Console) -> None:
         """Run what is not done yet, judge, write, in a folder that is held."""
         from mixscope.data.named_sets import FIRST_VARIABLE, existing_folder
+        from mixscope.studies.engine import publish
         from mixscope.studies.engine.named_studies import load_study
-        from mixscope.studies.engine.publish import (
-            OVERVIEW_FILE,
-            RECORDS,
-            command_of,
-            scales_not_run,
-            summarise,
-            write_overview,
-            write_study,
-        )
         from mixscope.studies.engine.results import read_results
         from mixscope.studies.engine.runner import pending
         from mixscope.studies.engine.study_definition import check_study
 
         if self.data_dir is not None:  # the processes that train inherit it
             os.environ[FIRST_VARIABLE] = str(existing_folder(self.data_dir, name="data-dir").absolute())
-        records = folder / RECORDS
-        chosen = self._chosen()
-        has_overview = self.study == "all" or (folder / OVERVIEW_FILE).is_file()
+        records, chosen = folder / publish.RECORDS, self._chosen()
+        has_overview = self.study == "all" or (folder / publish.OVERVIEW_FILE).is_file()
         studies = [load_study(key) for key in (STUDY_KEYS if has_overview else chosen)]
         trials = {study.key: check_study(study, study.trials(self.scale, self.seeds)) for study in studies}
         everything = [trial for part in trials.values() for trial in part]
@@ -93,15 +83,15 @@ class Reproduce:
         summaries = []
         for study in studies:
             results = read_results(trials[study.key], records)
-            not_run = scales_not_run(folder, self.scale)
-            summaries.append(summarise(study, results, scale=self.scale, seeds=self.seeds, not_run=not_run))
+            not_run = publish.scales_not_run(folder, self.scale)
+            summaries.append(publish.summarise(study, results, scale=self.scale, seeds=self.seeds, not_run=not_run))
             if study.key not in chosen:
                 continue
-            page = write_study(study, results, summaries[-1], folder)
-            _print_verdicts(console, study, summaries[-1])
+            page = publish.write_study(study, results, summaries[-1], folder)
+            _print_verdicts(console, summaries[-1])
             say_page(console, page)
         if has_overview:
-            page = write_overview(summaries, folder, command=command_of("all", self.scale, self.seeds))
+            page = publish.write_overview(summaries, folder, command=publish.command_of("all", self.scale, self.seeds))
             say(console, f"overview: {page.resolve()}")
         if self.scale == "smoke":
             say(console, "smoke judges exact claims only; --scale small judges all of them")
@@ -127,19 +117,15 @@ class Reproduce:
             done = progress.num_done
             if progress.error:
                 errors.append(progress.error)
-                words = "could not be done"
-            else:
-                words = f"{progress.wall_seconds:.0f} s"
-            place = f"{progress.num_done}/{progress.num_trials}"
+            words = "could not be done" if progress.error else f"{progress.wall_seconds:.0f} s"
             minutes = (time.perf_counter() - began) / 60
-            say(console, f"{place}  {progress.trial.name}  {words}  ({minutes:.1f} min)")
+            say(console, f"{done}/{progress.num_trials}  {progress.trial.name}  {words}  ({minutes:.1f} min)")
 
         try:
             run_pending(waiting, folder, num_jobs=jobs, tell=tell)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f"interrupted with {done} of {len(waiting)} runs done; the same command goes on"
-            ) from None
+            words = f"interrupted with {done} of {len(waiting)} runs done; the same command goes on"
+            raise KeyboardInterrupt(words) from None
         return errors
 
 
@@ -148,19 +134,19 @@ def _num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _print_verdicts(console: Console, study: "Study", summary: "StudySummary") -> None:
+def _print_verdicts(console: Console, summary: "StudySummary") -> None:
     from mixscope.report.verdicts.verdict_sections import basis_words, count_words, expected_words, measured_words
 
     rows = [
         [
-            judgement.claim.key,
-            judgement.setting,
-            expected_words(judgement.claim),
-            measured_words(judgement),
-            basis_words(judgement),
-            judgement.verdict,
+            each.claim.key,
+            each.setting,
+            expected_words(each.claim),
+            measured_words(each),
+            basis_words(each),
+            each.verdict,
         ]
-        for judgement in summary.judgements
+        for each in summary.judgements
     ]
     columns = ["claim", "setting", "expected", "measured", "basis", "verdict"]
-    print_table(console, f"{study.title}: {count_words(summary.judgements)}", columns, rows)
+    print_table(console, f"{summary.title}: {count_words(summary.judgements)}", columns, rows)

@@ -14,7 +14,6 @@ class KeyEntry:
     """One line of a key: what hides and shows the traces of its group.
 
     Attributes:
-        name: In words.
         group: The traces' `legendgroup`.
         colour: Place among the colours; None is the grey of a reference.
         stroke: "round" for a dot, "", "dashed" or "dotted" for a line, "points".
@@ -32,8 +31,6 @@ class Figure:
 
     Attributes:
         name: Unique on the page, among sections too; letters, digits and hyphens.
-        title: Above it.
-        plot: What is drawn.
         is_wide: Whether it takes the full width.
         colour: Place of the method it is about among the colours; None: about several, or none.
         key: Names what is drawn, where the section's key does not; one entry needs no key.
@@ -54,7 +51,6 @@ class Cell:
     """A cell of a table with more than words.
 
     Attributes:
-        text: What it says.
         note: Small, beneath.
         badge: Colours the text, a word of its own: "good" green, "bad" red, "open" grey.
         meaning: Of a heading: what the column holds, where the pointer is and below the table.
@@ -116,7 +112,6 @@ class Section:
 
     Attributes:
         name: Its anchor; unique on the page, among figures too.
-        heading: In words.
         text: Sentences that say what to look for.
         figures: None among them is one that had nothing to draw, and is left out.
         tables: Under the figures; None and tables without rows are left out.
@@ -156,8 +151,6 @@ class Page:
     """A page.
 
     Attributes:
-        title: In words.
-        sections: In order.
         lead: What it comes to, in a sentence or two.
         facts: What it was made from, in small print.
         cautions: What a reader must know first.
@@ -186,11 +179,7 @@ def present(sections: Sequence[Section]) -> list[Section]:
 
 
 def check_names(sections: Sequence[Section]) -> None:
-    """Raise unless every section and figure has a name of its own: one would be drawn in the place of another.
-
-    Raises:
-        ValueError: If two share one, or one is a name of the page itself.
-    """
+    """Raise ValueError unless every section and figure has a name of its own, which is none of the page itself."""
     names = [name for section in sections for name in (section.name, *(figure.name for figure in section.drawn))]
     twice = sorted({name for name in names if names.count(name) > 1 or name in RESERVED})
     if twice:

@@ -5,16 +5,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mixscope.base.files import atomic_file
 from mixscope.base.text import utf8_text
 from mixscope.records.json_numbers import finite_or_none
 from mixscope.report.page import Page, check_names
 from mixscope.report.style import DARK, DIFFERENT_SCALE, METHOD_COLOURS, SAME_SCALE
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 
 def render_page(page: Page) -> str:
@@ -29,7 +26,8 @@ def render_page(page: Page) -> str:
     check_names(page.sections)
     plots = {name: figure.plot for name, figure in page.figures.items()}
     templates = resources.files("mixscope.report") / "templates"
-    return _template("page.html.j2").render(
+    return _render(
+        "page.html.j2",
         page=page,
         colours=METHOD_COLOURS,
         scales={
@@ -48,22 +46,15 @@ def render_fragment(page: Page) -> str:
     """Return a page as an HTML fragment for a notebook: words and tables in place, the figures in a frame below.
 
     Readers that run no script or show no frame, GitHub for one, still show what was found. Style and script stay inside
-    the frame.
-
-    Raises:
-        ValueError: As `render_page`.
+    the frame. Names must differ as for `render_page`.
     """
     drawn = [replace(section, tables=(), findings=(), folds=()) for section in page.sections if section.drawn]
     figures = render_page(Page("", drawn)) if drawn else ""
-    return _template("fragment.html.j2").render(page=page, figures=figures)
+    return _render("fragment.html.j2", page=page, figures=figures)
 
 
 def write_page(page: Page, path: Path) -> None:
-    """Write a page as one HTML file, which appears whole or not at all; missing folders are made.
-
-    Raises:
-        ValueError: As `render_page`.
-    """
+    """Write a page (`render_page`) as one HTML file, which appears whole or not at all; missing folders are made."""
     text = render_page(page)
     with atomic_file(path) as file:
         # Paths may hold bytes that are no text; they must not keep the page from being written.
@@ -71,20 +62,14 @@ def write_page(page: Page, path: Path) -> None:
 
 
 def embed_json(value: Mapping[str, Any]) -> str:
-    r"""Return JSON that is safe inside a script element: no '<', '>', '&' and nothing beyond ASCII; NaN becomes null.
-
-    Example:
-        >>> embed_json({"name": "</script>"})
-        '{"name":"\\u003c/script\\u003e"}'
-    """
+    """Return JSON that is safe inside a script element: no '<', '>', '&' and nothing beyond ASCII; NaN becomes null."""
     text = json.dumps(finite_or_none(value), allow_nan=False, separators=(",", ":"), ensure_ascii=True)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _template(name: str) -> "Template":
+def _render(name: str, **values: object) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    loader = PackageLoader("mixscope.report")
-    return Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).get_template(name)
+    found = Environment(loader=PackageLoader("mixscope.report"), autoescape=True, undefined=StrictUndefined)
+    found.trim_blocks = found.lstrip_blocks = True
+    return found.get_template(name).render(**values)

@@ -1,10 +1,11 @@
-"""Colours of pages and the base layout of every figure: one palette, named once, with a dark twin for each colour.
+"""Style of figures: one palette with a dark twin for each colour, the base layout, axes and the numbers on them.
 
 Figures are built with the light colours and are valid on their own; the page recolours them through `DARK`.
 The method colours follow Okabe and Ito (2008), which stay apart for colour-blind readers; the light ones are darkened
 where needed to keep a contrast of at least 3:1 on white.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 INK, MUTED, GRID, PAPER = "#1c2127", "#5a6570", "#e4e8ec", "#fffffe"
@@ -28,6 +29,8 @@ SAME_SCALE = ("#c8102e", "#f6bfae")
 DIFFERENT_SCALE = ("#0b5cad", "#a9cdea")
 
 BAND_OPACITY = 0.17
+LOG_RATIO = 3  # a logarithmic axis that spans less may have a single tick, or none
+ROUNDING = 1e-9  # on a linear axis smaller numbers are the rounding of a 0
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
@@ -40,11 +43,6 @@ def with_opacity(colour: str, opacity: float) -> str:
 def method_colour(index: int) -> str:
     """Return the line colour of the method at this place."""
     return METHOD_COLOURS[index % len(METHOD_COLOURS)][0]
-
-
-def method_band(index: int) -> str:
-    """Return the fill colour of the method's band."""
-    return with_opacity(method_colour(index), BAND_OPACITY)
 
 
 def method_dash(index: int) -> str:
@@ -108,3 +106,28 @@ def plot_text(text: object, *, limit: int = 28) -> str:
     whole = str(text)
     cut = whole if len(whole) <= limit else whole[: limit - 1] + "…"
     return cut.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def plot_number(value: float) -> float:
+    """Keep six digits: more cannot be seen, and the page is a third as long."""
+    return float(f"{value:.6g}")
+
+
+def linear_number(value: float) -> float:
+    """Return the number for a linear axis: six digits, and 0 for what is only rounding (below 1e-9)."""
+    return 0.0 if abs(value) < ROUNDING else plot_number(value)
+
+
+def value_ratio(values: Sequence[float]) -> float:
+    """Return the largest of the values above 0 over the smallest; 1 without any."""
+    positive = [value for value in values if value > 0]
+    return max(positive) / min(positive) if positive else 1.0
+
+
+def log_axis(ratio: float) -> dict[str, Any]:
+    """Return the settings of a logarithmic axis that spans this ratio: ticks at decades; where they are few, between.
+
+    With a ratio of 3 or more at least two of the numbers 1, 2, ..., 9 of a decade are inside.
+    """
+    ticks = "D1" if ratio < 8 else "D2" if ratio < 100 else 1 if ratio < 1e6 else None  # None: plotly skips decades
+    return {"type": "log", "tickformat": "~g"} | ({"dtick": ticks} if ticks else {})

@@ -28,20 +28,7 @@ FLOOR_ALPHAS = torch.logspace(-2, 2, 61, dtype=torch.float64).tolist()
 TABLE_ALPHAS = (0.1, 0.2, 0.5, 1.0, 2.0, 8.0)
 FLOOR_POINTS = (2, 3, 4)
 FLOOR_CLASSES = (2, 10, 100)
-NOISE_COLUMNS = {
-    "total variation": "total_variation",
-    "largest gap of a class": "largest_gap",
-    "independent labels differ": "independent_rate",
-    "most probable differ": "argmax_differs",
-    "blends that break the bound": "argmax_fails",
-}
-CERTAIN = {  # classes of the two members and of the blend, and the distance
-    "same class, and so is the blend": ((0, 0, 0), "0"),
-    "two classes, the blend is in the first": ((0, 1, 0), "1 − w"),
-    "two classes, the blend is in the second": ((0, 1, 1), "w"),
-    "the blend is in a third class": ((0, 1, 2), "1"),
-    "same class, and the blend is in another": ((0, 0, 1), "1"),
-}
+NOISE = TEXTS.names("noise")
 
 
 def label_noise_page(options: LabelNoiseOptions) -> Page:
@@ -68,7 +55,7 @@ def _noise_section(options: LabelNoiseOptions, curve: LabelNoiseCurve) -> Sectio
             given, true = draw(noise, generator=generator)
             drawn[name].append(float((given != true).to(torch.float64).mean()))
         if weight in TABLE_WEIGHTS:
-            means = [float(getattr(noise, field).to(torch.float64).mean()) for field in NOISE_COLUMNS.values()]
+            means = [float(getattr(noise, field).to(torch.float64).mean()) for field in NOISE]
             rows.append([f"w = {weight:g}", *numbers(means, digits=3)])
     weights, failures = curve.weights.tolist(), curve.argmax_failures.tolist()
     lines = [
@@ -80,19 +67,17 @@ def _noise_section(options: LabelNoiseOptions, curve: LabelNoiseCurve) -> Sectio
     ]
     broken = [Line("blends that do", weights[1:-1], failures[1:-1], colour=2)]
     figures = [TEXTS.figure("rates", lines), TEXTS.figure("failures", broken)]
-    table = Table(["blends", *NOISE_COLUMNS], rows, title="Labels of blends")
+    table = Table(["blends", *NOISE.values()], rows, title="Labels of blends")
     return TEXTS.section("noise", figures, [table])
 
 
 def _certain_section() -> Section:
-    """Return the section on examples whose classes are certain."""
     rows = []
-    for name, (labels, formula) in CERTAIN.items():
+    for name, (labels, formula) in TEXTS.words["certain"].items():
         first, second, true = (torch.tensor([label]) for label in labels)
         values = [float(one_hot_variation(first, second, true, mixing_weight=weight)) for weight in (0.5, 0.7, 0.9)]
         rows.append([name, formula, *(f"{value:.1f}" for value in values)])
-    table = TEXTS.table("certain", rows)
-    return TEXTS.section("certain", tables=[table])
+    return TEXTS.section("certain", tables=[TEXTS.table("certain", rows)])
 
 
 def _floor(alpha: float, num_classes: int, num_points: int) -> float:

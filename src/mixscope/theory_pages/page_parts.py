@@ -12,12 +12,7 @@ from mixscope.theory.solution import NotConvergedWarning, Solution
 
 
 def number(value: float, *, digits: int = 4) -> str:
-    """Write a number in so many significant digits; infinity and what is undefined as signs.
-
-    Example:
-        >>> number(-0.99923), number(12345.0, digits=3), number(1.2e-6), number(float("inf")), number(float("nan"))
-        ('−0.9992', '12,300', '1.2e−6', '∞', '–')
-    """
+    """Write a number in so many significant digits; infinity and what is undefined as signs."""
     if math.isnan(value):
         return "–"
     if math.isinf(value):

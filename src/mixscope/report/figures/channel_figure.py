@@ -4,10 +4,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mixscope.report.axes import linear_number
 from mixscope.report.page import Figure, Plot
 from mixscope.report.runs.spread import finite
-from mixscope.report.style import MUTED, axis, layout, method_colour
+from mixscope.report.style import MUTED, axis, layout, linear_number, method_colour
 
 NUM_WEIGHT_BINS = 10  # of the mean lines: enough to see the bend, wide enough to be steady
 
@@ -41,9 +40,8 @@ def channel_figure(name: str, title: str, picture: Mapping[str, Any] | None, *, 
         if curve := picture.get("theory"):
             dotted = {"color": paint, "width": 1.8, "dash": "dot"}
             drawn = [linear_number(value) for value in curve[what]]
-            theory.append(
-                _trace(f"{what}, theory", curve["weight"], drawn, mode="lines", line=dotted, hoverinfo="skip")
-            )
+            look = {"mode": "lines", "line": dotted, "hoverinfo": "skip"}
+            theory.append(_trace(f"{what}, theory", curve["weight"], drawn, **look))
     figure = layout(
         height=280,
         xaxis=axis("weight of the first example", range=[0, 1], dtick=0.25),

@@ -3,15 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import inf
+from statistics import median
 from typing import Any
 
 from mixscope.metrics.catalogue import find_metric
-from mixscope.report.axes import LOG_RATIO, linear_number, settled_range, value_ratio
-from mixscope.report.figures.line_figure import Axes, line_figure, mean_line
+from mixscope.report.figures.line_figure import Axes, Line, line_figure, mean_line
 from mixscope.report.page import Figure, Plot
 from mixscope.report.runs.groups import Method
 from mixscope.report.runs.spread import Curve
-from mixscope.report.style import INK, PAPER, method_colour, plot_text
+from mixscope.report.style import INK, LOG_RATIO, PAPER, linear_number, method_colour, plot_text, value_ratio
 
 IN_PERCENT = {"test/error", "train/accuracy_blends", "train/accuracy_clean"}  # shares that are shown so
 EPOCHS = {"epochs": True}  # the page may make the axis logarithmic
@@ -50,7 +50,7 @@ def turning_figure(methods: Sequence[Method], key: str, *, height: int) -> Figur
     return _draw(
         curves,
         key,
-        {"y_settings": settled_range([curve for _, curve in curves], scale)},
+        {"y_settings": _settled_range([curve for _, curve in curves], scale)},
         is_wide=True,
         height=height,
         marks=[_ring(method, curve, scale, side) for (method, curve), side in zip(curves, sides, strict=True)],
@@ -70,14 +70,7 @@ def _draw(curves: Sequence[tuple[Method, Curve]], key: str, axes: Mapping[str, A
     card, scale = find_metric(key), scale_of(key)
     shown = card if scale == 1 else replace(card, unit="%")
     lines = [
-        mean_line(
-            method.name,
-            curve.epochs,
-            [spread.times(scale).values for spread in curve.spreads],
-            colour=method.index,
-            group=str(method.index),
-            has_dots=True,
-        )
+        method_line(method, curve.epochs, [spread.times(scale).values for spread in curve.spreads])
         for method, curve in curves
     ]
     name = key.replace("/", "-").replace("_", "-")
@@ -86,8 +79,16 @@ def _draw(curves: Sequence[tuple[Method, Curve]], key: str, axes: Mapping[str, A
         replace(line, low=[max(end, low) for end in line.low], high=[min(end, high) for end in line.high])
         for line in lines
     ]
-    whole = Axes("epoch", card.column_title, **axes)
-    return line_figure(name, shown.axis_label, possible, whole, hover="x unified", **options)
+    drawn = Axes("epoch", card.column_title, **axes)
+    return line_figure(name, shown.axis_label, possible, drawn, hover="x unified", **options)
+
+
+def method_line(
+    method: Method, x: Sequence[float], columns: Sequence[Sequence[float]], *, name: str = "", is_dashed: bool = False
+) -> Line:
+    """Return the line through a method's means over seeds, in its colour and hidden by its entry of the key."""
+    look = {"colour": method.index, "group": str(method.index), "has_dots": True, "is_dashed": is_dashed}
+    return mean_line(name or method.name, x, columns, **look)
 
 
 def _ring(method: Method, curve: Curve, scale: int, side: str) -> Plot:
@@ -133,3 +134,18 @@ def _label_sides(curves: Sequence[Curve]) -> list[str]:
         "top" if any(abs(x - epoch) < 0.15 * width and 0 < lowest - y < 0.3 * height for x, y in turns) else "bottom"
         for epoch, lowest in turns
     ]
+
+
+def _settled_range(curves: Sequence[Curve], scale: int) -> dict[str, Any]:
+    """Return a y range that holds every curve from its turn on and half of all points; none where it would cut nothing.
+
+    The axis starts at 0 wherever there is no range; also where every curve is 0 from its turn on.
+    """
+    lowest = scale * min(spread.low for curve in curves for spread in curve.spreads)
+    highest = scale * max(spread.high for curve in curves for spread in curve.spreads)
+    turns = [curve.epochs.index(curve.end_minus_best.epoch) for curve in curves]
+    settled = scale * max(s.high for curve, turn in zip(curves, turns, strict=True) for s in curve.spreads[turn:])
+    top = settled + max(0.6 * (settled - lowest), 0.25 * settled)
+    top = max(top, 1.05 * scale * median(spread.high for curve in curves for spread in curve.spreads))
+    bottom = max(0.0, lowest - 0.15 * (top - lowest))
+    return {"rangemode": "tozero"} | ({"range": [bottom, top]} if settled > 0 and 1.2 * top < highest else {})

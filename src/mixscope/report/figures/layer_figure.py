@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from mixscope.metrics.catalogue import find_metric
-from mixscope.report.figures.line_figure import Axes, Line, line_figure, mean_line
+from mixscope.report.figures.curve_figure import method_line
+from mixscope.report.figures.line_figure import Axes, Line, line_figure
 from mixscope.report.page import Figure
 from mixscope.report.runs.groups import Method
 from mixscope.report.runs.spread import Spread, finite
@@ -29,15 +30,9 @@ def _lines(methods: Sequence[Method], sites: Sequence[str], quantities: Sequence
     for quantity in quantities:
         for method in methods:
             columns = [spread.values if (spread := layer_spread(method, s, quantity)) else () for s in sites]
-            yield mean_line(
-                f"{method.name}, {quantity}" if len(quantities) > 1 else method.name,
-                range(len(sites)),
-                columns,
-                colour=method.index,
-                group=str(method.index),
-                has_dots=True,
-                is_dashed=quantity != quantities[-1],
-            )
+            name = f"{method.name}, {quantity}" if len(quantities) > 1 else method.name
+            is_dashed = quantity != quantities[-1]
+            yield method_line(method, range(len(sites)), columns, name=name, is_dashed=is_dashed)
 
 
 def linearity_sites(methods: Sequence[Method]) -> list[str]:

@@ -6,18 +6,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mixscope.report.axes import flat_axis, linear_number, log_axis, plot_number, value_ratio
 from mixscope.report.page import Figure, KeyEntry, Plot
 from mixscope.report.style import (
+    BAND_OPACITY,
     CLEAR,
     METHOD_COLOURS,
     MUTED,
     axis,
     layout,
-    method_band,
+    linear_number,
+    log_axis,
     method_colour,
     method_dash,
+    plot_number,
     plot_text,
+    value_ratio,
+    with_opacity,
 )
 from mixscope.stats.intervals import student_interval
 
@@ -33,11 +37,8 @@ class Line:
     """One line of a figure.
 
     Attributes:
-        name: In the key.
-        x: Places.
         y: Values; NaN leaves a gap.
-        low: Lower edge of a band around the line, or empty.
-        high: Its upper edge.
+        low: Lower edge of a band around the line, or empty; `high` is the upper.
         is_marked: Whether points are drawn instead of a line: what was measured rather than computed.
         colour: Its place among the colours; left out: its place in the figure.
         is_dashed: Whether the line is dashed: the second of two in one colour.
@@ -64,10 +65,6 @@ class Axes:
     """The axes of a figure.
 
     Attributes:
-        x_title: In words.
-        y_title: In words.
-        log_x: Whether the x axis is logarithmic.
-        log_y: Whether the y axis is.
         x_range: First and last x that are shown, in the data's unit; left out: all.
         y_range: The same of y.
         names: What the places 0, 1, 2, ... of the x axis are called, where they are no numbers.
@@ -180,7 +177,7 @@ def _band(line: Line, group: str, axes: Axes) -> list[Plot]:
         return []
     name = plot_text(line.name, limit=NAME_LENGTH)
     edge = {"mode": "lines", "line": {"width": 0, "color": CLEAR}, "hoverinfo": "skip", "showlegend": False}
-    fill = {"fill": "tonexty", "fillcolor": method_band(line.colour or 0)}
+    fill = {"fill": "tonexty", "fillcolor": with_opacity(method_colour(line.colour or 0), BAND_OPACITY)}
     low, high = (_base(line, group, values, axes) | edge for values in (line.low, line.high))
     return [low | {"name": f"{name}, low"}, high | fill | {"name": f"{name}, high"}]
 
@@ -221,8 +218,10 @@ def _band_range(lines: Sequence[Line]) -> tuple[float, float] | None:
 def _axis_options(values: Sequence[float], *, is_log: bool, ends: tuple[float, float] | None) -> Plot:
     """Return the settings of an axis with ticks for what is shown on it."""
     shown = [value for value in values if math.isfinite(value)] if ends is None else list(ends)
+    if not is_log and ends is None:  # zeros alone are shown from 0 up, not from -1 to 1
+        return {} if any(linear_number(value) for value in shown) else {"rangemode": "tozero"}
     if not is_log:
-        return flat_axis(shown) if ends is None else {"range": list(ends)}
+        return {"range": shown}
     ratio = value_ratio(shown)
     options = log_axis(ratio)
     if ratio >= MANY_DECADES:

@@ -10,11 +10,7 @@ from mixscope.report.style import BAND_OPACITY, MUTED, PAPER, axis, layout, meth
 
 
 def pool_reliability(pictures: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Add up the reliability bins of a method's seeds; only those with the first one's bin edges.
-
-    Returns:
-        {"edges", "count", "confidence", "accuracy", "num_seeds"}, or None without pictures.
-    """
+    """Add up the reliability bins of a method's seeds that have the first one's bin edges; None without pictures."""
     alike = [picture for picture in pictures if picture.get("edges") == pictures[0].get("edges")]
     if not alike:
         return None

@@ -1,14 +1,20 @@
-"""Findings on the lowest test error: which method ends with it, and whether that can be said at all."""
+"""Findings on methods against one another: which ends with the lowest test error, whose layers bend more."""
 
 import math
 from collections.abc import Sequence
 
+from mixscope.report.figures.layer_figure import layer_spread, linearity_sites
 from mixscope.report.runs.groups import Method
 from mixscope.report.runs.spread import Spread
-from mixscope.report.runs.words import Finding, error_words, few_words
+from mixscope.report.runs.words import Finding, error_words, few_words, spread_words
 
 NUM_ENDS = 4  # methods that the brief form names
 SEEDS_TO_COMPARE = 3  # with 2 + 2 seeds, ranges of equal methods part once in 3 comparisons; with 3 + 3 once in 10
+JUDGED = {  # smaller differences between layers are rounding, not bending; how they are said
+    "relative_defect": (0.01, "relative defect", ".3f", ""),
+    "angle_degrees": (0.5, "angle", ".1f", "°"),
+}
+Pair = tuple[Spread, Spread]  # of the method and of plain training
 
 
 def find_lowest(methods: Sequence[Method]) -> Finding | None:
@@ -21,9 +27,8 @@ def find_lowest(methods: Sequence[Method]) -> Finding | None:
     if len(ends) < 2:
         return None
     if len(data_of(methods)) > 1:
-        return Finding(
-            "comparison", "", "different data", "The methods were measured on different data and are not compared."
-        )
+        text = "The methods were measured on different data and are not compared."
+        return Finding("comparison", "", "different data", text)
     nouns = {m.name: m.noun for m in methods}
     none_lowest, has, seeds = "No method can be said to end lowest", "ends at", "seeds"
     if all(m.is_measured for m in methods):
@@ -34,30 +39,21 @@ def find_lowest(methods: Sequence[Method]) -> Finding | None:
     beaten = {other for other, end in others.items() if other not in few and lowest.high < end.low}
 
     def named(chosen: set[str]) -> str:
-        return few_words(
-            [f"{other}, {error_words(end, nouns[other])}" for other, end in others.items() if other in chosen], "; "
-        )
+        words = [f"{other}, {error_words(end, nouns[other])}" for other, end in others.items() if other in chosen]
+        return few_words(words, "; ")
 
     if not beaten:
-        why = (
-            f"with fewer than {SEEDS_TO_COMPARE} {seeds} a side the difference decides nothing"
-            if few == set(others)
-            else f"the difference lies inside the spread of the {seeds}"
-        )
-        return Finding(
-            "comparison",
-            "",
-            "undecided",
-            f"{none_lowest}: {name} {has} {error_words(lowest, nouns[name])}, against {named(set(others))}; {why}.",
-            f"{none_lowest}: {_ends(ends)}; {why}.",
-        )
+        why = f"the difference lies inside the spread of the {seeds}"
+        if few == set(others):
+            why = f"with fewer than {SEEDS_TO_COMPARE} {seeds} a side the difference decides nothing"
+        text = f"{none_lowest}: {name} {has} {error_words(lowest, nouns[name])}, against {named(set(others))}; {why}."
+        return Finding("comparison", "", "undecided", text, f"{none_lowest}: {_ends(ends)}; {why}.")
     chance = min(math.comb(lowest.num_seeds + ends[other].num_seeds, lowest.num_seeds) // 2 for other in beaten)
     text = (
         f"{name} ends lowest, at {error_words(lowest, nouns[name])} test error, below {named(beaten)}: every "
         f"seed lies below every one of theirs (between two equal methods that happens once in {chance} comparisons)."
     )
-    within = set(others) - beaten
-    if within:
+    if within := set(others) - beaten:
         text += f" From {named(within)} it cannot be told apart: inside the spread of the seeds, or too few seeds."
     return Finding("comparison", name, "lowest", text, f"{name} ends with the lowest test error: {_ends(ends)}.")
 
@@ -72,14 +68,12 @@ def find_changed_order(methods: Sequence[Method]) -> Finding | None:
     first, last = min(best, key=best.__getitem__), min(end, key=end.__getitem__)
     if first == last:
         return None
-    return Finding(
-        "comparison",
-        "",
-        "order changes",
+    text = (
         f"The order depends on when one looks: at their best epochs {first} has the lowest mean "
         f"({100 * best[first]:.2f}%, {last} {100 * best[last]:.2f}%), at the end {last} has "
-        f"({100 * end[last]:.2f}%, {first} {100 * end[first]:.2f}%). The best epochs were found with the test data.",
+        f"({100 * end[last]:.2f}%, {first} {100 * end[first]:.2f}%). The best epochs were found with the test data."
     )
+    return Finding("comparison", "", "order changes", text)
 
 
 def _ends(ends: dict[str, Spread]) -> str:
@@ -95,3 +89,76 @@ def data_of(methods: Sequence[Method]) -> set[tuple[object, object]]:
         for method in methods
         for run in method.runs
     }
+
+
+def find_bending(methods: Sequence[Method]) -> list[Finding]:
+    """Say whether mixing bends or straightens layers, against the one method that never mixed (Chaudhry et al. 2022).
+
+    A layer is bent more where both the relative defect and the angle are higher, by more than 0.01 and 0.5 degrees and,
+    with two or more seeds a side, with every seed above every one of the other's; straightened where both are lower in
+    the same way. The nonlinearity alone decides nothing: its floor moves with the spread of the classes.
+    """
+    references = [method for method in methods if method.never_mixed and linearity_sites([method])]
+    if len(references) != 1:
+        return []
+    found = [_compare_layers(method, references[0]) for method in methods if method is not references[0]]
+    return [finding for finding in found if finding is not None]
+
+
+def _compare_layers(method: Method, reference: Method) -> Finding | None:
+    """Compare the layers that both methods measured."""
+    known = set(linearity_sites([reference]))
+    layers: dict[str, list[Pair]] = {}
+    for site in (site for site in linearity_sites([method]) if site in known):
+        pairs = [pair for quantity in JUDGED if (pair := _pair(site, quantity, method, reference))]
+        if len(pairs) == len(JUDGED):
+            layers[site] = pairs
+    if not layers:
+        return None
+    signs = {}
+    for site, pairs in layers.items():
+        sides = {_apart(*pair, least) for pair, (least, *_) in zip(pairs, JUDGED.values(), strict=True)}
+        signs[site] = sides.pop() if len(sides) == 1 else 0
+    bent, straight = (sum(sign == side for sign in signs.values()) for side in (1, -1))
+    if bent and straight:
+        verdict, says = "mixed", f"bends {bent} and straightens {straight} of {len(signs)} layers"
+    elif bent or straight:
+        verdict = "bends" if bent else "straightens"
+        says = f"{verdict} {bent or straight} of {len(signs)} layers"
+    else:
+        verdict, says = "no clear change", f"neither bends nor straightens any of {len(signs)} layers clearly"
+    clear = [site for site, sign in signs.items() if sign] or list(signs)
+    site = max(clear, key=lambda name: abs(layers[name][0][0].mean - layers[name][0][1].mean))
+    changes = "; ".join(
+        f"{label} {spread_words(ours, form, unit)} against {spread_words(plain, form, unit)}"
+        for (ours, plain), (_, label, form, unit) in zip(layers[site], JUDGED.values(), strict=True)
+    )
+    text = f"{method.name} {says} compared with {reference.name}, by relative defect and angle together."
+    text += f" The largest change is at {site}: {changes}.{_floor_words(site, method, reference)}"
+    return Finding("layers", method.name, verdict, text)
+
+
+def _floor_words(site: str, method: Method, reference: Method) -> str:
+    """Say how much of the difference in nonlinearity at a site is the floor's."""
+    levels = _pair(site, "nonlinearity", method, reference)
+    floors = _pair(site, "floor", method, reference)
+    if levels is None or floors is None:
+        return ""
+    (ours, plain), (floor, plain_floor) = ([spread.mean for spread in pair] for pair in (levels, floors))
+    text = f" Its nonlinearity there is {ours:.3f} against {plain:.3f}, its floor {floor:.3f} against {plain_floor:.3f}"
+    change, floor_change = ours - plain, floor - plain_floor
+    if abs(change) > 0.005 and 0 <= floor_change / change <= 1:
+        text += f": the floor explains {100 * floor_change / change:.0f}% of that difference"
+    return f"{text}."
+
+
+def _pair(site: str, quantity: str, method: Method, reference: Method) -> Pair | None:
+    ours, plain = layer_spread(method, site, quantity), layer_spread(reference, site, quantity)
+    return None if ours is None or plain is None else (ours, plain)
+
+
+def _apart(ours: Spread, other: Spread, least: float) -> int:
+    """Return 1 if ours is higher by more than `least` with no overlap of the seeds, -1 if lower so, else 0."""
+    if ours.mean - other.mean > least and ours.low > other.high:
+        return 1
+    return -1 if other.mean - ours.mean > least and ours.high < other.low else 0

@@ -1,12 +1,16 @@
-"""Facts and cautions of a page of runs: what was run on what, and what to know before comparing the methods."""
+"""Facts and cautions of a page of runs: what was run on what, what to know before comparing, how to repeat each."""
 
+import shlex
 from collections.abc import Iterable, Sequence
 
 from mixscope.records.store import Run
+from mixscope.report.page import Cell
 from mixscope.report.runs.comparison import data_of
 from mixscope.report.runs.groups import Method
+from mixscope.report.runs.method_options import MISSING, flatten
 from mixscope.report.runs.words import few_words
 
+MACHINE = ("accelerator", "device", "processor", "num_threads", "platform")
 INTERVALS = (
     "[Brackets] and bands are Student's 95% interval of the mean, where there are two or more; in sentences 'a to b' "
     "goes from the lowest {0} to the highest."
@@ -17,10 +21,9 @@ def describe_runs(methods: Sequence[Method]) -> str:
     """Say in one sentence what was run on what; where the runs differ, from what to what they go."""
     runs = [run for method in methods for run in (*method.runs, *method.left_out)]
     is_measured = all(method.is_measured for method in methods)
+    text = f"{_count(len(runs), 'run')} of {_count(len(methods), 'method')}"
     if is_measured:
         text = _count(len(runs), "measured checkpoint")
-    else:
-        text = f"{_count(len(runs), 'run')} of {_count(len(methods), 'method')}"
     counts = [
         f"{_number_range(numbers)} {words}"
         for key, words in (("num_train", "training images"), ("num_test", "test images"), ("num_classes", "classes"))
@@ -37,20 +40,15 @@ def describe_runs(methods: Sequence[Method]) -> str:
         text += f", several networks: {few_words(networks)}"
     if all(len(method.runs) == 1 for method in methods):
         return f"{text}."
-    if is_measured:
-        return f"{text}. Numbers are means over checkpoints of one name. {INTERVALS.format('checkpoint')}"
-    return f"{text}. Numbers are means over seeds. {INTERVALS.format('seed')}"
+    what, noun = ("checkpoints of one name", "checkpoint") if is_measured else ("seeds", "seed")
+    return f"{text}. Numbers are means over {what}. {INTERVALS.format(noun)}"
 
 
 def find_cautions(methods: Sequence[Method]) -> list[str]:
-    """Return what a reader must know before comparing.
-
-    These are unfinished runs, other data, other networks, other numbers of training images, single seeds, other ends.
-    """
+    """Return what to know before comparing: unfinished runs, single seeds, other data, networks, sizes or ends."""
     cautions = [caution for method in methods if (caution := _unfinished(method))]
     trained = [method for method in methods if not method.is_untrained]
-    untrained = [f"{method.name}: {', '.join(map(_state, method.runs))}" for method in methods if method.is_untrained]
-    if untrained:
+    if untrained := [f"{each.name}: {', '.join(map(_state, each.runs))}" for each in methods if each.is_untrained]:
         said = "Only the untrained network was measured (epoch 0), so that nothing is said about the method: "
         cautions.append(f"{said}{few_words(untrained)}.")
     cautions += [caution for method in methods if (caution := _same_seeds(method))]
@@ -65,14 +63,56 @@ def find_cautions(methods: Sequence[Method]) -> list[str]:
     if len({size for numbers in sizes.values() for size in numbers}) > 1:
         each = [f"{name} {_number_range(numbers)}" for name, numbers in sizes.items() if numbers]
         cautions.append(f"The numbers of training images differ: {few_words(each)}.")
-    single = [method.name for method in trained if not method.is_measured and len(method.runs) == 1]
-    if single:
+    if single := [method.name for method in trained if not method.is_measured and len(method.runs) == 1]:
         spread = "its spread" if len(single) == 1 else "their spread"
         cautions.append(f"One seed only: {few_words(single)}. Nothing is known of {spread}.")
     ends = {method.name: method.final_epoch for method in trained if method.final_epoch is not None}
     if len(set(ends.values())) > 1:
         cautions.append(f"The methods end at different epochs: {few_words([f'{n} {e}' for n, e in ends.items()])}.")
     return cautions
+
+
+def run_cell(run: Run) -> Cell:
+    """Return how a run was made, to unfold."""
+    record, environment = run.record, run.record.get("environment") or {}
+    seconds, message = record.get("wall_seconds"), record.get("message")
+    status = f"{record.get('status', 'unknown')}{f': {message}' if message else ''}"
+    duration = f"{seconds:,.0f} s" if isinstance(seconds, int | float) else MISSING
+    known = {key: value for key, value in environment.items() if value}
+    machine = [f"{'threads: ' if key == 'num_threads' else ''}{known[key]}" for key in MACHINE if key in known]
+    versions = [f"{k} {value}" for k, value in known.items() if k not in ("commit", "num_cores", *MACHINE)]
+    brief = ", ".join([*([] if run.seed is None else [f"seed {run.seed}"]), status, duration])
+    pairs: dict[str, str | Cell] = {
+        "repeat it": Cell(repeat_command(run), is_code=True),
+        "folder": Cell(str(run.folder), is_code=True),
+        "method": run.method,
+        "status": status,
+        "started": str(record.get("started") or MISSING),
+        "took": duration,
+        "hardware": ", ".join(machine) or MISSING,
+        "versions": ", ".join(versions) or MISSING,
+        "commit": Cell(str(environment.get("commit") or MISSING), is_code=True),
+    }
+    return Cell("", fold=f"{run.name}: {brief}", folded=list(pairs.items()))
+
+
+def repeat_command(run: Run) -> str:
+    """Return the command that repeats the run, quoted for a shell; a dash for a study's record, which none repeats."""
+    if run.folder.suffix == ".json":
+        return MISSING
+    if run.record.get("kind") != "measure":
+        return f"mixscope train --from {shlex.quote(str(run.folder))}"
+    description = run.record.get("description") or {}
+    words = ["mixscope", "measure", str(description.get("model"))]
+    for path, value in flatten(description):
+        flag = path.rsplit(".", 1)[-1].replace("_", "-")
+        if path == "model" or value is None or value in ([], {}):
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", ",".join(map(str, value)) if isinstance(value, list) else str(value)]
+    return shlex.join(words)
 
 
 def _unfinished(method: Method) -> str:
@@ -91,9 +131,8 @@ def _same_seeds(method: Method) -> str:
     seeds = [run.seed for run in method.runs]
     seeded = [run for run in method.runs if run.seed is not None]
     repeated = [f"{run.name} (seed {run.seed})" for run in seeded if seeds.count(run.seed) > 1]
-    if not repeated:
-        return ""
-    return f"{method.name}: runs of one seed count as several and show no spread: {few_words(repeated)}."
+    said = "runs of one seed count as several and show no spread"
+    return f"{method.name}: {said}: {few_words(repeated)}." if repeated else ""
 
 
 def _state(run: Run) -> str:

@@ -4,8 +4,7 @@ import math
 from collections.abc import Sequence
 
 from mixscope.records.store import Run
-from mixscope.report.runs.bending import find_bending
-from mixscope.report.runs.comparison import find_changed_order, find_lowest
+from mixscope.report.runs.comparison import find_bending, find_changed_order, find_lowest
 from mixscope.report.runs.groups import Method, group_runs
 from mixscope.report.runs.words import Finding, number_words, range_words, spread_words
 
@@ -26,11 +25,7 @@ def findings(runs: Sequence[Run]) -> list[Finding]:
 
 
 def headline(runs: Sequence[Run]) -> str:
-    """Return the most important finding or two as one line.
-
-    Raises:
-        ValueError: If there are no runs.
-    """
+    """Return the most important of `findings`, up to three, as one line."""
     return lead(findings(runs))
 
 
@@ -66,40 +61,30 @@ def find_overtraining(method: Method) -> Finding | None:
     if len(curve.epochs) < 2:
         return None
     turn = curve.end_minus_best
-    averaged = f", averaged over {turn.window} measurements," if turn.window > 1 else ""
+    course = "its test error" + (f", averaged over {turn.window} measurements," if turn.window > 1 else "")
     best, rises, best_epoch, end_epoch = turn.best.times(100), turn.rise.times(100), turn.epoch, curve.epochs[-1]
     end = best.mean + rises.mean
     if best_epoch == end_epoch:
-        course = f"its test error{averaged} is lowest at the end, {end:.2f}% at epoch {end_epoch}"
+        course += f" is lowest at the end, {end:.2f}% at epoch {end_epoch}"
     elif not number_words(rises.mean, ".2f").strip("0."):
-        course = (
-            f"its test error{averaged} ends where it is lowest, at {end:.2f}% (epoch {end_epoch}; first "
-            f"reached at epoch {best_epoch})"
-        )
+        course += f" ends where it is lowest, at {end:.2f}% (epoch {end_epoch}; first reached at epoch {best_epoch})"
     else:
-        course = (
-            f"its test error{averaged} is lowest at epoch {best_epoch}, {best.mean:.2f}%, and ends at "
-            f"{end:.2f}% (epoch {end_epoch}), {rises.mean:.2f} points higher"
-        )
+        course += f" is lowest at epoch {best_epoch}, {best.mean:.2f}%, and ends at {end:.2f}% (epoch {end_epoch}), "
+        course += f"{rises.mean:.2f} points higher"
     if rises.num_seeds == 1:
-        return Finding(
-            "over-training",
-            method.name,
-            "undecided",
-            f"One seed cannot say whether {method.name} is over-trained: {course}.",
-        )
+        text = f"One seed cannot say whether {method.name} is over-trained: {course}."
+        return Finding("over-training", method.name, "undecided", text)
     change = range_words(rises, "+.2f") or number_words(rises.mean, "+.2f")
     seeds = f"over {rises.num_seeds} seeds the change is {change} points"
+    brief = ""
     # The tolerance keeps a rise of exactly the threshold on its side of it despite binary fractions.
     if rises.mean >= OVERTRAINED_POINTS - 1e-9 and rises.low > 0:
         verdict, says = "over-trained", f"{method.name} is over-trained"
+        brief = f"{says}: +{rises.mean:.2f} points of test error since epoch {best_epoch}."
     elif rises.mean < OVERTRAINED_POINTS and rises.high < OVERTRAINED_POINTS:
         verdict, says = "not over-trained", f"{method.name} is not over-trained"
     else:
         verdict, says = "undecided", f"Whether {method.name} is over-trained is undecided"
-    brief = (
-        f"{says}: +{rises.mean:.2f} points of test error since epoch {best_epoch}." if verdict == "over-trained" else ""
-    )
     return Finding("over-training", method.name, verdict, f"{says}: {course}; {seeds}.", brief, rises.mean)
 
 
@@ -116,7 +101,7 @@ def find_confidence(method: Method) -> Finding | None:
     if gap is None:
         return None
     chance = accuracy_error(method)
-    num_test = (method.runs[0].record.get("data") or {}).get("num_test")
+    num_test = method.data.get("num_test")
     if chance is not None and chance > CONFIDENCE_GAP and abs(gap.mean) <= chance:
         verdict = "undecided"
         says = f"Whether {method.name} is over- or under-confident cannot be told from {num_test} test images"
@@ -141,12 +126,9 @@ def accuracy_error(method: Method) -> float | None:
 
     2 sqrt(p (1 - p) / n), after adding two right and two wrong answers to the n test images (Agresti and Coull 1998),
     so that an accuracy of 0 or 1 on a handful of images has an error too; with many images they change nothing.
-
-    Example:
-        6 test images, all answered rightly: p = 8 / 10, 2 sqrt(0.8 * 0.2 / 10) = 0.25.
     """
     error = method.final("test/error")
-    num_test = (method.runs[0].record.get("data") or {}).get("num_test")
+    num_test = method.data.get("num_test")
     if error is None or not isinstance(num_test, int) or num_test < 1:
         return None
     share = (num_test * error.mean + 2) / (num_test + 4)

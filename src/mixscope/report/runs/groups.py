@@ -17,7 +17,6 @@ class Method:
     """The runs of one method; they differ in their seed.
 
     Attributes:
-        name: The method's name as shown.
         index: Its place on the page, which fixes its colour.
         runs: The runs that every mean is taken over.
         left_out: Runs that did not finish, left out because others of the method did.
@@ -56,10 +55,15 @@ class Method:
         """Whether nothing but the network before training was measured."""
         return self.final_epoch == 0 and not self.is_measured
 
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """What the first run's record says of the data."""
+        return self.runs[0].record.get("data") or {}
+
     @cached_property
     def num_classes(self) -> int | None:
         """The number of classes of the data, or None where the record does not say."""
-        count = (self.runs[0].record.get("data") or {}).get("num_classes")
+        count = self.data.get("num_classes")
         return count if isinstance(count, int) else None
 
     @cached_property
@@ -109,9 +113,8 @@ class Method:
     @cached_property
     def never_mixed(self) -> bool:
         """Whether the runs were trained, and mixing was off in every epoch (plain training)."""
-        states = [
-            row["mixing_on"] for rows in self.rows for epoch, row in rows.items() if epoch > 0 and "mixing_on" in row
-        ]
+        trained = [row for rows in self.rows for epoch, row in rows.items() if epoch > 0]
+        states = [row["mixing_on"] for row in trained if "mixing_on" in row]
         return bool(states) and not any(state is True for state in states)
 
     @cached_property

@@ -90,8 +90,3 @@ class Curve:
         """Where the mean is lowest, and how far above that it ends; of a curve with a point."""
         found = turning_point(list(zip(*(spread.values for spread in self.spreads), strict=True)))
         return Turn(self.epochs[found.place], found.window, Spread(found.lows), Spread(found.rises))
-
-    @property
-    def since_turn(self) -> tuple[Spread, ...]:
-        """The spreads from there on."""
-        return self.spreads[self.epochs.index(self.end_minus_best.epoch) :]

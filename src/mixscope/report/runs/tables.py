@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from mixscope.metrics.catalogue import CATALOGUE, find_metric
 from mixscope.report.figures.curve_figure import scale_of
 from mixscope.report.page import Cell, Table
+from mixscope.report.page_texts import page_texts
 from mixscope.report.runs.groups import Method
 from mixscope.report.runs.method_options import MISSING, flatten, option_words
 from mixscope.report.runs.spread import Spread
 from mixscope.report.runs.words import counted, interval_words, number_words
 from mixscope.stats.curves import SHORTEST_SMOOTHED, WINDOW
 
+TEXTS = page_texts("mixscope.report.runs", "sections")
 ZERO = 1e-12  # numbers below it are the rounding of a 0
 ORDER_KEYS = ("channels/order_low", "channels/order_middle", "channels/order_high")
 SUMMARY: Mapping[str, str] = {  # how each number is written
@@ -21,18 +23,6 @@ SUMMARY: Mapping[str, str] = {  # how each number is written
     "train/accuracy_clean": ".2f",
     "nc/nc1_pinv": ".3g",
     "channels/amplification_means": ".2f",
-}
-EXPECTED: Mapping[str, str] = {  # of the channel numbers, by theory
-    "channels/amplification_means": "1 to 2",
-    "channels/logit_slope": "→ 1",
-    "channels/order_low": "lowest",
-    "channels/order_middle": "between",
-    "channels/order_high": "highest",
-    "channels/alignment_same": "→ 1",
-    "channels/alignment_channel": "→ 1",
-    "channels/deviation_same": "",
-    "channels/deviation_different": "",
-    "channels/deviation_different_middle": "",
 }
 BEST = "The lowest point of the mean curve over seeds, found with the test data."
 AVERAGED = f"Of {SHORTEST_SMOOTHED} measurements or more each is averaged with its neighbours, {WINDOW} in all."
@@ -58,7 +48,7 @@ def channel_table(methods: Sequence[Method]) -> Table | None:
         return None if method.num_classes == 2 and key in ORDER_KEYS else method.final(key)
 
     columns = []
-    for key, words in EXPECTED.items():
+    for key, words in TEXTS.names("expected").items():
         cells = [_cell(measured(method, key), ".2f") for method in methods]
         if any(cell.text != MISSING for cell in cells):
             columns.append((_heading(key), [Cell(words), *cells]))
@@ -105,13 +95,8 @@ def option_tables(methods: Sequence[Method]) -> list[Table]:
 def _by_method(methods: Sequence[Method], columns: Sequence[Column]) -> Table:
     """Return a table with a row per method, without columns in which no method has a number."""
     kept = [(heading, cells) for heading, cells in columns if any(cell.text != MISSING for cell in cells)]
-    rows = [
-        [
-            Cell(method.name, counted(len(method.runs), method.noun), colour=method.index),
-            *(cells[place] for _, cells in kept),
-        ]
-        for place, method in enumerate(methods)
-    ]
+    names = [Cell(m.name, counted(len(m.runs), m.noun), colour=m.index) for m in methods]
+    rows = [[name, *(cells[place] for _, cells in kept)] for place, name in enumerate(names)]
     return Table(["method", *(heading for heading, _ in kept)], rows if kept else [])
 
 
@@ -123,16 +108,10 @@ def _column(methods: Sequence[Method], key: str, form: str, *, suffix: str = "")
 
 def _turn_columns(methods: Sequence[Method]) -> list[Column]:
     """Return the lowest test error, and how far above it the end lies."""
-    best, rise = [], []
-    for method in methods:
-        curve = method.curve("test/error")
-        if len(curve.epochs) > 1:
-            turn = curve.end_minus_best
-            best.append(Cell(f"{100 * turn.best.mean:.2f}%", f"epoch {turn.epoch}"))
-            rise.append(_cell(turn.rise.times(100), "+.2f"))
-        else:
-            best.append(Cell(MISSING))
-            rise.append(Cell(MISSING))
+    curves = [method.curve("test/error") for method in methods]
+    turns = [curve.end_minus_best if len(curve.epochs) > 1 else None for curve in curves]
+    best = [Cell(f"{100 * t.best.mean:.2f}%", f"epoch {t.epoch}") if t else Cell(MISSING) for t in turns]
+    rise = [_cell(turn.rise.times(100) if turn else None, "+.2f") for turn in turns]
     rises = find_metric("overtraining/end_minus_best")
     lowest = Cell(f"{find_metric('test/error').column_title}, best", meaning=f"{BEST} {AVERAGED}")
     return [(lowest, best), (Cell(rises.column_title, meaning=f"{rises.hover} In points. {AVERAGED}"), rise)]

@@ -12,7 +12,7 @@ class Finding:
 
     Attributes:
         topic: "over-training", "comparison", "calibration", "channels" or "layers".
-        method: The method it is about, or "" where it is about all.
+        method: The one it is about, or "" where it is about all.
         verdict: The rule's outcome in a word or two.
         text: The sentence, with its numbers.
         brief: The same in few words, for the head of the page; "" if it does not belong there.
@@ -28,12 +28,7 @@ class Finding:
 
 
 def number_words(value: float, form: str) -> str:
-    """Return the number in this format with proper minus signs, and no sign on a zero.
-
-    Example:
-        >>> number_words(-0.03, ".2f"), number_words(-0.001, ".2f"), number_words(0.001, "+.2f")
-        ('−0.03', '0.00', '0.00')
-    """
+    """Return the number in this format with proper minus signs, and no sign on a zero."""
     text = format(value, form)
     if not text.strip("+-0.%"):
         text = text.lstrip("+-")
@@ -78,11 +73,6 @@ def join_words(words: Sequence[str], separator: str = ", ") -> str:
 
 
 def few_words(words: Sequence[str], separator: str = ", ", *, limit: int = 6) -> str:
-    """Join words as `join_words` does, but at most `limit` of them: 'a, b and 38 more'.
-
-    Example:
-        >>> few_words(["a", "b", "c", "d"], limit=2)
-        'a, b and 2 more'
-    """
+    """Join words as `join_words` does, but at most `limit` of them: 'a, b and 38 more'."""
     hidden = len(words) - limit
     return join_words([*words[:limit], f"{hidden} more"] if hidden > 0 else words, separator)

@@ -64,14 +64,10 @@ def overview_table(summaries: Sequence[StudySummary]) -> str:
     parts = []
     for summary in summaries:
         rows = []
-        for chosen in by_group(summary.judgements).values():
-            for together in by_claim(chosen):
-                claim = together[0].claim
-                results = "<br>".join(
-                    f"{escape(judgement.setting)}: {escape(measured_words(judgement))}, {_verdict(judgement)}"
-                    for judgement in together
-                )
-                rows.append([_name(claim), KINDS[claim.group], escape(expected_words(claim)), results])
+        for together in (same for chosen in by_group(summary.judgements).values() for same in by_claim(chosen)):
+            claim = together[0].claim
+            results = (f"{escape(j.setting)}: {escape(measured_words(j))}, {_verdict(j)}" for j in together)
+            rows.append([_name(claim), KINDS[claim.group], escape(expected_words(claim)), "<br>".join(results)])
         parts.append(f"**{escape(summary.title)}**: {count_words(summary.judgements)} ({escape(made_words(summary))}).")
         parts += map(escape, summary.notes)
         if rows:
@@ -99,12 +95,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def escape(text: str) -> str:
-    r"""Return words as Markdown that shows just them, on one line.
-
-    Example:
-        >>> print(escape("|h| < 2 *really*"), escape("a_b [1, 2]"), escape("# no\nhead"))
-        \|h\| \< 2 \*really\* a_b [1, 2] \# no head
-    """
+    """Return words as Markdown that shows just them, on one line."""
     text = re.sub(r"[\\`*<|~$&]", r"\\\g<0>", " ".join(text.split()))
     text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)  # inside a word an underscore is one
     text = re.sub(r"\](?=[(\[:])", r"\\]", text)  # closes no link
@@ -115,12 +106,11 @@ def escape(text: str) -> str:
 def _rows(together: Sequence[Judgement]) -> list[list[str]]:
     """Return one row per setting; the claim stands in the first."""
     claim = together[0].claim
-    rows = []
-    for place, judgement in enumerate(together):
-        basis = escape(basis_words(judgement))
-        measured = escape(measured_words(judgement)) + (f"<br>{basis}" if basis else "")
-        first = "" if place else _name(claim)
-        rows.append([first, escape(judgement.setting), escape(expected_words(claim)), measured, _verdict(judgement)])
+    rows: list[list[str]] = []
+    for judgement in together:
+        measured = "<br>".join(escape(words) for words in (measured_words(judgement), basis_words(judgement)) if words)
+        name = "" if rows else _name(claim)
+        rows.append([name, escape(judgement.setting), escape(expected_words(claim)), measured, _verdict(judgement)])
     return rows
 
 
@@ -144,12 +134,11 @@ def _verdict(judgement: Judgement) -> str:
 
 
 def _explanations(judgements: Sequence[Judgement]) -> str:
-    lines = []
-    for claim in (together[0].claim for together in by_claim(judgements)):
-        words = {"Measured": claim.measured, "Refuted by": claim.refuted_by}
-        lines.append(f"- **{escape(claim.key)}** ({escape(claim.source)}): {escape(claim.statement)}")
-        lines[-1] += "".join(f"  \n  {name}: {escape(text)}" for name, text in words.items())
-    return "\n".join(lines)
+    return "\n".join(
+        f"- **{escape(claim.key)}** ({escape(claim.source)}): {escape(claim.statement)}"
+        f"  \n  Measured: {escape(claim.measured)}  \n  Refuted by: {escape(claim.refuted_by)}"
+        for claim in (together[0].claim for together in by_claim(judgements))
+    )
 
 
 def _bullets(sentences: Sequence[str], none: str) -> str:

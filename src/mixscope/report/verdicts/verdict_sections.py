@@ -10,18 +10,13 @@ from mixscope.report.page import Cell, Section, Table
 from mixscope.report.runs.method_options import MISSING
 from mixscope.stats.numbers import exact_text, interval_text, number_text
 
-HEADINGS: Mapping[Group, str] = {
-    "paper": "The paper's own claims",
-    "recalled": "Recalled of the paper, not checked against it",
-    "derived": "Derived or predicted here",
-    "control": "Controls",
+GROUPS: Mapping[Group, tuple[str, str]] = {  # the heading, and what each claim is
+    "paper": ("The paper's own claims", "the paper's own claim"),
+    "recalled": ("Recalled of the paper, not checked against it", "recalled of the paper, not checked"),
+    "derived": ("Derived or predicted here", "derived or predicted here"),
+    "control": ("Controls", "control"),
 }
-KINDS: Mapping[Group, str] = {
-    "paper": "the paper's own claim",
-    "recalled": "recalled of the paper, not checked",
-    "derived": "derived or predicted here",
-    "control": "control",
-}
+HEADINGS, KINDS = ({group: words[place] for group, words in GROUPS.items()} for place in (0, 1))
 BADGES: Mapping[Verdict, Literal["good", "bad", "open"]] = {"held": "good", "not held": "bad", "undecided": "open"}
 COLUMNS = ("setting", "expected", "measured", "verdict")
 RULES = (
@@ -62,15 +57,7 @@ class StudySummary:
 
 
 def expected_words(claim: Claim) -> str:
-    """Return the range of a claim in words.
-
-    Example:
-        >>> words = {"key": "a.1", "group": "paper", "statement": "s", "source": "s", "measured": "m"}
-        >>> expected_words(Claim(**words, low=0.85, high=1.1))
-        '0.85 to 1.1'
-        >>> expected_words(Claim(**words, high=1e-6, unit="nats", is_exact=True))
-        'every value at most 10⁻⁶ nats'
-    """
+    """Return the range of a claim in words: '0.85 to 1.1', 'every value at most 10⁻⁶ nats'."""
     if claim.low is None or claim.high is None:
         words = f"{'at most' if claim.low is None else 'at least'} {exact_text(claim.limits[0])}"
     elif claim.low == claim.high:
@@ -106,8 +93,7 @@ def basis_words(judgement: Judgement) -> str:
 
 def count_words(judgements: Sequence[Judgement]) -> str:
     """Return '14 held, 2 not held, 3 undecided'."""
-    counts = verdict_counts(judgements)
-    return ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    return ", ".join(f"{count} {verdict}" for verdict, count in verdict_counts(judgements).items())
 
 
 def verdict_counts(judgements: Sequence[Judgement]) -> dict[Verdict, int]:
@@ -134,12 +120,7 @@ def made_words(summary: StudySummary) -> str:
 
 
 def duration_words(seconds: float) -> str:
-    """Return '40 s', '12 min' or '3.5 h'.
-
-    Example:
-        >>> duration_words(40.2), duration_words(725), duration_words(12600)
-        ('40 s', '12 min', '3.5 h')
-    """
+    """Return '40 s', '12 min' or '3.5 h'."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
@@ -196,11 +177,7 @@ def limits_section(summary: StudySummary) -> Section:
 
 
 def overview_sections(summaries: Sequence[StudySummary]) -> list[Section]:
-    """Return the sections of the page over all studies: the counts, then every claim of every study.
-
-    Raises:
-        ValueError: If two summaries have the same key.
-    """
+    """Return the sections of the page over all studies: the counts, then every claim of every study, each once."""
     keys = [summary.key for summary in summaries]
     if len(set(keys)) < len(keys):
         raise ValueError(f"summaries must be of different studies, got {keys}")
@@ -216,8 +193,5 @@ def overview_sections(summaries: Sequence[StudySummary]) -> list[Section]:
 
 def _claim_cell(claim: Claim) -> Cell:
     origin = KINDS[claim.group] + ("" if claim.source == "derived" else f" ({claim.source})")
-    return Cell(
-        claim.statement,
-        folded=[("measured", claim.measured), ("refuted by", claim.refuted_by), ("name", claim.key)],
-        fold=f"{origin}: how it is measured, what would refute it",
-    )
+    folded = [("measured", claim.measured), ("refuted by", claim.refuted_by), ("name", claim.key)]
+    return Cell(claim.statement, folded=folded, fold=f"{origin}: how it is measured, what would refute it")
