@@ -10,8 +10,7 @@ from mixscope.report.figures.line_figure import Line
 from mixscope.report.page import Page, Section, Table
 from mixscope.report.page_texts import page_texts
 from mixscope.theory.peeled.decay import regularized_flow, regularized_optimum
-from mixscope.theory.peeled.descent import layer_peeled_descent
-from mixscope.theory.peeled.flow import layer_peeled_flow
+from mixscope.theory.peeled.flow import layer_peeled_descent, layer_peeled_flow
 from mixscope.theory.peeled.loss import best_normalized_margin, normalized_margin
 from mixscope.theory.peeled.path_record import FlowRecord
 from mixscope.theory.peeled.point import PeeledPoint, gaussian_start

@@ -18,8 +18,7 @@ from mixscope.theory.random_features.feature_experiment import (
     RiskCurves,
     random_feature_experiment,
 )
-from mixscope.theory.random_features.feature_flow import FeatureFlow, random_feature_flow
-from mixscope.theory.random_features.population_risk import SquaredRisk, squared_risk
+from mixscope.theory.random_features.feature_flow import FeatureFlow, SquaredRisk, random_feature_flow, squared_risk
 from mixscope.theory.random_features.teachers import all_pairs, span_teacher, tanh_features, two_layer_teacher
 from mixscope.theory.random_features.turning import risk_bound, turning_times
 from mixscope.theory_pages.page_parts import number, numbers, told_on_the_page
