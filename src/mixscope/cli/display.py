@@ -19,11 +19,12 @@ from rich.progress import (
 from rich.table import Table
 
 from mixscope.base.text import printable
+from mixscope.bench.observer import Observer
 
 PIPE_WIDTH = 200
 
 
-class ProgressDisplay:
+class ProgressDisplay(Observer):
     """A progress bar for loading, one for the run under way and, over several runs, one for all of them."""
 
     def __init__(self, console: Console, *, num_runs: int = 1) -> None:
