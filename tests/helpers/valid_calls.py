@@ -309,7 +309,14 @@ MEASURING = [
     call(capture_batches, model=MODEL, batches=BATCHES, **SITES, mixing=mixup.Mixup(), generator=GENERATOR),
     call(blended_features.BlendLaw, mixing=mixup.Mixup(), generator=GENERATOR),
     call(last_layer.measure_last_layer, model=MODEL, batches=BATCHES, head="3", class_means=MEANS, keep_logits=True),
-    call(blended_features.measure_linearity, model=MODEL, batches=BATCHES, **SITES, laws=[LAW]),
+    call(
+        blended_features.measure_linearity,
+        model=MODEL,
+        batches=BATCHES,
+        **SITES,
+        laws=[LAW],
+        feature_means={"1": torch.zeros(D)},
+    ),
     call(blended_features.capture_blends, model=MODEL, batches=BATCHES, site="1", law=LAW, features=None),
     call(
         examine,

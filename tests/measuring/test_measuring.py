@@ -186,6 +186,17 @@ def test_linearity_on_a_grid_of_weights_of_averaged_maps() -> None:
     assert flat["2"].nonlinearity > 1.1 * found["2"].nonlinearity
 
 
+def test_linearity_goes_through_once_where_the_means_are_known() -> None:
+    net, data = Net(), batches(9, 9)
+    mean = capture(net, data, sites=("2",)).features["2"].double().mean(dim=0)
+    net.num_rows = 0
+    (found,) = measure_linearity(net, iter(data), sites=("2",), laws=[law()], feature_means={"2": mean})
+    assert net.num_rows == 2 * 18
+    (twice,) = measure_linearity(net, data, sites=("2",), laws=[law()])
+    assert net.num_rows == (2 + 3) * 18
+    assert found["2"].as_dict() == pytest.approx(twice["2"].as_dict(), rel=1e-6)
+
+
 def test_blends_by_several_laws_go_through_together_with_their_examples() -> None:
     net, data = Net(), batches(9, 9)
     schemes = [Mixup(alpha=alpha, per_example=True) for alpha in (0.1, 1.0)]
@@ -393,6 +404,7 @@ def test_what_cannot_be_measured_is_named() -> None:
         (lambda: measure_linearity(net, data, **{**options, "sites": ("O",)}), "sites must name modules of the model"),
         (lambda: measure_linearity(net, [], **options), "batches must hold at least one example, got none"),
         (lambda: measure_linearity(net, used_up(), **options), "got a generator that is used up after once"),
+        (lambda: measure_linearity(net, data, **options, feature_means={}), "feature_means must have every site, got"),
         (
             lambda: measure_linearity(net, data, **options, average_pooled=("1",)),
             "average_pooled must name some of the",

@@ -1,10 +1,10 @@
 """Observers of a run: progress, messages and epochs are told to them."""
 
-from typing import Any, Protocol
+from typing import Any
 
 
-class Observer(Protocol):
-    """Is told how a run goes on; the command line's progress display is one."""
+class Observer:
+    """Is told how a run goes on, and here says nothing; the command line's progress display is another."""
 
     def loading(self, task: str, done: int, total: int | None) -> None:
         """Say how far reading or downloading data has come."""
@@ -16,12 +16,4 @@ class Observer(Protocol):
         """Say that an epoch is over; `values` holds its numbers, and the measured ones where it was measured."""
 
 
-class _Silent:
-    def loading(self, task: str, done: int, total: int | None) -> None: ...
-
-    def note(self, message: str) -> None: ...
-
-    def epoch_done(self, epoch: int, num_epochs: int, values: dict[str, Any]) -> None: ...
-
-
-SILENT: Observer = _Silent()
+SILENT = Observer()

@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.table import Table
 
 from mixscope.base.text import printable
+from mixscope.bench.observer import Observer
 
 PIPE_WIDTH = 200
 
@@ -96,7 +97,7 @@ class Speech:
             raise OSError(error.errno, error.strerror, "standard output")
 
 
-class ProgressDisplay:
+class ProgressDisplay(Observer):
     """A progress bar for loading, one for the run under way and, over several runs, one for all of them."""
 
     def __init__(self, console: Console, *, num_runs: int = 1) -> None:

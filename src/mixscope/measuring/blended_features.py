@@ -99,28 +99,30 @@ def measure_linearity(
     sites: Sequence[str],
     laws: Sequence[BlendLaw],
     average_pooled: Sequence[str] = (),
+    feature_means: Mapping[str, Tensor] | None = None,
 ) -> list[dict[str, NonlinearityReport]]:
     """Measure how far the features of blends are from blends of features, at any sites of any model.
 
     Each batch is blended within itself, and goes through the model once with its blends by every law behind it.
     Features are read while they pass by: nothing is copied, and memory is constant however wide a layer and however
-    many the batches. For the relative defect, which needs each site's mean feature first, the unblended batches go
-    through the model once more beforehand.
+    many the batches. The relative defect needs each site's mean feature first: without `feature_means` the unblended
+    batches go through the model once more beforehand.
 
     Args:
         model: Takes a batch of inputs; left as it was. What it returns is not looked at.
-        batches: Pairs of inputs and (B,) integer labels; gone through twice.
+        batches: Pairs of inputs and (B,) integer labels; gone through twice without `feature_means`.
         sites: "NAME" for the output of the submodule of that name, "NAME:input" for its first input.
         laws: Of the blends, for example by `Mixup(alpha=0.5, per_example=True)`; they must blend whole inputs.
         average_pooled: Those of the sites at which averages are compared, over pixels or tokens; see `capture`.
+        feature_means: Site to the (D,) mean feature of unblended examples, usually of an earlier epoch.
 
     Returns:
         For each law, site to its report, in the order of `sites`.
 
     Raises:
         ValueError: If there are no sites, or one is not a submodule, is not run exactly once, or is no tensor with one
-            row per example; if there are no batches or they can be gone through only once; if a feature is not finite,
-            or a law blends anything but whole inputs.
+            row per example; if feature_means lacks a site; if there are no batches or they can be gone through only
+            once; if a feature is not finite, or a law blends anything but whole inputs.
 
     Example:
         >>> from mixscope.mixing.mixup import Mixup
@@ -135,15 +137,20 @@ def measure_linearity(
     check_pooled(sites, average_pooled)
     if not sites:
         raise ValueError("sites must name at least one place in the model, got none")
-    if iter(batches) is batches:
-        raise ValueError(
-            "batches must be iterable twice (a list or a DataLoader), "
-            f"got a {type(batches).__name__} that is used up after once"
-        )
     readers = {site: pooled_rows if site in average_pooled else flat_rows for site in sites}
-    means = _mean_features(model, batches, readers)
-    with naming("batches"):
-        meters = [{site: NonlinearityMeter(means[site]) for site in sites} for _ in laws]
+    source = "batches" if feature_means is None else "batches and feature_means"
+    if feature_means is None:
+        if iter(batches) is batches:
+            raise ValueError(
+                "batches must be iterable twice (a list or a DataLoader) or come with feature_means, "
+                f"got a {type(batches).__name__} that is used up after once"
+            )
+        feature_means = _mean_features(model, batches, readers)
+    for site in sites:
+        if site not in feature_means:
+            raise ValueError(f"feature_means must have every site, got none of {site!r}")
+    with naming("feature_means"):
+        meters = [{site: NonlinearityMeter(feature_means[site]) for site in sites} for _ in laws]
     for inputs, labels in _on_device(model, batches):
         mixtures = [draw_for_inputs(law.mixing, inputs, labels, generator=law.generator) for law in laws]
         if any(mixture.mask is not None for mixture in mixtures):
@@ -152,7 +159,7 @@ def measure_linearity(
 
         def feed(site: str, value: Tensor, mixtures: Sequence[Mixture] = mixtures, num_rows: int = len(rows)) -> None:
             clean, *mixed = readers[site](value, site=site, num_rows=num_rows).chunk(1 + len(mixtures))
-            with naming(f"batches at site {site!r}"):
+            with naming(f"{source} at site {site!r}"):
                 for own, blends, mixture in zip(meters, mixed, mixtures, strict=True):
                     own[site].update(blends, clean, mixture.members, mixture.weights)
 
