@@ -22,7 +22,7 @@ from mixscope.studies.chaudhry2022.evidence import (
     site_key,
     worst_ratio,
 )
-from mixscope.studies.chaudhry2022.figures_layers import by_points_section
+from mixscope.studies.chaudhry2022.exhibits import by_points_section
 from mixscope.studies.chaudhry2022.ict_checks import logistic_regression, ramp
 from mixscope.studies.chaudhry2022.metric_checks import expected_power, floor_at
 from mixscope.studies.chaudhry2022.runs import PLANS, consistency_of, trials

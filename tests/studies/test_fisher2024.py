@@ -17,7 +17,7 @@ from mixscope.studies.engine.seed_figures import mean_text
 from mixscope.studies.engine.study_definition import check_study, judge_study
 from mixscope.studies.fisher2024.claims_confidence import IMAGES, NOISY
 from mixscope.studies.fisher2024.evidence import settings_with
-from mixscope.studies.fisher2024.figures_runs import FINAL
+from mixscope.studies.fisher2024.exhibits import FINAL
 from mixscope.studies.fisher2024.figures_weight import (
     PLACES,
     _density,

@@ -17,8 +17,7 @@ from mixscope.studies.chaudhry2022.ict_checks import DIGITS_TEST, logistic_regre
 from mixscope.studies.chaudhry2022.metric_checks import affine_layers, decomposition, floors, scale_and_shift, weights
 from mixscope.studies.engine.computation import computation
 from mixscope.studies.engine.network_setting import NetworkSetting
-from mixscope.studies.engine.run_grid import call_grid
-from mixscope.studies.engine.trial import Trial
+from mixscope.studies.engine.trial import Trial, call_grid
 from mixscope.studies.names import Scale
 from mixscope.training.recipe import Recipe
 

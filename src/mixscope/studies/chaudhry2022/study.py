@@ -1,7 +1,7 @@
 """Chaudhry et al. 2022, checked: which layers does mixing make linear, with labels and without.
 
 Claims first (`claims_metric`, `_layers`, `_accuracy`), then the runs at every scale (`runs`, with checks in
-`metric_checks` and `ict_checks`), then figures (`figures`, `_layers`).
+`metric_checks` and `ict_checks`), then figures (`exhibits`).
 """
 
 from mixscope.studies.chaudhry2022 import claims_accuracy, claims_layers, claims_metric

@@ -1,16 +1,30 @@
-"""A network on images with the methods that train it, as all studies describe their runs."""
+"""Networks on images with the methods that train them, and the images and devices that several studies share."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from mixscope.bench.options import DataOptions, TrainOptions
+from mixscope.bench.options import DataOptions, Device, TrainOptions
 from mixscope.studies.engine.network_training import NetworkTraining
-from mixscope.studies.engine.run_grid import run_grid
-from mixscope.studies.engine.setups import device_of, threads_of
-from mixscope.studies.engine.trial import Trial
+from mixscope.studies.engine.trial import Trial, run_grid
 from mixscope.studies.names import Scale
+
+NUM_DIGITS = 1797
+CPU_SCALES: tuple[Scale, ...] = ("smoke", "small")  # few images: fastest on a CPU, several runs side by side
+
+
+def digits(num_train: int, *, seed: int, label_noise: float = 0.0) -> DataOptions:
+    """Return `num_train` digits to train on and all others to test on, drawn by the seed, the same share of each class.
+
+    `label_noise` is the share of wrong labels, in training and test images alike.
+    """
+    return DataOptions("digits", test_size=NUM_DIGITS - num_train, split_seed=seed, label_noise=label_noise)
+
+
+def images(name: str, num_train: int | None, *, seed: int, num_test: int | None = None) -> DataOptions:
+    """Return a subset of a named set with its own test part, the same number of images of each class; None is all."""
+    return DataOptions(name, subset=num_train, test_subset=num_test, split_seed=seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +56,15 @@ class NetworkSetting:
 
     def work(self, method: str, seed: int, *, scale: Scale) -> NetworkTraining:
         """Return the training of a method with a seed, on the device of a scale."""
-        images, device, threads = self.images(seed=seed), device_of(scale), threads_of(scale)
-        options = replace(self.options, data=images, seed=seed, device=device, threads=threads, **self.methods[method])
+        device: Device = "cpu" if scale in CPU_SCALES else "auto"
+        options = replace(
+            self.options,
+            data=self.images(seed=seed),
+            seed=seed,
+            device=device,
+            threads=1 if device == "cpu" else None,
+            **self.methods[method],
+        )
         return NetworkTraining(options, self.curve_every, self.measure_at, self.instruments, self.is_measured)
 
     def trials(self, scale: Scale, seeds: int | None = None) -> list[Trial]:

@@ -1,10 +1,10 @@
-"""One run of a study: what it is made from, what it gives, and the record that keeps both."""
+"""Runs of a study: what one is made from, what it gives, the record that keeps both; grids of methods and seeds."""
 
 import gc
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -89,18 +89,8 @@ class Trial:
 class Outcome:
     """A trial's record as read back.
 
-    Attributes:
-        values: Numbers at the end, whole; None where a number was none.
-        tables: Name to columns, likewise.
-        pictures: What figures are drawn from, in six digits.
-        problem: Why the numbers must not enter a mean, or "".
-        environment: Versions, machine, commit.
-        wall_seconds: It took.
-        started: When, as ISO 8601 writes it.
-        data: What images it was measured on; empty without images.
-        path: Its record.
-        name: The trial's.
-        description: All that it depends on.
+    Attributes are those of `Measured` (values and tables whole, None where a number was none; pictures in six digits),
+    of the run (`started` as ISO 8601 writes it) and of the trial (`description`: all that it depends on).
     """
 
     values: Mapping[str, float | None]
@@ -199,6 +189,18 @@ def digest_of(description: Mapping[str, Any]) -> str:
 def digest_in(path: Path) -> str:
     """Return the hash in the name of a record."""
     return path.stem.rpartition("-")[2]
+
+
+def run_grid(
+    setting: str, methods: Iterable[str], num_seeds: int, make_work: Callable[[str, int], Work]
+) -> list[Trial]:
+    """Return the trials of a setting, all methods of a seed before the next; `make_work` says what one does."""
+    return [Trial(setting, method, seed, make_work(method, seed)) for seed in range(num_seeds) for method in methods]
+
+
+def call_grid(setting: str, methods: Mapping[str, Callable[..., Work]], num_seeds: int) -> list[Trial]:
+    """Return the same of methods that need no more than `seed`."""
+    return run_grid(setting, methods, num_seeds, lambda method, seed: methods[method](seed=seed))
 
 
 def _rounded(value: Any) -> Any:

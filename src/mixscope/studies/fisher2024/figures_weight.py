@@ -2,17 +2,17 @@
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from mixscope.report.figures.channel_figure import channel_figure
 from mixscope.report.figures.line_figure import Line, mean_line
-from mixscope.report.page import Cell, Figure, Section, Table
+from mixscope.report.page import Figure, Section
 from mixscope.report.page_texts import page_texts
 from mixscope.stats.numbers import number_text
 from mixscope.studies.engine.results import Number, Results, picture
-from mixscope.studies.engine.seed_figures import figure_name, mean_text
+from mixscope.studies.engine.seed_figures import figure_name
 from mixscope.studies.engine.trial import Outcome
-from mixscope.studies.fisher2024.exhibits import COLOURS, NAMES, clean_settings
+from mixscope.studies.fisher2024.exhibits import COLOURS, NAMES, clean_settings, numbers_table
 from mixscope.studies.fisher2024.runs import ALL, ERM, FIXED, LABELS, MANIFOLD, MIXUP, SQUARED
 
 TEXTS = page_texts("mixscope.studies.fisher2024", "sections")
@@ -72,26 +72,6 @@ def theory_section(results: Results) -> Section:
     columns: dict[str, str | Number] = {"gain a, nats": _gain, "relative residual": "channels/theory_residual"}
     tables = [numbers_table(results, clean_settings(results), columns)]
     return TEXTS.section("theory", figures, tables)
-
-
-def numbers_table(results: Results, settings: Sequence[str], columns: Mapping[str, str | Number]) -> Table:
-    """Return a table of means over seeds with 95% intervals, a row for each method that was run.
-
-    Args:
-        results: Of the study.
-        settings: One after the other, each under its name.
-        columns: Heading to a key of the values or a function of the outcome.
-    """
-    rows: list[list[str]] = []
-    heads = {}
-    for setting in settings:
-        run = [method for method in results.methods(setting) if results.of(setting, method)]
-        if run:
-            heads[len(rows)] = Cell(setting)
-        for method in run:
-            samples = (results.sample(setting, method, number) for number in columns.values())
-            rows.append([NAMES[method], *(mean_text(sample.values.values()) for sample in samples)])
-    return Table(["method", *columns], rows, heads)
 
 
 def _by_weight(

@@ -7,8 +7,7 @@ from typing import Any
 
 from mixscope.bench.options import AugmentationOptions, DataOptions, MeasureOptions, MixingOptions, TrainOptions
 from mixscope.studies.engine.computation import computation
-from mixscope.studies.engine.network_setting import NetworkSetting
-from mixscope.studies.engine.setups import digits, images
+from mixscope.studies.engine.network_setting import NetworkSetting, digits, images
 from mixscope.studies.engine.trial import Trial
 from mixscope.studies.fisher2024.theory_checks import (
     blended_features,

@@ -1,4 +1,4 @@
-"""Figures of the study of Ji et al. 2022: the layer-peeled flow against log t."""
+"""Figures of the study of Ji et al. 2022: the layer-peeled flow against log t, networks against epochs."""
 
 import math
 from collections.abc import Mapping
@@ -8,12 +8,12 @@ from mixscope.report.figures.line_figure import Line
 from mixscope.report.page import Figure, Section, present
 from mixscope.report.page_texts import page_texts
 from mixscope.studies.engine.results import Results, column
-from mixscope.studies.engine.seed_figures import figure_name
-from mixscope.studies.ji2022.evidence import SETTINGS
-from mixscope.studies.ji2022.figures_networks import mean_classifier_section, network_section
+from mixscope.studies.engine.seed_figures import curve_lines, curves_figure, figure_name
+from mixscope.studies.ji2022.evidence import SETTINGS, mean_classifier_decay
 
 TEXTS = page_texts("mixscope.studies.ji2022", "sections")
 
+METHOD_NAMES, PANELS = TEXTS.names("methods"), TEXTS.names("panels")
 START = "flow-scale-1"
 START_NAMES = {START: "start 1", "flow-scale-0.4": "start 0.4"}
 RATES = {  # title, measures with their names, predicted slope
@@ -33,16 +33,11 @@ UNCENTRED = {
 def sections(results: Results) -> list[Section]:
     """Return the figures of the study; settings that were not run are left out."""
     networks = [network_section(results, setting) for setting in SETTINGS if results.methods(setting)]
-    made = [_rates(results), _uncentred(results), _laws(results), _starts(results)]
-    return present([*made, *networks, mean_classifier_section(results)])
-
-
-def _rates(results: Results) -> Section:
-    return TEXTS.section("flow-rates", _flow_panels(results, "rates", RATES))
-
-
-def _uncentred(results: Results) -> Section:
-    return TEXTS.section("flow-uncentred", _flow_panels(results, "uncentred", UNCENTRED))
+    rates = [
+        TEXTS.section(f"flow-{name}", _flow_panels(results, name, panels))
+        for name, panels in (("rates", RATES), ("uncentred", UNCENTRED))
+    ]
+    return present([*rates, _laws(results), _starts(results), *networks, mean_classifier_section(results)])
 
 
 def _laws(results: Results) -> Section:
@@ -116,3 +111,40 @@ def _slope_line(line: Line, slope: float) -> Line:
     first, last = line.x[len(line.x) // 3], line.x[-1]
     name = f"slope {slope:g}".replace("-", "−")
     return Line(name, [first, last], [line.y[-1] * (first / last) ** slope, line.y[-1]], is_reference=True)
+
+
+def network_section(results: Results, setting: str) -> Section:
+    """Return the neural-collapse quantities of one setting's networks along training."""
+    return TEXTS.section(
+        "network",
+        [
+            curves_figure(
+                TEXTS,
+                "network",
+                results,
+                setting,
+                METHOD_NAMES,
+                column=key,
+                name=figure_name(setting, key),
+                title=title,
+            )
+            for key, title in PANELS.items()
+        ],
+        name=figure_name("network", setting),
+        setting=setting,
+    )
+
+
+def mean_classifier_section(results: Results) -> Section:
+    """Return how far the mean of the classifier's rows moved, on every setting."""
+    figures = []
+    for setting, network in SETTINGS.items():
+        lines = curve_lines(results, setting, METHOD_NAMES, "nc/classifier_mean_drift", table="measured")
+        if not lines:
+            continue
+        rate = mean_classifier_decay(network) / network.epochs
+        epochs = [float(epoch) for epoch in network.measure_at if epoch]
+        law = [-math.expm1(-rate * epoch) for epoch in epochs]
+        lines.append(Line("1 − exp(−rate × steps)", epochs, law, is_reference=True))
+        figures.append(TEXTS.figure("drift", lines, name=figure_name("drift", setting), setting=setting))
+    return TEXTS.section("mean-classifier", figures)

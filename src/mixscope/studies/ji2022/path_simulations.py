@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mixscope.base.generators import named_generator
 from mixscope.data.loading import load_data
 from mixscope.models.networks import build_model, find_head
-from mixscope.studies.engine.setups import NUM_DIGITS
+from mixscope.studies.engine.network_setting import NUM_DIGITS
 from mixscope.studies.engine.trial import Measured, Table
 from mixscope.theory import (
     PREDICTED_RATES,

@@ -7,10 +7,8 @@ from typing import Any
 
 from mixscope.bench.options import MeasureOptions, MixingOptions, TrainOptions
 from mixscope.studies.engine.computation import computation
-from mixscope.studies.engine.network_setting import NetworkSetting
-from mixscope.studies.engine.run_grid import call_grid
-from mixscope.studies.engine.setups import digits, images
-from mixscope.studies.engine.trial import Trial
+from mixscope.studies.engine.network_setting import NetworkSetting, digits, images
+from mixscope.studies.engine.trial import Trial, call_grid
 from mixscope.studies.ji2022.landscape_checks import (
     bounds,
     conservation,

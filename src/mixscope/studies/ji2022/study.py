@@ -1,7 +1,7 @@
 """Ji et al. 2022, checked: neural collapse without weight decay, in the layer-peeled model and in networks.
 
 Claims first (`claims_landscape`, `_laws`, `_rates`, `_networks`), then the runs at every scale (`runs`, with the checks
-and paths of the model in `landscape_checks` and `path_simulations`), then figures (`figures`, `_networks`).
+and paths of the model in `landscape_checks` and `path_simulations`), then figures (`exhibits`).
 """
 
 from mixscope.studies.engine.claim_checks import Check

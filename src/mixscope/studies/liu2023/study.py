@@ -1,8 +1,7 @@
 """Liu et al. 2023: training with mixup for too long hurts.
 
-Claims first (`claims_networks`, `_simulated`, `_features`, `_labels`), then the runs at every scale (`runs`,
-`image_runs`, with simulations in `risk_simulations`, `flow_checks` and `label_checks`), then figures (`figures` of
-networks, `simulation_figures`).
+Claims first (`claims_networks`, `_simulated`, `_features`, `_labels`), then the runs at every scale (`runs`, with
+simulations in `risk_simulations`, `flow_checks` and `label_checks`), then figures (`exhibits`, `simulation_figures`).
 """
 
 from mixscope.studies.engine.study_definition import Study, study_words

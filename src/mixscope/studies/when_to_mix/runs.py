@@ -1,8 +1,7 @@
 """The runs of the question beyond the papers: those of Liu et al. 2023 that it asks about, and a few fixed switches."""
 
 from mixscope.studies.engine.trial import Trial
-from mixscope.studies.liu2023.image_runs import small_image_setting
-from mixscope.studies.liu2023.runs import digits_setting, liu_trials
+from mixscope.studies.liu2023.runs import digits_setting, liu_trials, small_image_setting
 from mixscope.studies.liu2023.settings import (
     AUTO,
     DIGITS_EPOCHS,
