@@ -18,10 +18,10 @@ from mixscope.base.generators import named_generator
 from mixscope.bench.demo import NUM_DIGITS, demo_runs
 from mixscope.data.batches import EvaluationBatches, TrainingBatches
 from mixscope.data.loading import load_data
+from mixscope.metrics.catalogue import BLEND_ENTROPY, FLOOR_GAP
 from mixscope.metrics.overtraining.monitor import OvertrainingMonitor
 from mixscope.metrics.overtraining.sharpness import gradient_norm
 from mixscope.metrics.overtraining.turn_rules import FloorGapRule, TurnEstimate, ValidationRule
-from mixscope.metrics.training_cards import BLEND_ENTROPY, FLOOR_GAP
 from mixscope.mixing.mixture import blend, blend_targets, soft_cross_entropy
 from mixscope.mixing.mixup import Mixup, draw_mixture
 from mixscope.models.networks import build_model

@@ -243,7 +243,7 @@ def world(tmp_path_factory):
         from sample_studies import doubling_study
 
         study = doubling_study(folder / "seen")
-        patch.setattr("mixscope.studies.engine.named_studies.load_study", lambda key: replace(study, key=key))
+        patch.setattr("mixscope.studies.names.load_study", lambda key: replace(study, key=key))
         make_world(folder)
         yield folder
 

@@ -6,11 +6,10 @@ import torch
 from mixscope.metrics.blends.channels import mixed_feature_geometry
 from mixscope.metrics.blends.linearity import nonlinearity
 from mixscope.metrics.cards import ROTATION, SCALE, SHIFT
-from mixscope.metrics.catalogue import CATALOGUE
+from mixscope.metrics.catalogue import CATALOGUE, STUDIES
 from mixscope.metrics.class_statistics.statistics import ClassStatistics
 from mixscope.metrics.collapse.nearest_mean import NearestMeanCounts
 from mixscope.metrics.collapse.neural_collapse import neural_collapse
-from mixscope.metrics.training_cards import STUDIES
 
 K, D, N = 4, 7, 60
 GENERATOR = torch.Generator().manual_seed(3)

@@ -11,9 +11,8 @@ from mixscope import metrics, theory
 from mixscope.metrics.blends.blend_reports import ChannelReport, NonlinearityReport
 from mixscope.metrics.calibration.calibration_report import CalibrationReport
 from mixscope.metrics.cards import cards_of, number
-from mixscope.metrics.catalogue import CATALOGUE, find_metric
+from mixscope.metrics.catalogue import CATALOGUE, LEARNING, OVERTRAINING, STUDIES, find_metric
 from mixscope.metrics.collapse.collapse_report import CollapseOnTest, CollapseReport
-from mixscope.metrics.training_cards import LEARNING, OVERTRAINING, STUDIES
 
 RECORDS = Path(__file__).parents[2] / "results" / "small" / "records"
 REPORTS = {

@@ -23,11 +23,11 @@ SLOW_RUNS = """
 from dataclasses import replace
 from sample_studies import Doubling, doubling_study
 from mixscope.__main__ import main
-from mixscope.studies.engine import named_studies
+from mixscope.studies import names
 from mixscope.studies.engine.trial import Trial
 
 trials = [Trial("line", "low", seed, Doubling(float(seed), "seen", 1.0)) for seed in range(4)]
-named_studies.load_study = lambda key: replace(doubling_study("seen"), key=key, trials=lambda scale, seeds: trials)
+names.load_study = lambda key: replace(doubling_study("seen"), key=key, trials=lambda scale, seeds: trials)
 main()
 """
 ALLOWED_TO_FALL = {"fisher2024.5b", "ji2022.19a"}  # said on their pages: a slip noted beforehand, and rounding
@@ -64,7 +64,7 @@ def give_trials(monkeypatch, tmp_path):
 
     def give(trials):
         study = replace(doubling_study(tmp_path / "seen"), trials=lambda scale, seeds: trials)
-        monkeypatch.setattr("mixscope.studies.engine.named_studies.load_study", lambda key: replace(study, key=key))
+        monkeypatch.setattr("mixscope.studies.names.load_study", lambda key: replace(study, key=key))
 
     return give
 

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from mixscope.studies.engine.named_studies import load_study
 from mixscope.studies.engine.publish import committed_texts
 from mixscope.studies.engine.trial import find_records, read_outcome
-from mixscope.studies.names import STUDY_KEYS
+from mixscope.studies.names import STUDY_KEYS, load_study
 
 ROOT = Path(__file__).parents[2]
 RECORDS = ROOT / "results" / "small" / "records"

@@ -11,11 +11,11 @@ from helpers.hostile_files import SPECIAL, in_seconds
 from sample_studies import doubling_study, doubling_trials
 
 from mixscope.base.errors import UserError
-from mixscope.studies.engine.named_studies import load_study
 from mixscope.studies.engine.publish import summarise, write_study
 from mixscope.studies.engine.results import Results, read_results
 from mixscope.studies.engine.runner import run_pending
 from mixscope.studies.engine.trial import find_records, read_outcome, run_trial
+from mixscope.studies.names import load_study
 
 COMMITTED = Path(__file__).parents[2] / "results" / "small" / "records"
 
@@ -23,7 +23,7 @@ COMMITTED = Path(__file__).parents[2] / "results" / "small" / "records"
 def test_no_edit_of_a_studys_folder_ends_in_a_traceback(tmp_path, monkeypatch):
     trials = doubling_trials(tmp_path / "seen", num_seeds=2)
     study = replace(doubling_study(tmp_path / "seen"), trials=lambda scale, seeds: trials)
-    monkeypatch.setattr("mixscope.studies.engine.named_studies.load_study", lambda key: replace(study, key=key))
+    monkeypatch.setattr("mixscope.studies.names.load_study", lambda key: replace(study, key=key))
     run_pending(trials, tmp_path / "whole", num_jobs=1, tell=lambda _: None)
     codes = []
     for number in range(80):

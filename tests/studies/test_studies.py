@@ -7,13 +7,12 @@ from dataclasses import replace
 import pytest
 from sample_studies import doubling_study
 
-from mixscope.studies.engine.named_studies import load_study
 from mixscope.studies.engine.network_training import NetworkTraining
 from mixscope.studies.engine.publish import scales_not_run, summarise, write_overview, write_study
 from mixscope.studies.engine.results import read_results
 from mixscope.studies.engine.runner import run_pending
 from mixscope.studies.engine.study_definition import check_study, judge_study
-from mixscope.studies.names import STUDY_KEYS
+from mixscope.studies.names import STUDY_KEYS, load_study
 
 
 @pytest.fixture

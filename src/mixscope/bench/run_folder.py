@@ -12,7 +12,7 @@ from mixscope.bench.build import Bench
 from mixscope.bench.observer import Observer
 from mixscope.bench.recorder import Recorder
 from mixscope.bench.tracking import Tracking
-from mixscope.metrics.training_cards import BLEND_ENTROPY, FLOOR_GAP
+from mixscope.metrics.catalogue import BLEND_ENTROPY, FLOOR_GAP
 from mixscope.records.json_numbers import finite_or_none
 from mixscope.records.store import (
     METRICS_FILE,

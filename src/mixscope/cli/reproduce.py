@@ -65,10 +65,10 @@ class Reproduce:
         """Run what is not done yet, judge, write, in a folder that is held."""
         from mixscope.data.named_sets import FIRST_VARIABLE, existing_folder
         from mixscope.studies.engine import publish
-        from mixscope.studies.engine.named_studies import load_study
         from mixscope.studies.engine.results import read_results
         from mixscope.studies.engine.runner import pending
         from mixscope.studies.engine.study_definition import check_study
+        from mixscope.studies.names import load_study
 
         if self.data_dir is not None:  # the processes that train inherit it
             os.environ[FIRST_VARIABLE] = str(existing_folder(self.data_dir, name="data-dir").absolute())

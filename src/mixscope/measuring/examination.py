@@ -9,13 +9,7 @@ from mixscope.base.checks import naming
 from mixscope.base.kinds import checked
 from mixscope.capturing.capture import capture_batches
 from mixscope.capturing.sites import measurable
-from mixscope.measuring.blended_features import (
-    Batches,
-    BlendedFeatures,
-    BlendLaw,
-    capture_blends,
-    measure_linearity,
-)
+from mixscope.measuring.blended_features import Batches, BlendedFeatures, BlendLaw, capture_blends, measure_linearity
 from mixscope.measuring.last_layer import LastLayer, linear_head, measure_last_layer
 from mixscope.metrics.blends.blend_reports import ChannelReport, NonlinearityReport
 from mixscope.metrics.blends.channels import mixed_feature_geometry

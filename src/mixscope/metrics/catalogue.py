@@ -1,12 +1,21 @@
 """Catalogue of every scalar this project measures, read off the reports' fields. No torch."""
 
+import tomllib
 from difflib import get_close_matches
+from pathlib import Path
 
 from mixscope.metrics.blends.blend_reports import ChannelReport, NonlinearityReport
 from mixscope.metrics.calibration.calibration_report import CalibrationReport
 from mixscope.metrics.cards import Card, cards_of
 from mixscope.metrics.collapse.collapse_report import CollapseOnTest, CollapseReport
-from mixscope.metrics.training_cards import LEARNING, OVERTRAINING, STUDIES
+
+FLOOR_GAP, BLEND_ENTROPY = "train/loss_floor_gap", "train/blend_entropy"  # what the monitor of over-training reads
+
+# Cards of what no report holds: numbers of an epoch of training, of whole curves, of studies.
+_TABLES = tomllib.loads(Path(__file__).with_name("training_cards.toml").read_text(encoding="utf-8"))
+LEARNING, OVERTRAINING, STUDIES = (
+    tuple(Card(**card) for card in _TABLES[group]) for group in ("learning", "overtraining", "studies")
+)
 
 
 def _by_level(cards: tuple[Card, ...]) -> tuple[Card, ...]:

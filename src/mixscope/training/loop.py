@@ -10,8 +10,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from mixscope.base.generators import named_generator, seeded_globals
+from mixscope.metrics.catalogue import BLEND_ENTROPY, FLOOR_GAP
 from mixscope.metrics.overtraining.monitor import OvertrainingMonitor
-from mixscope.metrics.training_cards import BLEND_ENTROPY, FLOOR_GAP
 from mixscope.mixing.manifold import blending_at
 from mixscope.mixing.mixture import INPUT_SITE, Mixture, blend, blend_targets
 from mixscope.mixing.mixup import NoMixing, scheme_at

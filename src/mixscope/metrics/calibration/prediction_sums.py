@@ -15,7 +15,7 @@ from mixscope.metrics.calibration.predictions import (
     check_shapes,
     row_blocks,
 )
-from mixscope.metrics.process_sums import is_distributed, total_over_processes
+from mixscope.metrics.precision import is_distributed, total_over_processes
 
 
 class PredictionSums:

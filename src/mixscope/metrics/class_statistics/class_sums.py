@@ -22,8 +22,7 @@ from mixscope.base.kinds import checked
 from mixscope.metrics.class_statistics.row_blocks import RowBlocks, needs_float64
 from mixscope.metrics.class_statistics.shifted_sums import Moments, ShiftedSums, join_groups, join_processes
 from mixscope.metrics.class_statistics.symmetric import ScatterMatrix
-from mixscope.metrics.precision import full_precision
-from mixscope.metrics.process_sums import is_distributed
+from mixscope.metrics.precision import full_precision, is_distributed
 
 MOMENTS = ("counts", "means", "scatter")  # by name, as `state` has them
 

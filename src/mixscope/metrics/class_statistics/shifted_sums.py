@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mixscope.metrics.class_statistics.symmetric import ScatterMatrix
-from mixscope.metrics.process_sums import total_over_processes
+from mixscope.metrics.precision import total_over_processes
 
 # A class is looked at when it has grown so much, or when so many rows have come since: its sums go to float64, and its
 # shift onto the mean when more than this share of the squares about it is the distance to the mean. In between nine

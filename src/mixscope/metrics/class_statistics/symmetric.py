@@ -5,7 +5,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from mixscope.metrics.process_sums import total_over_processes
+from mixscope.metrics.precision import total_over_processes
 
 # The upper half is multiplied in strips, about six: narrower ones compute less, but each product takes longer for it.
 NUM_STRIPS = 6

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mixscope.base.checks import check_at_least, check_positive
 from mixscope.base.kinds import checked
-from mixscope.metrics.training_cards import BLEND_ENTROPY, FLOOR_GAP
+from mixscope.metrics.catalogue import BLEND_ENTROPY, FLOOR_GAP
 from mixscope.stats.intervals import check_level
 
 VALIDATION_LOSS = "validation/loss"

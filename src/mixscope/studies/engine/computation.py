@@ -26,12 +26,8 @@ class Computation:
 
     def describe(self) -> dict[str, Any]:
         """Return everything the result depends on."""
-        return {
-            "kind": "computation",
-            "revision": REVISION,
-            "function": self.name,
-            "arguments": dict(self.arguments),
-        }
+        given = {"function": self.name, "arguments": dict(self.arguments)}
+        return {"kind": "computation", "revision": REVISION, **given}
 
     def run(self) -> Measured:
         """Call it."""

@@ -18,10 +18,9 @@ from mixscope.report.verdicts.verdict_sections import (
     made_words,
     overview_sections,
 )
-from mixscope.studies.engine.named_studies import load_study
 from mixscope.studies.engine.results import Results, read_results
 from mixscope.studies.engine.study_definition import Study, judge_study
-from mixscope.studies.names import SCALES, STUDY_KEYS, Scale
+from mixscope.studies.names import SCALES, STUDY_KEYS, Scale, load_study
 
 VERDICTS_FILE, OVERVIEW_FILE = "verdicts.json", "overview.html"
 OWN_BEGINS, OWN_ENDS = "<!-- claims: written by `make docs` -->", "<!-- end of claims -->"

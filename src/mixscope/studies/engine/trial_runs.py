@@ -7,7 +7,7 @@ from typing import Any
 from mixscope.base.errors import UserError
 from mixscope.bench.description import method_label
 from mixscope.bench.options import TrainOptions, options_from_dict, options_to_dict
-from mixscope.metrics.training_cards import FLOOR_GAP
+from mixscope.metrics.catalogue import FLOOR_GAP
 from mixscope.records.environment import SCHEMA
 from mixscope.records.forms import LAYER
 from mixscope.records.json_numbers import finite_or_none

@@ -3,13 +3,7 @@
 import torch
 
 from mixscope.studies.engine.trial import Measured, table_of
-from mixscope.theory import (
-    FeatureExperiment,
-    FeatureSetting,
-    RiskCurves,
-    random_feature_experiment,
-    two_layer_teacher,
-)
+from mixscope.theory import FeatureExperiment, FeatureSetting, RiskCurves, random_feature_experiment, two_layer_teacher
 
 SETTING = FeatureSetting()  # 20 examples, 400 blends, 100 features
 SIZES = (15, 20, 30, 50, 80)
