@@ -1,6 +1,7 @@
 """What a newcomer can rely on in every room: short modules, one name a thing, docstrings that say what is there."""
 
 import ast
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -45,3 +46,11 @@ def test_a_module_name_occurs_once():
     )
     for stem in OF_EVERY_STUDY:
         assert all(path.parts[-3] == "studies" for path in MODULES if path.stem == stem), stem
+
+
+def test_architecture_names_modules_that_are_there():
+    text = (SOURCE.parents[1] / "docs" / "architecture.md").read_text()
+    rooms = text[text.index("## The rooms") : text.index("## Who may import whom")]
+    there = {path.stem for path in SOURCE.rglob("*") if path.suffix in ("", ".py")}
+    named = {name.rstrip("/").split("/")[-1] for name in re.findall(r"`([a-z_]+/|[a-z_]+)`", rooms)}
+    assert sorted(named - there - {"blend", "examine", "class_geometry"}) == []  # functions
