@@ -10,7 +10,7 @@ from data_files import IDX_NAMES, idx_bytes, write_idx_set
 
 from mixscope.base.errors import UserError
 from mixscope.data.idx_and_matlab import IDX_IMAGES, IDX_LABELS, read_idx, read_idx_folder, read_svhn_folder
-from mixscope.data.named_sets import read_digits
+from mixscope.data.named_sets import NAMED_SETS, read_digits
 from mixscope.data.npz import read_npz
 
 NAMES = tuple("0123456789")
@@ -231,7 +231,7 @@ def test_a_damaged_matlab_file_is_named(tmp_path):
 def test_the_grey_levels_of_the_digits_are_exactly_15_times_scikit_learns():
     from sklearn.datasets import load_digits
 
-    digits = read_digits(None, NAMES).train
+    digits = read_digits(NAMED_SETS["digits"].package_folder, NAMES).train
     assert digits.images.shape == (1797, 1, 8, 8)
     assert np.array_equal(digits.images[:, 0].numpy(), load_digits().images * 15)
     assert np.array_equal(digits.labels.numpy(), load_digits().target)
