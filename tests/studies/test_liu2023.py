@@ -6,6 +6,7 @@ import pytest
 import torch
 from sample_studies import assert_every_claim_has_its_runs, outcome, results_of, smoke_results
 
+from mixscope.base.errors import UserError
 from mixscope.records.claims import Claim
 from mixscope.report.page import Page
 from mixscope.report.rendering import render_page
@@ -28,6 +29,7 @@ from mixscope.studies.liu2023.flow_checks import bound_and_modes, closed_form
 from mixscope.studies.liu2023.label_checks import blended_labels, drawn_labels, iris_intrusion, known_teachers
 from mixscope.studies.liu2023.risk_simulations import SIZES, random_features, sizes
 from mixscope.studies.liu2023.settings import AUTO, ERM, MIXUP, NETWORK_SETTINGS, switched
+from mixscope.studies.liu2023.simulation_figures import _stacked
 from mixscope.studies.liu2023.study import STUDY
 
 
@@ -228,3 +230,11 @@ def test_claims_say_where_they_are_from():
 def test_methods_are_named_after_their_switch():
     assert switched(200) == "mixup-off-200"
     assert AUTO in {trial.method for trial in STUDY.trials("smoke", None)}
+
+
+def test_tables_of_runs_that_differ_in_length_are_told():
+    class Table(dict):
+        place = "a.json must hold tables.paths"
+
+    with pytest.raises(UserError, match=r"a.json must hold tables.paths.mixup in the length of other runs, 2, got 1"):
+        _stacked([Table(mixup=[1.0, 2.0]), Table(mixup=[1.0])], "mixup")

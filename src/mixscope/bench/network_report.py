@@ -15,7 +15,7 @@ from mixscope.base.generators import named_generator
 from mixscope.base.kinds import checked
 from mixscope.bench.measurement import Subject, draw
 from mixscope.bench.options import MeasureOptions
-from mixscope.bench.probe import CHOSEN_BATCH, ChosenExamples, Probe, draw_plane_classes
+from mixscope.bench.probe import CHOSEN_BATCH, Batch, ChosenExamples, Probe, draw_plane_classes
 from mixscope.capturing.sites import check_sites
 from mixscope.measuring import linear_head
 from mixscope.metrics.catalogue import find_metric
@@ -24,8 +24,6 @@ from mixscope.report import Page, examination_page, render_fragment, write_page
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-Batch = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -133,11 +131,9 @@ def measure(
     num_classes, options = linear_head(model, head).out_features, MeasureOptions()
     if class_names and len(class_names) != num_classes:
         raise ValueError(f"class_names must be {num_classes} names, as the head has outputs, got {len(class_names)}")
-    chosen = _choose(train, "train", most=options.num_pairs, generator=named_generator(seed, "measured-pairs"))
-    held_out = None
-    if test is not None:
-        generator = named_generator(seed, "held-out-pairs")
-        held_out = _choose(test, "test", most=options.linearity_pairs, generator=generator)
+    chosen = _choose(train, "train", options.num_pairs, named_generator(seed, "measured-pairs"))
+    drawn = named_generator(seed, "held-out-pairs")
+    held_out = None if test is None else _choose(test, "test", options.linearity_pairs, drawn)
     probe = Probe(
         train=chosen,
         test=held_out or (),
@@ -156,16 +152,14 @@ def measure(
         seen = subject.examine(test=test is not None, alphas=None if test is not None else ())
         classes = draw_plane_classes(num_classes, seed)
         plane = chosen.batches(classes=classes, most=options.plane_images)
-        if plane:
-            subject = replace(subject, probe=replace(probe, plane=plane, plane_classes=classes))
-        measurement = draw(subject, seen)
+        pictured = replace(probe, plane=plane, plane_classes=classes) if plane else probe
+        measurement = draw(replace(subject, probe=pictured), seen)
     data = {"num_train": chosen.num_seen, "num_classes": num_classes}
-    if held_out is not None:
-        data["num_test"] = held_out.num_seen
-    return NetworkReport(measurement.values, measurement.pictures, name, data)
+    tested = {} if held_out is None else {"num_test": held_out.num_seen}
+    return NetworkReport(measurement.values, measurement.pictures, name, data | tested)
 
 
-def _choose(examples: Iterable[Batch], name: str, *, most: int, generator: torch.Generator) -> ChosenExamples:
+def _choose(examples: Iterable[Batch], name: str, most: int, generator: torch.Generator) -> ChosenExamples:
     """Return batches that go by, also of a pair of tensors, and a choice of their examples."""
     if isinstance(examples, tuple) and len(examples) == 2 and all(isinstance(part, Tensor) for part in examples):
         inputs, labels = cast(Batch, examples)

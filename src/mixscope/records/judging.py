@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from mixscope.base.errors import UserError
 from mixscope.records.claims import Claim, Sample
 from mixscope.records.json_numbers import to_json
 from mixscope.stats.intervals import share_interval, student_interval
@@ -84,7 +85,10 @@ def judge(
         verdict, reason = "not held" if is_refuted else "undecided" if doubts else "held", "; ".join(doubts)
     else:
         interval = share_interval if claim.is_share else student_interval
-        low, high = interval(values) if len(values) > 1 else (None, None)
+        try:
+            low, high = interval(values) if len(values) > 1 else (None, None)
+        except ValueError as error:  # a record changed by hand
+            raise UserError(f"{claim.key} at {setting}: {error}; remove the record that says so") from error
         worst = None
         doubts = _doubts(sample, min_values=min_seeds if is_statistics_judged else 1)
         if not is_statistics_judged:

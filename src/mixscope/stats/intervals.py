@@ -71,8 +71,9 @@ def share_interval(values: Sequence[float]) -> tuple[float, float]:
         >>> round(low, 3), high
         (0.292, 1.0)
     """
-    if not values or any(value not in (0, 1) for value in values):
-        raise ValueError(f"values of a share must be 0 or 1, and at least one, got {list(values)}")
+    odd = [value for value in values if value not in (0, 1)][:1]
+    if odd or not values:
+        raise ValueError(f"values of a share must be 0 or 1, and at least one, got {odd}")
     from scipy.special import betaincinv
 
     num, hits = len(values), int(sum(values))

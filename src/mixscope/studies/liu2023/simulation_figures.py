@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from mixscope.base.errors import UserError
 from mixscope.report.figures.line_figure import Line
 from mixscope.report.page import Section
 from mixscope.report.page_texts import page_texts
@@ -40,6 +41,9 @@ def _columns(results: Results, setting: str, method: str, table: str) -> list[Co
 
 
 def _stacked(tables: list[Columns], key: str) -> Tensor:
+    length = len(tables[0][key])
+    if odd := [table for table in tables if len(table[key]) != length]:
+        raise UserError(f"{odd[0].place}.{key} in the length of other runs, {length}, got {len(odd[0][key])}")
     return torch.tensor([table[key] for table in tables], dtype=torch.float64)
 
 
