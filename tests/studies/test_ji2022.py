@@ -5,6 +5,7 @@ import math
 import pytest
 from sample_studies import assert_every_claim_has_its_runs, outcome, results_of, smoke_results
 
+from mixscope.base.errors import UserError
 from mixscope.records.claims import Sample
 from mixscope.report.page import Page
 from mixscope.report.rendering import render_page
@@ -13,6 +14,7 @@ from mixscope.studies.engine.results import Results
 from mixscope.studies.engine.study_definition import judge_study
 from mixscope.studies.engine.trial import DIGITS
 from mixscope.studies.ji2022.evidence import decay_rate, end_ratio, fall, flattening, log_ratio
+from mixscope.studies.ji2022.exhibits import _paths
 from mixscope.studies.ji2022.landscape_checks import conservation, planar_angles, square, stationary_points
 from mixscope.studies.ji2022.path_simulations import generic_flow, mean_classifier, planar_flow
 from mixscope.studies.ji2022.runs import SMOKE, trials
@@ -175,3 +177,11 @@ def test_no_exact_claim_asks_for_more_digits_than_a_record_keeps() -> None:
         if claim.is_exact and claim.low is not None and claim.high is not None and claim.low != claim.high:
             largest = max(abs(claim.low), abs(claim.high))
             assert claim.high - claim.low > largest * 10.0 ** (1 - DIGITS), claim.key
+
+
+def test_paths_of_runs_that_differ_in_length_are_told():
+    path = {"log_times": [1.0, 2.0], "nc1_trace": [0.5, 0.25]}
+    short = {name: column[:1] for name, column in path.items()}
+    runs = {("flow", "generic", seed): outcome(tables={"path": own}) for seed, own in enumerate((path, short))}
+    with pytest.raises(UserError, match=r"must hold tables.path.nc1_trace in the length of other runs, 2, got 1"):
+        _paths(results_of(runs), "flow", {"generic": "a start"}, "nc1_trace")

@@ -113,20 +113,20 @@ class Columns(dict[str, list[float]]):
 
 
 def column(outcome: Outcome, table: str, key: str) -> list[float]:
-    """Return a column of an outcome's table.
-
-    Raises:
-        UserError: If there is none, as where a record was changed by hand.
-    """
+    """Return a column of an outcome's table; a `UserError` if there is none, as where a record was changed by hand."""
     return Columns(outcome, table)[key]
 
 
-def picture(outcome: Outcome, name: str) -> Any:
-    """Return what a figure is drawn from.
+def aligned(tables: Sequence[Columns], key: str) -> list[list[float]]:
+    """Return a column of every run's table; a `UserError` if one is shorter or longer than the first, likewise."""
+    length = len(tables[0][key])
+    if odd := [table for table in tables if len(table[key]) != length]:
+        raise UserError(f"{odd[0].place}.{key} in the length of other runs, {length}, got {len(odd[0][key])}")
+    return [table[key] for table in tables]
 
-    Raises:
-        UserError: If it is not there, as where a record was changed by hand.
-    """
+
+def picture(outcome: Outcome, name: str) -> Any:
+    """Return what a figure is drawn from; a `UserError` if it is not there, as where a record was changed by hand."""
     if name not in outcome.pictures:
         raise UserError(f"{outcome.path} must hold pictures.{name}, but it is not there")
     return outcome.pictures[name]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from mixscope.report.figures.line_figure import Line
 from mixscope.report.page import Figure, Section, present
 from mixscope.report.page_texts import page_texts
-from mixscope.studies.engine.results import Results, column
+from mixscope.studies.engine.results import Columns, Results, aligned
 from mixscope.studies.engine.seed_figures import curve_lines, curves_figure, figure_name
 from mixscope.studies.ji2022.evidence import SETTINGS, mean_classifier_decay
 
@@ -95,10 +95,9 @@ def _paths(results: Results, setting: str, methods: Mapping[str, str], key: str)
     """Return geometric means over starts along log t, each with a band from the smallest to the largest."""
     lines = []
     for colour, (method, name) in enumerate(methods.items()):
-        outcomes = list(results.of(setting, method).values())
-        paths = [column(outcome, "path", key) for outcome in outcomes]
-        if paths:
-            times = column(outcomes[-1], "path", "log_times")
+        tables = [Columns(outcome, "path") for outcome in results.of(setting, method).values()]
+        if tables:
+            times, paths = tables[-1]["log_times"], aligned(tables, key)
             records = [[value for value in values if value > 0] or [math.nan] for values in zip(*paths, strict=True)]
             means = [math.exp(sum(map(math.log, values)) / len(values)) for values in records]
             low, high = ([end(values) for values in records] for end in (min, max))

@@ -3,12 +3,11 @@
 import torch
 from torch import Tensor
 
-from mixscope.base.errors import UserError
 from mixscope.report.figures.line_figure import Line
 from mixscope.report.page import Section
 from mixscope.report.page_texts import page_texts
 from mixscope.stats.numbers import number_text
-from mixscope.studies.engine.results import Columns, Results
+from mixscope.studies.engine.results import Columns, Results, aligned
 from mixscope.studies.liu2023.settings import FEATURES, OUTSIDE
 
 TEXTS = page_texts("mixscope.studies.liu2023", "sections")
@@ -41,10 +40,7 @@ def _columns(results: Results, setting: str, method: str, table: str) -> list[Co
 
 
 def _stacked(tables: list[Columns], key: str) -> Tensor:
-    length = len(tables[0][key])
-    if odd := [table for table in tables if len(table[key]) != length]:
-        raise UserError(f"{odd[0].place}.{key} in the length of other runs, {length}, got {len(odd[0][key])}")
-    return torch.tensor([table[key] for table in tables], dtype=torch.float64)
+    return torch.tensor(aligned(tables, key), dtype=torch.float64)
 
 
 def _median(values: Tensor) -> list[float]:
