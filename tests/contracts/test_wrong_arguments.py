@@ -38,7 +38,7 @@ MODULES = sorted(
 SHARED = {
     "check_not_empty", "check_output", "draw_for_inputs", "check_targets", "check_batch",
     "draw_members", "draw_mixture", "spans_plane", "Mixture.check_fits",
-    "check_every_class", "check_head", "split_label",
+    "check_every_class", "check_head", "split_label", "example_scores", "binned_gaps",
     "CenteredMeans.of", "BinnedCalibration", "ClassSums", "single_precision",
 }  # fmt: skip
 # Called by Lightning and torchmetrics, not by users.

@@ -23,13 +23,14 @@ from mixscope.integrations.torchmetrics.calibration_metrics import (
 )
 from mixscope.integrations.torchmetrics.collapse_metrics import NearestClassMean, NeuralCollapse
 from mixscope.measuring import blended_features, examine, last_layer
-from mixscope.metrics import bootstrap, catalogue
+from mixscope.metrics import bootstrap, catalogue, paired_comparison
 from mixscope.metrics.blends import channels, intrusion
 from mixscope.metrics.calibration import (
     calibration_intervals,
     prediction_meter,
     scores,
     temperature,
+    temperature_scaling,
     top_label,
 )
 from mixscope.metrics.collapse import nearest_mean, other_tools
@@ -168,6 +169,7 @@ FLOOR = [
     call(mixscope.loss_floor_gap, logits=LOGITS, targets=TARGETS),
 ]
 
+SCORES = scores.example_scores(LOGITS, LABELS)
 RESAMPLED = {"generator": GENERATOR, "num_resamples": 20, "level": 0.9}
 INTERVALS = [
     call(bootstrap.percentile_interval, value=0.5, resampled=WEIGHTS, level=0.9, num_samples=5),
@@ -206,7 +208,18 @@ CALIBRATION = [
     fresh(lambda: scores.ProperScores().update_logits, **ROWS),
     fresh(lambda: scores.ProperScores().merge, other=fed(scores.ProperScores())),
     call(scores.ProperScores.from_state, state=fed(scores.ProperScores()).state()),
-    call(temperature.fit_temperature, **ROWS),
+    call(temperature.fit_temperature, **ROWS, rows=torch.arange(len(LABELS))),
+    call(temperature_scaling.scaling_report, **ROWS, generator=GENERATOR, num_bins=5, num_resamples=20),
+    call(
+        paired_comparison.compare_predictions,
+        first_logits=LOGITS,
+        second_logits=LOGITS,
+        labels=LABELS,
+        num_bins=5,
+        **RESAMPLED,
+    ),
+    call(paired_comparison.paired_intervals, first=SCORES, second=SCORES, num_bins=5, **RESAMPLED),
+    call(paired_comparison.mcnemar, first_right=LABELS > 0, second_right=LABELS > 1),
 ]
 
 HEAD = {"statistics": STATISTICS, "head_weight": WEIGHT, "head_bias": BIAS, "center": MEANS[0]}

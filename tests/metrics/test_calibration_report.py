@@ -1,3 +1,6 @@
+import math
+import statistics
+
 import pytest
 import torch
 from calibration_cases import (
@@ -13,6 +16,14 @@ from mixscope.metrics.calibration import predictions
 from mixscope.metrics.calibration.prediction_meter import calibration_report
 from mixscope.metrics.calibration.temperature import calibration_after_temperature, fit_temperature
 from mixscope.metrics.calibration.top_label import CalibrationBins
+
+
+def error_of_gap(confidence: torch.Tensor, is_right: torch.Tensor) -> float:
+    """Standard error of the mean difference, by the textbook, after two right and two wrong answers."""
+    mean = statistics.fmean(confidence.tolist())
+    gaps = [c - r for c, r in zip(confidence.tolist(), is_right.tolist(), strict=True)]
+    gaps += [mean - 1, mean - 1, mean, mean]
+    return statistics.stdev(gaps) / math.sqrt(len(gaps))
 
 
 @pytest.mark.parametrize("block", [6, 100, 10**6])
@@ -32,6 +43,7 @@ def test_the_report_is_every_number_measured_alone(monkeypatch: pytest.MonkeyPat
         "classwise_ece": classwise_calibration_error(probabilities, labels, num_bins=10),
         "signed_gap": bins.signed_gap,
         "mean_confidence": bins.mean_confidence,
+        "signed_gap_error": error_of_gap(probabilities.max(dim=1).values, probabilities.argmax(dim=1) == labels),
     }
     monkeypatch.setattr(predictions, "BLOCK_ELEMENTS", block)
     report = calibration_report(logits.clone().requires_grad_(), labels, num_bins=10)

@@ -10,6 +10,7 @@ import pytest
 from mixscope import metrics, theory
 from mixscope.metrics.blends.blend_reports import ChannelReport, NonlinearityReport
 from mixscope.metrics.calibration.calibration_report import CalibrationReport
+from mixscope.metrics.calibration.scaling_report import ScalingReport
 from mixscope.metrics.cards import cards_of, number
 from mixscope.metrics.catalogue import CATALOGUE, LEARNING, OVERTRAINING, STUDIES, find_metric
 from mixscope.metrics.collapse.collapse_report import CollapseOnTest, CollapseReport
@@ -17,6 +18,7 @@ from mixscope.metrics.collapse.collapse_report import CollapseOnTest, CollapseRe
 RECORDS = Path(__file__).parents[2] / "results" / "small" / "records"
 REPORTS = {
     "test": CalibrationReport,
+    "scaling": ScalingReport,
     "nc": CollapseReport,
     "nc_test": CollapseOnTest,
     "channels": ChannelReport,

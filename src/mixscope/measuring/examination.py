@@ -1,6 +1,6 @@
 """Examination of one network: every number of the metrics' catalogue that its batches can give, in one call."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
@@ -58,6 +58,7 @@ def examine(
     sites: Sequence[str] = (),
     average_pooled: Sequence[str] = (),
     class_means: Tensor | None = None,
+    keep_logits: bool | Callable[[Tensor, Tensor], object] = True,
 ) -> Examination:
     """Examine a network: neural collapse, accuracy, loss, calibration, channels and linearity.
 
@@ -83,6 +84,8 @@ def examine(
         average_pooled: Those of the sites at which averages over pixels or tokens are compared.
         class_means: (K, D) float for "nc/nc4_mismatch" and "nc/nearest_mean_accuracy": those of an earlier epoch, so
             that no features are kept. None: those of this pass. The test numbers always use this pass's.
+        keep_logits: Whether the predictions on the test examples keep all (N, K) logits, or what is given the logits
+            and labels of each batch instead.
 
     Raises:
         ValueError: If arguments that belong together are not, the head is not linear or something other than a constant
@@ -113,11 +116,11 @@ def examine(
     if test is not None:
         with naming("test"):
             if trained is None or head is None:
-                predictions = measure_predictions(model, test)
+                predictions = measure_predictions(model, test, keep_logits=keep_logits)
                 values |= predictions.report().values("test")
             else:
                 means = trained.statistics.means
-                tested = measure_last_layer(model, test, head=head, class_means=means, keep_logits=True)
+                tested = measure_last_layer(model, test, head=head, class_means=means, keep_logits=keep_logits)
                 predictions = tested.predictions
                 values |= predictions.report().values("test") | _collapse_on_test(trained, tested)
     if pairs is not None and pair_law is not None and trained is not None and head is not None:
@@ -139,9 +142,11 @@ def examine(
     return Examination(values, trained, predictions, blends, linearity)
 
 
-def measure_predictions(model: nn.Module, batches: Batches) -> PredictionMeter:
-    """Return what the logits of a model say, of any model that gives (B, K) logits, in one pass that keeps them."""
-    meter = PredictionMeter(keep_logits=True)
+def measure_predictions(
+    model: nn.Module, batches: Batches, *, keep_logits: bool | Callable[[Tensor, Tensor], object] = True
+) -> PredictionMeter:
+    """Return what the logits of a model say, of any model that gives (B, K) logits, in one pass that may keep them."""
+    meter = PredictionMeter(keep_logits=keep_logits)
     for batch in capture_batches(model, batches):
         with naming("batches"):
             meter.update(batch.logits, batch.labels)

@@ -1,6 +1,6 @@
 """Last layer of a model: its features and logits in one pass, and the check that its head gives the logits."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -45,7 +45,7 @@ def measure_last_layer(
     *,
     head: str,
     class_means: Tensor | None = None,
-    keep_logits: bool = False,
+    keep_logits: bool | Callable[[Tensor, Tensor], object] = False,
 ) -> LastLayer:
     """Run a model over batches once, and take what collapse, nearest class means and calibration need from that pass.
 
@@ -58,7 +58,7 @@ def measure_last_layer(
         class_means: (K, D) float, what features are compared with: those of an earlier epoch, or of the training
             images. None: the means of this very pass. They are known at its end only, so all (N, D) features are kept
             until then, in their own dtype and on the model's device; with `class_means` memory is constant.
-        keep_logits: Whether the predictions keep all (N, K) logits.
+        keep_logits: Whether the predictions keep all (N, K) logits, or what is given those of each batch instead.
 
     Raises:
         ValueError: If the head is not linear or something other than a constant per example follows it, or what it

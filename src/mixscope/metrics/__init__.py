@@ -16,6 +16,8 @@ _NAMES_OF = {
     "calibration.calibration_intervals": ("CalibrationIntervals", "calibration_intervals"),
     "calibration.prediction_meter": ("PredictionMeter", "calibration_report"),
     "calibration.calibration_report": ("CalibrationReport",),
+    "calibration.scaling_report": ("ScalingReport",),
+    "calibration.temperature_scaling": ("scaling_report",),
     "calibration.scores": ("ClasswiseCalibration", "ProperScores"),
     "calibration.temperature": (
         "TemperatureFit",
@@ -37,6 +39,7 @@ _NAMES_OF = {
     "overtraining.loss_slices": ("filter_normalised_direction", "loss_slice"),
     "overtraining.monitor": ("OvertrainingMonitor",),
     "overtraining.sharpness": ("SharpnessReport", "gradient_norm", "sharpness"),
+    "paired_comparison": ("McNemar", "PairedComparison", "compare_predictions", "mcnemar"),
     "overtraining.turn_rules": ("FloorGapRule", "ValidationRule"),
 }
 _HOME_OF = {name: home for home, names in _NAMES_OF.items() for name in names}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mixscope.metrics.blends.blend_reports import ChannelReport, NonlinearityReport
 from mixscope.metrics.calibration.calibration_report import CalibrationReport
+from mixscope.metrics.calibration.scaling_report import ScalingReport
 from mixscope.metrics.cards import Card, cards_of
 from mixscope.metrics.collapse.collapse_report import CollapseOnTest, CollapseReport
 
@@ -27,6 +28,7 @@ def _by_level(cards: tuple[Card, ...]) -> tuple[Card, ...]:
 GROUPS: dict[str, tuple[Card, ...]] = {
     "Learning": LEARNING,
     "Accuracy and calibration": cards_of(CalibrationReport, "test"),
+    "Temperature scaling": cards_of(ScalingReport, "scaling"),
     "Neural collapse": _by_level(cards_of(CollapseReport, "nc")),
     "Neural collapse on test images": cards_of(CollapseOnTest, "nc_test"),
     "Channels: features of blends": cards_of(ChannelReport, "channels"),

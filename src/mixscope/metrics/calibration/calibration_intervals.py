@@ -14,8 +14,8 @@ from mixscope.metrics.bootstrap import (
     reflected_interval,
     resampled_means,
 )
-from mixscope.metrics.calibration.predictions import bin_positions, check_logits, row_blocks, top_label
-from mixscope.metrics.calibration.scores import split_label
+from mixscope.metrics.calibration.predictions import bin_positions, check_logits, row_blocks
+from mixscope.metrics.calibration.scores import example_scores
 from mixscope.metrics.calibration.top_label import NUM_BINS
 from mixscope.stats.intervals import LEVEL, Interval
 
@@ -86,14 +86,13 @@ def calibration_intervals(
     """
     check_logits(logits, labels)
     check_not_empty(logits=logits)
-    columns = torch.cat([_columns(rows, row_labels) for rows, row_labels in row_blocks(logits.detach(), labels)])
+    columns = torch.cat([example_scores(rows, row_labels) for rows, row_labels in row_blocks(logits.detach(), labels)])
     check_size(1, num_bins=num_bins, num_resamples=num_resamples)
     num = len(columns)
     check_numbers(max(num, num_resamples), num_bins, num_bins=num_bins, num_resamples=num_resamples)
-    confidence, gap = columns[:, 0], columns[:, 4]
+    confidence = columns[:, 0]
     position = bin_positions(confidence, num_bins=num_bins)
-    gaps = torch.zeros(num, num_bins, dtype=torch.float64).scatter_(1, position[:, None], gap[:, None])
-    table = torch.cat([gaps, columns], dim=1)
+    table = torch.cat([binned_gaps(columns, position, num_bins=num_bins), columns], dim=1)
     value, resampled = table.mean(dim=0), resampled_means(table, generator=generator, num_resamples=num_resamples)
     ece, eces = float(value[:num_bins].abs().sum()), resampled[:, :num_bins].abs().sum(dim=1)
     fitting = _eces_if_calibrated(confidence, position, num_bins, num_resamples, generator)
@@ -112,13 +111,10 @@ def calibration_intervals(
     )
 
 
-def _columns(rows: Tensor, labels: Tensor) -> Tensor:
-    """Return (B, 5) float64: the confidence, and the numbers of each row whose means are `MEANS`."""
-    confidence, prediction = top_label(rows)
-    logs = torch.log_softmax(rows.to(torch.float64), dim=1)
-    is_right = (prediction == labels).to(torch.float64)
-    brier = split_label(logs.exp(), labels)[1].square().sum(dim=1)
-    return torch.stack([confidence, is_right, -split_label(logs, labels)[0], brier, confidence - is_right], dim=1).cpu()
+def binned_gaps(columns: Tensor, position: Tensor, *, num_bins: int) -> Tensor:
+    """Return (N, num_bins): each example's confidence minus right (`example_scores`) in the column of its bin, else 0."""
+    gaps = torch.zeros(len(columns), num_bins, dtype=torch.float64)
+    return gaps.scatter_(1, position[:, None], columns[:, 4:5])
 
 
 def _eces_if_calibrated(

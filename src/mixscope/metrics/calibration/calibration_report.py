@@ -51,3 +51,8 @@ class CalibrationReport(Report):
         symbol="conf", title="Mean confidence", source=_GUO, column="mean confidence",
         definition="mean of the largest probability",
         note="Mean of the largest probability; compare with the accuracy.")
+    signed_gap_error: float | None = number(
+        default=None, symbol="se(conf - acc)", title="Standard error of confidence minus accuracy", low=0,
+        source="Agresti and Coull 1998; of paired differences ours", column="error of the signed gap",
+        definition="s / sqrt(N + 4), s the standard deviation of p_max - [right] over N images and four more",
+        note="Over the choice of test images; the four, two right and two wrong, count where all images are right.")

@@ -1,5 +1,7 @@
 """Predictions of a classifier: accuracy, loss and calibration from its logits, batch by batch or in one call."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -18,8 +20,15 @@ class PredictionMeter:
     """
 
     @checked
-    def __init__(self, num_bins: int = NUM_BINS, *, keep_logits: bool = False) -> None:
-        """Start with no examples; `num_bins` from 1 to a million, of every binned number."""
+    def __init__(
+        self, num_bins: int = NUM_BINS, *, keep_logits: bool | Callable[[Tensor, Tensor], object] = False
+    ) -> None:
+        """Start with no examples.
+
+        Args:
+            num_bins: From 1 to a million, of every binned number.
+            keep_logits: Whether to keep all logits and labels in memory, or what is given those of each batch instead.
+        """
         self.logits: list[Tensor] = []  # (B, K) of each batch, if they are kept
         self.labels: list[Tensor] = []  # (B,), as well
         self._keep_logits = keep_logits
@@ -47,7 +56,9 @@ class PredictionMeter:
         for rows, row_labels in row_blocks(logits.detach(), labels):
             confidence, prediction = top_label(rows)
             self._top_labels.append((confidence, prediction == row_labels))
-        if self._keep_logits:
+        if callable(self._keep_logits):
+            self._keep_logits(logits.detach(), labels)
+        elif self._keep_logits:
             self.logits.append(logits.detach())
             self.labels.append(labels)
 
@@ -74,7 +85,16 @@ class PredictionMeter:
             classwise_ece=self._classwise.classwise_calibration_error,
             signed_gap=bins.signed_gap,
             mean_confidence=bins.mean_confidence,
+            signed_gap_error=_gap_error(confidence, is_correct),
         )
+
+
+def _gap_error(confidence: Tensor, is_correct: Tensor) -> float:
+    """Return the standard error of mean(confidence - is_correct), two right and two wrong answers added."""
+    middle = confidence.mean().expand(4)
+    extra = middle - torch.tensor([1, 1, 0, 0], dtype=confidence.dtype, device=confidence.device)
+    gaps = torch.cat([confidence - is_correct.to(confidence.dtype), extra])
+    return float(gaps.std() / len(gaps) ** 0.5)
 
 
 @checked

@@ -6,8 +6,11 @@ from torch import Tensor
 from mixscope.base.checks import check_numbers, check_size
 from mixscope.base.kinds import checked
 from mixscope.metrics.calibration.prediction_sums import PredictionSums
-from mixscope.metrics.calibration.predictions import bin_positions, equal_edges
+from mixscope.metrics.calibration.predictions import bin_positions, equal_edges, top_label
 from mixscope.metrics.calibration.top_label import NUM_BINS, Reliability
+
+
+NUM_SCORES = 5  # of an example, as `example_scores` has them
 
 
 class ProperScores(PredictionSums):
@@ -53,6 +56,15 @@ def split_label(rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     # Clamped, because a label that is out of range is found out later (see PredictionSums).
     chosen = labels.long().clamp(0, rows.shape[1] - 1)[:, None]
     return rows.gather(1, chosen)[:, 0], rows.scatter_add(1, chosen, -torch.ones_like(rows[:, :1]))
+
+
+def example_scores(rows: Tensor, labels: Tensor) -> Tensor:
+    """Return (B, 5) float64 on the CPU of (B, K) logits: confidence, is right, loss, Brier score, confidence - right."""
+    confidence, prediction = top_label(rows)
+    logs = torch.log_softmax(rows.to(torch.float64), dim=1)
+    is_right = (prediction == labels).to(torch.float64)
+    brier = split_label(logs.exp(), labels)[1].square().sum(dim=1)
+    return torch.stack([confidence, is_right, -split_label(logs, labels)[0], brier, confidence - is_right], dim=1).cpu()
 
 
 def _summed(nlls: Tensor, errors: Tensor) -> Tensor:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope.base.checks import check_not_empty, naming
+from mixscope.base.checks import check_labels, check_not_empty, naming
 from mixscope.base.kinds import checked
 from mixscope.metrics.calibration.calibration_report import CalibrationReport
 from mixscope.metrics.calibration.prediction_meter import calibration_report
-from mixscope.metrics.calibration.predictions import check_logits, row_blocks
+from mixscope.metrics.calibration.predictions import BLOCK_ELEMENTS, check_logits, row_blocks
 from mixscope.metrics.calibration.top_label import NUM_BINS
 
 REACH = 1e6  # The temperature is sought within this factor of the logits' own scale.
@@ -53,7 +53,7 @@ class TemperatureReport:
 
 
 @checked
-def fit_temperature(logits: Tensor, labels: Tensor) -> TemperatureFit:
+def fit_temperature(logits: Tensor, labels: Tensor, *, rows: Tensor | None = None) -> TemperatureFit:
     """Find the temperature T > 0 that minimises the mean of -log softmax(logits / T)_y.
 
     In b = 1/T the loss is convex with slope mean(sum_k p_k z_k - z_y), which rises in b: its root is bracketed and
@@ -72,9 +72,10 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> TemperatureFit:
     Args:
         logits: (N, K) float, finite; N at least 1.
         labels: (N,) integers in [0, K).
+        rows: (M,) int64, places of the examples to fit on, M at least 1; None: all.
 
     Raises:
-        ValueError: If there are no examples, logits are not finite floats, or labels do not fit.
+        ValueError: If there are no examples, logits are not finite floats, or labels or rows do not fit.
 
     Example:
         >>> logits = torch.tensor([[4.0, 0.0], [4.0, 0.0], [4.0, 0.0], [4.0, 0.0]])
@@ -84,7 +85,10 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> TemperatureFit:
     """
     check_logits(logits, labels)
     check_not_empty(logits=logits)
-    loss = _ScaledLoss(logits.detach(), labels)
+    if rows is not None:
+        check_labels(rows, num_classes=len(logits), name="rows")
+        check_not_empty(rows=rows)
+    loss = _ScaledLoss(logits.detach(), labels, rows)
     nll_before = loss.at(loss.scale)[0] if loss.scale else math.log(logits.shape[1])
 
     def result(inverse: float, iterations: int, reason: str = "") -> TemperatureFit:
@@ -146,10 +150,11 @@ def calibration_after_temperature(
 class _ScaledLoss:
     """The loss as a function of the inverse temperature, in units in which the logits' scale is 1."""
 
-    def __init__(self, logits: Tensor, labels: Tensor) -> None:
-        self._logits, self._labels = logits, labels
+    def __init__(self, logits: Tensor, labels: Tensor, rows: Tensor | None = None) -> None:
+        self._logits, self._labels, self._rows = logits, labels, rows
+        self._num = len(logits if rows is None else rows)
         self.scale = 1.0
-        self.scale = -sum(float(below.mean(dim=1).sum()) / len(logits) for below, _ in self._blocks())
+        self.scale = -sum(float(below.mean(dim=1).sum()) / self._num for below, _ in self._blocks())
         if not math.isfinite(self.scale):
             raise ValueError("logits must have differences within a row that float64 can hold, got larger ones")
 
@@ -163,12 +168,21 @@ class _ScaledLoss:
             second = weights.mul_(below).sum(dim=1) / total
             loss = total.log() - inverse * chosen
             sums += torch.stack([loss.sum(), (first - chosen).sum(), (second - first.square()).sum()])
-        nll, slope, curvature = (sums / len(self._logits)).tolist()
+        nll, slope, curvature = (sums / self._num).tolist()
         return nll, slope, curvature
 
     def _blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield each block's logits below its row's largest, over the scale, and those of its labels."""
-        for rows, labels in row_blocks(self._logits, self._labels):
+        for rows, labels in self._chosen():
             exact = rows.to(torch.float64)
             below = (exact - exact.amax(dim=1, keepdim=True)) / self.scale
             yield below, below.gather(1, labels.long()[:, None])[:, 0]
+
+    def _chosen(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield blocks of the chosen rows, gathered block by block, so that no copy of them all is made."""
+        if self._rows is None:
+            yield from row_blocks(self._logits, self._labels)
+            return
+        places, device = self._rows.to(self._logits.device), self._logits.device
+        for chosen in places.split(max(1, BLOCK_ELEMENTS // self._logits.shape[1])):
+            yield self._logits[chosen], self._labels.to(device)[chosen]
