@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from mixscope.base.errors import UserError
-from mixscope.base.files import check_out
-from mixscope.base.folder_lock import hold_folder
 from mixscope.bench.build import anchored_data, anchored_model
 from mixscope.bench.description import describe_images, describe_machine, describe_model, new_record
 from mixscope.bench.failures import divergence_told
+from mixscope.bench.kept_predictions import PredictionSpool
+from mixscope.bench.measured_folder import measured_folder, write_measurement
 from mixscope.bench.measurement import Measurement, Subject, measure
 from mixscope.bench.network_checks import check_forward, check_places
 from mixscope.bench.observer import Observer
@@ -20,18 +20,6 @@ from mixscope.bench.run_processes import build_accelerator
 from mixscope.data.image_data import ImageData
 from mixscope.models.networks import build_model, find_head, model_sites
 from mixscope.models.weights import load_weights
-from mixscope.records.store import (
-    PICTURES_FILE,
-    RECORD_FILE,
-    REPORT_FILE,
-    RUN_FILES,
-    append_metrics,
-    files_of_run,
-    forget_run,
-    read_run,
-    write_json,
-)
-from mixscope.report.runs.runs_page import write_report
 from mixscope.training.objective import NonFiniteLossError, has_convolutions
 from mixscope.training.recipe import Recipe
 
@@ -51,30 +39,21 @@ class Checkpoint:
 
 
 def measure_checkpoint(checkpoint: Checkpoint, folder: Path, *, observer: Observer) -> None:
-    """Measure a network and write run.json, metrics.jsonl, pictures.json and report.html, over an earlier measurement.
+    """Measure a network and write its folder (`write_measurement`), over an earlier measurement.
 
     Whatever does not fit is a `UserError` before anything is written.
     """
-    check_out(folder, files=RUN_FILES)
-    with hold_folder(folder, note=observer.note):
-        found = files_of_run(folder)
-        if found and (RECORD_FILE not in found or read_run(folder).record.get("kind") != "measure"):
-            raise UserError(f"{folder} must not hold a training run, got {', '.join(found)}; choose another --out")
-        record, measurement = _measure(checkpoint, folder, observer)
-        forget_run(folder)
-        try:
-            write_json(folder / RECORD_FILE, record)
-            append_metrics(folder, {"epoch": None, **measurement.values})
-            write_json(folder / PICTURES_FILE, {"epoch": None, **measurement.pictures}, indent=None)
-            write_json(folder / RECORD_FILE, record | {"status": "finished"})
-            title = f"{checkpoint.weights.name} on {record['data']['name']}"
-            write_report(folder / REPORT_FILE, [read_run(folder)], title=title)
-        except OSError:
-            forget_run(folder)
-            raise
+    with measured_folder(folder, note=observer.note) as spool:
+        record, measurement = _measure(checkpoint, folder, observer, spool)
+        data = record["data"]
+        predictions = spool.predictions(images=data["test_fingerprint"], class_names=data["class_names"])
+        title = f"{checkpoint.weights.name} on {data['name']}"
+        write_measurement(folder, record, measurement, predictions, title=title)
 
 
-def _measure(checkpoint: Checkpoint, folder: Path, observer: Observer) -> tuple[dict[str, Any], Measurement]:
+def _measure(
+    checkpoint: Checkpoint, folder: Path, observer: Observer, spool: PredictionSpool
+) -> tuple[dict[str, Any], Measurement]:
     """Return what run.json is to say, and what was measured."""
     name, weights, data, measuring = checkpoint.model, checkpoint.weights, checkpoint.data, checkpoint.measuring
     accelerator = build_accelerator(checkpoint.device, Recipe(), tracker=None, folder=folder)
@@ -98,7 +77,7 @@ def _measure(checkpoint: Checkpoint, folder: Path, observer: Observer) -> tuple[
     subject = Subject(model, head, sites, probe)
     try:
         with divergence_told(subject):
-            measurement = measure(subject)
+            measurement = measure(subject, spool)
     except NonFiniteLossError as error:
         raise UserError(f"{weights} must be weights that can be measured, but {error}") from error
     described = replace(

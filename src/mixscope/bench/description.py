@@ -77,14 +77,24 @@ def describe_images(data: ImageData, *, unlabelled: Tensor | None = None) -> dic
         "notes": data.notes,
         **({} if unlabelled is None else {"num_unlabelled": len(unlabelled)}),
         "fingerprint": images_fingerprint(data, unlabelled),
+        "test_fingerprint": test_fingerprint(data),
     }
 
 
 def images_fingerprint(data: ImageData, unlabelled: Tensor | None) -> str:
     """Return the SHA-256 of the images and labels that are used."""
-    digest = hashlib.sha256()
     others = () if unlabelled is None else (unlabelled,)
-    for tensor in (data.train_images, data.train_labels, data.test_images, data.test_labels, *others):
+    return _fingerprint(data.train_images, data.train_labels, data.test_images, data.test_labels, *others)
+
+
+def test_fingerprint(data: ImageData) -> str:
+    """Return the SHA-256 of the test images and labels, in their order: runs that share it can be compared in pairs."""
+    return _fingerprint(data.test_images, data.test_labels)
+
+
+def _fingerprint(*tensors: Tensor) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
         digest.update(tensor.cpu().contiguous().numpy().data.cast("B"))
     return digest.hexdigest()
 

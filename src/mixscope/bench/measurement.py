@@ -1,6 +1,6 @@
 """Measurement of one network on one set of images: every number of a metrics line and what figures are drawn from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,12 +9,15 @@ from torch import Tensor, nn
 from mixscope.base.errors import UserError
 from mixscope.base.generators import named_generator
 from mixscope.base.simplex import project_to_classifier_plane, spans_plane
+from mixscope.bench.kept_predictions import Predictions, PredictionSpool, predictions_of
 from mixscope.bench.probe import Probe
 from mixscope.bench.theory_overlay import MIXUP, Expectation, draw_expectation
 from mixscope.capturing.capture import capture
 from mixscope.capturing.sites import measurable
 from mixscope.measuring import PAIR_MIXING, BlendedFeatures, BlendLaw, Examination, examine
 from mixscope.metrics.blends.channels import classifier_coordinates
+from mixscope.metrics.calibration.prediction_meter import PredictionMeter
+from mixscope.metrics.calibration.temperature_scaling import scaling_report
 from mixscope.mixing.mixture import INPUT_SUFFIX
 from mixscope.mixing.mixup import Mixup
 
@@ -39,13 +42,21 @@ class Subject:
             raise UserError(f"head {self.head!r} must be a linear layer with {num_classes} outputs, got {classifier}")
         return measurable(classifier.weight.detach()).double()
 
-    def examine(self, *, test: bool = True, blends: bool = True, alphas: Sequence[float] | None = None) -> Examination:
+    def examine(
+        self,
+        *,
+        test: bool = True,
+        blends: bool = True,
+        alphas: Sequence[float] | None = None,
+        keep_logits: bool | Callable[[Tensor, Tensor], object] = True,
+    ) -> Examination:
         """Examine the network, each set of images in one pass.
 
         Args:
             test: Whether the test images are predicted.
             blends: Whether training images go through, and blends of pairs of them.
             alphas: Of the laws by which test images are blended for the linearity of layers; None: the probe's own.
+            keep_logits: Of the predictions on the test images, as `examine` takes it.
         """
         probe = self.probe
         # Draws of their own, so that the blends of the one do not depend on the number of the other.
@@ -64,6 +75,7 @@ class Subject:
             layer_pairs=probe.layer_pairs if laws else None,
             layer_laws=laws,
             sites=self.sites if laws else (),
+            keep_logits=keep_logits,
         )
 
 
@@ -75,25 +87,24 @@ class Measurement:
     pictures: dict[str, Any]
 
 
-def measure(subject: Subject) -> Measurement:
-    """Measure everything the bench knows about a network, pictures included."""
-    return draw(subject, subject.examine())
+def measure(subject: Subject, spool: PredictionSpool) -> Measurement:
+    """Measure everything the bench knows about a network, pictures included; its predictions go into the spool."""
+    seen = subject.examine(keep_logits=spool.add)
+    return draw(subject, seen, spool.predictions())
 
 
-def draw(subject: Subject, seen: Examination) -> Measurement:
-    """Draw the pictures of an examination; theory's curve, fitted for them, adds "channels/theory_residual"."""
+def draw(subject: Subject, seen: Examination, predictions: Predictions | None = None) -> Measurement:
+    """Draw the pictures of an examination, and add the numbers that take longer.
+
+    These are "channels/theory_residual", of theory's curve fitted for the pictures, and those of temperature scaling.
+    `predictions` are those on the test images; None: the examination has kept them.
+    """
     pictures: dict[str, Any] = {}
     residual: dict[str, float] = {}
+    scaling: dict[str, float] = {}
     if seen.predictions is not None:
-        reliability = seen.predictions.reliability
-        pictures["reliability"] = {
-            "edges": reliability.edges.tolist(),
-            "count": reliability.counts.tolist(),
-            "confidence": reliability.confidence.tolist(),
-            "accuracy": reliability.accuracy.tolist(),
-            "ece": seen.values["test/ece"],
-            "signed_gap": seen.values["test/signed_gap"],
-        }
+        pictures["reliability"] = reliability_picture(seen.predictions, seen.values)
+        scaling = scale(predictions or predictions_of(seen.predictions), seed=subject.probe.split_seed)
     if seen.linearity:
         pictures["linearity"] = [{"site": site, **asdict(report)} for site, report in seen.linearity[0].items()]
     if seen.blends is not None and seen.train is not None:
@@ -102,7 +113,26 @@ def draw(subject: Subject, seen: Examination) -> Measurement:
     classes = subject.probe.plane_classes
     if classes and spans_plane(subject.weight[list(classes)]):
         pictures["plane"] = _draw_plane(subject)
-    return Measurement(seen.values | residual, pictures)
+    return Measurement(seen.values | scaling | residual, pictures)
+
+
+def reliability_picture(meter: PredictionMeter, values: Mapping[str, float]) -> dict[str, Any]:
+    """Return what the reliability diagram is drawn from."""
+    reliability = meter.reliability
+    return {
+        "edges": reliability.edges.tolist(),
+        "count": reliability.counts.tolist(),
+        "confidence": reliability.confidence.tolist(),
+        "accuracy": reliability.accuracy.tolist(),
+        "ece": values["test/ece"],
+        "signed_gap": values["test/signed_gap"],
+    }
+
+
+def scale(predictions: Predictions, *, seed: int) -> dict[str, float]:
+    """Return the numbers of temperature scaling; none where the images have no best temperature."""
+    generator = named_generator(seed, "scaling-halves")
+    return scaling_report(predictions.logits, predictions.labels, generator=generator).values("scaling")
 
 
 def _draw_pairs(

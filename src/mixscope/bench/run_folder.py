@@ -9,6 +9,7 @@ from typing import Any
 from mixscope.base.errors import UserError
 from mixscope.base.folder_lock import FolderLock
 from mixscope.bench.build import Bench
+from mixscope.bench.kept_predictions import predictions_of, write_predictions
 from mixscope.bench.observer import Observer
 from mixscope.bench.recorder import Recorder
 from mixscope.bench.tracking import Tracking
@@ -17,6 +18,7 @@ from mixscope.records.json_numbers import finite_or_none
 from mixscope.records.store import (
     METRICS_FILE,
     PICTURES_FILE,
+    PREDICTIONS_FILE,
     RECORD_FILE,
     append_metrics,
     read_run,
@@ -90,6 +92,7 @@ class RunFolder:
             self._measure(values, draw_pictures=is_last)
             if is_last:
                 self._write_pictures()
+                self._write_predictions()
                 self._save_weights()
         self.observer.epoch_done(summary.epoch, self.num_epochs, values)
         is_lost = not (self.folder / CHECKPOINTS / STATE_FILE).exists()
@@ -110,6 +113,7 @@ class RunFolder:
         if status == "finished":
             for name, write in (
                 (PICTURES_FILE, self._write_pictures),
+                (PREDICTIONS_FILE, self._write_predictions),
                 (f"{CHECKPOINTS}/{WEIGHTS_FILE}", self._save_weights),
                 (f"{CHECKPOINTS}/{STATE_FILE}", self._save_state),
             ):
@@ -160,6 +164,13 @@ class RunFolder:
         if not self.recorder.pictures:
             self.recorder.measure(epoch, draw_pictures=True)
         write_json(self.folder / PICTURES_FILE, {"epoch": epoch, **self.recorder.pictures}, indent=None)
+
+    def _write_predictions(self) -> None:
+        if not self.recorder.predictions.logits:
+            self.recorder.test(self.bench.training.epoch)
+        data = self.record["data"]
+        said = {"images": data.get("test_fingerprint") or "", "class_names": data["class_names"]}
+        write_predictions(self.folder, predictions_of(self.recorder.predictions, **said))
 
     def _measure(self, values: dict[str, Any], *, draw_pictures: bool = False) -> None:
         """Measure the network, add the numbers to `values`, and append them to the records."""

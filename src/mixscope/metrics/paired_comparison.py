@@ -1,4 +1,4 @@
-"""Two classifiers on the same examples: whose errors are fewer, whose loss and calibration error lower, and is it noise?"""
+"""Two classifiers on the same examples: whose errors, loss and calibration error are lower, and whether it is noise."""
 
 from dataclasses import dataclass
 
@@ -120,9 +120,15 @@ def compare_predictions(
         first, second, generator=generator, num_bins=num_bins, num_resamples=num_resamples, level=level
     )
     tested = mcnemar(first[:, 1].bool(), second[:, 1].bool())
-    errors = (1 - float(side[:, 1].mean()) for side in sides)
     return PairedComparison(
-        len(labels), *errors, tested.only_first_wrong, tested.only_second_wrong, tested.p_value, loss, ece
+        num_examples=len(labels),
+        first_error=1 - float(first[:, 1].mean()),
+        second_error=1 - float(second[:, 1].mean()),
+        only_first_wrong=tested.only_first_wrong,
+        only_second_wrong=tested.only_second_wrong,
+        p_value=tested.p_value,
+        loss=loss,
+        ece=ece,
     )
 
 

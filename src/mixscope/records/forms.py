@@ -34,6 +34,7 @@ DATA = {
     "image_shape?": [COUNT],
     "notes?": TEXT,
     "fingerprint?": or_null(TEXT),
+    "test_fingerprint?": or_null(TEXT),
     "*": ANYTHING,
 }
 ENVIRONMENT = {"commit?": or_null(TEXT), "*": SCALAR}

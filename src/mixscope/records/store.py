@@ -13,10 +13,15 @@ from mixscope.records.form import Form, check_form, parse_json, read_record, rea
 from mixscope.records.forms import MEASURED_LINE, PICTURES, RUN, TRAINED_LINE
 from mixscope.records.json_numbers import finite_or_none, from_json, to_json
 
+PREDICTIONS_FILE = "predictions.safetensors"  # logits and labels of the last measurement's test images
 RECORD_FILE, METRICS_FILE, PICTURES_FILE, REPORT_FILE = "run.json", "metrics.jsonl", "pictures.json", "report.html"
 CHECKPOINT_FILES = ("last.pt", "weights.safetensors")
 # What says that it is a run comes last, so that one that is half removed is still known as one.
-RUN_FILES = (METRICS_FILE, PICTURES_FILE, REPORT_FILE, *(f"checkpoints/{f}" for f in CHECKPOINT_FILES), RECORD_FILE)
+RUN_FILES = (
+    *(METRICS_FILE, PICTURES_FILE, PREDICTIONS_FILE, REPORT_FILE),
+    *(f"checkpoints/{f}" for f in CHECKPOINT_FILES),
+    RECORD_FILE,
+)
 
 
 @dataclass(frozen=True)

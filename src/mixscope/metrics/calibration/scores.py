@@ -9,7 +9,6 @@ from mixscope.metrics.calibration.prediction_sums import PredictionSums
 from mixscope.metrics.calibration.predictions import bin_positions, equal_edges, top_label
 from mixscope.metrics.calibration.top_label import NUM_BINS, Reliability
 
-
 NUM_SCORES = 5  # of an example, as `example_scores` has them
 
 
@@ -59,7 +58,7 @@ def split_label(rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def example_scores(rows: Tensor, labels: Tensor) -> Tensor:
-    """Return (B, 5) float64 on the CPU of (B, K) logits: confidence, is right, loss, Brier score, confidence - right."""
+    """Return (B, 5) float64 on the CPU of (B, K) logits: confidence, right or not, loss, Brier, confidence - right."""
     confidence, prediction = top_label(rows)
     logs = torch.log_softmax(rows.to(torch.float64), dim=1)
     is_right = (prediction == labels).to(torch.float64)
