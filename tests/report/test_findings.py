@@ -8,7 +8,8 @@ from synthetic_runs import SHAPES, synthetic_run, synthetic_runs
 
 from mixscope.records.store import Run
 from mixscope.report import headline
-from mixscope.report.runs.findings import accuracy_error, findings
+from mixscope.report.runs.confidence_findings import accuracy_error
+from mixscope.report.runs.findings import findings
 from mixscope.report.runs.groups import group_runs
 from mixscope.report.runs.words import number_words
 

@@ -20,7 +20,7 @@ from mixscope.capturing.sites import check_sites
 from mixscope.measuring import linear_head
 from mixscope.metrics.catalogue import find_metric
 from mixscope.models.networks import find_head, model_sites
-from mixscope.report import Page, examination_page, render_fragment, write_page
+from mixscope.report import Page, examination_page, page_text, render_fragment, write_page
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -49,14 +49,7 @@ class NetworkReport:
 
     def __str__(self) -> str:
         """Return what was found, the main numbers, and where the others are."""
-        page = self.page
-        lines = [page.title, page.facts, *page.cautions]
-        lines += [f"- {text}" for section in page.sections for _, texts in section.findings for text in texts]
-        table = page.sections[0].filled[0]
-        numbers = list(zip(table.headings[1:], table.words[0][1:], strict=True))
-        width = max(len(heading) for heading, _ in numbers)
-        lines += [f"  {heading:<{width}}  {value}" for heading, value in numbers]
-        return "\n".join([*lines, f"All {len(self.values)} numbers: .values; the page: .write_page(path)"])
+        return f"{page_text(self.page)}\nAll {len(self.values)} numbers: .values; the page: .write_page(path)"
 
     def _repr_html_(self) -> str:
         return render_fragment(self.page)

@@ -15,7 +15,7 @@ from mixscope.base.errors import UserError
 from mixscope.base.files import check_out
 from mixscope.base.ranges import EPOCHS, Range, check_ranges
 from mixscope.bench.options import DataOptions, Device, MeasureOptions, TrainOptions
-from mixscope.cli.display import ProgressDisplay, format_number, make_console, print_table, say, say_page
+from mixscope.cli.display import ProgressDisplay, make_console, print_numbers, say, say_page, say_text
 
 RUNS = Path("runs")
 NAME_BYTES = 200  # of a folder's name; file systems take 255
@@ -89,6 +89,8 @@ class Train:
     """Go on with the run in this folder from its last checkpoint."""
     tracker: Literal["tensorboard", "wandb"] | None = None
     """Log the numbers there too (extras of the same names)."""
+    all_: Annotated[bool, arg(name="all")] = False
+    """Print every number at the end, by its key."""
 
     def run(self) -> None:
         """Train."""
@@ -119,7 +121,7 @@ class Train:
                 how = f"; go on with: mixscope train --resume {shlex.quote(str(folder))}" if can_go_on else ""
                 raise KeyboardInterrupt(f"interrupted{how}") from None
         if is_main_process:
-            _print_summary(console, folder)
+            _print_summary(console, folder, with_all=self.all_)
 
     def _default_folder(self) -> Path:
         from mixscope.bench.description import method_label
@@ -150,6 +152,8 @@ class Measure:
     """auto takes a GPU where there is one."""
     out: Path | None = None
     """Folder of the records and the page; left out: runs/measure-MODEL."""
+    all_: Annotated[bool, arg(name="all")] = False
+    """Print every number at the end, by its key."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -163,7 +167,7 @@ class Measure:
         console = make_console()
         with ProgressDisplay(console) as display:
             measure_checkpoint(Checkpoint(**options), folder, observer=display)
-        _print_summary(console, folder)
+        _print_summary(console, folder, with_all=self.all_)
 
 
 def _folder_name(words: str) -> str:
@@ -172,20 +176,21 @@ def _folder_name(words: str) -> str:
     return os.fsdecode(name.encode())  # in a locale that is no UTF-8 the name has the same bytes
 
 
-def _print_summary(console: Console, folder: Path) -> None:
-    """Print the last measurement of a run, and where its page is."""
-    from mixscope.records.store import REPORT_FILE, read_measured_run
+def _print_summary(console: Console, folder: Path, *, with_all: bool) -> None:
+    """Print what the last measurement of a run comes to, and where its page is; with every number by its key."""
+    from mixscope.records.store import METRICS_FILE, REPORT_FILE, read_measured_run
+    from mixscope.report.runs.page_text import WIDTH, page_text
+    from mixscope.report.runs.runs_page import runs_page
 
     run = read_measured_run(folder)
-    rows = [[key, format_number(value)] for key, value in run.metrics[-1].items() if not key.startswith("linearity/")]
-    print_table(console, f"{run.method} on {run.record['data']['name']}", ["quantity", "value"], rows)
+    title = f"{run.method} on {run.record['data']['name']}"
+    say_text(console, page_text(runs_page([run], title=title), width=min(WIDTH, console.width)))
     if "mixing_off_after" in run.record:
         epoch = run.record["mixing_off_after"]
         what = "did not end mixing" if epoch is None else f"ended mixing after epoch {epoch}"
         say(console, f"the over-training monitor {what}")
-    layers = run.pictures.get("linearity", [])
-    if layers:
-        columns = ["site", "nonlinearity", "floor", "angle_degrees", "relative_defect"]
-        cells = [[format_number(layer[column]) for column in columns] for layer in layers]
-        print_table(console, "Linearity of layers", [column.replace("_", " ") for column in columns], cells)
+    if with_all:
+        print_numbers(console, run.metrics[-1], run.pictures.get("linearity", []))
+    else:
+        say(console, f"all {len(run.metrics[-1])} numbers: --all, or {folder / METRICS_FILE}")
     say_page(console, folder / REPORT_FILE)

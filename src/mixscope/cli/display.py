@@ -175,6 +175,12 @@ def say(console: Console, text: str) -> None:
     console.print(printable(text), soft_wrap=True)
 
 
+def say_text(console: Console, text: str) -> None:
+    """Print several lines, with an empty one before and after."""
+    for line in ("", *text.split("\n"), ""):
+        say(console, line)
+
+
 def say_page(console: Console, page: Path) -> None:
     """Print where a page is."""
     say(console, f"page: {page.resolve()}")
@@ -188,6 +194,16 @@ def print_table(console: Console, title: str, columns: Sequence[str], rows: Sequ
     for row in rows:
         table.add_row(*map(printable, row))
     console.print(table)
+
+
+def print_numbers(console: Console, values: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -> None:
+    """Print every number by its key, and those of the layers in a table of their own."""
+    rows = [[key, format_number(value)] for key, value in values.items() if not key.startswith("linearity/")]
+    print_table(console, "All numbers", ["quantity", "value"], rows)
+    if layers:
+        columns = ["site", "nonlinearity", "floor", "angle_degrees", "relative_defect"]
+        cells = [[format_number(layer[column]) for column in columns] for layer in layers]
+        print_table(console, "Linearity of layers", [column.replace("_", " ") for column in columns], cells)
 
 
 def format_number(value: Any) -> str:

@@ -10,7 +10,7 @@ from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, 
 
 from mixscope.base.errors import UserError
 from mixscope.base.files import check_out
-from mixscope.cli.display import ProgressDisplay, make_console, print_table, say, say_page
+from mixscope.cli.display import ProgressDisplay, make_console, print_table, say, say_page, say_text
 from mixscope.theory_pages.theory_options import (
     LabelNoiseOptions,
     LayerPeeledOptions,
@@ -85,8 +85,11 @@ class Report:
 
     def run(self) -> None:
         """Write the page."""
-        from mixscope.records.store import RECORD_FILE, REPORT_FILE, Run, read_measured_run
-        from mixscope.report.runs.runs_page import write_report
+        from mixscope.records.store import PREDICTIONS_FILE, RECORD_FILE, REPORT_FILE, Run, read_measured_run
+        from mixscope.report.rendering import write_page
+        from mixscope.report.runs.page_text import WIDTH, page_text
+        from mixscope.report.runs.paired_findings import ComparedPair
+        from mixscope.report.runs.runs_page import runs_page
 
         if not self.runs:
             raise UserError("runs must name at least one run folder, got none")
@@ -104,8 +107,15 @@ class Report:
         if (self.out / RECORD_FILE).exists() and [run.folder.resolve() for run in runs] != [self.out.resolve()]:
             raise UserError(f"out must not be the folder of a run, whose own page would be lost, got {self.out}")
         page = self.out / REPORT_FILE
-        write_report(page, runs, title=self.title)
-        say_page(make_console(), page)
+        pairs: list[ComparedPair] = []
+        if sum((run.folder / PREDICTIONS_FILE).exists() for run in runs) > 1:
+            from mixscope.bench.paired_checkpoints import compare_checkpoints
+
+            pairs = compare_checkpoints(runs)
+        console, shown = make_console(), runs_page(runs, title=self.title, pairs=pairs)
+        write_page(shown, page)
+        say_text(console, page_text(shown, width=min(WIDTH, console.width)))
+        say_page(console, page)
 
 
 @dataclass(frozen=True)

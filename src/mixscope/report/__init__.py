@@ -3,6 +3,7 @@
 from mixscope.report.page import Page, Section
 from mixscope.report.rendering import render_fragment, render_page, write_page
 from mixscope.report.runs.findings import findings, headline
+from mixscope.report.runs.page_text import page_text
 from mixscope.report.runs.runs_page import examination_page, runs_page, write_report
 from mixscope.report.runs.words import Finding
 
@@ -13,6 +14,7 @@ __all__ = [
     "examination_page",
     "findings",
     "headline",
+    "page_text",
     "render_fragment",
     "render_page",
     "runs_page",

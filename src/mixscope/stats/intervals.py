@@ -124,7 +124,7 @@ def share_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def count_interval(hits: int, num: int) -> tuple[float, float]:
-    """Return the exact 95% interval of a share of which `hits` of `num` cases are seen. Source: Clopper and Pearson 1934.
+    """Return the exact 95% interval of a share seen as `hits` of `num` cases. Source: Clopper and Pearson 1934.
 
     Raises:
         ValueError: If num is below 1, or hits lies outside [0, num].

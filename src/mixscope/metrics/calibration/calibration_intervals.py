@@ -112,7 +112,7 @@ def calibration_intervals(
 
 
 def binned_gaps(columns: Tensor, position: Tensor, *, num_bins: int) -> Tensor:
-    """Return (N, num_bins): each example's confidence minus right (`example_scores`) in the column of its bin, else 0."""
+    """Return (N, num_bins): in the column of an example's bin confidence minus right (`example_scores`), else 0."""
     gaps = torch.zeros(len(columns), num_bins, dtype=torch.float64)
     return gaps.scatter_(1, position[:, None], columns[:, 4:5])
 

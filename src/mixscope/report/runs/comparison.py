@@ -1,12 +1,15 @@
 """Findings on methods against one another: which ends with the lowest test error, whose layers bend more."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from mixscope.report.figures.layer_figure import layer_spread, linearity_sites
+from mixscope.report.runs.confidence_findings import share_error
 from mixscope.report.runs.groups import Method
 from mixscope.report.runs.spread import Spread
-from mixscope.report.runs.words import Finding, error_words, few_words, spread_words
+from mixscope.report.runs.words import Finding, error_words, few_words, span_words, spread_words
+from mixscope.stats.intervals import difference_interval, student_quantile
 
 NUM_ENDS = 4  # methods that the brief form names
 SEEDS_TO_COMPARE = 3  # with 2 + 2 seeds, ranges of equal methods part once in 3 comparisons; with 3 + 3 once in 10
@@ -17,18 +20,47 @@ JUDGED = {  # smaller differences between layers are rounding, not bending; how 
 Pair = tuple[Spread, Spread]  # of the method and of plain training
 
 
-def find_lowest(methods: Sequence[Method]) -> Finding | None:
-    """Say which method ends with the lowest test error, and which others it beats.
+def find_lowest(methods: Sequence[Method], *, paired: Collection[str] = ()) -> list[Finding]:
+    """Say which method ends with the lowest test error, of those measured on the same data, and which others it beats.
 
-    A method is beaten where both have at least 3 seeds and every seed of one ends below every seed of the other;
-    anything inside the spread is said to be so. Methods measured on different data are not compared.
+    Data on which all methods are among `paired`, which were compared image by image, are passed over. A method is
+    beaten where both have at least 3 seeds and every seed of one ends below every seed of the other; anything inside
+    the spread is said to be so, with the interval of the difference to the next.
     """
+    groups = by_data([method for method in methods if method.final("test/error") is not None])
+    found = [
+        _on_data(finding, group, of=groups)
+        for group in groups
+        if not {method.name for method in group} <= set(paired) and (finding := _lowest(group)) is not None
+    ]
+    if not found and len(groups) > 1 and not paired:
+        text = "The methods were measured on different data and are not compared."
+        return [Finding("comparison", "", "different data", text)]
+    return found
+
+
+def by_data(methods: Sequence[Method]) -> list[list[Method]]:
+    """Group methods by the data they were measured on, in the order in which the data appear."""
+    groups: dict[frozenset[tuple[object, object]], list[Method]] = {}
+    for method in methods:
+        groups.setdefault(frozenset(data_of([method])), []).append(method)
+    return list(groups.values())
+
+
+def _on_data(finding: Finding, group: Sequence[Method], *, of: Sequence[Sequence[Method]]) -> Finding:
+    """Return the finding with the data's name before it, where there are several."""
+    if len(of) == 1:
+        return finding
+    name, num_test = next(iter(data_of(group)))
+    names = [next(iter(data_of(other)))[0] for other in of]
+    where = f"On {name}" + (f" ({num_test} test images)" if names.count(name) > 1 else "")
+    return replace(finding, text=f"{where}: {finding.text}", brief=finding.brief and f"{where}: {finding.brief}")
+
+
+def _lowest(methods: Sequence[Method]) -> Finding | None:
     ends = {m.name: end for m in methods if (end := m.final("test/error")) is not None}
     if len(ends) < 2:
         return None
-    if len(data_of(methods)) > 1:
-        text = "The methods were measured on different data and are not compared."
-        return Finding("comparison", "", "different data", text)
     nouns = {m.name: m.noun for m in methods}
     none_lowest, has, seeds = "No method can be said to end lowest", "ends at", "seeds"
     if all(m.is_measured for m in methods):
@@ -46,6 +78,7 @@ def find_lowest(methods: Sequence[Method]) -> Finding | None:
         why = f"the difference lies inside the spread of the {seeds}"
         if few == set(others):
             why = f"with fewer than {SEEDS_TO_COMPARE} {seeds} a side the difference decides nothing"
+        why += _difference_words(methods, name, min(others, key=lambda other: others[other].mean))
         text = f"{none_lowest}: {name} {has} {error_words(lowest, nouns[name])}, against {named(set(others))}; {why}."
         return Finding("comparison", "", "undecided", text, f"{none_lowest}: {_ends(ends)}; {why}.")
     chance = min(math.comb(lowest.num_seeds + ends[other].num_seeds, lowest.num_seeds) // 2 for other in beaten)
@@ -58,10 +91,32 @@ def find_lowest(methods: Sequence[Method]) -> Finding | None:
     return Finding("comparison", name, "lowest", text, f"{name} ends with the lowest test error: {_ends(ends)}.")
 
 
-def find_changed_order(methods: Sequence[Method]) -> Finding | None:
-    """Say so where the method that ends lowest is not the one whose best epoch is lowest."""
+def _difference_words(methods: Sequence[Method], lowest: str, next_lowest: str) -> str:
+    """Return the 95% interval of the difference of two methods' errors: over seeds, else over separate test images."""
+    first, second = (next(m for m in methods if m.name == name) for name in (lowest, next_lowest))
+    ends, num_test = [method.final("test/error") for method in (first, second)], first.data.get("num_test")
+    spreads = [end for end in ends if end is not None]
+    if min(end.num_seeds for end in spreads) > 1:
+        low, high = (100 * end for end in difference_interval(*(end.values for end in spreads)))
+    elif isinstance(num_test, int) and num_test > 0:
+        difference = spreads[1].mean - spreads[0].mean
+        margin = student_quantile(num_test) * math.hypot(*(share_error(end.mean, num_test) for end in spreads))
+        low, high = 100 * (difference - margin), 100 * (difference + margin)
+    else:
+        return ""
+    of = "" if len(methods) == 2 else f" of {next_lowest}"
+    return f" (95% interval of the difference{of} {span_words(low, high, '+.2f')} points)"
+
+
+def find_changed_order(methods: Sequence[Method]) -> list[Finding]:
+    """Say so where the method that ends lowest is not the one whose best epoch is lowest, of those on the same data."""
+    groups = by_data([method for method in methods if len(method.curve("test/error").epochs) > 1])
+    return [_on_data(found, group, of=groups) for group in groups if (found := _changed_order(group)) is not None]
+
+
+def _changed_order(methods: Sequence[Method]) -> Finding | None:
     curves = {m.name: curve for m in methods if len((curve := m.curve("test/error")).epochs) > 1}
-    if len(curves) < 2 or len(data_of(methods)) > 1:
+    if len(curves) < 2:
         return None
     best = {name: curve.end_minus_best.best.mean for name, curve in curves.items()}
     end = {name: curve.end_minus_best.rise.mean + best[name] for name, curve in curves.items()}

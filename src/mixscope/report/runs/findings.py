@@ -4,13 +4,16 @@ import math
 from collections.abc import Sequence
 
 from mixscope.records.store import Run
-from mixscope.report.runs.comparison import find_bending, find_changed_order, find_lowest
+from mixscope.report.runs.checkpoint_findings import find_collapse, find_course, find_layers
+from mixscope.report.runs.comparison import by_data, find_bending, find_changed_order, find_lowest
+from mixscope.report.runs.confidence_findings import find_confidence, find_scaling, share_error
 from mixscope.report.runs.groups import Method, group_runs
-from mixscope.report.runs.words import Finding, number_words, range_words, spread_words
+from mixscope.report.runs.paired_findings import ComparedPair, find_pairs
+from mixscope.report.runs.spread import Turn
+from mixscope.report.runs.words import Finding, interval_words, number_words, range_words, span_words, spread_words
+from mixscope.stats.intervals import student_interval, student_quantile
 
 OVERTRAINED_POINTS = 0.5  # percentage points of test error; below it a rise is not worth a name
-CONFIDENCE_GAP = 0.02  # |mean confidence - accuracy| that counts as over- or under-confident
-STANDARD_ERRORS = 2  # of the accuracy; a gap within so many may come from the choice of test images
 CHANNEL_AMPLIFICATION = 1.2  # digits: 1.03 after plain training, 1.9 after mixup; Fisher et al. 2024 give no number
 NUM_BRIEFS = 3  # that the line at the head of the page holds
 
@@ -29,15 +32,22 @@ def headline(runs: Sequence[Run]) -> str:
     return lead(findings(runs))
 
 
-def method_findings(methods: Sequence[Method]) -> list[Finding]:
+def method_findings(methods: Sequence[Method], pairs: Sequence[ComparedPair] = ()) -> list[Finding]:
     """Return the findings about methods already grouped: comparison first, then each topic method by method.
+
+    Of one method alone it is also said where its layers bend, and what one checkpoint cannot tell. Methods are compared
+    with those measured on the same data; those that `pairs` compares image by image are compared by that alone.
 
     Methods of which only the untrained network was measured (epoch 0) are passed over: nothing of it is the method's.
     """
     methods = [method for method in methods if not method.is_untrained]
-    each = [rule(method) for rule in (find_overtraining, find_confidence, find_channels) for method in methods]
-    compared = [find_lowest(methods), find_changed_order(methods)]
-    return [finding for finding in (*compared, *each, *find_bending(methods)) if finding is not None]
+    rules = (find_overtraining, find_confidence, find_scaling, find_collapse, find_channels)
+    alone = (find_layers, find_course) if len(methods) == 1 else ()
+    each = [rule(method) for rule in (*rules, *alone) for method in methods]
+    paired = {name for pair in pairs for name in (pair.first, pair.second)}
+    compared = [*find_pairs(pairs), *find_lowest(methods, paired=paired), *find_changed_order(methods)]
+    bent = [finding for group in by_data(methods) for finding in find_bending(group)]
+    return [finding for finding in (*compared, *each, *bent) if finding is not None]
 
 
 def lead(found: Sequence[Finding]) -> str:
@@ -71,8 +81,9 @@ def find_overtraining(method: Method) -> Finding | None:
     else:
         course += f" is lowest at epoch {best_epoch}, {best.mean:.2f}%, and ends at {end:.2f}% (epoch {end_epoch}), "
         course += f"{rises.mean:.2f} points higher"
+    interval = _rise_interval(method, turn)
     if rises.num_seeds == 1:
-        text = f"One seed cannot say whether {method.name} is over-trained: {course}."
+        text = f"One seed cannot say whether {method.name} is over-trained: {course}{interval}."
         return Finding("over-training", method.name, "undecided", text)
     change = range_words(rises, "+.2f") or number_words(rises.mean, "+.2f")
     seeds = f"over {rises.num_seeds} seeds the change is {change} points"
@@ -85,54 +96,24 @@ def find_overtraining(method: Method) -> Finding | None:
         verdict, says = "not over-trained", f"{method.name} is not over-trained"
     else:
         verdict, says = "undecided", f"Whether {method.name} is over-trained is undecided"
+        seeds += interval
     return Finding("over-training", method.name, verdict, f"{says}: {course}; {seeds}.", brief, rises.mean)
 
 
-def find_confidence(method: Method) -> Finding | None:
-    """Judge over- and under-confidence by the signed gap, mean confidence minus accuracy.
+def _rise_interval(method: Method, turn: Turn) -> str:
+    """Return the 95% interval of end minus best: over the seeds, or of one seed over the choice of test images.
 
-    The gap must exceed both 0.02 and two standard errors of the accuracy (`accuracy_error`), which comes from the
-    number of test images: all seeds share them, so more seeds do not help. Over-confident: the mean gap is above that
-    and every seed's gap above 0; under-confident: below minus that and every seed's below 0; neither: within 0.02, and
-    two standard errors are too; undecided: beyond 0.02 with seeds on both sides of 0, or within two standard errors
-    that are more than 0.02, where so few test images cannot tell.
+    The latter treats the two measurements as if of separate images.
     """
-    gap, ece = method.final("test/signed_gap"), method.final("test/ece")
-    if gap is None:
-        return None
-    chance = accuracy_error(method)
-    num_test = method.data.get("num_test")
-    if chance is not None and chance > CONFIDENCE_GAP and abs(gap.mean) <= chance:
-        verdict = "undecided"
-        says = f"Whether {method.name} is over- or under-confident cannot be told from {num_test} test images"
-    elif abs(gap.mean) <= CONFIDENCE_GAP + 1e-12:
-        verdict, says = "neither", f"{method.name} is neither over- nor under-confident on average"
-    elif gap.mean > 0 and gap.low > 0:
-        verdict, says = "over-confident", f"{method.name} is over-confident"
-    elif gap.mean < 0 and gap.high < 0:
-        verdict, says = "under-confident", f"{method.name} is under-confident"
-    else:
-        verdict, says = "undecided", f"Whether {method.name} is over- or under-confident is undecided"
-    brief = f"{says} by {abs(gap.mean):.3f}." if verdict in ("over-confident", "under-confident") else ""
-    text = f"{says}: mean confidence minus accuracy is {spread_words(gap, '+.3f')}"
-    text += f", expected calibration error {spread_words(ece, '.3f')}." if ece else "."
-    if method.is_squared_loss:
-        text += " It was trained with the squared loss, whose outputs are not made to be probabilities."
-    return Finding("calibration", method.name, verdict, text, brief, abs(gap.mean))
-
-
-def accuracy_error(method: Method) -> float | None:
-    """Return two standard errors of the mean accuracy on one seed's test images, or None where these are unknown.
-
-    2 sqrt(p (1 - p) / n), after adding two right and two wrong answers to the n test images (Agresti and Coull 1998),
-    so that an accuracy of 0 or 1 on a handful of images has an error too; with many images they change nothing.
-    """
-    error = method.final("test/error")
-    num_test = method.data.get("num_test")
-    if error is None or not isinstance(num_test, int) or num_test < 1:
-        return None
-    share = (num_test * error.mean + 2) / (num_test + 4)
-    return STANDARD_ERRORS * math.sqrt(share * (1 - share) / (num_test + 4))
+    points, num_test = turn.rise.times(100), method.data.get("num_test")
+    if points.num_seeds > 1:
+        return f" (95% interval {span_words(*student_interval(points.values), '+.2f')})"
+    if not isinstance(num_test, int) or num_test < 1:
+        return ""
+    ends = (turn.best.mean, turn.best.mean + turn.rise.mean)
+    # The two are measured on the same images, so that this is too wide.
+    margin = 100 * student_quantile(num_test) * math.hypot(*(share_error(min(end, 1.0), num_test) for end in ends))
+    return f" (95% interval over test images at most {span_words(points.mean - margin, points.mean + margin, '+.2f')})"
 
 
 def find_channels(method: Method) -> Finding | None:
@@ -165,6 +146,7 @@ def find_channels(method: Method) -> Finding | None:
         verdict, says = "no channels", f"{method.name} forms no channels"
     else:
         verdict, says = "undecided", f"{method.name} forms channels in {sum(shown)} of {len(shown)} seeds only"
+        numbers += f"; 95% interval of the mean amplification {interval_words(amplification, '.2f')}"
     text = f"{says}: {numbers}."
     if method.is_squared_loss:
         text += " It was trained with the squared loss, for which theory expects the straight line: amplification 1."

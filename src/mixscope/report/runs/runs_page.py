@@ -1,6 +1,7 @@
 """Page of runs: findings, tables and interactive figures, grouped by method; what no run measured is left out."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,25 @@ from mixscope.report.rendering import write_page
 from mixscope.report.runs.facts import describe_runs, find_cautions, run_cell
 from mixscope.report.runs.findings import lead, method_findings
 from mixscope.report.runs.groups import Method, group_runs
-from mixscope.report.runs.tables import TEXTS, channel_table, number_table, option_tables, summary_table
+from mixscope.report.runs.paired_findings import ComparedPair, pair_table
+from mixscope.report.runs.tables import TEXTS, channel_table, number_table, option_tables, short_table, summary_table
 from mixscope.report.runs.words import number_words, range_words
 
-CALIBRATION_KEYS = ("test/ece", "test/mce", "test/classwise", "test/signed", "test/mean", "test/brier", "test/loss")
+CALIBRATION_KEYS = ("test/", "scaling/")
 
 
-def write_report(path: Path, runs: Sequence[Run], *, title: str) -> None:
+OPENING = ("calibration", "plane")  # sections that a page of one method begins with
+
+
+def write_report(path: Path, runs: Sequence[Run], *, title: str, pairs: Sequence[ComparedPair] = ()) -> None:
     """Write the page of these runs (`runs_page`, `write_page`)."""
-    write_page(runs_page(runs, title=title), path)
+    write_page(runs_page(runs, title=title, pairs=pairs), path)
 
 
-def runs_page(runs: Sequence[Run], *, title: str) -> Page:
+def runs_page(runs: Sequence[Run], *, title: str, pairs: Sequence[ComparedPair] = ()) -> Page:
     """Return the page of runs, grouped by method; runs of one method should differ in their seed only.
+
+    `pairs` are comparisons of methods that predicted the same images. A page of one method opens with its figures.
 
     Raises:
         ValueError: If there are no runs.
@@ -40,7 +47,7 @@ def runs_page(runs: Sequence[Run], *, title: str) -> Page:
         tables=option_tables(methods),
         folds=[run_cell(run) for run in runs],
     )
-    return _page(methods, title, [made])
+    return _page(methods, title, [made], pairs)
 
 
 def examination_page(
@@ -59,14 +66,19 @@ def examination_page(
     return _page(group_runs([Run(Path(), record, [dict(values)], dict(pictures))]), title, [])
 
 
-def _page(methods: Sequence[Method], title: str, last: Sequence[Section]) -> Page:
-    found = method_findings(methods)
+def _page(methods: Sequence[Method], title: str, last: Sequence[Section], pairs: Sequence[ComparedPair] = ()) -> Page:
+    found = method_findings(methods, pairs)
     said = {words: [f.text for f in found if f.topic == topic] for topic, words in TEXTS.names("topics").items()}
     topics = [(words, texts) for words, texts in said.items() if texts]
-    numbers = Section("numbers", "What came out", tables=[summary_table(methods)], findings=topics)
+    is_alone = len(methods) == 1
+    tables = [short_table(methods[0]) if is_alone else summary_table(methods), pair_table(pairs)]
+    numbers = Section("numbers", "What came out", tables=tables, findings=topics)
+    sections = [numbers, *build_sections(methods)]
+    if is_alone:
+        sections.sort(key=lambda section: [*OPENING, section.name].index(section.name))
     return Page(
         title,
-        [numbers, *build_sections(methods), *last],
+        [*sections, *last],
         lead=lead(found),
         facts=describe_runs(methods),
         cautions=find_cautions(methods),
@@ -115,14 +127,15 @@ def collapse_section(methods: Sequence[Method]) -> Section:
     """Return the neural collapse curves."""
     own = TEXTS.words["section"]["collapse"]
     figures = [curve_figure(methods, key, is_log=key.startswith("nc/nc1")) for key in own["drawn"]]
-    table = number_table(methods, "nc/", "nc_test/", is_folded=any(figures))
+    table = number_table(methods, "nc/", "nc_test/", is_folded=True)
     notes = [own["axes"]] if any(figures) else []
     return TEXTS.section("collapse", figures, [table], notes=notes, legend=method_key(methods))
 
 
 def reliability_section(methods: Sequence[Method]) -> Section:
     """Return a reliability diagram per method, and the course of the calibration."""
-    figures = [*map(_reliability, methods), curve_figure(methods, "test/ece")]
+    drawn = [replace(figure, is_wide=len(methods) == 1) for method in methods if (figure := _reliability(method))]
+    figures: list[Figure | None] = [*drawn, curve_figure(methods, "test/ece")]
     figures.append(curve_figure(methods, "test/signed_gap", expected=0.0))
     table = number_table(methods, *CALIBRATION_KEYS, is_folded=True) if any(figures) else None
     return TEXTS.section("calibration", figures, [table], legend=method_key(methods))

@@ -1,16 +1,19 @@
 """Tables of runs: what each method came to, the channel numbers, the numbers of a group, the options."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from mixscope.metrics.catalogue import CATALOGUE, find_metric
 from mixscope.report.figures.curve_figure import scale_of
 from mixscope.report.page import Cell, Table
 from mixscope.report.page_texts import page_texts
+from mixscope.report.runs.confidence_findings import gap_margin
 from mixscope.report.runs.groups import Method
 from mixscope.report.runs.method_options import MISSING, flatten, option_words
 from mixscope.report.runs.spread import Spread
 from mixscope.report.runs.words import counted, interval_words, number_words
 from mixscope.stats.curves import SHORTEST_SMOOTHED, WINDOW
+from mixscope.stats.intervals import count_interval
 
 TEXTS = page_texts("mixscope.report.runs", "sections")
 ZERO = 1e-12  # numbers below it are the rounding of a 0
@@ -19,9 +22,21 @@ SUMMARY: Mapping[str, str] = {  # how each number is written
     "test/loss": ".3f",
     "test/ece": ".3f",
     "test/signed_gap": "+.3f",
+    "scaling/temperature": ".2f",
     "train/accuracy_blends": ".2f",
     "train/accuracy_clean": ".2f",
     "nc/nc1_pinv": ".3g",
+    "channels/amplification_means": ".2f",
+}
+SHORT: Mapping[str, str] = {  # of one method, one below the other
+    "test/error": ".2f",
+    "test/loss": ".3f",
+    "test/ece": ".3f",
+    "test/signed_gap": "+.3f",
+    "scaling/temperature": ".2f",
+    "train/accuracy_clean": ".2f",
+    "nc/nc1_pinv": ".3g",
+    "nc/nc2_etf_means": ".3f",
     "channels/amplification_means": ".2f",
 }
 BEST = "The lowest point of the mean curve over seeds, found with the test data."
@@ -40,6 +55,36 @@ def summary_table(methods: Sequence[Method]) -> Table:
     return _by_method(methods, columns)
 
 
+def short_table(method: Method) -> Table:
+    """Return the main numbers of one method, one below the other, with intervals; those it lacks are left out."""
+    rows: list[list[str | Cell]] = []
+    for key, form in SHORT.items():
+        spread, card = method.final(key), find_metric(key)
+        if spread is not None:
+            unit = "%" if scale_of(key) == 100 else ""
+            cell = _cell(spread.times(scale_of(key)), form, unit)
+            cell = cell if cell.note else replace(cell, note=_one_seed_note(method, key, form))
+            rows.append([Cell(card.title, meaning=card.hover), cell])
+    return Table(["number", *_named([method])], rows, title="The main numbers")
+
+
+def _one_seed_note(method: Method, key: str, form: str) -> str:
+    """Return the 95% interval over the test images of a number of one seed, where it is known."""
+    num_test, value = method.data.get("num_test"), method.final(key)
+    if value is None:
+        return ""
+    if key == "test/error" and isinstance(num_test, int) and num_test > 0 and value.mean <= 1:
+        low, high = (100 * end for end in count_interval(round(value.mean * num_test), num_test))
+    elif key == "test/signed_gap" and (margin := gap_margin(method)) is not None:
+        low, high = value.mean - margin, value.mean + margin
+    else:
+        ends = method.final(f"{key}_low"), method.final(f"{key}_high")
+        if ends[0] is None or ends[1] is None:
+            return ""
+        low, high = ends[0].mean, ends[1].mean
+    return f"[{number_words(low, form)}, {number_words(high, form)}]"
+
+
 def channel_table(methods: Sequence[Method]) -> Table | None:
     """Return the channel numbers with what theory expects in the first row, or None if nothing was measured."""
 
@@ -56,7 +101,8 @@ def channel_table(methods: Sequence[Method]) -> Table | None:
         return None
     table = _by_method(methods, [(heading, cells[1:]) for heading, cells in columns])
     theory = [Cell("theory, cross-entropy with mixup"), *(cells[0] for _, cells in columns)]
-    return Table(table.columns, [theory, *table.rows], asides={0})
+    fold = f"{counted(len(columns), 'number')} beside theory's" if len(methods) == 1 else ""
+    return Table(table.columns, [theory, *table.rows], asides={0}, fold=fold)
 
 
 def number_table(methods: Sequence[Method], *groups: str, is_folded: bool = False) -> Table | None:
@@ -85,7 +131,7 @@ def option_tables(methods: Sequence[Method]) -> list[Table]:
     for path in paths:
         values = [", ".join(dict.fromkeys(option_words(options.get(path)) for options in table)) for table in tables]
         (different if len(set(values)) > 1 else shared).append([Cell(path, is_code=True), *values])
-    fold = f"{counted(len(shared), 'option')} all methods share" if different else ""
+    fold = f"{counted(len(shared), 'option')}{' all methods share' if len(methods) > 1 else ''}"
     return [
         Table(["option that differs", *_named(methods)], different),
         Table(["option", *_named(methods)], shared, fold=fold),

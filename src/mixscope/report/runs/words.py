@@ -11,7 +11,7 @@ class Finding:
     """One sentence or two about the runs.
 
     Attributes:
-        topic: "over-training", "comparison", "calibration", "channels" or "layers".
+        topic: One of the topics in sections.toml.
         method: The one it is about, or "" where it is about all.
         verdict: The rule's outcome in a word or two.
         text: The sentence, with its numbers.
@@ -39,6 +39,11 @@ def range_words(spread: Spread, form: str) -> str:
     """Return '0.075 to 0.080', or nothing where the seeds do not differ in these digits."""
     low, high = number_words(spread.low, form), number_words(spread.high, form)
     return "" if low == high else f"{low} to {high}"
+
+
+def span_words(low: float, high: float, form: str) -> str:
+    """Return '−0.01 to 0.03'."""
+    return f"{number_words(low, form)} to {number_words(high, form)}"
 
 
 def spread_words(spread: Spread, form: str, unit: str = "") -> str:
