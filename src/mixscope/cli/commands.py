@@ -15,6 +15,7 @@ from mixscope.base.errors import UserError
 from mixscope.base.files import check_out
 from mixscope.base.ranges import EPOCHS, Range, check_ranges
 from mixscope.bench.options import DataOptions, Device, MeasureOptions, TrainOptions
+from mixscope.bench.prediction_options import PredictionFiles
 from mixscope.cli.display import ProgressDisplay, make_console, print_numbers, say, say_page, say_text
 
 RUNS = Path("runs")
@@ -134,12 +135,13 @@ class Train:
 
 @dataclass(frozen=True)
 class Measure:
-    """Measure a checkpoint trained elsewhere: print a table and write a page."""
+    """Measure a checkpoint trained elsewhere, or its predictions alone: print what was found and write a page."""
 
-    model: Positional[str]
-    """FILE.py:FACTORY, timm:NAME, or the name of one of mixscope's networks."""
-    weights: Path
+    model: Positional[str | None] = None
+    """FILE.py:FACTORY, timm:NAME, or the name of one of mixscope's networks; left out with --logits."""
+    weights: Path | None = None
     """State dict: .safetensors, or .pt/.pth read without unpickling anything but tensors."""
+    predictions: OmitArgPrefixes[PredictionFiles] = field(default_factory=PredictionFiles)
     data: OmitArgPrefixes[DataOptions] = field(default_factory=DataOptions)
     head: str | None = None
     """Module name of the linear classifier; left out: "head"."""
@@ -160,14 +162,37 @@ class Measure:
 
     def run(self) -> None:
         """Measure."""
-        from mixscope.bench.checkpoint_measurement import Checkpoint, measure_checkpoint
-
-        folder = self.out or RUNS / f"measure-{_folder_name(self.model.rsplit(':', 1)[-1])}"
-        options = {item.name: getattr(self, item.name) for item in fields(Checkpoint)}
+        name = self.predictions.scores.stem if self.predictions.is_given else str(self.model).rsplit(":", 1)[-1]
+        folder = self.out or RUNS / f"measure-{_folder_name(name)}"
         console = make_console()
         with ProgressDisplay(console) as display:
-            measure_checkpoint(Checkpoint(**options), folder, observer=display)
+            if self.predictions.is_given:
+                self._check_alone()
+                from mixscope.bench.prediction_measurement import measure_predictions_of
+
+                measure_predictions_of(self.predictions, folder, observer=display)
+            else:
+                self._check_model()
+                from mixscope.bench.checkpoint_measurement import Checkpoint, measure_checkpoint
+
+                options = {item.name: getattr(self, item.name) for item in fields(Checkpoint)}
+                measure_checkpoint(Checkpoint(**options), folder, observer=display)
         _print_summary(console, folder, with_all=self.all_)
+
+    def _check_model(self) -> None:
+        """Raise where there is nothing to measure."""
+        if self.model is None:
+            raise UserError("model must be given, or predictions alone with --logits and --labels")
+        if self.weights is None:
+            raise UserError("weights must be given: the file with the network's parameters")
+
+    def _check_alone(self) -> None:
+        """Raise where an option of a network stands beside predictions, which need none."""
+        bare = Measure()
+        for name in ("model", "weights", "head", "mean", "std", "data", "measuring"):
+            if getattr(self, name) != getattr(bare, name):
+                given = {"data": "options of the data", "measuring": "options of what is measured"}.get(name, name)
+                raise UserError(f"{given} must stand without --logits or --probabilities, which need no network")
 
 
 def _folder_name(words: str) -> str:

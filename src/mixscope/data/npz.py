@@ -37,7 +37,7 @@ def read_npz(path: Path) -> DecodedSet:
         missing = [name for name in NPZ_ARRAYS if name not in members]
         if missing:
             raise UserError(f"{path}: no array named {', '.join(missing)}; needed are {', '.join(NPZ_ARRAYS)}")
-        arrays = {name: _read_array(archive, members[name], path=path, name=name) for name in NPZ_ARRAYS}
+        arrays = {name: read_array(archive, members[name], path=path, name=name) for name in NPZ_ARRAYS}
     train, test = (
         LabelledImages(
             _channels_first(arrays[f"{part}_images"], name=f"{part}_images", path=path),
@@ -55,7 +55,7 @@ def read_npz(path: Path) -> DecodedSet:
     return checked_set(train, test, class_names=names, notes=f"arrays in {path}", source=path)
 
 
-def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, path: Path, name: str) -> "np.ndarray":
+def read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, path: Path, name: str) -> "np.ndarray":
     """Return one array, after its header was compared with the size of the member that holds it."""
     import numpy as np
     from numpy.lib import format as npy

@@ -58,6 +58,7 @@ RUN = {
     "wall_seconds?": or_null(NUMBER),
     "status": TEXT,
     "message?": TEXT,
+    "cautions?": [TEXT],
     "mixing_off_after?": or_null(COUNT),
     "resumed?": [{"*": ANYTHING}],
     "*": ANYTHING,

@@ -47,6 +47,9 @@ def describe_runs(methods: Sequence[Method]) -> str:
 def find_cautions(methods: Sequence[Method]) -> list[str]:
     """Return what to know before comparing: unfinished runs, single seeds, other data, networks, sizes or ends."""
     cautions = [caution for method in methods if (caution := _unfinished(method))]
+    cautions += [
+        f"{run.name}: {said}" for method in methods for run in method.runs for said in run.record.get("cautions", [])
+    ]
     trained = [method for method in methods if not method.is_untrained]
     if untrained := [f"{each.name}: {', '.join(map(_state, each.runs))}" for each in methods if each.is_untrained]:
         said = "Only the untrained network was measured (epoch 0), so that nothing is said about the method: "
@@ -103,7 +106,7 @@ def repeat_command(run: Run) -> str:
     if run.record.get("kind") != "measure":
         return f"mixscope train --from {shlex.quote(str(run.folder))}"
     description = run.record.get("description") or {}
-    words = ["mixscope", "measure", str(description.get("model"))]
+    words = ["mixscope", "measure", *([str(description["model"])] if "model" in description else [])]
     for path, value in flatten(description):
         flag = path.rsplit(".", 1)[-1].replace("_", "-")
         if path == "model" or value is None or value in ([], {}):
