@@ -35,7 +35,15 @@ def test_the_numbers_are_those_of_an_examination(report, model, examples):
     batches = [examples]
     found = examine(model, head=HEAD, train=batches, test=batches).values
     assert found == {key: pytest.approx(report.values[key], rel=1e-5, abs=1e-7) for key in found}
-    assert {key.split("/")[0] for key in report.values} == {"nc", "train", "test", "nc_test", "channels", "linearity"}
+    assert {key.split("/")[0] for key in report.values} == {
+        "nc",
+        "train",
+        "test",
+        "nc_test",
+        "channels",
+        "linearity",
+        "scaling",
+    }
 
 
 def test_batches_that_go_by_once_a_loader_and_two_tensors_are_measured_alike(report, model, examples):
@@ -74,7 +82,8 @@ def test_without_test_examples_what_needs_them_is_left_out(model, examples):
 def test_it_prints_sentences_and_numbers_with_names_not_keys(report):
     text = str(report)
     assert text.startswith("<mine> & yours")
-    assert "test error" in text
+    assert "Test error" in text
+    assert text.index("Confidence: ") < text.index("What mends it: ") < text.index("Test error")
     assert "test/error" not in text
 
 

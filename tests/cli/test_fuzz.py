@@ -142,6 +142,11 @@ OPTIONS = {
     },
     "measure": {
         "--weights": ["w.pt", *PATHS],
+        "--logits": ["l.npy", "y.npy", *PATHS],
+        "--probabilities": ["l.npy", *PATHS],
+        "--labels": ["y.npy", "l.npy", *PATHS],
+        "--class-names": TEXTS,
+        "--all": None,
         "--data": DATA,
         "--head": TEXTS,
         "--mean": NUMBERS,
@@ -216,6 +221,8 @@ def make_world(folder) -> None:
     scope: dict = {}
     exec(NETWORK, scope)
     torch.save(scope["Good"](3).state_dict(), folder / "w.pt")
+    np.save(folder / "l.npy", np.random.default_rng(1).normal(size=(24, 3)))
+    np.save(folder / "y.npy", labels)
     (folder / "file").write_text("text")
     for name in ("empty", "blocked/report.html", "halfway/checkpoints"):
         (folder / name).mkdir(parents=True)

@@ -209,19 +209,20 @@ def test_without_a_plain_method_layers_are_not_compared():
 
 def test_nan_is_the_same_as_not_measured():
     runs = final(**{"test/signed_gap": math.nan, "channels/amplification_means": math.nan, "test/error": math.inf})
-    assert {finding.topic for finding in findings(runs)} <= {"layers"}
+    assert {finding.topic for finding in findings(runs)} <= {"collapse", "layers"}
 
 
 def test_unfinished_runs_do_not_enter_the_numbers():
     runs = final(seeds=2, **{"test/signed_gap": 0.1})
     runs.append(synthetic_run(seed=9, epochs=[0], status="failed", **{"test/signed_gap": -0.9}))
     runs[-1].record["description"] = runs[0].record["description"] | {"seed": 9}
-    assert "+0.100" in only(runs, "calibration").text
+    assert "over-confident by 10.0 points (95% interval" in only(runs, "calibration").text
 
 
 def test_every_finding_of_the_synthetic_runs_carries_a_number():
     found = findings(synthetic_runs())
-    assert {finding.topic for finding in found} == {"comparison", "over-training", "calibration", "channels", "layers"}
+    topics = {"comparison", "over-training", "calibration", "collapse", "channels", "layers"}
+    assert {finding.topic for finding in found} == topics
     assert all(any(letter.isdigit() for letter in finding.text) for finding in found)
     assert {finding.method for finding in found if finding.topic == "channels"} == set(SHAPES)
 
@@ -277,4 +278,4 @@ def test_nothing_is_said_about_a_method_of_which_only_the_untrained_network_was_
 
 def test_a_measured_checkpoint_keeps_its_findings():
     topics = {finding.topic for finding in findings([synthetic_run(kind="measure", epochs=[0])])}
-    assert topics == {"calibration", "channels"}
+    assert topics == {"calibration", "collapse", "channels", "layers", "over-training"}

@@ -174,8 +174,8 @@ def test_one_run_with_one_epoch_has_the_sections_it_has_data_for():
 
 def test_a_measured_checkpoint_gives_a_page():
     page = page_of([synthetic_run("weights", kind="measure", epochs=[0])])
-    assert page.section_names == ["numbers", "plane", "collapse", "calibration", "layers", "channels", "made"]
-    for words in ("epoch None", "One seed", "one seed", "test error, end", "seed –", "Nothing is known"):
+    assert page.section_names == ["calibration", "plane", "numbers", "collapse", "layers", "channels", "made"]
+    for words in ("epoch None", "One seed", "one seed", "after the last epoch", "seed –", "Nothing is known"):
         assert words not in page.text
     assert "1 measured checkpoint on shapes" in page.text
     assert "one checkpoint" in page.text
@@ -185,7 +185,7 @@ def test_an_examination_gives_a_page_without_options():
     run = synthetic_run(kind="measure", epochs=[0])
     page = examination_page(run.metrics[-1], run.pictures, title="A title", name="mine", num_test=797)
     html = Page(render_page(page))
-    assert html.section_names == ["numbers", "plane", "collapse", "calibration", "layers", "channels"]
+    assert html.section_names == ["calibration", "plane", "numbers", "collapse", "layers", "channels"]
     assert "mine" in html.text
 
 

@@ -13,7 +13,7 @@ from mixscope.report.rendering import render_page
 from mixscope.report.runs.facts import repeat_command
 from mixscope.report.runs.groups import group_runs
 from mixscope.report.runs.runs_page import runs_page
-from mixscope.report.runs.tables import channel_table, number_table, option_tables, summary_table
+from mixscope.report.runs.tables import channel_table, number_table, option_tables, short_table, summary_table
 
 
 def html_of(runs):
@@ -33,10 +33,25 @@ def test_numbers_are_listed_with_the_catalogue_s_titles_for_every_method():
     assert number_table(group_runs(runs), "nowhere/") is None
 
 
-def test_numbers_beside_curves_are_folded_away_and_numbers_without_curves_are_open():
-    fold = "numbers after the last epoch</summary>"
-    assert fold in html_of([synthetic_run(epochs=[0, 10])])
-    assert fold not in html_of([synthetic_run(kind="measure", epochs=[0], has_pictures=False)])
+def test_numbers_are_folded_away_but_for_the_short_table():
+    runs = [synthetic_run(epochs=[0, 10])]
+    assert "numbers after the last epoch</summary>" in html_of(runs)
+    (measured,) = group_runs([synthetic_run(kind="measure", epochs=[0])])
+    assert number_table([measured], "nc/").fold == "8 numbers"
+    assert all(table.fold for table in option_tables([measured]) if table.rows)
+    assert not short_table(measured).fold
+
+
+def test_the_short_table_has_titles_and_intervals_not_keys():
+    run = synthetic_run(kind="measure", epochs=[0], **{"test/error": 0.05, "test/signed_gap": 0.1})
+    run.metrics[0] |= {"scaling/temperature": 1.25, "scaling/temperature_low": 1.0, "scaling/temperature_high": 1.5}
+    run.metrics[0]["test/signed_gap_error"] = 0.02
+    run.record["data"]["num_test"] = 100
+    rows = {row[0].text: (row[1].text, row[1].note) for row in short_table(group_runs([run])[0]).rows}
+    assert rows["Test error"] == ("5.00%", "[1.64, 11.28]")  # Clopper and Pearson's of 5 of 100
+    assert rows["Confidence minus accuracy"] == ("+0.100", "[+0.060, +0.140]")  # 1.98 standard errors
+    assert rows["Temperature that mends the confidence"] == ("1.25", "[1.00, 1.50]")
+    assert not any("/" in title for title in rows)
 
 
 def test_two_classes_have_no_order_columns_but_a_note():

@@ -182,9 +182,9 @@ class Measure:
     def _check_model(self) -> None:
         """Raise where there is nothing to measure."""
         if self.model is None:
-            raise UserError("model must be given, or predictions alone with --logits and --labels")
+            raise UserError("model must be given, or predictions alone, with --logits and --labels; see --help")
         if self.weights is None:
-            raise UserError("weights must be given: the file with the network's parameters")
+            raise UserError("weights must be given, the file with the network's parameters; see --help")
 
     def _check_alone(self) -> None:
         """Raise where an option of a network stands beside predictions, which need none."""

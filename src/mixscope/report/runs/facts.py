@@ -47,9 +47,8 @@ def describe_runs(methods: Sequence[Method]) -> str:
 def find_cautions(methods: Sequence[Method]) -> list[str]:
     """Return what to know before comparing: unfinished runs, single seeds, other data, networks, sizes or ends."""
     cautions = [caution for method in methods if (caution := _unfinished(method))]
-    cautions += [
-        f"{run.name}: {said}" for method in methods for run in method.runs for said in run.record.get("cautions", [])
-    ]
+    runs = [run for method in methods for run in method.runs]
+    cautions += [f"{run.name}: {said}" for run in runs for said in run.record.get("cautions", [])]
     trained = [method for method in methods if not method.is_untrained]
     if untrained := [f"{each.name}: {', '.join(map(_state, each.runs))}" for each in methods if each.is_untrained]:
         said = "Only the untrained network was measured (epoch 0), so that nothing is said about the method: "
@@ -58,7 +57,7 @@ def find_cautions(methods: Sequence[Method]) -> list[str]:
     if len(data_of(methods)) > 1:
         names = sorted(f"{name} ({num_test} test images)" for name, num_test in data_of(methods))
         cautions.append(f"The methods were measured on different data: {few_words(names)}.")
-    networks = list(dict.fromkeys(_network(run) for method in methods for run in method.runs))
+    networks = list(dict.fromkeys(map(_network, runs)))
     if len(networks) > 1:
         said = "What differs between them need not come from the mixing."
         cautions.append(f"The methods use different networks: {few_words(networks)}. {said}")

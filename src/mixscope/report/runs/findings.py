@@ -113,7 +113,8 @@ def _rise_interval(method: Method, turn: Turn) -> str:
     ends = (turn.best.mean, turn.best.mean + turn.rise.mean)
     # The two are measured on the same images, so that this is too wide.
     margin = 100 * student_quantile(num_test) * math.hypot(*(share_error(min(end, 1.0), num_test) for end in ends))
-    return f" (95% interval over test images at most {span_words(points.mean - margin, points.mean + margin, '+.2f')})"
+    span = span_words(points.mean - margin, points.mean + margin, "+.2f")
+    return f", a rise of at most {span} points by its 95% interval over test images"
 
 
 def find_channels(method: Method) -> Finding | None:

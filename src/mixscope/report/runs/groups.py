@@ -144,7 +144,8 @@ def group_runs(runs: Sequence[Run]) -> list[Method]:
 
     Unfinished runs count only where no run of the method finished. Where a method has both trained and measured-only
     runs, the latter stand apart as 'NAME (measured)'. Runs of one label whose options differ by more than the seed are
-    different methods: the options that differ stand behind the name. No two methods have the same name.
+    different methods: the options that differ stand behind the name; of measured checkpoints the folder is the name. No
+    two methods have the same name.
 
     Raises:
         ValueError: If there are no runs.
@@ -158,12 +159,22 @@ def group_runs(runs: Sequence[Run]) -> list[Method]:
         groups.setdefault(f"{run.method} (measured)" if is_apart else run.method, []).append(run)
     methods = []
     used: set[str] = set()
-    for index, (name, members) in enumerate(pair for group in groups.items() for pair in split_by_options(*group)):
+    named = [pair for group in groups.items() for pair in _named_parts(split_by_options(*group))]
+    for index, (name, members) in enumerate(named):
         ordered = sorted(members, key=lambda run: (finite(run.seed) is None, finite(run.seed) or 0.0))
         finished = tuple(run for run in ordered if run.record.get("status") == "finished")
         left_out = tuple(run for run in ordered if run.record.get("status") != "finished") if finished else ()
         methods.append(Method(_unused(name, used), index, finished or tuple(ordered), left_out))
     return methods
+
+
+def _named_parts(parts: Sequence[tuple[str, list[Run]]]) -> Sequence[tuple[str, list[Run]]]:
+    """Name measured checkpoints that share a label ("best.pt" of two runs) by their folders, where these differ."""
+    folders = [run.name for _, runs in parts for run in runs]
+    is_measured = all(run.record.get("kind") == "measure" for _, runs in parts for run in runs)
+    if len(parts) > 1 and is_measured and len(set(folders)) == len(parts) == len(folders):
+        return [(folder, runs) for folder, (_, runs) in zip(folders, parts, strict=True)]
+    return parts
 
 
 def _unused(name: str, used: set[str]) -> str:

@@ -5,11 +5,19 @@ import textwrap
 from mixscope.report.page import Cell, Page, Table
 
 WIDTH = 100  # of a line: longer ones are hard to read
+NUM_TOLD = 3  # findings of one topic
 
 
 def page_text(page: Page, *, width: int = WIDTH) -> str:
-    """Return the title, the findings by topic, what to know first, the tables that have a title, and the facts."""
-    findings = [f"{topic}: {text}" for section in page.sections for topic, texts in section.findings for text in texts]
+    """Return the title, the findings by topic, what to know first, the tables that have a title, and the facts.
+
+    Of a page with many findings the lead comes first, and of each topic no more than a few are told.
+    """
+    told = [(topic, texts) for section in page.sections for topic, texts in section.findings]
+    findings = [f"{topic}: {text}" for topic, texts in told for text in texts[:NUM_TOLD]]
+    hidden = sum(len(texts[NUM_TOLD:]) for _, texts in told)
+    if hidden:
+        findings = [page.lead, *findings, f"{hidden} more findings stand on the page."]
     parts = [
         page.title,
         "\n".join(_wrapped(text, width) for text in findings),

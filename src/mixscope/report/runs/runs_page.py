@@ -127,7 +127,7 @@ def collapse_section(methods: Sequence[Method]) -> Section:
     """Return the neural collapse curves."""
     own = TEXTS.words["section"]["collapse"]
     figures = [curve_figure(methods, key, is_log=key.startswith("nc/nc1")) for key in own["drawn"]]
-    table = number_table(methods, "nc/", "nc_test/", is_folded=True)
+    table = number_table(methods, "nc/", "nc_test/")
     notes = [own["axes"]] if any(figures) else []
     return TEXTS.section("collapse", figures, [table], notes=notes, legend=method_key(methods))
 
@@ -137,7 +137,7 @@ def reliability_section(methods: Sequence[Method]) -> Section:
     drawn = [replace(figure, is_wide=len(methods) == 1) for method in methods if (figure := _reliability(method))]
     figures: list[Figure | None] = [*drawn, curve_figure(methods, "test/ece")]
     figures.append(curve_figure(methods, "test/signed_gap", expected=0.0))
-    table = number_table(methods, *CALIBRATION_KEYS, is_folded=True) if any(figures) else None
+    table = number_table(methods, *CALIBRATION_KEYS) if any(figures) else None
     return TEXTS.section("calibration", figures, [table], legend=method_key(methods))
 
 

@@ -105,18 +105,18 @@ def channel_table(methods: Sequence[Method]) -> Table | None:
     return Table(table.columns, [theory, *table.rows], asides={0}, fold=fold)
 
 
-def number_table(methods: Sequence[Method], *groups: str, is_folded: bool = False) -> Table | None:
+def number_table(methods: Sequence[Method], *groups: str) -> Table | None:
     """Return the final numbers whose keys begin with one of `groups`, in the catalogue's order, and what they mean.
 
-    A number that no method has is left out; a folded table is seen only when asked for.
+    A number that no method has is left out. The table is folded: its numbers are for who asks for them.
     """
     rows = []
     for card in CATALOGUE:
         cells = [_cell(_near_zero(method.final(card.key)), ".3g") for method in methods]
         if card.key.startswith(groups) and any(cell.text != MISSING for cell in cells):
             rows.append([Cell(card.title, f"{card.symbol}. {card.note}", meaning=card.hover), *cells])
-    fold = f"{counted(len(rows), 'number')} after the last epoch" if is_folded else ""
-    return Table(["number", *_named(methods)], rows, fold=fold) if rows else None
+    when = "" if all(method.is_measured for method in methods) else " after the last epoch"
+    return Table(["number", *_named(methods)], rows, fold=f"{counted(len(rows), 'number')}{when}") if rows else None
 
 
 def option_tables(methods: Sequence[Method]) -> list[Table]:
