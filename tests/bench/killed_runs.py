@@ -90,7 +90,7 @@ def result(folder):
         "files": sorted(str(path.relative_to(folder)) for path in folder.rglob("*")),
         **{
             name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-            for name in ("pictures.json", "checkpoints/weights.safetensors")
+            for name in ("pictures.json", "predictions.safetensors", "checkpoints/weights.safetensors")
         },
     }
 

@@ -71,8 +71,16 @@ def delete(path):
         (".", 2, ["run.json", "metrics.jsonl", "checkpoints/last.pt"]),
         (LOCK_FILE, 2, []),
         ("pictures.json", 5, ["pictures.json"]),
+        ("predictions.safetensors", 5, ["predictions.safetensors"]),
         ("checkpoints/weights.safetensors", 5, ["checkpoints/weights.safetensors"]),
-        (".", 5, ["checkpoints/last.pt", "run.json", "metrics.jsonl", "pictures.json", "checkpoints/weights.saf"]),
+        (
+            ".",
+            5,
+            [
+                *("checkpoints/last.pt", "run.json", "metrics.jsonl", "pictures.json", "predictions.safetensors"),
+                "checkpoints/weights.saf",
+            ],
+        ),
     ],
 )
 def test_what_is_deleted_during_a_run_is_said_and_written_anew(unbroken, tmp_path, name, after, said):

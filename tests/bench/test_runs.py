@@ -66,7 +66,7 @@ def test_a_run_folder_holds_description_metrics_pictures_checkpoints_and_a_page(
     assert sorted(path.name for path in (run.folder / "checkpoints").iterdir()) == ["last.pt", "weights.safetensors"]
     assert {"reliability", "plane", "linearity", "pairs"} <= run.pictures.keys()
     assert (run.folder / "report.html").stat().st_size > 10**6
-    assert "test/error" in done.stdout
+    assert "Test error" in done.stdout
     assert "report.html" in done.stdout
     assert "\x1b[" not in done.stdout  # quiet where output is no terminal
     assert done.stderr == ""
@@ -233,7 +233,7 @@ def test_a_checkpoint_trained_elsewhere_is_measured(tmp_path, suffix):
     assert [layer["site"] for layer in run.pictures["linearity"]] == ["1", "2", "3"]
     assert run.record["description"]["model"] == f"{tmp_path / 'model.py'}:own"
     assert run.pictures["linearity"][0]["relative_defect"] < 1e-5  # the first layer is affine
-    assert "nc/nc1_pinv" in done.stdout
+    assert "NC1: within-class variability" in done.stdout
     assert (tmp_path / "m" / "report.html").exists()
     mixscope("measure", "model.py:own", *arguments, cwd=tmp_path)  # replaces its own earlier measurement
 
