@@ -113,8 +113,8 @@ def find_scaling(method: Method) -> Finding | None:
     brief = ""
     if ends[1].high < 0:
         verdict, says = "mends", f"Divide the logits of {method.name} by {value}{span}: {numbers}"
-        brief = f"Dividing its logits by {value} mends it: ECE {number_words(ece.mean, '.3f')} → "
-        brief = f"{brief}{number_words(ece_after.mean, '.3f')}."
+        change = f"ECE {number_words(ece.mean, '.3f')} → {number_words(ece_after.mean, '.3f')}"
+        brief = f"Dividing the logits of {method.name} by {value} mends it: {change}."
     elif ends[0].low > 0:
         verdict = "worse"
         says = f"No one temperature mends {method.name}; dividing the logits by {value}{span} does harm: {numbers}"

@@ -114,7 +114,7 @@ def _rise_interval(method: Method, turn: Turn) -> str:
     # The two are measured on the same images, so that this is too wide.
     margin = 100 * student_quantile(num_test) * math.hypot(*(share_error(min(end, 1.0), num_test) for end in ends))
     span = span_words(points.mean - margin, points.mean + margin, "+.2f")
-    return f", a rise of at most {span} points by its 95% interval over test images"
+    return f"; the 95% interval of the rise over test images is no wider than {span} points"
 
 
 def find_channels(method: Method) -> Finding | None:
