@@ -74,14 +74,15 @@ def resampled_means(columns: Tensor, *, generator: torch.Generator, num_resample
     num = len(columns)
     data = columns.detach().to("cpu", torch.float64)
     size = max(1, BLOCK_DRAWS // num)
-    parts = []
+    # Made first: small results among the draws' large tensors would keep memory from being given back.
+    means = torch.empty(num_resamples, data.shape[1], dtype=torch.float64)
     for start in range(0, num_resamples, size):
         rows = min(size, num_resamples - start)
         draws = torch.randint(num, (rows, num), generator=generator)
         draws += torch.arange(rows)[:, None] * num
         counts = torch.bincount(draws.flatten(), minlength=rows * num).reshape(rows, num)
-        parts.append(counts.to(torch.float64) @ data / num)
-    return torch.cat(parts)
+        means[start : start + rows] = counts.to(torch.float64) @ data / num
+    return means
 
 
 def _ends(value: float, resampled: Tensor, level: float, num_samples: int | None) -> tuple[float, float]:

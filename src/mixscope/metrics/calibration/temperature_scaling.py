@@ -10,7 +10,7 @@ from mixscope.base.kinds import checked
 from mixscope.metrics.bootstrap import NUM_RESAMPLES
 from mixscope.metrics.calibration.predictions import bin_positions, check_logits, row_blocks
 from mixscope.metrics.calibration.scaling_report import ScalingReport
-from mixscope.metrics.calibration.scores import example_scores, split_label
+from mixscope.metrics.calibration.scores import NUM_SCORES, example_scores, split_label
 from mixscope.metrics.calibration.temperature import fit_temperature
 from mixscope.metrics.calibration.top_label import NUM_BINS
 from mixscope.metrics.paired_comparison import paired_intervals
@@ -67,13 +67,13 @@ def scaling_report(
     judged_at = torch.empty(len(logits), 1, dtype=torch.float64)
     for rows, other in zip(halves, reversed(halved), strict=True):
         judged_at[rows] = other.temperature
-    before, after, start = [], [], 0
+    first, second = torch.empty(2, len(logits), NUM_SCORES, dtype=torch.float64)
+    start = 0
     for rows, own in row_blocks(logits, labels):
-        divisors = judged_at[start : start + len(rows)].to(rows.device)
-        before.append(example_scores(rows, own))
-        after.append(example_scores(rows.to(torch.float64) / divisors, own))
+        here = slice(start, start + len(rows))
+        first[here] = example_scores(rows, own)
+        second[here] = example_scores(rows.to(torch.float64) / judged_at[here].to(rows.device), own)
         start += len(rows)
-    first, second = torch.cat(before), torch.cat(after)
     loss, ece = paired_intervals(first, second, generator=generator, num_bins=num_bins, num_resamples=num_resamples)
     spread = math.exp(NORMAL * _log_error(logits, labels, fit.temperature))
     gaps = torch.zeros(num_bins, dtype=torch.float64)
