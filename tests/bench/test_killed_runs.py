@@ -29,5 +29,6 @@ def test_runs_killed_at_random_writes_end_with_the_numbers_weights_and_pictures_
 
 def test_runs_killed_at_random_writes_leave_nothing_but_the_files_of_a_run(killed):
     files = ["checkpoints", "checkpoints/last.pt", "checkpoints/weights.safetensors", "metrics.jsonl"]
-    assert killed["unbroken"]["files"] == [*files, "pictures.json", "report.html", "run.json"]
+    files += ["pictures.json", "predictions.safetensors", "report.html", "run.json"]
+    assert killed["unbroken"]["files"] == files
     assert killed["unbroken"]["status"] == "finished"
