@@ -17,13 +17,13 @@ TINY = ["--subset", "60", "--test-subset", "50", "--epochs", "2", "--num-pairs",
 TINY += ["--linearity-pairs", "20", "--batch-size", "30", "--device", "cpu"]
 
 
-def run_in(folder, *, images="ab", said="ab", logits=LOGITS, labels=LABELS, seed=None, method=None):
+def run_in(folder, *, images="ab", said="ab", logits=LOGITS, labels=LABELS, seed=None, method=None, **data):
     record = {
         "schema": SCHEMA,
         "name": folder.name,
         "method": method or folder.name,
         "kind": "measure",
-        "description": {"seed": seed},
+        "description": {"seed": seed, **({"data": data} if data else {})},
         "data": {"name": "photos", "num_test": len(labels), "test_fingerprint": said},
         "model": {"name": "mlp"},
         "environment": {},
@@ -46,9 +46,22 @@ def test_each_run_is_compared_with_the_first_one_on_its_images(tmp_path):
     ]
     pairs = compare_checkpoints(runs)
     assert [(pair.first, pair.second) for pair in pairs] == [("a", "b"), ("a", "c")]
+    assert not any(pair.by_labels for pair in pairs)
     assert pairs[0].comparison.only_second_wrong > 30
     assert (pairs[1].comparison.p_value, pairs[1].comparison.only_first_wrong) == (1.0, 0)
     assert compare_checkpoints(runs[:1]) == []
+
+
+def test_one_choice_of_images_read_at_two_sizes_is_compared_by_its_labels(tmp_path):
+    options = {"data": "photos", "split_seed": 0}
+    runs = [
+        run_in(tmp_path / "small", **options, image_size=64),
+        run_in(tmp_path / "large", images="cd", said="cd", **options, image_size=224),
+        run_in(tmp_path / "other-split", images="ef", said="ef", data="photos", split_seed=1),
+        run_in(tmp_path / "other-labels", images="gh", said="gh", labels=LABELS.flip(0), **options),
+    ]
+    (pair,) = compare_checkpoints(runs)
+    assert (pair.first, pair.second, pair.by_labels) == ("small", "large", True)
 
 
 def test_several_seeds_are_not_compared_image_by_image(tmp_path):

@@ -1,6 +1,7 @@
 """The answer first: confidence with its interval, what mends it, pairs in one sentence, and the text of a page."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from finding_helpers import final, only, run_with_errors
@@ -148,6 +149,8 @@ def test_two_checkpoints_are_compared_in_one_sentence():
         "lower (95% interval 0.008 to 0.034), its ECE 0.010 higher (95% interval −0.002 to 0.022: undecided)."
     )
     assert (found.verdict, found.method) == ("better", "B")
+    (found,) = find_pairs([replace(compared(), by_labels=True)])
+    assert found.text.endswith("The images are taken for the same because their labels are, in their order.")
 
 
 def test_several_pairs_are_corrected_and_then_undecided():

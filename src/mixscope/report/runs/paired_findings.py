@@ -18,11 +18,16 @@ HOW = (
 
 @dataclass(frozen=True)
 class ComparedPair:
-    """Two methods that predicted the same images, by their names on the page, and how the second differs."""
+    """Two methods that predicted the same images, by their names on the page, and how the second differs.
+
+    Attributes:
+        by_labels: Whether the images are taken for the same because their labels are, in their order.
+    """
 
     first: str
     second: str
     comparison: PairedComparison
+    by_labels: bool = False
 
 
 def find_pairs(pairs: Sequence[ComparedPair]) -> list[Finding]:
@@ -75,6 +80,8 @@ def _finding(pair: ComparedPair, corrected: float, *, num: int) -> Finding:
         count = f"as many of {found.num_examples:,} images as {first}"
     says = f"{second} errs on {count} ({errors}; {p}{'' if is_sure else ': undecided'})"
     text = f"{says}; its loss is {_difference(found.loss)}, its ECE {_difference(found.ece)}."
+    if pair.by_labels:
+        text += " The images are taken for the same because their labels are, in their order."
     verdict = "undecided" if not is_sure else "better" if fewer > 0 else "worse"
     return Finding("pairs", second, verdict, text, f"{says}.", abs(fewer))
 
