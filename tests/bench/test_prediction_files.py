@@ -178,6 +178,8 @@ def test_arrays_that_do_not_fit_are_told_in_one_line_and_nothing_is_written(here
         (["--logits", "cut.npy", "--labels", "y.npy"], "not a readable"),
         (["--logits", "code.pt", "--labels", "y.npy"], "not a readable"),
         (["--logits", "number.pt", "--labels", "y.npy"], "must hold one tensor, got a int"),
+        (["--logits", "meta.pt", "--labels", "y.npy"], "must hold a plain tensor, got one that is sparse, quantized"),
+        (["--logits", "sparse.pt", "--labels", "y.npy"], "must hold a plain tensor, got one that is sparse, quantized"),
     ],
 )
 def test_options_and_files_that_make_no_sense_are_told_in_one_line(here, arguments, message):
@@ -186,6 +188,8 @@ def test_options_and_files_that_make_no_sense_are_told_in_one_line(here, argumen
     (here / "cut.npy").write_bytes((here / "l.npy").read_bytes()[:500])
     torch.save({"x": Trap()}, "code.pt")
     torch.save(3, "number.pt")
+    torch.save(torch.zeros(400, 5, device="meta"), "meta.pt")
+    torch.save(torch.eye(400).to_sparse(), "sparse.pt")
     before = files_below(here)
     assert message in refused(*arguments)
     assert files_below(here) == before

@@ -13,6 +13,7 @@ from mixscope.report.runs.groups import group_runs
 from mixscope.report.runs.page_text import page_text
 from mixscope.report.runs.paired_findings import ComparedPair, find_pairs, pair_table
 from mixscope.report.runs.runs_page import runs_page
+from mixscope.report.runs.words import number_words
 from mixscope.stats.intervals import Interval
 from mixscope.stats.paired import PairedComparison
 
@@ -108,6 +109,31 @@ def test_a_temperature_that_mends_is_told_with_what_it_does():
 def test_a_temperature_mends_only_where_the_loss_falls_for_certain(low, high, verdict):
     changes = scaled(loss_change_low=low, loss_change_high=high)
     assert only(final(seeds=1, **changes), "scaling").verdict == verdict
+
+
+def test_a_measurement_that_found_no_temperature_says_why():
+    changes = {"test/signed_gap_error": 0.01, "test/error": 0.0}
+    found = only([synthetic_run(kind="measure", epochs=[0], **changes)], "scaling")
+    assert found.text == (
+        "No temperature was fitted for mixup: every answer is right, so the loss falls the smaller it is."
+    )
+    changes["test/error"] = 0.5
+    found = only([synthetic_run(kind="measure", epochs=[0], **changes)], "scaling")
+    assert "or one half of them, have no best one" in found.text
+    assert not [f for f in findings(final(seeds=1, **changes)) if f.topic == "scaling"]  # a training under way
+
+
+def test_an_interval_of_a_gap_ends_at_a_hundred_points_and_one_image_is_one():
+    runs = final(seeds=1, **{"test/signed_gap": -0.5, "test/signed_gap_error": 0.3})
+    runs[0].record["data"]["num_test"] = 1
+    text = only(runs, "calibration").text
+    assert "cannot be told from one test image: mean confidence minus accuracy is −50.0 points" in text
+    assert "(95% interval −100.0 to " in text
+
+
+def test_huge_numbers_are_not_written_out():
+    assert number_words(1.0293e30, ".3f") == "1.03e+30"
+    assert number_words(12345.678, ".2f") == "12345.68"
 
 
 def test_records_without_scaling_say_nothing_about_it():

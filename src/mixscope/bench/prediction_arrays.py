@@ -59,8 +59,8 @@ def _read_torch(file: io.BufferedReader, path: Path, name: str) -> Tensor:
         content = tensors[_chosen(list(tensors), name, path)]
     if not isinstance(content, Tensor):
         raise UserError(f"{path}: must hold one tensor, got a {type(content).__name__}")
-    if content.layout is not torch.strided:
-        raise UserError(f"{path}: must hold a dense tensor, got {content.layout}")
+    if content.layout is not torch.strided or content.device.type != "cpu" or content.is_quantized:
+        raise UserError(f"{path}: must hold a plain tensor, got one that is sparse, quantized or without numbers")
     return content.detach()
 
 
@@ -131,4 +131,4 @@ def checked_scores(scores: Tensor, *, name: str, path: Path) -> Tensor:
         raise UserError(f"{path}: {name} must be floating point, got {scores.dtype}; are these the labels?")
     if not len(scores) or scores.shape[1] < 2:
         raise UserError(f"{path}: {name} must have at least one row and two classes, got shape {tuple(scores.shape)}")
-    return scores
+    return scores if scores.element_size() > 1 else scores.to(torch.float32)  # 8 bits are stored, not computed with

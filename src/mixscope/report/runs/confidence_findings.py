@@ -4,7 +4,7 @@ import math
 
 from mixscope.report.runs.groups import Method
 from mixscope.report.runs.spread import Spread
-from mixscope.report.runs.words import Finding, number_words, range_words, span_words, spread_words
+from mixscope.report.runs.words import Finding, counted, number_words, range_words, span_words, spread_words
 from mixscope.stats.intervals import student_quantile
 
 CONFIDENCE_GAP = 0.02  # |mean confidence - accuracy| that counts as over- or under-confident
@@ -24,10 +24,11 @@ def find_confidence(method: Method) -> Finding | None:
     if gap is None:
         return None
     margin = gap_margin(method)
-    interval = "" if margin is None else f"95% interval {points_span(gap.mean - margin, gap.mean + margin)}"
+    interval = "" if margin is None else f"95% interval {points_span(gap.mean, margin)}"
     if margin is not None and margin > CONFIDENCE_GAP and abs(gap.mean) <= margin:
         verdict, num_test = "undecided", method.data.get("num_test")
-        says = f"Whether {method.name} is over- or under-confident cannot be told from {num_test} test images"
+        images = counted(num_test, "test image") if isinstance(num_test, int) else "these test images"
+        says = f"Whether {method.name} is over- or under-confident cannot be told from {images}"
     elif abs(gap.mean) <= CONFIDENCE_GAP + 1e-12:
         verdict, says = "neither", f"{method.name} is neither over- nor under-confident on average"
     elif (gap.mean > 0 and gap.low > 0) or (gap.mean < 0 and gap.high < 0):
@@ -39,7 +40,7 @@ def find_confidence(method: Method) -> Finding | None:
     if verdict in ("over-confident", "under-confident"):
         turned = points.times(1 if gap.mean > 0 else -1)
         if margin is not None:
-            interval = f"95% interval {points_span(abs(gap.mean) - margin, abs(gap.mean) + margin)}"
+            interval = f"95% interval {points_span(abs(gap.mean), margin)}"
         details = "; ".join(part for part in (interval, _seeds(turned, method, ".1f")) if part)
         says += f" by {number_words(turned.mean, '.1f')} points{f' ({details})' if details else ''}"
         brief, text = f"{says}.", f"{says}{_sides(method)}"
@@ -96,7 +97,7 @@ def find_scaling(method: Method) -> Finding | None:
     found = [method.final(f"scaling/{key}") for key in keys]
     before = method.final("test/ece"), method.final("test/loss")
     if any(spread is None for spread in (*found, *before)):
-        return None
+        return _no_temperature(method)
     temperature, low, high, *ends, ece_after, loss_after = (spread for spread in found if spread is not None)
     ece, loss = (spread for spread in before if spread is not None)
     value, is_one = number_words(temperature.mean, ".2f"), temperature.num_seeds == 1
@@ -128,9 +129,23 @@ def find_scaling(method: Method) -> Finding | None:
     )
 
 
-def points_span(low: float, high: float) -> str:
-    """Return '2.9 to 5.3', in points, of two shares."""
-    return span_words(100 * low, 100 * high, ".1f")
+def _no_temperature(method: Method) -> Finding | None:
+    """Say that no temperature was found, of a checkpoint for which one was sought.
+
+    It was where the error of the gap is known; in a training's last measurement only, so of that nothing is said.
+    """
+    error, was_sought = method.final("test/error"), method.final("test/signed_gap_error") is not None
+    if error is None or method.final("scaling/temperature") or not (method.is_measured and was_sought):
+        return None
+    why = "the test images, or one half of them, have no best one"
+    if error.high == 0:
+        why = "every answer is right, so the loss falls the smaller it is"
+    return Finding("scaling", method.name, "none", f"No temperature was fitted for {method.name}: {why}.")
+
+
+def points_span(middle: float, margin: float) -> str:
+    """Return '2.9 to 5.3', in points, of the interval of a difference of shares, which ends at -100 and 100."""
+    return span_words(100 * max(middle - margin, -1.0), 100 * min(middle + margin, 1.0), ".1f")
 
 
 def _sides(method: Method) -> str:

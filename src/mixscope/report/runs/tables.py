@@ -76,7 +76,7 @@ def _one_seed_note(method: Method, key: str, form: str) -> str:
     if key == "test/error" and isinstance(num_test, int) and num_test > 0 and value.mean <= 1:
         low, high = (100 * end for end in count_interval(round(value.mean * num_test), num_test))
     elif key == "test/signed_gap" and (margin := gap_margin(method)) is not None:
-        low, high = value.mean - margin, value.mean + margin
+        low, high = max(value.mean - margin, -1.0), min(value.mean + margin, 1.0)
     else:
         ends = method.final(f"{key}_low"), method.final(f"{key}_high")
         if ends[0] is None or ends[1] is None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from mixscope.report.runs.spread import Spread
 
+HUGE = 1e9  # numbers from here on are not written out
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -28,8 +30,8 @@ class Finding:
 
 
 def number_words(value: float, form: str) -> str:
-    """Return the number in this format with proper minus signs, and no sign on a zero."""
-    text = format(value, form)
+    """Return the number in this format with proper minus signs, no sign on a zero, and huge ones with an exponent."""
+    text = format(value, form.replace("f", "g") if abs(value) >= HUGE else form)
     if not text.strip("+-0.%"):
         text = text.lstrip("+-")
     return text.replace("-", "−")
