@@ -9,7 +9,7 @@ from helpers.edited_records import edit_file, ends_well_or_in_one_line, seeded
 from mixscope.bench import run
 
 NUM_EDITS = 150
-FILES = ("run.json", "metrics.jsonl", "pictures.json")
+FILES = ("run.json", "metrics.jsonl", "pictures.json", "predictions.safetensors")
 OPTIONS = [
     *("--epochs", "2", "--test-size", "1700", "--batch-size", "50", "--device", "cpu", "--measure-every", "1"),
     *("--num-pairs", "20", "--linearity-pairs", "10", "--plane-images", "10"),
@@ -38,7 +38,7 @@ def trained(tmp_path_factory):
 
 def test_no_edit_of_a_run_folder_ends_in_a_traceback(trained, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("mixscope.report.runs.runs_page.write_page", lambda page, path: path.write_text("page"))
+    monkeypatch.setattr("mixscope.report.rendering.write_page", lambda page, path: path.write_text("page"))
     monkeypatch.setattr(run, "_train", begin)
     others = [trained / "two" / name for name in FILES]
     codes = []

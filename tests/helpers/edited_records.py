@@ -87,7 +87,8 @@ def edit_lines(path, chance):
         lines[row : row + 1] = chance.choice([[], ["nonsense"], ["{}"], ["[]"], ["1"], [""], [lines[row]] * 2])
     else:
         value = json.loads(lines[row])
-        known = [("epoch",), ("mixing_on",), ("test/error",), ("step",)]
+        known = [("epoch",), ("mixing_on",), ("test/error",), ("step",), ("test/signed_gap_error",)]
+        known += [("scaling/temperature",), ("scaling/loss_change_low",), ("nc/nc1_trace",)]
         chosen = chance.choice([place for place in known if place[0] in value] + list(places(value))[:4])
         lines[row] = json.dumps(changed(value, chosen, chance))
     path.write_text("".join(f"{line}\n" for line in lines))
@@ -96,7 +97,9 @@ def edit_lines(path, chance):
 def edit_file(path, others, chance):
     """Change a file of records in any way; `others` are those it may be swapped with."""
     what = chance.random()
-    if what < 0.75:
+    if what < 0.93 and path.suffix == ".safetensors":
+        path.write_bytes(broken(path.read_bytes(), chance))
+    elif what < 0.75:
         (edit_lines if path.suffix == ".jsonl" else edit_json)(path, chance)
     elif what < 0.93:
         path.write_bytes(broken(path.read_bytes(), chance))

@@ -97,10 +97,10 @@ def test_a_temperature_that_mends_is_told_with_what_it_does():
     assert found.verdict == "mends"
     assert found.text == (
         "Divide the logits of mixup by 1.32 (95% interval 1.20 to 1.45): ECE 0.051 → 0.012 (change −0.045 to −0.030), "
-        "loss 0.410 → 0.360 (change −0.060 to −0.040); each half of the test images was judged by the temperature of "
-        "the other half, intervals are 95%."
+        "loss 0.410 → 0.360 (change −0.060 to −0.040); each half of the test images was judged by the other's "
+        "temperature, intervals are 95%."
     )
-    assert found.brief == "Dividing the logits of mixup by 1.32 mends it: ECE 0.051 → 0.012."
+    assert found.brief == "Divide the logits of mixup by 1.32 (95% interval 1.20 to 1.45): ECE 0.051 → 0.012."
 
 
 @pytest.mark.parametrize(

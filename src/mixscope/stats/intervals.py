@@ -98,8 +98,8 @@ def difference_interval(
     difference, variance = means[1] - means[0], sum(parts)
     if not variance:
         return difference, difference
-    squares = sum(part**2 / (len(values) - 1) for part, values in zip(parts, (first, second), strict=True))
-    half = student_quantile(variance**2 / squares, level=level) * math.sqrt(variance)
+    shares = [(part / variance) ** 2 / (len(values) - 1) for part, values in zip(parts, (first, second), strict=True)]
+    half = student_quantile(1 / sum(shares), level=level) * math.sqrt(variance)
     return difference - half, difference + half
 
 

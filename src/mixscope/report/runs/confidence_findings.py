@@ -1,13 +1,17 @@
 """Findings on a method's confidence: over or under by how many points, and which temperature mends it."""
 
 import math
+from collections.abc import Mapping
 
+from mixscope.metrics.catalogue import GROUPS
 from mixscope.report.runs.groups import Method
 from mixscope.report.runs.spread import Spread
 from mixscope.report.runs.words import Finding, counted, number_words, range_words, span_words, spread_words
 from mixscope.stats.intervals import student_quantile
 
 CONFIDENCE_GAP = 0.02  # |mean confidence - accuracy| that counts as over- or under-confident
+SCALING = tuple(card.key for card in GROUPS["Temperature scaling"])
+TINY = 1e-9  # a temperature below is 0
 STANDARD_ERRORS = 2  # of the accuracy, where a record has none of the gap itself
 
 
@@ -82,7 +86,7 @@ def accuracy_error(method: Method) -> float | None:
 
 def share_error(share: float, num: int) -> float:
     """Return the standard error of a share of `num` images, two of either kind added (Agresti and Coull 1998)."""
-    share = (num * share + 2) / (num + 4)
+    share = (num * min(max(share, 0.0), 1.0) + 2) / (num + 4)
     return math.sqrt(share * (1 - share) / (num + 4))
 
 
@@ -92,41 +96,40 @@ def find_scaling(method: Method) -> Finding | None:
     Mends: every seed's loss falls, by its 95% interval over the test images; worse: every one's rises; little to gain:
     anything else. The temperature is fitted on one half of the test images and judged on the other, both ways.
     """
-    keys = ["temperature", "temperature_low", "temperature_high", "loss_change_low", "loss_change_high"]
-    keys += ["ece_change_low", "ece_change_high", "ece", "loss"]
-    found = [method.final(f"scaling/{key}") for key in keys]
-    before = method.final("test/ece"), method.final("test/loss")
-    if any(spread is None for spread in (*found, *before)):
+    keys = (*SCALING, "test/ece", "test/loss")
+    known = {key: spread for key in keys if (spread := method.final(key)) is not None}
+    if len(known) < len(keys):
         return _no_temperature(method)
-    temperature, low, high, *ends, ece_after, loss_after = (spread for spread in found if spread is not None)
-    ece, loss = (spread for spread in before if spread is not None)
-    value, is_one = number_words(temperature.mean, ".2f"), temperature.num_seeds == 1
-    spread = range_words(temperature, ".2f") and f"{range_words(temperature, '.2f')} over {temperature.num_seeds} seeds"
-    span = f" (95% interval {span_words(low.mean, high.mean, '.2f')})" if is_one else f" ({spread})" if spread else ""
-    loss_span, ece_span = (
-        f" (change {span_words(first.mean, second.mean, '+.3f')})" if is_one else ""
-        for first, second in (ends[:2], ends[2:])
-    )
-    numbers = (
-        f"ECE {number_words(ece.mean, '.3f')} → {number_words(ece_after.mean, '.3f')}{ece_span}, "
-        f"loss {number_words(loss.mean, '.3f')} → {number_words(loss_after.mean, '.3f')}{loss_span}"
-    )
+    temperature = known["scaling/temperature"]
+    is_one = temperature.num_seeds == 1
+    divided = f"the logits of {method.name} by {number_words(temperature.mean, '.2f')}"
+    if is_one:
+        ends = (known["scaling/temperature_low"].mean, known["scaling/temperature_high"].mean)
+        divided += f" (95% interval {span_words(*ends, '.2f')})"
+    elif span := range_words(temperature, ".2f"):
+        divided += f" ({span} over {temperature.num_seeds} seeds)"
+    ece, loss = _change("ece", known), _change("loss", known)
+    numbers = f"{''.join(ece)}, {''.join(loss)}"
     brief = ""
-    if ends[1].high < 0:
-        verdict, says = "mends", f"Divide the logits of {method.name} by {value}{span}: {numbers}"
-        change = f"ECE {number_words(ece.mean, '.3f')} → {number_words(ece_after.mean, '.3f')}"
-        brief = f"Dividing the logits of {method.name} by {value} mends it: {change}."
-    elif ends[0].low > 0:
-        verdict = "worse"
-        says = f"No one temperature mends {method.name}; dividing the logits by {value}{span} does harm: {numbers}"
+    if known["scaling/loss_change_high"].high < 0:
+        verdict, says = "mends", f"Divide {divided}: {numbers}"
+        brief = f"Divide {divided}: {ece[0]}."
+    elif known["scaling/loss_change_low"].low > 0:
+        verdict, says = "worse", f"No one temperature mends {method.name}; dividing {divided} does harm: {numbers}"
     else:
-        verdict = "little to gain"
-        says = f"Dividing the logits of {method.name} by {value}{span} would not lower the loss for certain: {numbers}"
-    how = "each half of the test images was judged by the temperature of the other half"
+        verdict, says = "little to gain", f"Dividing {divided} would not lower the loss for certain: {numbers}"
+    how = "each half of the test images was judged by the other's temperature"
     how += ", intervals are 95%" if is_one else ""
-    return Finding(
-        "scaling", method.name, verdict, f"{says}; {how}.", brief, abs(math.log(max(temperature.mean, 1e-9)))
-    )
+    size = abs(math.log(max(temperature.mean, TINY)))
+    return Finding("scaling", method.name, verdict, f"{says}; {how}.", brief, size)
+
+
+def _change(name: str, known: Mapping[str, Spread]) -> tuple[str, str]:
+    """Return 'ECE 0.051 → 0.012', and ' (change −0.045 to −0.030)' of one seed."""
+    low, high = known[f"scaling/{name}_change_low"], known[f"scaling/{name}_change_high"]
+    before, after = (number_words(known[f"{group}/{name}"].mean, ".3f") for group in ("test", "scaling"))
+    span = f" (change {span_words(low.mean, high.mean, '+.3f')})" if low.num_seeds == 1 else ""
+    return f"{name.upper() if name == 'ece' else name} {before} → {after}", span
 
 
 def _no_temperature(method: Method) -> Finding | None:

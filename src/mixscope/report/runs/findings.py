@@ -112,7 +112,7 @@ def _rise_interval(method: Method, turn: Turn) -> str:
         return ""
     ends = (turn.best.mean, turn.best.mean + turn.rise.mean)
     # The two are measured on the same images, so that this is too wide.
-    margin = 100 * student_quantile(num_test) * math.hypot(*(share_error(min(end, 1.0), num_test) for end in ends))
+    margin = 100 * student_quantile(num_test) * math.hypot(*(share_error(end, num_test) for end in ends))
     span = span_words(points.mean - margin, points.mean + margin, "+.2f")
     return f"; the 95% interval of the rise over test images is no wider than {span} points"
 

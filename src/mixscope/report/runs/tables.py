@@ -73,7 +73,7 @@ def _one_seed_note(method: Method, key: str, form: str) -> str:
     num_test, value = method.data.get("num_test"), method.final(key)
     if value is None:
         return ""
-    if key == "test/error" and isinstance(num_test, int) and num_test > 0 and value.mean <= 1:
+    if key == "test/error" and isinstance(num_test, int) and num_test > 0 and 0 <= value.mean <= 1:
         low, high = (100 * end for end in count_interval(round(value.mean * num_test), num_test))
     elif key == "test/signed_gap" and (margin := gap_margin(method)) is not None:
         low, high = max(value.mean - margin, -1.0), min(value.mean + margin, 1.0)
