@@ -5,6 +5,7 @@ The method colours follow Okabe and Ito (2008), which stay apart for colour-blin
 where needed to keep a contrast of at least 3:1 on white.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -121,7 +122,7 @@ def linear_number(value: float) -> float:
 def value_ratio(values: Sequence[float]) -> float:
     """Return the largest of the values above 0 over the smallest; 1 without any."""
     positive = [value for value in values if value > 0]
-    return max(positive) / min(positive) if positive else 1.0
+    return min(max(positive) / min(positive), sys.float_info.max) if positive else 1.0
 
 
 def log_axis(ratio: float) -> dict[str, Any]:
