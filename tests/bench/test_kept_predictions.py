@@ -9,6 +9,7 @@ from helpers.hostile_files import SPECIAL, in_seconds, peak_growth
 
 from mixscope.base.errors import UserError
 from mixscope.bench.kept_predictions import Predictions, PredictionSpool, read_predictions, write_predictions
+from mixscope.measuring import examine
 
 LOGITS = torch.randn(7, 3, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2, 0])
@@ -34,6 +35,19 @@ def test_what_was_spooled_comes_back_and_any_tool_reads_it(tmp_path):
     assert (found.images, found.class_names) == ("ab", ("a", "b", 'ß "\n'))
     assert torch.equal(load_file(tmp_path / "predictions.safetensors")["logits"], LOGITS)
     assert [path.name for path in tmp_path.iterdir()] == ["predictions.safetensors"]
+
+
+def test_an_examination_hands_its_logits_on_instead_of_keeping_them(tmp_path):
+    model = torch.nn.Linear(4, 3)
+    batches = [(torch.randn(5, 4), torch.tensor([0, 1, 2, 0, 1])) for _ in range(3)]
+    kept = examine(model, test=batches)
+    with PredictionSpool(tmp_path) as spool:
+        handed = examine(model, test=batches, keep_logits=spool.add)
+        found = spool.predictions()
+        assert torch.equal(found.logits, torch.cat(kept.predictions.logits))
+        assert torch.equal(found.labels, torch.cat(kept.predictions.labels))
+    assert handed.values == kept.values
+    assert handed.predictions.logits == []
 
 
 def test_no_file_is_no_predictions(tmp_path):

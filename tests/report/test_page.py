@@ -181,6 +181,14 @@ def test_a_measured_checkpoint_gives_a_page():
     assert "one checkpoint" in page.text
 
 
+def test_a_page_of_one_method_opens_with_its_reliability_diagram_over_the_whole_width():
+    first = runs_page([synthetic_run()], title="A title").sections[0].drawn[0]
+    assert (first.name, first.is_wide) == ("reliability-0", True)
+    several = runs_page(synthetic_runs(1), title="A title")
+    assert several.sections[0].name == "numbers"
+    assert not several.figures["reliability-0"].is_wide
+
+
 def test_an_examination_gives_a_page_without_options():
     run = synthetic_run(kind="measure", epochs=[0])
     page = examination_page(run.metrics[-1], run.pictures, title="A title", name="mine", num_test=797)
