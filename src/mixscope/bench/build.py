@@ -118,7 +118,7 @@ def assemble_bench(options: TrainOptions, accelerator: Accelerator, *, observer:
             options.model, num_classes=data.num_classes, image_shape=data.image_shape, seed=options.seed
         )
     check_alike(accelerator, lambda: describe_sources(options, data, unlabelled, model))
-    head = find_head(model, options.head)
+    head = find_head(model, options.head, inputs=data.test_images[:2].float() / 255)
     if options.classifier == "fixed-etf":
         fix_classifier(model, head, generator=named_generator(options.seed, "fixed classifier"))
     own_sites = model_sites(model, head)

@@ -20,6 +20,7 @@ from mixscope.data.image_data import ImageData
 from mixscope.measuring.last_layer import check_head_gives_logits, linear_head, weight_and_bias
 from mixscope.mixing.manifold import blending_at
 from mixscope.mixing.mixture import INPUT_SITE, INPUT_SUFFIX, Mixture
+from mixscope.training.checkpoint import encode_weights
 from mixscope.training.objective import LOSSES, build_optimizer
 from mixscope.training.recipe import Recipe
 
@@ -110,6 +111,7 @@ def check_training(
                 LOSSES[recipe.loss](logits.float(), aims).backward()
         with users_code(f"{name} must train with the optimizer {recipe.optimizer}, but it raised"):
             optimizer.step()
+        encode_weights(network)  # as after the last epoch
 
 
 def has_batch_norm(model: nn.Module) -> bool:

@@ -12,11 +12,14 @@ from mixscope.base.errors import UserError, users_code
 from mixscope.base.generators import seeded_globals
 from mixscope.base.kinds import checked
 from mixscope.base.simplex import simplex_etf
-from mixscope.capturing.sites import check_sites
+from mixscope.capturing.sites import check_sites, named_modules
 from mixscope.mixing.mixture import INPUT_SUFFIX
 from mixscope.models.convolutional import BASE_CHANNELS, WideResNet
 from mixscope.models.external import build_from_file, build_from_timm
+from mixscope.models.heads import find_head
 from mixscope.models.mlp import MLP
+
+__all__ = ["MODEL_FORMS", "MODEL_NAMES", "build_model", "find_head", "fix_classifier", "model_sites"]
 
 # "module:factory" in `mixscope.models`; a factory takes num_classes and image_shape (C, H, W) by keyword.
 NETWORKS = {
@@ -102,32 +105,6 @@ def _check_size(name: str, *, depth: int, weights: int) -> None:
         raise UserError(f"model must have at most {MAX_DEPTH:,} layers and {MAX_WEIGHTS:,} weights, got {got}")
 
 
-def find_head(model: nn.Module, name: str | None = None) -> str:
-    """Return the module name of a model's linear classifier; nothing is guessed.
-
-    It is the module called `name` where that is given, else "head" where that is an `nn.Linear`, else what the model's
-    own `get_classifier()` gives, which every timm model has. A `UserError` if `name` is not a linear module of the
-    model, or nothing else is found.
-    """
-    modules = _named_modules(model)
-    if name is not None:
-        if name not in modules:
-            raise UserError(f"model has no module {name!r}{nearest(name, modules)}; {_linear_names(model)}")
-        if not isinstance(modules[name], nn.Linear):
-            raise UserError(f"module {name!r} must be an nn.Linear, got {type(modules[name]).__name__}")
-        return name
-    if isinstance(modules.get("head"), nn.Linear):
-        return "head"
-    # timm's convention; a model of another origin may have it too.
-    with users_code("get_classifier() of the model raised"):
-        get_classifier = getattr(model, "get_classifier", None)
-        classifier = get_classifier() if callable(get_classifier) else None
-    names = [own_name for own_name, module in modules.items() if module is classifier]
-    if names and isinstance(classifier, nn.Linear):
-        return names[0]
-    raise UserError(f"model has no linear module 'head': name the classifier with --head; {_linear_names(model)}")
-
-
 def model_sites(model: nn.Module, head: str) -> tuple[str, ...]:
     """Return the places to look into a model, from early to late.
 
@@ -158,7 +135,7 @@ def fix_classifier(model: nn.Module, head: str, *, generator: torch.Generator) -
     it takes no gradient and no weight decay, and it is saved and loaded like any other weight. A `UserError` if the
     head has fewer inputs than outputs less one, or nothing but it could be trained.
     """
-    classifier = model.get_submodule(head)
+    classifier = named_modules(model)[head]
     assert isinstance(classifier, nn.Linear)  # as `find_head` promises
     num_classes, dim = classifier.out_features, classifier.in_features
     if dim < num_classes - 1:
@@ -171,12 +148,3 @@ def fix_classifier(model: nn.Module, head: str, *, generator: torch.Generator) -
     classifier.requires_grad_(False)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise UserError("classifier fixed-etf must leave something to train, but the network is its head alone")
-
-
-def _named_modules(model: nn.Module) -> dict[str, nn.Module]:
-    return {name: module for name, module in model.named_modules() if name}  # The model itself is called "".
-
-
-def _linear_names(model: nn.Module) -> str:
-    names = [name for name, module in _named_modules(model).items() if isinstance(module, nn.Linear)]
-    return f"its nn.Linear modules are {', '.join(names)}" if names else "it has no nn.Linear module"
