@@ -17,9 +17,10 @@ from mixscope.mixing.mixture import INPUT_SUFFIX
 from mixscope.models.convolutional import BASE_CHANNELS, WideResNet
 from mixscope.models.external import build_from_file, build_from_timm
 from mixscope.models.heads import find_head
+from mixscope.models.hub_models import HUB_PREFIX, build_from_transformers
 from mixscope.models.mlp import MLP
 
-__all__ = ["MODEL_FORMS", "MODEL_NAMES", "build_model", "find_head", "fix_classifier", "model_sites"]
+__all__ = ["MODEL_FORMS", "MODEL_NAMES", "brings_weights", "build_model", "find_head", "fix_classifier", "model_sites"]
 
 # "module:factory" in `mixscope.models`; a factory takes num_classes and image_shape (C, H, W) by keyword.
 NETWORKS = {
@@ -34,23 +35,29 @@ NETWORKS = {
     "vit-b/4": "vit:vit_b4",
 }
 MODEL_NAMES = tuple(NETWORKS)
-MODEL_FORMS = ("mlp-WIDTHxDEPTH", "wide-resnet-D-K", "FILE.py:FACTORY", "timm:NAME")
+MODEL_FORMS = ("mlp-WIDTHxDEPTH", "wide-resnet-D-K", "FILE.py:FACTORY", "timm:NAME", "hf-model:NAME_OR_FOLDER")
 MLP_FORM = re.compile(r"mlp-(\d{1,9})x(\d{1,9})")
 WIDE_RESNET_FORM = re.compile(r"wide-resnet-(\d{1,9})-(\d{1,9})")
 MAX_WEIGHTS, MAX_DEPTH = 10**9, 1000  # of a network made by such a name: 4 GB, and as much again for its training
 
 
-def build_model(name: str, *, num_classes: int, image_shape: tuple[int, int, int], seed: int) -> nn.Module:
+def build_model(
+    name: str, *, num_classes: int, image_shape: tuple[int, int, int], seed: int, own_weights: bool = False
+) -> nn.Module:
     """Make the model called `name`, with weights decided by `seed`.
 
     Args:
         name: One of MODEL_NAMES, or of these forms: "mlp-WIDTHxDEPTH", DEPTH hidden layers of WIDTH ("mlp-512x3");
             "wide-resnet-D-K", depth D = 6n + 4 and widening factor K ("wide-resnet-40-10"); "FILE.py:FACTORY", a
-            function or class in a file of your own (see `external.build_from_file`); "timm:NAME".
+            function or class in a file of your own (see `external.build_from_file`); "timm:NAME"; "hf-model:NAME", an
+            image classifier of transformers, of a folder or the hub.
         num_classes: K.
         image_shape: (C, H, W) of one image.
         seed: Of the run. torch's CPU generator is seeded from it while the model is made and restored after; numpy's
             and Python's are not touched, so a factory of your own should draw from torch alone.
+        own_weights: Whether the model is to come with its own trained weights and classes, to be measured as it is:
+            those of timm or transformers, or what the factory loads. Otherwise a transformers model gets a new
+            classifier where it has another number of classes, and a timm model fresh weights.
 
     Returns:
         A module in training mode, on the CPU, that maps (B, C, H, W) to logits (B, K).
@@ -68,10 +75,17 @@ def build_model(name: str, *, num_classes: int, image_shape: tuple[int, int, int
     if len(image_shape) != 3 or min(image_shape) < 1:
         raise ValueError(f"image_shape must be three positive sizes (C, H, W), got {tuple(image_shape)}")
     with seeded_globals(seed, "init"):
-        return _build(name, num_classes=num_classes, image_shape=image_shape)
+        return _build(name, num_classes=num_classes, image_shape=image_shape, own_weights=own_weights)
 
 
-def _build(name: str, *, num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
+def brings_weights(name: str) -> bool:
+    """Return whether a model of this name can come with trained weights of its own."""
+    return name.startswith(("timm:", HUB_PREFIX)) or name.rpartition(":")[0].endswith(".py")
+
+
+def _build(name: str, *, num_classes: int, image_shape: tuple[int, int, int], own_weights: bool) -> nn.Module:
+    if own_weights and not brings_weights(name):
+        raise UserError(f"{name} has no weights of its own: give them with --weights")
     if name in NETWORKS:
         module, _, factory = NETWORKS[name].partition(":")
         network: nn.Module = getattr(import_module(f"mixscope.models.{module}"), factory)(
@@ -91,7 +105,13 @@ def _build(name: str, *, num_classes: int, image_shape: tuple[int, int, int]) ->
         _check_size(name, depth=depth, weights=weights)
         return WideResNet(num_classes=num_classes, image_shape=image_shape, depth=depth, widen=widen)
     if name.startswith("timm:"):
-        return build_from_timm(name.removeprefix("timm:"), num_classes=num_classes, image_shape=image_shape)
+        timm_name = name.removeprefix("timm:")
+        return build_from_timm(timm_name, num_classes=num_classes, image_shape=image_shape, own_weights=own_weights)
+    if name.startswith(HUB_PREFIX):
+        hub_name = name.removeprefix(HUB_PREFIX)
+        return build_from_transformers(
+            hub_name, num_classes=num_classes, image_shape=image_shape, own_weights=own_weights
+        )
     if name.endswith(".py") or name.rpartition(":")[0].endswith(".py"):
         return build_from_file(name, num_classes=num_classes, image_shape=image_shape)
     known = ", ".join((*MODEL_NAMES, *MODEL_FORMS))

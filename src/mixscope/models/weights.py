@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 from mixscope.base.checks import nearest
 from mixscope.base.errors import UserError, describe_error
 from mixscope.base.files import seal_fits
+from mixscope.models.hub_models import translated
 from mixscope.models.weight_files import read_weight_file
 from mixscope.models.weight_fit import (
     check_finite,
@@ -100,6 +101,8 @@ def load_weights(model: nn.Module, path: str | Path, *, weights_key: str | None 
     content = _content(read_weight_file(path), weights_key, path=path)
     own = model.state_dict()
     needed = {name: shape_of(value) for name, value in own.items() if is_needed(name, value)}
+    if not needed.keys() <= content.values.keys() and (ours := translated(model, content.values)) is not None:
+        content = flatten(ours)
     place, elsewhere = find_place(content, needed, source=str(path))
     state: OrderedDict[str, Any] = OrderedDict()
     for name in content.values:
