@@ -309,6 +309,17 @@ def test_tensors_that_only_claim_their_size_are_refused_without_making_them(tmp_
     )
 
 
+def test_whole_numbers_and_a_model_without_values_are_told(tmp_path):
+    state = {name: value.int() for name, value in STATE.items()}
+    assert "weights must be in floating point, got stem.weight in torch.int32" in refused(saved(tmp_path, state))
+    with torch.device("meta"):
+        model = Net()
+    with pytest.raises(
+        UserError, match=r"need a model with values to be replaced, got stem\.weight on the meta device"
+    ):
+        load_weights(model, saved(tmp_path, STATE))
+
+
 def test_a_folder_in_one_part_or_several_is_read(tmp_path):
     save_file(STATE, tmp_path / "model.safetensors")
     load_weights(model := make(2), tmp_path)

@@ -68,6 +68,11 @@ def test_an_in_place_end_that_changes_the_logits_is_no_head_s():
         find_head(Net(fc=nn.Linear(3, 3), end=lambda z: (5 * z).square_()), inputs=IMAGES)
 
 
+def test_a_softmax_at_the_end_is_told_as_such():
+    with pytest.raises(UserError, match="must be logits, got rows of probabilities: return what goes into the softmax"):
+        find_head(Net(fc=nn.Linear(3, 3), end=lambda z: z.softmax(1)), inputs=IMAGES)
+
+
 def test_a_convolution_as_head_is_told():
     model = nn.Sequential(nn.Conv2d(3, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     with pytest.raises(

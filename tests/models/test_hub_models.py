@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torchmetrics.functional.classification import multiclass_calibration_error
 from transformers import ResNetConfig, ViTConfig
 from transformers.models.resnet import ResNetForImageClassification
 from transformers.models.vit import ViTForImageClassification
@@ -52,6 +53,9 @@ def test_a_folder_of_save_pretrained_is_measured_as_it_is(saved):
         logits = source(IMAGES).logits
     assert values["test/loss"] == pytest.approx(float(nn.functional.cross_entropy(logits.double(), LABELS)), abs=1e-6)
     assert values["test/accuracy"] == pytest.approx(float((logits.argmax(1) == LABELS).double().mean()))
+    shares = {"num_classes": 3, "n_bins": 15, "norm": "l1"}
+    ece = multiclass_calibration_error(logits.double().softmax(dim=1), LABELS, **shares)
+    assert values["test/ece"] == pytest.approx(float(ece), abs=1e-6)
     assert label_names(f"hf-model:{folder}") == ("ant", "bee", "cat")
     assert new_head_note(f"hf-model:{folder}", num_classes=3) == ""
 

@@ -35,11 +35,11 @@ def check_places(model: nn.Module, sites: Sequence[str]) -> None:
         raise UserError(str(error)) from error
 
 
-def check_forward(model: nn.Module, images: ImageData, *, head: str, sites: Sequence[str], name: str) -> None:
+def check_forward(model: nn.Module, images: ImageData, *, head: str | None, sites: Sequence[str], name: str) -> None:
     """Raise a `UserError`, which calls a network by its name, unless it can be measured.
 
-    It must turn images, however many, into (B, K) finite logits that its head computes, and run every site once. Tried
-    on a copy, but for parameters that have no shape yet: they get theirs here.
+    It must turn images, however many, into (B, K) finite logits that its head computes, where it has one, and run every
+    site once. Tried on a copy, but for parameters that have no shape yet: they get theirs here.
     """
     pixels = images.test_images[: max(TRIED_SIZES)].float() / 255
     shape = "x".join(map(str, images.image_shape))
@@ -51,24 +51,28 @@ def check_forward(model: nn.Module, images: ImageData, *, head: str, sites: Sequ
         with _stand_in(model) as network:
             for size in TRIED_SIZES:
                 inputs, site = pixels[:size], f"{head}{INPUT_SUFFIX}"
-                places = dict.fromkeys((site, *sites))
+                places = dict.fromkeys((*([] if head is None else [site]), *sites))
                 with users_code(what), record_sites(network, tuple(places)) as recorded, torch.no_grad(), eagerly():
                     outputs: Any = network.eval()(inputs)
                 logits = _logits(outputs, size=len(inputs), num_classes=images.num_classes, name=name)
-                linear = linear_head(network, head)
-                if linear.out_features != images.num_classes:
-                    raise UserError(f"head {head!r} must have {images.num_classes} outputs, got {linear.out_features}")
-                if site not in recorded or recorded[site].ndim != 2:
-                    raise UserError(
-                        f"head {head!r} must be the layer that gives the logits from one row of features per image"
-                    )
-                try:
-                    check_head_gives_logits(recorded[site], logits, *weight_and_bias(linear), head=head)
-                except ValueError as error:
-                    raise UserError(f"{name}: {error}") from error
+                if head is not None:
+                    _check_head(linear_head(network, head), recorded.get(site), logits, head=head, name=name)
                 for place in places:
                     if place not in recorded or not recorded[place].ndim or len(recorded[place]) != len(inputs):
                         raise UserError(f"site {place!r} must be run in the forward pass, with one row per image")
+
+
+def _check_head(linear: nn.Linear, features: Tensor | None, logits: Tensor, *, head: str, name: str) -> None:
+    """Raise a `UserError` unless a linear layer turns one row of features per image into the logits."""
+    num_classes = logits.shape[1]
+    if linear.out_features != num_classes:
+        raise UserError(f"head {head!r} must have {num_classes} outputs, got {linear.out_features}")
+    if features is None or features.ndim != 2:
+        raise UserError(f"head {head!r} must be the layer that gives the logits from one row of features per image")
+    try:
+        check_head_gives_logits(features, logits, *weight_and_bias(linear), head=head)
+    except ValueError as error:
+        raise UserError(f"{name}: {error}") from error
 
 
 def check_training(

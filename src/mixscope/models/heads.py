@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mixscope.base.checks import nearest
 from mixscope.base.errors import UserError, users_code
 from mixscope.base.generators import seeded_globals
-from mixscope.capturing.outputs import logits_of
+from mixscope.capturing.outputs import check_no_probabilities, logits_of
 from mixscope.capturing.sites import eagerly, evaluation_mode, hooked, named_modules
 
 CLOSE = 0.01  # of the largest logit: what log_softmax in bfloat16 rounds away
@@ -81,6 +81,7 @@ def _giving_logits(model: nn.Module, inputs: Tensor) -> list[str]:
         returned = model(inputs.to(device))
     try:
         logits = logits_of(returned)
+        check_no_probabilities(logits)
     except ValueError as error:
         raise UserError(str(error)) from error
     if logits.ndim != 2:

@@ -159,7 +159,8 @@ def _told(label: str) -> Iterator[None]:
     except UserError as error:
         cause = error.__cause__
         reason = reason_of(cause) if isinstance(cause, Exception) else str(error)
-        raise UserError(f"{label} could not be had: {reason[:300]}") from error
+        first, _, _ = reason.partition(". ")  # what follows is advice of the library's own
+        raise UserError(f"{label} could not be had: {first.rstrip('.')}") from error
 
 
 @contextmanager

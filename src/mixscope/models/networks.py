@@ -125,18 +125,19 @@ def _check_size(name: str, *, depth: int, weights: int) -> None:
         raise UserError(f"model must have at most {MAX_DEPTH:,} layers and {MAX_WEIGHTS:,} weights, got {got}")
 
 
-def model_sites(model: nn.Module, head: str) -> tuple[str, ...]:
+def model_sites(model: nn.Module, head: str | None) -> tuple[str, ...]:
     """Return the places to look into a model, from early to late.
 
     They are its attribute `sites`, a tuple or list of names of its modules (each may end in ":input", for what goes in
-    rather than what comes out); where it has none, the input and the output of the head. A `UserError` if `sites` is
+    rather than what comes out); where it has none, the input and the output of the head, or
+    nowhere where there is no head. A `UserError` if `sites` is
     not a tuple or list of names of the model's modules.
     """
     # nn.Module has no such attribute; ours and, if they like, the user's models declare it.
     with users_code("sites of the model raised"):
         sites = getattr(model, "sites", None)
     if sites is None:
-        return (f"{head}{INPUT_SUFFIX}", head)
+        return () if head is None else (f"{head}{INPUT_SUFFIX}", head)
     if not isinstance(sites, tuple | list) or not all(isinstance(site, str) for site in sites) or not sites:
         raise UserError(f"sites of the model must be a tuple of module names, got {sites!r}")
     try:

@@ -46,7 +46,13 @@ def within_modules(unknown: Iterable[str], own: Mapping[str, Any]) -> list[str]:
 def check_plain(state: Mapping[str, Any], own: Mapping[str, Any], *, path: Path) -> None:
     """Raise a `UserError` for tensors that hold no plain values."""
     for name, value in state.items():
-        if name in own and isinstance(value, Tensor):
+        if name in own and isinstance(value, Tensor) and isinstance(own[name], Tensor):
+            if own[name].is_meta:
+                raise UserError(
+                    f"{path}: weights need a model with values to be replaced, got {name} on the meta device"
+                )
+            if own[name].is_floating_point() and not value.is_floating_point():
+                raise UserError(f"{path}: weights must be in floating point, got {name} in {value.dtype}")
             kind = "quantised" if value.is_quantized else "without values" if value.is_meta else ""
             kind = kind or ("" if value.layout is torch.strided else f"of layout {value.layout}")
             if kind:

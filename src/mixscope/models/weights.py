@@ -141,7 +141,7 @@ def _content(content: Any, weights_key: str | None, *, path: Path) -> Content:
             keys = sorted({container for container in flat.containers.values() if container})
             near = nearest(weights_key, keys) or f"; it has {few(keys) or 'none'}"
             raise UserError(f"{path}: weights-key must be one of the file's, got {weights_key!r}{near}")
-        containers = {n: flat.containers[wanted + n].removeprefix(weights_key).lstrip(".") for n in values}
+        containers = {n: flat.containers[wanted + n][len(wanted) :] for n in values}
         prefix = {weights_key: "", **{n: n.removeprefix(wanted) for n in flat.metadata if n.startswith(wanted)}}
         flat = Content(values, containers, {prefix[n]: v for n, v in flat.metadata.items() if n in prefix})
     if not any(isinstance(value, Tensor) for value in flat.values.values()):
