@@ -116,6 +116,15 @@ def test_the_format_of_a_file_is_seen_in_its_content(tmp_path, new):
     assert same(model, SOURCE)
 
 
+@pytest.mark.parametrize("low", [0x80, 0x50])
+def test_a_safetensors_header_may_be_as_long_as_another_formats_first_byte(tmp_path, low):
+    header = json.dumps({"fc.weight": {"dtype": "F32", "shape": [1, 1], "data_offsets": [0, 4]}}).encode()
+    header = header.ljust(0x100 + low)
+    (tmp_path / "w").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    load_weights(model := nn.Sequential(nn.Linear(1, 1, bias=False)), tmp_path / "w")
+    assert model[0].weight.item() == 0
+
+
 def saved(tmp_path, content):
     torch.save(content, tmp_path / "w.pth")
     return tmp_path / "w.pth"

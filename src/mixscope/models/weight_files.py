@@ -88,9 +88,8 @@ def read_weight_file(path: Path) -> Any:
             raise UserError(f"{path}: is {words}")
     if head[257:262] == b"ustar":
         raise UserError(f"{path}: is a tar archive: unpack it first")
-    if not head.startswith((b"PK", b"\x80")) and (
-        _is_safetensors(head, path.stat().st_size) or path.suffix.lower() == ".safetensors"
-    ):
+    is_named_so = path.suffix.lower() == ".safetensors" and not head.startswith((b"PK", b"\x80"))
+    if _is_safetensors(head, path.stat().st_size) or is_named_so:
         return _read_safetensors(path)
     return _read_torch(path)
 
