@@ -9,7 +9,13 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "mixscope"
 BASE = {f"base.{name}" for name in ("errors", "files", "folder_lock", "ranges", "reading", "text")}
-FLOOR = {"base", "mixing.mixture", "mixing.loss_floor", "capturing.sites"}  # torch, and everyone may import it
+FLOOR = {
+    "base",
+    "mixing.mixture",
+    "mixing.loss_floor",
+    "capturing.sites",
+    "capturing.outputs",
+}  # torch, and everyone may import it
 SIBLINGS = {"data", "mixing", "models", "metrics", "theory"}
 ALLOWED = {
     "base": {"base"},

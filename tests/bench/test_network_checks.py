@@ -100,8 +100,10 @@ GIVEN = {
     "logits[:, :2]": "must give one logit for each of 3 classes, got shape (2, 2) for 2 images",
     "logits * float('nan')": "must give finite logits",
     "logits / 0": "must give finite logits",
-    "(logits, logits)": "must give a tensor of logits, got tuple",
-    "None": "must give a tensor of logits, got NoneType",
+    "(len(logits), logits)": "the model's output must be a (B, K) tensor of logits, got tuple: return the logits",
+    "None": "the model's output must be a (B, K) tensor of logits, got NoneType: return the logits",
+    "{'scores': logits}": "got dict with 'scores': return the logits, their .logits, or a mapping with 'logits'",
+    "logits.softmax(dim=1)": "must be logits, got rows of probabilities: return what goes into the softmax",
     "logits.long()": "must give logits in floating point, got torch.int64",
 }
 OTHERS = {

@@ -113,7 +113,7 @@ def test_its_frame_has_every_number_with_its_card(report):
     ("arguments", "message"),
     [
         ({"head": "1"}, "module '1' must be an nn.Linear, got ReLU"),
-        ({"head": None}, "name the classifier with head"),
+        ({"head": "2x"}, "model has no module .2x."),
         ({"head": HEAD, "class_names": ("a", "b")}, "class_names must be 4 names, as the head has outputs, got 2"),
         ({"head": HEAD, "sites": ("body",)}, "body"),
         ({"head": HEAD, "train": ()}, "train"),

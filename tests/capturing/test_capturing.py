@@ -342,8 +342,6 @@ class Twisted(nn.Module):
         ("shared:input", "site 'shared:input' must run once per forward pass"),
         ("unused", "site 'unused' must run in the forward pass, got no run"),
         ("unused:input", "site 'unused:input' must run in the forward pass"),
-        ("pair", "site 'pair' must be a tensor, got tuple"),
-        ("named:input", "site 'named:input' must be a tensor, got NoneType"),
         ("whole", r"site 'whole' must have one row per example \(3\), got shape \(\)"),
     ],
 )
@@ -368,7 +366,7 @@ class Outputs(nn.Module):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda x: {"logits": x}, r"the model's output must be a \(B, K\) tensor of logits, got dict"),
+        (lambda x: {"scores": x}, r"the model's output must be a \(B, K\) tensor of logits, got dict"),
         (lambda x: x, r"the model's output must be \(3, K\) logits, got shape \(3, 1, 4, 4\)"),
         (lambda x: x.flatten(1)[:1], r"the model's output must be \(3, K\) logits, got shape \(1, 16\)"),
         (lambda x: x.flatten(1)[:, :1], r"labels must lie in \[0, 1\), got values"),

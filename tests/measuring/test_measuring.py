@@ -455,11 +455,11 @@ class Ending(nn.Module):
 
 @pytest.mark.parametrize(
     "end",
-    [lambda z: z.softmax(1), lambda z: 10 * z, lambda z: z.roll(1, dims=1)],
-    ids=["softmax", "scaled", "permuted"],
+    [lambda z: 10 * z, lambda z: z.roll(1, dims=1)],
+    ids=["scaled", "permuted"],
 )
 def test_a_model_whose_output_is_not_its_head_s_is_refused(end: Callable[[torch.Tensor], torch.Tensor]) -> None:
-    with pytest.raises(ValueError, match=r"train: head 'head' must give the model's logits .* a softmax\?"):
+    with pytest.raises(ValueError, match=r"train: head 'head' must give the model's logits .* a softmax, or"):
         examine(Ending(end), head="head", train=batches())
 
 

@@ -199,7 +199,7 @@ def test_an_error_while_loading_the_file_is_carried_and_chained(tmp_path, text, 
 
 
 def test_a_factory_that_needs_other_arguments_is_refused(net):
-    message = r"net\.py: needs_more may require only num_classes, image_shape, in_chans, got dropout, width$"
+    message = r"needs_more may require only num_classes, .*, img_size, image_size, got dropout, width$"
     with pytest.raises(UserError, match=message):
         build(f"{net}:needs_more")
 

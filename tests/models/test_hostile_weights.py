@@ -12,7 +12,7 @@ from torch import nn
 from mixscope.base.errors import UserError
 from mixscope.base.files import EMPTY_SEAL, fill_seal
 from mixscope.models.external import build_from_file
-from mixscope.models.weights import WEIGHT_SUFFIXES, load_weights
+from mixscope.models.weights import load_weights
 from mixscope.training.checkpoint import load_state, save_state
 
 FEW_MIB = 100
@@ -23,11 +23,11 @@ def model():
 
 
 @pytest.mark.parametrize("make", SPECIAL)
-@pytest.mark.parametrize("suffix", WEIGHT_SUFFIXES)
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".bin", ".tar", ""])
 def test_only_regular_files_are_read_as_weights(tmp_path, suffix, make):
     path = tmp_path / f"weights{suffix}"
     make(path)
-    expected = "no such file of weights" if make in (make_broken_link, make_circle) else "must be a regular file, got"
+    expected = "no such file of weights" if make in (make_broken_link, make_circle) else "must be a (regular )?file"
     with in_seconds(20), pytest.raises(UserError, match=expected):
         load_weights(model(), path)
 

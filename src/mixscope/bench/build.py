@@ -31,6 +31,7 @@ from mixscope.data.loading import is_path
 from mixscope.mixing.consistency import Consistency
 from mixscope.mixing.mixture import INPUT_SITE
 from mixscope.mixing.schemes import SCHEMES, MixingScheme
+from mixscope.models.hub_models import HUB_PREFIX, new_head_note
 from mixscope.models.networks import build_model, find_head, fix_classifier, model_sites
 from mixscope.training.consistency_term import ConsistencyTerm
 from mixscope.training.loop import Training
@@ -69,7 +70,10 @@ def anchored_data(options: DataOptions) -> DataOptions:
 
 
 def anchored_model(name: str) -> str:
-    """Return FILE.py:FACTORY with an absolute path, and any other name as it is."""
+    """Return FILE.py:FACTORY and hf-model:FOLDER with an absolute path, and any other name as it is."""
+    folder = os.path.expanduser(name.removeprefix(HUB_PREFIX))
+    if name.startswith(HUB_PREFIX) and os.path.isdir(folder):
+        return f"{HUB_PREFIX}{os.path.abspath(folder)}"
     file, colon, factory = name.rpartition(":")
     return f"{os.path.abspath(file)}{colon}{factory}" if file.endswith(".py") else name
 
@@ -118,7 +122,9 @@ def assemble_bench(options: TrainOptions, accelerator: Accelerator, *, observer:
             options.model, num_classes=data.num_classes, image_shape=data.image_shape, seed=options.seed
         )
     check_alike(accelerator, lambda: describe_sources(options, data, unlabelled, model))
-    head = find_head(model, options.head)
+    if (note := new_head_note(options.model, num_classes=data.num_classes)) and accelerator.is_main_process:
+        observer.note(note)
+    head = find_head(model, options.head, inputs=data.test_images[:2].float() / 255)
     if options.classifier == "fixed-etf":
         fix_classifier(model, head, generator=named_generator(options.seed, "fixed classifier"))
     own_sites = model_sites(model, head)

@@ -13,8 +13,15 @@ from mixscope.bench.kept_predictions import Predictions, PredictionSpool, predic
 from mixscope.bench.probe import Probe
 from mixscope.bench.theory_overlay import MIXUP, Expectation, draw_expectation
 from mixscope.capturing.capture import capture
-from mixscope.capturing.sites import measurable
-from mixscope.measuring import PAIR_MIXING, BlendedFeatures, BlendLaw, Examination, examine
+from mixscope.measuring import (
+    PAIR_MIXING,
+    BlendedFeatures,
+    BlendLaw,
+    Examination,
+    examine,
+    linear_head,
+    weight_and_bias,
+)
 from mixscope.metrics.blends.channels import classifier_coordinates
 from mixscope.metrics.calibration.prediction_meter import PredictionMeter
 from mixscope.metrics.calibration.temperature_scaling import scaling_report
@@ -37,10 +44,10 @@ class Subject:
     @property
     def weight(self) -> Tensor:
         """(K, D) float64, the classifier's rows; a `UserError` if they do not fit the images' classes."""
-        classifier, num_classes = self.model.get_submodule(self.head), self.probe.num_classes
-        if not isinstance(classifier, nn.Linear) or classifier.out_features != num_classes:
+        classifier, num_classes = linear_head(self.model, self.head), self.probe.num_classes
+        if classifier.out_features != num_classes:
             raise UserError(f"head {self.head!r} must be a linear layer with {num_classes} outputs, got {classifier}")
-        return measurable(classifier.weight.detach()).double()
+        return weight_and_bias(classifier)[0].double()
 
     def examine(
         self,

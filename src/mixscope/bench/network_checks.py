@@ -13,11 +13,14 @@ from torch.nn.parameter import is_lazy
 
 from mixscope.base.errors import UserError, users_code
 from mixscope.base.generators import seeded_globals
-from mixscope.capturing.sites import check_sites, evaluation_mode, record_sites
+from mixscope.capturing.outputs import check_no_probabilities, logits_of
+from mixscope.capturing.sites import check_sites, eagerly, evaluation_mode, record_sites
 from mixscope.data.batches import TrainingBatches
 from mixscope.data.image_data import ImageData
+from mixscope.measuring.last_layer import check_head_gives_logits, linear_head, weight_and_bias
 from mixscope.mixing.manifold import blending_at
 from mixscope.mixing.mixture import INPUT_SITE, INPUT_SUFFIX, Mixture
+from mixscope.training.checkpoint import encode_weights
 from mixscope.training.objective import LOSSES, build_optimizer
 from mixscope.training.recipe import Recipe
 
@@ -32,11 +35,11 @@ def check_places(model: nn.Module, sites: Sequence[str]) -> None:
         raise UserError(str(error)) from error
 
 
-def check_forward(model: nn.Module, images: ImageData, *, head: str, sites: Sequence[str], name: str) -> None:
+def check_forward(model: nn.Module, images: ImageData, *, head: str | None, sites: Sequence[str], name: str) -> None:
     """Raise a `UserError`, which calls a network by its name, unless it can be measured.
 
-    It must turn images, however many, into (B, K) finite logits that its head computes, and run every site once. Tried
-    on a copy, but for parameters that have no shape yet: they get theirs here.
+    It must turn images, however many, into (B, K) finite logits that its head computes, where it has one, and run every
+    site once. Tried on a copy, but for parameters that have no shape yet: they get theirs here.
     """
     pixels = images.test_images[: max(TRIED_SIZES)].float() / 255
     shape = "x".join(map(str, images.image_shape))
@@ -48,19 +51,28 @@ def check_forward(model: nn.Module, images: ImageData, *, head: str, sites: Sequ
         with _stand_in(model) as network:
             for size in TRIED_SIZES:
                 inputs, site = pixels[:size], f"{head}{INPUT_SUFFIX}"
-                places = dict.fromkeys((site, *sites))
-                with users_code(what), record_sites(network, tuple(places)) as recorded, torch.no_grad():
+                places = dict.fromkeys((*([] if head is None else [site]), *sites))
+                with users_code(what), record_sites(network, tuple(places)) as recorded, torch.no_grad(), eagerly():
                     outputs: Any = network.eval()(inputs)
-                _check_logits(outputs, size=len(inputs), num_classes=images.num_classes, name=name)
-                if model.get_submodule(head).out_features != images.num_classes:
-                    raise UserError(f"head {head!r} must have {images.num_classes} outputs, got another number")
-                if site not in recorded or recorded[site].ndim != 2:
-                    raise UserError(
-                        f"head {head!r} must be the layer that gives the logits from one row of features per image"
-                    )
+                logits = _logits(outputs, size=len(inputs), num_classes=images.num_classes, name=name)
+                if head is not None:
+                    _check_head(linear_head(network, head), recorded.get(site), logits, head=head, name=name)
                 for place in places:
                     if place not in recorded or not recorded[place].ndim or len(recorded[place]) != len(inputs):
                         raise UserError(f"site {place!r} must be run in the forward pass, with one row per image")
+
+
+def _check_head(linear: nn.Linear, features: Tensor | None, logits: Tensor, *, head: str, name: str) -> None:
+    """Raise a `UserError` unless a linear layer turns one row of features per image into the logits."""
+    num_classes = logits.shape[1]
+    if linear.out_features != num_classes:
+        raise UserError(f"head {head!r} must have {num_classes} outputs, got {linear.out_features}")
+    if features is None or features.ndim != 2:
+        raise UserError(f"head {head!r} must be the layer that gives the logits from one row of features per image")
+    try:
+        check_head_gives_logits(features, logits, *weight_and_bias(linear), head=head)
+    except ValueError as error:
+        raise UserError(f"{name}: {error}") from error
 
 
 def check_training(
@@ -94,8 +106,8 @@ def check_training(
             if size == 1 and has_batch_norm(network):
                 what = f"batch-size must be at least 2 for {name}, which has batch norm:"
             with users_code(what), accelerator.autocast(), blending_at(network, mixture):
-                logits: Any = network(inputs[:size])
-            _check_logits(logits, size=size, num_classes=num_classes, name=f"{name} in training mode")
+                outputs: Any = network(inputs[:size])
+            logits = _logits(outputs, size=size, num_classes=num_classes, name=f"{name} in training mode")
             if not logits.requires_grad:
                 raise UserError(f"{name} must give logits that depend on a parameter that can be trained")
             aims = F.one_hot(labels[:size], num_classes).float()
@@ -103,6 +115,7 @@ def check_training(
                 LOSSES[recipe.loss](logits.float(), aims).backward()
         with users_code(f"{name} must train with the optimizer {recipe.optimizer}, but it raised"):
             optimizer.step()
+        encode_weights(network)  # as after the last epoch
 
 
 def has_batch_norm(model: nn.Module) -> bool:
@@ -110,17 +123,21 @@ def has_batch_norm(model: nn.Module) -> bool:
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
 
 
-def _check_logits(outputs: Any, *, size: int, num_classes: int, name: str) -> None:
-    """Raise a `UserError` unless a network's outputs are (size, K) finite floating-point logits."""
-    if not isinstance(outputs, Tensor):
-        raise UserError(f"{name} must give a tensor of logits, got {type(outputs).__name__}")
-    if outputs.shape != (size, num_classes):
-        got = f"shape {tuple(outputs.shape)} for {size} images"
+def _logits(outputs: Any, *, size: int, num_classes: int, name: str) -> Tensor:
+    """Return the logits in a network's outputs; a `UserError` unless they are (size, K), finite and floating-point."""
+    try:
+        logits = logits_of(outputs)
+        check_no_probabilities(logits)
+    except ValueError as error:
+        raise UserError(f"{name}: {error}") from error
+    if logits.shape != (size, num_classes):
+        got = f"shape {tuple(logits.shape)} for {size} images"
         raise UserError(f"{name} must give one logit for each of {num_classes} classes, got {got}")
-    if not outputs.is_floating_point():
-        raise UserError(f"{name} must give logits in floating point, got {outputs.dtype}")
-    if not outputs.isfinite().all():
+    if not logits.is_floating_point():
+        raise UserError(f"{name} must give logits in floating point, got {logits.dtype}")
+    if not logits.isfinite().all():
         raise UserError(f"{name} must give finite logits, got NaN or infinite ones for the first images")
+    return logits
 
 
 @contextmanager

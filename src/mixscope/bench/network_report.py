@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -93,11 +94,13 @@ def measure(
     report, let a notebook show it, or see `NetworkReport`.
 
     Args:
-        model: Takes a batch of inputs on its device, returns (B, K) logits.
+        model: Takes a batch of inputs on its device, returns (B, K) logits, or an object or mapping that holds them as
+            "logits".
         train: The examples it was trained on, unblended and unaugmented, every class among them: batches of inputs and
             (B,) integer labels in [0, K), a DataLoader for one, or a pair of tensors (inputs, labels).
         test: Examples it has not seen, likewise, for accuracy, calibration and linearity of layers.
-        head: Module name of the linear classifier. None: "head", or what the model's own `get_classifier()` gives.
+        head: Module name of the linear classifier. None: "head", or what the model's own `get_classifier()` gives, or
+            the one linear layer whose output is the logits of the first training examples.
         sites: Modules whose linearity is measured, "NAME" or "NAME:input", early to late. None: the model's own
             `sites`, or the input and the output of the head.
         class_names: K names for figures.
@@ -115,8 +118,9 @@ def measure(
         >>> report.values["nc/nc1_trace"] < 1e-12, report.values["test/error"] == 1 - report.values["test/accuracy"]
         (True, True)
     """
+    train, first = _with_first_inputs(train)
     try:
-        head = find_head(model, head)
+        head = find_head(model, head, inputs=first)
     except UserError as error:
         raise ValueError(f"head: {error}".replace("--head", "head")) from error
     sites = model_sites(model, head) if sites is None else tuple(sites)
@@ -150,6 +154,22 @@ def measure(
     data = {"num_train": chosen.num_seen, "num_classes": num_classes}
     tested = {} if held_out is None else {"num_test": held_out.num_seen}
     return NetworkReport(measurement.values, measurement.pictures, name, data | tested)
+
+
+def _with_first_inputs(examples: Iterable[Batch]) -> tuple[Iterable[Batch], Tensor | None]:
+    """Return the examples, none of them used up, and two of their inputs; None where they are no pairs of tensors."""
+    batch: Any = examples
+    if not _is_pair(examples):
+        with torch.random.fork_rng(devices=[]):  # data loaders draw from the global state
+            source = iter(examples)
+            batch = next(source, None)
+        if source is examples:
+            examples = chain([] if batch is None else [batch], source)
+    return examples, batch[0][:2] if _is_pair(batch) and batch[0].ndim else None
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(part, Tensor) for part in value)
 
 
 def _choose(examples: Iterable[Batch], name: str, most: int, generator: torch.Generator) -> ChosenExamples:

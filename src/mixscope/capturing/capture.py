@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mixscope.base.checks import check_floating, check_labels, naming, pair_of
 from mixscope.base.kinds import checked
+from mixscope.capturing.outputs import check_no_probabilities
 from mixscope.capturing.pieces import forward_rows, on_device_of
 from mixscope.capturing.sites import (
     check_pooled,
@@ -59,7 +59,7 @@ def capture(
     Everything is kept on the CPU: `capture_batches` hands over one batch at a time instead.
 
     Args:
-        model: Takes a batch of inputs, returns (B, K) logits.
+        model: Takes a batch of inputs, returns (B, K) logits, or an object or mapping that holds them as "logits".
         batches: Pairs of inputs (B, ...) float and labels (B,) integers in [0, K); moved to the model's device.
         sites: "NAME" for the output of the submodule of that name, "NAME:input" for its first input.
         average_pooled: Those of the sites of which averages are kept: over the pixels of (B, C, H, W) maps, over the
@@ -72,8 +72,9 @@ def capture(
 
     Raises:
         ValueError: If a site is not a submodule, is not run exactly once per batch or is no tensor with one row per
-            example; if what is to be averaged is neither maps nor tokens; if the model's output is not (B, K); if there
-            are no batches or labels do not fit; if mixing comes without a generator or blends anything but inputs.
+            example; if what is to be averaged is neither maps nor tokens; if the model's output is not (B, K), or rows
+            of probabilities; if there are no batches or labels do not fit; if mixing comes without a generator or
+            blends anything but inputs.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 4))
@@ -171,12 +172,11 @@ def check_not_empty(num_examples: int) -> None:
         raise ValueError("batches must hold at least one example, got none")
 
 
-def check_output(output: Any, labels: Tensor, *, num_rows: int) -> None:
+def check_output(output: Tensor, labels: Tensor, *, num_rows: int) -> None:
     """Raise unless a model's output is (B, K) logits and the labels are B integers in [0, K)."""
-    if not isinstance(output, Tensor):
-        raise ValueError(f"the model's output must be a (B, K) tensor of logits, got {type(output).__name__}")
     if output.ndim != 2 or len(output) != num_rows:
         raise ValueError(f"the model's output must be ({num_rows}, K) logits, got shape {tuple(output.shape)}")
+    check_no_probabilities(output)
     check_labels(labels, num_classes=output.shape[1])
     if len(labels) != num_rows:
         raise ValueError(f"labels must have one entry per input ({num_rows}), got {len(labels)}")

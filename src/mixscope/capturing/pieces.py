@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mixscope.capturing.outputs import logits_of
 from mixscope.capturing.sites import forward_watched
 
 CPU_PIECE = 2**17  # numbers of inputs at once on a CPU
@@ -32,7 +32,7 @@ def pieces(inputs: Tensor) -> tuple[Tensor, ...]:
 
 def forward_rows(
     model: nn.Module, inputs: Tensor, readers: Mapping[str, Callable[..., Tensor]]
-) -> tuple[Any, dict[str, Tensor]]:
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Run a model over a batch, in pieces on the CPU.
 
     Args:
@@ -41,10 +41,10 @@ def forward_rows(
         readers: Site to `flat_rows` or `pooled_rows`.
 
     Returns:
-        The model's output, and each site's (B, D) features.
+        The model's logits, whatever their shape, and each site's (B, D) features.
     """
     parts: dict[str, list[Tensor]] = {site: [] for site in readers}
-    outputs: list[Any] = []
+    outputs: list[Tensor] = []
     for piece in pieces(inputs):
 
         def keep(site: str, value: Tensor, num_rows: int = len(piece)) -> None:
@@ -52,7 +52,7 @@ def forward_rows(
             # A view would change with a later in-place operation.
             parts[site].append(rows.clone() if rows.data_ptr() == value.data_ptr() else rows)
 
-        outputs.append(forward_watched(model, piece, {site: partial(keep, site) for site in readers}))
-    are_rows = all(isinstance(output, Tensor) and output.ndim for output in outputs)
+        outputs.append(logits_of(forward_watched(model, piece, {site: partial(keep, site) for site in readers})))
+    are_rows = all(output.ndim for output in outputs)
     output = torch.cat(outputs) if len(outputs) > 1 and are_rows else outputs[0]
     return output, {site: torch.cat(rows) if len(rows) > 1 else rows[0] for site, rows in parts.items()}

@@ -1,16 +1,21 @@
 """Sites of a network: hooks on named modules that live only inside a context manager, and what they see as rows."""
 
+import copy
 import math
+import sys
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.utils.hooks import RemovableHandle
 
 from mixscope.base.checks import nearest
 from mixscope.mixing.mixture import INPUT_SUFFIX
+
+COMPILED = "_orig_mod"  # the name under which torch.compile keeps the module it wraps
 
 
 @contextmanager
@@ -25,20 +30,28 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
             module.training = flag
 
 
+def eagerly() -> AbstractContextManager[Any]:
+    """Run compiled modules as they were written inside the block: what was compiled does not see new hooks."""
+    if "torch._dynamo" not in sys.modules:  # then nothing is compiled, and loading it takes a second
+        return nullcontext()
+    return cast(AbstractContextManager[Any], torch.compiler.set_stance("force_eager"))
+
+
 @contextmanager
 def hooked(model: nn.Module, functions: Mapping[str, Callable[[Any], Tensor | None]]) -> Iterator[None]:
     """Call a function on what each site gives or gets in every forward pass inside the block.
 
-    Where the function returns a tensor, the forward pass goes on with that instead.
+    Where the function returns a tensor, the forward pass goes on with that instead. Of a tuple, list or mapping, as
+    transformer blocks return them, the function gets the first entry, and that alone is replaced.
 
     Args:
-        model: Any module.
-        functions: By site: "NAME" for a submodule's output, "NAME:input" for its first input.
+        model: Any module. Names may leave out what `torch.compile` and `DataParallel` put before them.
+        functions: By site: "NAME" for a submodule's output, "NAME:input" for its first input, by position or keyword.
 
     Raises:
         ValueError: If a site is not a submodule; near names are listed.
     """
-    modules = _named_modules(model) if functions else {}
+    modules = named_modules(model) if functions else {}
     with ExitStack() as handles:
         for site, function in functions.items():
             handles.callback(_hook(*_find_module(modules, site), function).remove)
@@ -98,7 +111,8 @@ def forward_watched(model: nn.Module, inputs: Tensor, watchers: Mapping[str, Cal
         seen.add(site)
         watchers[site](measurable(value))
 
-    with evaluation_mode(model), torch.no_grad(), hooked(model, {site: _once(site, show, seen) for site in watchers}):
+    hooks = {site: _once(site, show, seen) for site in watchers}
+    with evaluation_mode(model), torch.no_grad(), eagerly(), hooked(model, hooks):
         output = model(inputs)
     for site in watchers:
         if site not in seen:
@@ -135,7 +149,7 @@ def check_sites(model: nn.Module, sites: Sequence[str]) -> None:
     """Raise unless sites is a sequence of names, each "NAME" or "NAME:input" of a submodule; near names are listed."""
     if isinstance(sites, str):
         raise ValueError(f"sites must be a sequence of names, got the string {sites!r}")
-    modules = _named_modules(model)
+    modules = named_modules(model)
     for site in sites:
         _find_module(modules, site)
 
@@ -154,15 +168,29 @@ def _check_rows(value: Tensor, *, site: str, num_rows: int) -> None:
         raise ValueError(f"site {site!r} must have one row per example ({num_rows}), got shape {tuple(value.shape)}")
 
 
-def _named_modules(model: nn.Module) -> dict[str, nn.Module]:
-    return {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
+def named_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the submodules by their names, and by the names they have without torch.compile and DataParallel."""
+    modules = {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
+    is_parallel = isinstance(model, DataParallel | DistributedDataParallel)
+    plain: dict[str, nn.Module] = {}
+    for name, module in modules.items():
+        short = _plain_name(name.removeprefix("module.") if is_parallel else name)
+        if short:
+            plain.setdefault(short, module)
+    return modules | {name: module for name, module in plain.items() if name not in modules}
+
+
+def _plain_name(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part != COMPILED)
 
 
 def _find_module(modules: Mapping[str, nn.Module], site: str) -> tuple[nn.Module, bool]:
     """Return the module of a site, and whether its input is meant."""
-    if site in modules:
-        return modules[site], False
+    for asked in (site, _plain_name(site)):
+        if asked in modules:
+            return modules[asked], False
     name = site.removesuffix(INPUT_SUFFIX)
+    name = name if name in modules else _plain_name(name)
     if name in modules:
         return modules[name], True
     close = nearest(name, modules)
@@ -173,13 +201,35 @@ def _find_module(modules: Mapping[str, nn.Module], site: str) -> tuple[nn.Module
 
 
 def _hook(module: nn.Module, is_input: bool, function: Callable[[Any], Tensor | None]) -> RemovableHandle:
-    def before(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        changed = function(arguments[0] if arguments else None)
-        return None if changed is None else (changed, *arguments[1:])
+    def before(
+        _: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        if arguments:
+            changed = _change(arguments[0], function)
+            return None if changed is None else ((changed, *arguments[1:]), named)
+        name = next(iter(named), "")
+        changed = _change(named.get(name), function)
+        return None if changed is None else (arguments, named | {name: changed})
 
     if is_input:
-        return module.register_forward_pre_hook(before)
-    return module.register_forward_hook(lambda _, arguments, output: function(output))
+        return module.register_forward_pre_hook(before, with_kwargs=True)
+    return module.register_forward_hook(lambda _, arguments, output: _change(output, function))
+
+
+def _change(value: Any, function: Callable[[Any], Tensor | None]) -> Any:
+    """Return a value with what the function makes of its tensor, the first entry's where it has entries, or None."""
+    if not isinstance(value, tuple | list | Mapping) or not value:
+        return function(value)
+    place: Any = next(iter(value)) if isinstance(value, Mapping) else 0
+    changed = _change(value[place], function)
+    if changed is None:
+        return None
+    if isinstance(value, tuple):
+        entries = (changed, *value[1:])
+        return value._make(entries) if hasattr(value, "_make") else entries
+    replaced: Any = copy.copy(value)
+    replaced[place] = changed
+    return replaced
 
 
 def _once(site: str, watcher: Callable[[str, Tensor], None], seen: Container[str]) -> Callable[[Any], None]:

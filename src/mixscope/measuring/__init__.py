@@ -6,7 +6,7 @@ each of them and is as it was in between. Nothing is averaged over batches: ever
 
 from mixscope.measuring.blended_features import BlendedFeatures, BlendLaw, capture_blends, measure_linearity
 from mixscope.measuring.examination import LAYER_MIXING, PAIR_MIXING, Examination, examine
-from mixscope.measuring.last_layer import LastLayer, linear_head, measure_last_layer
+from mixscope.measuring.last_layer import LastLayer, linear_head, measure_last_layer, weight_and_bias
 from mixscope.metrics.calibration.prediction_meter import PredictionMeter
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "linear_head",
     "measure_last_layer",
     "measure_linearity",
+    "weight_and_bias",
 ]

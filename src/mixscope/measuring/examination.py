@@ -8,9 +8,8 @@ from torch import Tensor, nn
 from mixscope.base.checks import naming
 from mixscope.base.kinds import checked
 from mixscope.capturing.capture import capture_batches
-from mixscope.capturing.sites import measurable
 from mixscope.measuring.blended_features import Batches, BlendedFeatures, BlendLaw, capture_blends, measure_linearity
-from mixscope.measuring.last_layer import LastLayer, linear_head, measure_last_layer
+from mixscope.measuring.last_layer import LastLayer, measure_last_layer
 from mixscope.metrics.blends.blend_reports import ChannelReport, NonlinearityReport
 from mixscope.metrics.blends.channels import mixed_feature_geometry
 from mixscope.metrics.calibration.prediction_meter import PredictionMeter
@@ -70,7 +69,8 @@ def examine(
     Batches are pairs of inputs and (B,) integer labels in [0, K).
 
     Args:
-        model: Takes a batch of inputs, returns (B, K) logits; left as it was.
+        model: Takes a batch of inputs, returns (B, K) logits, or an object or mapping that holds them as "logits"; left
+            as it was.
         head: Module name of the linear classifier that gives the logits; needed with `train`.
         train: Training examples, unblended and unaugmented, every class among them, for "nc/..." and "train/...".
         test: Test examples, for "test/..." and, beside `train`, "nc_test/...", measured against its class means.
@@ -112,7 +112,7 @@ def examine(
     if train is not None and head is not None:
         with naming("train"):
             trained = measure_last_layer(model, train, head=head, class_means=class_means)
-            values |= _values_on_train(trained, linear_head(model, head))
+            values |= _values_on_train(trained)
     if test is not None:
         with naming("test"):
             if trained is None or head is None:
@@ -129,7 +129,7 @@ def examine(
             known = trained.features[pair_rows.to(trained.features.device)]
         with naming("pairs"):
             blends = capture_blends(model, pairs, site=f"{head}{INPUT_SUFFIX}", law=pair_law, features=known)
-            channels = _channels_of(blends, linear_head(model, head), trained.statistics.means)
+            channels = _channels_of(blends, trained.weight, trained.statistics.means)
         values |= channels.values("channels")
     linearity: list[dict[str, NonlinearityReport]] = []
     if layer_pairs is not None:
@@ -153,8 +153,8 @@ def measure_predictions(
     return meter
 
 
-def _values_on_train(seen: LastLayer, linear: nn.Linear) -> dict[str, float]:
-    report, collapse = seen.predictions.report(), neural_collapse(seen.statistics, linear.weight, linear.bias)
+def _values_on_train(seen: LastLayer) -> dict[str, float]:
+    report, collapse = seen.predictions.report(), neural_collapse(seen.statistics, seen.weight, seen.bias)
     counts = seen.nearest_mean
     collapse = replace(collapse, nc4_mismatch=counts.mismatch, nearest_mean_accuracy=counts.accuracy)
     return collapse.values("nc") | {"train/accuracy_clean": report.accuracy, "train/loss_clean": report.loss}
@@ -165,7 +165,7 @@ def _collapse_on_test(train: LastLayer, test: LastLayer) -> dict[str, float]:
     return replace(collapse, nc4_mismatch=counts.mismatch, nearest_mean_accuracy=counts.accuracy).values("nc_test")
 
 
-def _channels_of(blends: BlendedFeatures, linear: nn.Linear, class_means: Tensor) -> ChannelReport:
+def _channels_of(blends: BlendedFeatures, head_weight: Tensor, class_means: Tensor) -> ChannelReport:
     if blends.examples.shape[1] != 2:
         raise ValueError(f"mixing must blend two examples for the channels, got {blends.examples.shape[1]}")
     return mixed_feature_geometry(
@@ -174,7 +174,7 @@ def _channels_of(blends: BlendedFeatures, linear: nn.Linear, class_means: Tensor
         weights=blends.weights[:, 0],
         member_labels=blends.labels,
         class_means=class_means,
-        head_weight=measurable(linear.weight),
+        head_weight=head_weight,
     )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mixscope.base.checks import check_shape, naming, nearest
 from mixscope.base.kinds import checked
 from mixscope.capturing.capture import capture_batches
-from mixscope.capturing.sites import measurable
+from mixscope.capturing.sites import evaluation_mode, measurable, named_modules
 from mixscope.metrics.calibration.prediction_meter import PredictionMeter
 from mixscope.metrics.class_statistics.statistics import ClassStatistics
 from mixscope.metrics.collapse.nearest_mean import NearestMeanCounts
@@ -29,12 +29,16 @@ class LastLayer:
         nearest_mean: Of the same features, against the class means that were given or, without these, their own.
         predictions: Of the model's logits.
         features: (N, D) in their own dtype; None where class means were given.
+        weight: (K, D), the linear classifier's, as its forward pass had it.
+        bias: (K,), likewise, or None.
     """
 
     statistics: ClassStatistics
     nearest_mean: NearestMeanCounts
     predictions: PredictionMeter
     features: Tensor | None
+    weight: Tensor
+    bias: Tensor | None
 
 
 @checked
@@ -67,13 +71,9 @@ def measure_last_layer(
     """
     linear = linear_head(model, head)
     site = f"{head}{INPUT_SUFFIX}"
-    weight = measurable(linear.weight.detach())
-    bias = None if linear.bias is None else measurable(linear.bias.detach())
-    shape, device = (linear.out_features, linear.in_features), weight.device
-    statistics, predictions = ClassStatistics(*shape, device=device), PredictionMeter(keep_logits=keep_logits)
-    if class_means is not None:
-        check_shape(shape, of=f"head {head!r}", class_means=class_means)
-    known = None if class_means is None else NearestMeanCounts(class_means.to(device), weight, bias)
+    statistics: ClassStatistics | None = None
+    known: NearestMeanCounts | None = None
+    predictions = PredictionMeter(keep_logits=keep_logits)
     kept: list[Tensor] = []
     labels: list[Tensor] = []
     for batch in capture_batches(model, batches, sites=(site,)):
@@ -83,8 +83,15 @@ def measure_last_layer(
                 f"head {head!r} must turn one row of {linear.in_features} features per example into the model's "
                 f"{batch.logits.shape[1]} logits, got rows of {features.shape[1]} and {linear.out_features} outputs"
             )
+        if statistics is None:  # the forward pass has given lazy and re-parametrized layers their weights
+            weight, bias = weight_and_bias(linear)
+            shape, device = (linear.out_features, linear.in_features), weight.device
+            statistics = ClassStatistics(*shape, device=device)
+            if class_means is not None:
+                check_shape(shape, of=f"head {head!r}", class_means=class_means)
+                known = NearestMeanCounts(class_means.to(device), weight, bias)
         if len(features) and not statistics.num_examples:
-            _check_head_gives_logits(features, batch.logits, weight, bias, head=head)
+            check_head_gives_logits(features, batch.logits, weight, bias, head=head)
         with naming("batches"):
             statistics.update(features, batch.labels)
             predictions.update(batch.logits, batch.labels)
@@ -93,14 +100,25 @@ def measure_last_layer(
             labels.append(batch.labels)
         else:
             known.update(features, batch.labels)
+    assert statistics is not None  # `capture_batches` refuses to end without an example
     if known is None:
         known = NearestMeanCounts(statistics.means, weight, bias)
         for features, own in zip(kept, labels, strict=True):
             known.update(features, own)
-    return LastLayer(statistics, known, predictions, torch.cat(kept) if kept else None)
+    return LastLayer(statistics, known, predictions, torch.cat(kept) if kept else None, weight, bias)
 
 
-def _check_head_gives_logits(
+def weight_and_bias(linear: nn.Linear) -> tuple[Tensor, Tensor | None]:
+    """Return what a linear layer multiplies by and adds in evaluation mode, once a forward pass has been made.
+
+    Weight norm, spectral norm and pruning make the weight anew in every pass; before the first it may be another's.
+    """
+    with evaluation_mode(linear), torch.no_grad():
+        weight, bias = linear.weight.detach(), None if linear.bias is None else linear.bias.detach()
+    return measurable(weight), None if bias is None else measurable(bias)
+
+
+def check_head_gives_logits(
     features: Tensor, logits: Tensor, weight: Tensor, bias: Tensor | None, *, head: str
 ) -> None:
     """Raise unless the head's outputs are the model's, up to a constant per row, which no probability notices."""
@@ -111,7 +129,8 @@ def _check_head_gives_logits(
     if off > LOGIT_TOLERANCE * size:
         raise ValueError(
             f"head {head!r} must give the model's logits (the model may add a constant per example), got outputs that "
-            f"are off by up to {off:.3g} where logits go up to {size:.3g}: does something follow the head, a softmax?"
+            f"are off by up to {off:.3g} where logits go up to {size:.3g}: does something follow the head, a softmax, "
+            "or do adapters add to it?"
         )
 
 
@@ -122,14 +141,19 @@ def linear_head(model: nn.Module, head: str) -> nn.Linear:
     Raises:
         ValueError: If there is no module of that name (near names are listed), or it is not `torch.nn.Linear`.
     """
-    modules = {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
+    modules = named_modules(model)
     if head not in modules:
-        linear = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
+        linear = [name for name, module in model.named_modules() if name and isinstance(module, nn.Linear)]
         close = nearest(head, modules) or f"; its linear layers are {', '.join(linear[-MOST_NAMED:]) or 'none'}"
         raise ValueError(f"head must name a module of the model, got {head!r}{close}")
     module = modules[head]
     if not isinstance(module, nn.Linear):
-        raise ValueError(
-            f"head must be a linear classifier (torch.nn.Linear), got {head!r}, which is {type(module).__name__}"
-        )
+        raise ValueError(f"head must be a linear classifier (torch.nn.Linear), got {head!r}, which is {_kind(module)}")
     return module
+
+
+def _kind(module: nn.Module) -> str:
+    kind = type(module)
+    inside = [name for name, part in module.named_children() if isinstance(part, nn.Linear)]
+    holds = f" and holds {', '.join(inside[:MOST_NAMED])}: merge adapters into it first" if inside else ""
+    return f"{'' if kind.__name__ != 'Linear' else f'{kind.__module__}.'}{kind.__name__}{holds}"

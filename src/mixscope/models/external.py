@@ -11,23 +11,26 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import nn
 
 from mixscope.base.checks import nearest
 from mixscope.base.errors import UserError, describe_error, users_code
 from mixscope.base.reading import open_regular
 
-FACTORY_ARGUMENTS = ("num_classes", "image_shape", "in_chans")
+FACTORY_ARGUMENTS = ("num_classes", "image_shape", "in_chans", "img_size", "image_size")
+ELSEWHERE = ("hf-hub:", "hf_hub:", "local-dir:")  # what timm loads from elsewhere, with its weights
 TIMM_INSTALL = "pip install 'mixscope[timm]'"
 
 
 def build_from_file(name: str, *, num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
     """Load "FILE.py:FACTORY", a Python file, and call the function or class in it that makes the model.
 
-    FACTORY is called by keyword with those of `num_classes`, `image_shape` (C, H, W) and `in_chans` (C) that its
-    signature names, and with nothing else. While the file is loaded and FACTORY runs, the file's folder is first on
-    `sys.path`, so the file can import its neighbours. The file is executed anew at each call. A `UserError` if the file
-    or FACTORY is missing, either raises, FACTORY needs other arguments, or it returns anything but an `nn.Module`.
+    FACTORY is called by keyword with those of `num_classes`, `image_shape` (C, H, W), `in_chans` (C), `img_size` and
+    `image_size` (the side, or (H, W) where they differ) that its signature names, and with nothing else. While the file
+    is loaded and FACTORY runs, the file's folder is first on `sys.path`, so the file can import its neighbours. The
+    file is executed anew at each call. A `UserError` if the file or FACTORY is missing, either raises, FACTORY needs
+    other arguments, or it returns anything but an `nn.Module` that hooks can see into.
     """
     file_name, _, factory_name = name.rpartition(":")  # the last: that of a Windows drive may stand before it
     if name.endswith(".py") or not factory_name:
@@ -40,10 +43,15 @@ def build_from_file(name: str, *, num_classes: int, image_shape: tuple[int, int,
     with _first_on_path(path.resolve().parent):
         module = _execute(path)
         factory = _find_factory(module, factory_name, path=path)
-        available = {"num_classes": num_classes, "image_shape": image_shape, "in_chans": image_shape[0]}
+        height, width = image_shape[1:]
+        size = height if height == width else (height, width)
+        sizes = {"image_shape": image_shape, "in_chans": image_shape[0], "img_size": size, "image_size": size}
+        available = {"num_classes": num_classes, **sizes}
         accepted = _accepted_arguments(factory, label=f"{path}: {factory_name}")
         with users_code(f"{path}: {factory_name} raised"):
             model = factory(**{argument: available[argument] for argument in accepted})
+    if isinstance(model, torch.jit.ScriptModule):
+        raise UserError(f"{path}: {factory_name} must return the network itself, got a scripted one: no hook sees it")
     if not isinstance(model, nn.Module):
         raise UserError(f"{path}: {factory_name} must return a torch.nn.Module, got {_kind(model)}")
     with users_code(f"{path}: {factory_name} must return a torch.nn.Module that called super().__init__(), got"):
@@ -51,12 +59,38 @@ def build_from_file(name: str, *, num_classes: int, image_shape: tuple[int, int,
     return model
 
 
-def build_from_timm(name: str, *, num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
-    """Make the timm library's model of this name with fresh weights; only K and the number of channels are passed on.
+def build_from_timm(name: str, *, num_classes: int, image_shape: tuple[int, int, int], own_weights: bool) -> nn.Module:
+    """Make the timm library's model of this name, with fresh weights or those that timm has for it.
 
-    Some of timm's models accept no other size of images than their own. A `UserError` if timm is not installed or
-    cannot be imported, knows no such model, or cannot make it.
+    K and the number of channels are passed on, and the size of images where it is not the model's usual one and the
+    model takes it (`img_size`). A `UserError` if timm is not installed or cannot be imported, knows no such model, or
+    cannot make it, or if its own weights are for another number of classes.
     """
+    timm = import_timm(name)
+    is_elsewhere = name.startswith(ELSEWHERE)
+    if not is_elsewhere and not timm.is_model(name):
+        raise UserError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
+    with users_code(f"timm:{name} could not be made:"):  # each of timm's thousand models has its own conditions
+        known = None if is_elsewhere else timm.get_pretrained_cfg(name)
+        if own_weights and known is not None and known.num_classes != num_classes:
+            got = f"{known.num_classes}: give weights with --weights"
+            raise UserError(f"timm:{name} must have as many classes as the images, {num_classes}, got {got}")
+        usual = None if known is None else tuple(known.input_size[1:])
+        given: dict[str, Any] = {"num_classes": num_classes, "in_chans": image_shape[0]}
+        given |= {"pretrained": True} if own_weights or is_elsewhere else {}
+        if usual not in (None, image_shape[1:]):
+            try:
+                sized: nn.Module = timm.create_model(name, **given, img_size=image_shape[1:])
+                return sized
+            except TypeError as error:  # one that takes any size has no such argument
+                if "img_size" not in str(error):
+                    raise
+        model: nn.Module = timm.create_model(name, **given)
+    return model
+
+
+def import_timm(name: str) -> Any:
+    """Return the timm library, needed for the model `name`; a `UserError` if it is not installed or does not import."""
     try:
         import timm
     except ModuleNotFoundError as error:
@@ -66,11 +100,7 @@ def build_from_timm(name: str, *, num_classes: int, image_shape: tuple[int, int,
             f"timm:{name}: timm is installed but cannot be imported ({describe_error(error)});"
             f" timm and torchvision must fit this torch: {TIMM_INSTALL} --upgrade"
         ) from error
-    if not timm.is_model(name):
-        raise UserError(f"timm has no model {name!r}{nearest(name, timm.list_models())}")
-    with users_code(f"timm:{name} could not be made:"):  # each of timm's thousand models has its own conditions
-        model: nn.Module = timm.create_model(name, num_classes=num_classes, in_chans=image_shape[0])
-    return model
+    return timm
 
 
 @contextmanager

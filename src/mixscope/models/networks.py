@@ -12,11 +12,15 @@ from mixscope.base.errors import UserError, users_code
 from mixscope.base.generators import seeded_globals
 from mixscope.base.kinds import checked
 from mixscope.base.simplex import simplex_etf
-from mixscope.capturing.sites import check_sites
+from mixscope.capturing.sites import check_sites, named_modules
 from mixscope.mixing.mixture import INPUT_SUFFIX
 from mixscope.models.convolutional import BASE_CHANNELS, WideResNet
 from mixscope.models.external import build_from_file, build_from_timm
+from mixscope.models.heads import find_head
+from mixscope.models.hub_models import HUB_PREFIX, build_from_transformers
 from mixscope.models.mlp import MLP
+
+__all__ = ["MODEL_FORMS", "MODEL_NAMES", "brings_weights", "build_model", "find_head", "fix_classifier", "model_sites"]
 
 # "module:factory" in `mixscope.models`; a factory takes num_classes and image_shape (C, H, W) by keyword.
 NETWORKS = {
@@ -31,23 +35,29 @@ NETWORKS = {
     "vit-b/4": "vit:vit_b4",
 }
 MODEL_NAMES = tuple(NETWORKS)
-MODEL_FORMS = ("mlp-WIDTHxDEPTH", "wide-resnet-D-K", "FILE.py:FACTORY", "timm:NAME")
+MODEL_FORMS = ("mlp-WIDTHxDEPTH", "wide-resnet-D-K", "FILE.py:FACTORY", "timm:NAME", "hf-model:NAME_OR_FOLDER")
 MLP_FORM = re.compile(r"mlp-(\d{1,9})x(\d{1,9})")
 WIDE_RESNET_FORM = re.compile(r"wide-resnet-(\d{1,9})-(\d{1,9})")
 MAX_WEIGHTS, MAX_DEPTH = 10**9, 1000  # of a network made by such a name: 4 GB, and as much again for its training
 
 
-def build_model(name: str, *, num_classes: int, image_shape: tuple[int, int, int], seed: int) -> nn.Module:
+def build_model(
+    name: str, *, num_classes: int, image_shape: tuple[int, int, int], seed: int, own_weights: bool = False
+) -> nn.Module:
     """Make the model called `name`, with weights decided by `seed`.
 
     Args:
         name: One of MODEL_NAMES, or of these forms: "mlp-WIDTHxDEPTH", DEPTH hidden layers of WIDTH ("mlp-512x3");
             "wide-resnet-D-K", depth D = 6n + 4 and widening factor K ("wide-resnet-40-10"); "FILE.py:FACTORY", a
-            function or class in a file of your own (see `external.build_from_file`); "timm:NAME".
+            function or class in a file of your own (see `external.build_from_file`); "timm:NAME"; "hf-model:NAME", an
+            image classifier of transformers, of a folder or the hub.
         num_classes: K.
         image_shape: (C, H, W) of one image.
         seed: Of the run. torch's CPU generator is seeded from it while the model is made and restored after; numpy's
             and Python's are not touched, so a factory of your own should draw from torch alone.
+        own_weights: Whether the model is to come with its own trained weights and classes, to be measured as it is:
+            those of timm or transformers, or what the factory loads. Otherwise a transformers model gets a new
+            classifier where it has another number of classes, and a timm model fresh weights.
 
     Returns:
         A module in training mode, on the CPU, that maps (B, C, H, W) to logits (B, K).
@@ -65,10 +75,17 @@ def build_model(name: str, *, num_classes: int, image_shape: tuple[int, int, int
     if len(image_shape) != 3 or min(image_shape) < 1:
         raise ValueError(f"image_shape must be three positive sizes (C, H, W), got {tuple(image_shape)}")
     with seeded_globals(seed, "init"):
-        return _build(name, num_classes=num_classes, image_shape=image_shape)
+        return _build(name, num_classes=num_classes, image_shape=image_shape, own_weights=own_weights)
 
 
-def _build(name: str, *, num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
+def brings_weights(name: str) -> bool:
+    """Return whether a model of this name can come with trained weights of its own."""
+    return name.startswith(("timm:", HUB_PREFIX)) or name.rpartition(":")[0].endswith(".py")
+
+
+def _build(name: str, *, num_classes: int, image_shape: tuple[int, int, int], own_weights: bool) -> nn.Module:
+    if own_weights and not brings_weights(name):
+        raise UserError(f"{name} has no weights of its own: give them with --weights")
     if name in NETWORKS:
         module, _, factory = NETWORKS[name].partition(":")
         network: nn.Module = getattr(import_module(f"mixscope.models.{module}"), factory)(
@@ -88,7 +105,13 @@ def _build(name: str, *, num_classes: int, image_shape: tuple[int, int, int]) ->
         _check_size(name, depth=depth, weights=weights)
         return WideResNet(num_classes=num_classes, image_shape=image_shape, depth=depth, widen=widen)
     if name.startswith("timm:"):
-        return build_from_timm(name.removeprefix("timm:"), num_classes=num_classes, image_shape=image_shape)
+        timm_name = name.removeprefix("timm:")
+        return build_from_timm(timm_name, num_classes=num_classes, image_shape=image_shape, own_weights=own_weights)
+    if name.startswith(HUB_PREFIX):
+        hub_name = name.removeprefix(HUB_PREFIX)
+        return build_from_transformers(
+            hub_name, num_classes=num_classes, image_shape=image_shape, own_weights=own_weights
+        )
     if name.endswith(".py") or name.rpartition(":")[0].endswith(".py"):
         return build_from_file(name, num_classes=num_classes, image_shape=image_shape)
     known = ", ".join((*MODEL_NAMES, *MODEL_FORMS))
@@ -102,44 +125,19 @@ def _check_size(name: str, *, depth: int, weights: int) -> None:
         raise UserError(f"model must have at most {MAX_DEPTH:,} layers and {MAX_WEIGHTS:,} weights, got {got}")
 
 
-def find_head(model: nn.Module, name: str | None = None) -> str:
-    """Return the module name of a model's linear classifier; nothing is guessed.
-
-    It is the module called `name` where that is given, else "head" where that is an `nn.Linear`, else what the model's
-    own `get_classifier()` gives, which every timm model has. A `UserError` if `name` is not a linear module of the
-    model, or nothing else is found.
-    """
-    modules = _named_modules(model)
-    if name is not None:
-        if name not in modules:
-            raise UserError(f"model has no module {name!r}{nearest(name, modules)}; {_linear_names(model)}")
-        if not isinstance(modules[name], nn.Linear):
-            raise UserError(f"module {name!r} must be an nn.Linear, got {type(modules[name]).__name__}")
-        return name
-    if isinstance(modules.get("head"), nn.Linear):
-        return "head"
-    # timm's convention; a model of another origin may have it too.
-    with users_code("get_classifier() of the model raised"):
-        get_classifier = getattr(model, "get_classifier", None)
-        classifier = get_classifier() if callable(get_classifier) else None
-    names = [own_name for own_name, module in modules.items() if module is classifier]
-    if names and isinstance(classifier, nn.Linear):
-        return names[0]
-    raise UserError(f"model has no linear module 'head': name the classifier with --head; {_linear_names(model)}")
-
-
-def model_sites(model: nn.Module, head: str) -> tuple[str, ...]:
+def model_sites(model: nn.Module, head: str | None) -> tuple[str, ...]:
     """Return the places to look into a model, from early to late.
 
     They are its attribute `sites`, a tuple or list of names of its modules (each may end in ":input", for what goes in
-    rather than what comes out); where it has none, the input and the output of the head. A `UserError` if `sites` is
+    rather than what comes out); where it has none, the input and the output of the head, or
+    nowhere where there is no head. A `UserError` if `sites` is
     not a tuple or list of names of the model's modules.
     """
     # nn.Module has no such attribute; ours and, if they like, the user's models declare it.
     with users_code("sites of the model raised"):
         sites = getattr(model, "sites", None)
     if sites is None:
-        return (f"{head}{INPUT_SUFFIX}", head)
+        return () if head is None else (f"{head}{INPUT_SUFFIX}", head)
     if not isinstance(sites, tuple | list) or not all(isinstance(site, str) for site in sites) or not sites:
         raise UserError(f"sites of the model must be a tuple of module names, got {sites!r}")
     try:
@@ -158,7 +156,7 @@ def fix_classifier(model: nn.Module, head: str, *, generator: torch.Generator) -
     it takes no gradient and no weight decay, and it is saved and loaded like any other weight. A `UserError` if the
     head has fewer inputs than outputs less one, or nothing but it could be trained.
     """
-    classifier = model.get_submodule(head)
+    classifier = named_modules(model)[head]
     assert isinstance(classifier, nn.Linear)  # as `find_head` promises
     num_classes, dim = classifier.out_features, classifier.in_features
     if dim < num_classes - 1:
@@ -171,12 +169,3 @@ def fix_classifier(model: nn.Module, head: str, *, generator: torch.Generator) -
     classifier.requires_grad_(False)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise UserError("classifier fixed-etf must leave something to train, but the network is its head alone")
-
-
-def _named_modules(model: nn.Module) -> dict[str, nn.Module]:
-    return {name: module for name, module in model.named_modules() if name}  # The model itself is called "".
-
-
-def _linear_names(model: nn.Module) -> str:
-    names = [name for name, module in _named_modules(model).items() if isinstance(module, nn.Linear)]
-    return f"its nn.Linear modules are {', '.join(names)}" if names else "it has no nn.Linear module"

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mixscope.base.errors import UserError
 from mixscope.base.files import EMPTY_SEAL, atomic_file, fill_seal, seal_fits
+from mixscope.base.kinds import describe
 from mixscope.base.reading import check_nothing_packed, open_regular
 
 STATE_FILE, WEIGHTS_FILE = "last.pt", "weights.safetensors"
@@ -55,11 +56,36 @@ def load_state(folder: Path) -> dict[str, Any]:
 
 
 def save_weights(path: Path, model: nn.Module) -> None:
-    """Write a network's parameters and buffers as safetensors, which any tool can read and nothing can execute."""
-    from safetensors.torch import save
+    """Write a network's parameters and buffers as safetensors, which any tool can read and nothing can execute.
 
-    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in model.state_dict().items()}
-    content = bytearray(save(tensors, {"seal": EMPTY_SEAL.decode()}))
-    fill_seal(content, content.index(EMPTY_SEAL))
+    Tied weights are written under each of their names, as `load_state_dict` wants them.
+    """
+    content = encode_weights(model)
     with atomic_file(path) as file:
         file.write(content)
+
+
+def encode_weights(model: nn.Module) -> bytearray:
+    """Return what `save_weights` writes; a `UserError` if a network's state is more than plain tensors with values."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save
+
+    tensors: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, value in model.state_dict().items():
+        if not isinstance(value, Tensor):
+            raise UserError(f"{name} of the network must be a tensor to be saved, got {describe(value)}")
+        kind = "quantised" if value.is_quantized else "without values, on the meta device" if value.is_meta else ""
+        kind = kind or ("" if value.layout is torch.strided else f"of layout {value.layout}")
+        if kind:
+            raise UserError(f"{name} of the network must be a plain tensor to be saved, got one that is {kind}")
+        tensor = value.detach().contiguous().cpu()
+        place = tensor.untyped_storage().data_ptr()
+        tensors[name] = tensor.clone() if place in seen else tensor  # safetensors refuses shared memory
+        seen.add(place)
+    try:
+        content = bytearray(save(tensors, {"seal": EMPTY_SEAL.decode()}))
+    except (SafetensorError, ValueError, RuntimeError, KeyError) as error:
+        raise UserError(f"the network's weights must be such that safetensors can hold them: {error}") from error
+    fill_seal(content, content.index(EMPTY_SEAL))
+    return content

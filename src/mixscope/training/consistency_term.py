@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from mixscope.base.generators import named_generator
+from mixscope.capturing.outputs import logits_of
 from mixscope.mixing.consistency import Consistency
 from mixscope.mixing.mixture import blend
 
@@ -101,5 +102,4 @@ class ConsistencyTerm:
             case "ema":
                 assert self._teacher is not None
                 with torch.no_grad(), self._accelerator.autocast():
-                    outputs: Tensor = self._teacher(images)
-                return outputs
+                    return logits_of(self._teacher(images))

@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from mixscope.base.generators import named_generator, seeded_globals
+from mixscope.capturing.outputs import logits_of
 from mixscope.metrics.catalogue import BLEND_ENTROPY, FLOOR_GAP
 from mixscope.metrics.overtraining.monitor import OvertrainingMonitor
 from mixscope.mixing.manifold import blending_at
@@ -42,8 +43,8 @@ class _Network(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, inputs: Tensor) -> Any:
-        return self.model(inputs)
+    def forward(self, inputs: Tensor) -> Tensor:
+        return logits_of(self.model(inputs))
 
 
 class Training:
