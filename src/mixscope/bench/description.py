@@ -13,6 +13,7 @@ from mixscope.base.reading import open_regular
 from mixscope.base.text import utf8_text
 from mixscope.bench.options import ConsistencyOptions, TrainOptions
 from mixscope.data.image_data import ImageData
+from mixscope.data.mapped import read_through
 from mixscope.mixing.schemes import SCHEMES
 from mixscope.records.environment import SCHEMA, describe_environment
 
@@ -85,7 +86,8 @@ def images_fingerprint(data: ImageData, unlabelled: Tensor | None) -> str:
     digest = hashlib.sha256()
     others = () if unlabelled is None else (unlabelled,)
     for tensor in (data.train_images, data.train_labels, data.test_images, data.test_labels, *others):
-        digest.update(tensor.cpu().contiguous().numpy().data.cast("B"))
+        for part in read_through(tensor):
+            digest.update(part.cpu().contiguous().numpy().data.cast("B"))
     return digest.hexdigest()
 
 
