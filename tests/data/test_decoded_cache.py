@@ -8,7 +8,8 @@ from data_files import cifar10_files, png, python2_names, tree_files, write_fold
 from safetensors.torch import load_file
 
 from mixscope.base.errors import UserError
-from mixscope.data.cache import cache_folder, decoded_once, read_decoded
+from mixscope.data.cache import decoded_once, read_decoded
+from mixscope.data.cache_place import cache_folder
 from mixscope.data.image_data import DecodedSet, LabelledImages
 from mixscope.data.loading import load_data
 

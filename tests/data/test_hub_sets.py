@@ -39,7 +39,7 @@ def test_a_hub_set_may_have_no_test_part_and_mixed_colour():
         (
             (GREY, [0, 1]),
             ([Image.new("F", (3, 2))], [0]),
-            "test image 0: images must have 8 bits a channel, got PIL mode F",
+            "test image 0: images must have 8 or 16 bits a channel, got PIL mode F \\(floats\\)",
         ),
     ],
 )

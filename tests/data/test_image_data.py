@@ -78,7 +78,7 @@ def test_a_subset_of_the_test_images_is_balanced_and_leaves_the_training_part():
 
 
 def test_a_subset_larger_than_a_class_says_which_class():
-    with pytest.raises(UserError, match=r"^subset size 15 needs 5 examples of class 0, which has 4$"):
+    with pytest.raises(UserError, match=r"^subset size 15 needs 5 examples of class 'class 0', which has 4$"):
         small_data().subset(15, generator=torch.Generator())
 
 

@@ -104,7 +104,7 @@ def test_a_link_to_an_image_elsewhere_is_that_image(tmp_path):
 def test_an_image_is_told_by_its_content_among_the_formats_that_run_nothing(tmp_path):
     postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 3 2\n%%EndComments\nshowpage\n"
     write_folder(tmp_path, tree_files() | {"train/cat/b.png": postscript})
-    with pytest.raises(UserError, match=r"b\.png: not a readable image \(none of PNG, JPEG"):
+    with pytest.raises(UserError, match=r"b\.png: not a readable image \(PostScript, none of PNG, JPEG"):
         read_image_tree(tmp_path)
 
 

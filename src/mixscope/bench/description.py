@@ -13,6 +13,7 @@ from mixscope.base.reading import open_regular
 from mixscope.base.text import utf8_text
 from mixscope.bench.options import ConsistencyOptions, TrainOptions
 from mixscope.data.image_data import ImageData
+from mixscope.data.mapped import read_through
 from mixscope.mixing.schemes import SCHEMES
 from mixscope.records.environment import SCHEMA, describe_environment
 
@@ -95,7 +96,8 @@ def test_fingerprint(data: ImageData) -> str:
 def _fingerprint(*tensors: Tensor) -> str:
     digest = hashlib.sha256()
     for tensor in tensors:
-        digest.update(tensor.cpu().contiguous().numpy().data.cast("B"))
+        for part in read_through(tensor):
+            digest.update(part.cpu().contiguous().numpy().data.cast("B"))
     return digest.hexdigest()
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 from mixscope.base.errors import UserError
 from mixscope.base.ranges import ALPHAS, COUNTS, EPOCHS, SEEDS, Range, check_ranges
 from mixscope.base.text import utf8_text
+from mixscope.bench.data_options import DataOptions as DataOptions
 from mixscope.mixing.schemes import SCHEMES
 from mixscope.records.form import shown
 from mixscope.training.recipe import Recipe
@@ -26,29 +27,6 @@ LABEL_LENGTH = 100
 def split_commas(names: tuple[str, ...]) -> tuple[str, ...]:
     """Take "a,b c" from the command line as a, b and c: no module's name holds a comma."""
     return tuple(part.strip() for name in names for part in name.split(",") if part.strip())
-
-
-@dataclass(frozen=True)
-class DataOptions:
-    """Which images, and which of them."""
-
-    data: str = "digits"
-    """A named set (see `mixscope data`), a folder, archive or .npz of images, or hf:NAME."""
-    data_dir: Path | None = None
-    """Folder with local copies of the named sets; looked at before MIXSCOPE_DATA and the cache."""
-    test_size: Annotated[float, Range(0, 1e9, excludes=(0,))] = 0.2
-    """For sets without a test part of their own: its share, or its number of images if 1 or more."""
-    split_seed: Annotated[int, SEEDS] = 0
-    """Seed of that split, of subsets, of wrong labels, and of the pairs that are measured; not of training."""
-    subset: Annotated[int | None, COUNTS] = None
-    """Use this many training images, the same number of each class."""
-    test_subset: Annotated[int | None, COUNTS] = None
-    """Measure on this many test images, the same number of each class."""
-    label_noise: Annotated[float, Range(0, 1, excludes=(1,))] = 0.0
-    """Share of the labels, of training and test images alike, that are replaced by another class."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
 
 @dataclass(frozen=True)
@@ -192,7 +170,8 @@ class TrainOptions:
 
 def options_to_dict(options: Any) -> dict[str, Any]:
     """Turn a dataclass of options into plain JSON values."""
-    return {item.name: _plain(getattr(options, item.name)) for item in fields(options)}
+    given = ((item, getattr(options, item.name)) for item in fields(options))
+    return {item.name: _plain(value) for item, value in given if value != item.default or "later" not in item.metadata}
 
 
 def _plain(value: Any) -> Any:

@@ -10,23 +10,28 @@ from mixscope.bench.observer import Observer
 from mixscope.bench.options import ConsistencyOptions, DataOptions
 from mixscope.data.image_data import ImageData
 from mixscope.data.loading import load_data
+from mixscope.data.mapped import take_rows
 from mixscope.data.splits import balanced_subset, flip_labels, unlabelled_rows
 
 
-def prepare_images(options: DataOptions, observer: Observer) -> ImageData:
+def prepare_images(options: DataOptions, observer: Observer, *, allow_test_only: bool = False) -> ImageData:
     """Load the images that the options name, and the subsets of them that are trained and measured on."""
-    return choose_labelled(prepare_whole_images(options, observer), options)
+    return choose_labelled(prepare_whole_images(options, observer, allow_test_only=allow_test_only), options)
 
 
-def prepare_whole_images(options: DataOptions, observer: Observer) -> ImageData:
+def prepare_whole_images(options: DataOptions, observer: Observer, *, allow_test_only: bool = False) -> ImageData:
     """Load the images that the options name: all training images, the chosen test images, wrong labels put in."""
     data = load_data(
         options.data,
         data_dir=options.data_dir,
         test_size=options.test_size,
         split_seed=options.split_seed,
+        geometry=options.geometry,
+        allow_test_only=allow_test_only,
         progress=observer.loading,
     )
+    for caution in data.cautions:
+        observer.note(caution)
     if options.label_noise > 0:
         data = _with_label_noise(data, options.label_noise, split_seed=options.split_seed)
     if options.test_subset is None:
@@ -52,7 +57,9 @@ def choose_unlabelled(data: ImageData, options: DataOptions, consistency: Consis
     labels = data.train_labels
     labelled = torch.arange(len(labels))
     if options.subset is not None:  # the very rows that `choose_labelled` takes
-        labelled = balanced_subset(labels, options.subset, data.num_classes, _subset_generator(options))
+        labelled = balanced_subset(
+            labels, options.subset, data.num_classes, _subset_generator(options), class_names=data.class_names
+        )
     if consistency.unlabelled is None and not consistency.unlabelled_disjoint:
         return data.train_images
     rows = unlabelled_rows(
@@ -62,8 +69,9 @@ def choose_unlabelled(data: ImageData, options: DataOptions, consistency: Consis
         num_classes=data.num_classes,
         is_disjoint=consistency.unlabelled_disjoint,
         generator=named_generator(options.split_seed, "unlabelled"),
+        class_names=data.class_names,
     )
-    return data.train_images[rows.to(data.train_images.device)]
+    return take_rows(data.train_images, rows)
 
 
 def _with_label_noise(data: ImageData, share: float, *, split_seed: int) -> ImageData:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mixscope.base.checks import check_at_least, check_same_length
 from mixscope.base.generators import named_generator
+from mixscope.data.mapped import read_through
 
 
 @dataclass(frozen=True)
@@ -174,5 +175,7 @@ class EvaluationBatches(ImagesOnDevice):
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (B, C, H, W) float32 inputs and (B,) int64 labels, on the device."""
-        for images, labels in zip(self.images.split(self.batch_size), self.labels.split(self.batch_size), strict=True):
+        for images, labels in zip(
+            read_through(self.images, self.batch_size), self.labels.split(self.batch_size), strict=True
+        ):
             yield self.inputs_of(images), labels

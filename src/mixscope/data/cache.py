@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+import math
 import os
 import re
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,38 +18,39 @@ from mixscope.base.errors import UserError
 from mixscope.base.files import atomic_file
 from mixscope.base.reading import open_regular
 from mixscope.base.text import printable
+from mixscope.data.cache_place import CACHE_VARIABLE, cache_folder, disk_error
 from mixscope.data.image_data import DecodedSet, LabelledImages
+from mixscope.data.mapped import map_bytes, read_through
 from mixscope.data.members import folder_files
+from mixscope.data.pixel_store import StoredImages, StoredSet
 
-FORMAT_VERSION = 1  # Raise it when decoding changes: files of other versions are then never looked at.
-CACHE_VARIABLE = "MIXSCOPE_CACHE"
+FORMAT_VERSION = 2  # Raise it when decoding changes: files of other versions are then never looked at.
 WORDS_LENGTH = 60  # of a source's name in its file's
-DTYPE_NAMES = {torch.uint8: "U8", torch.int64: "I64"}
-
-
-def cache_folder() -> Path:
-    """Return the folder for downloads and decoded images: MIXSCOPE_CACHE, or the system's cache folder."""
-    if named := os.environ.get(CACHE_VARIABLE):
-        return Path(named).expanduser()
-    from platformdirs import user_cache_path
-
-    return user_cache_path("mixscope")
+DTYPES = {"U8": torch.uint8, "I64": torch.int64}
+PARTS = ("train_labels", "test_labels", "train_images", "test_images")
+NO_CHECKSUM = "##########"  # ten digits hold a CRC-32
+AnySet = DecodedSet | StoredSet
 
 
 def decoded_once(kind: str, paths: Sequence[Path], decode: Callable[[], DecodedSet]) -> DecodedSet:
     """Return the decoded images of `paths`, from the cache where it has them; else decode and write them there.
 
-    `kind` says what is read from the files or folders, for example "images" or "cifar10". A changed source (size or
-    time of change of any file) has another key, so the old entry is not used; a damaged entry is made again. The
-    tensors are memory-mapped; they may be written to, which changes no file. A `UserError` if the cache folder cannot
-    be written, or `decode` raises.
+    `kind` says what is read from the files or folders and how, for example "cifar10". A changed source (size or time of
+    change of any file) has another key, so the old entry is not used; a damaged entry is made again. The tensors are
+    memory-mapped; they may be written to, which changes no file. A `UserError` if the cache folder cannot be written,
+    or `decode` raises.
     """
+    return written_once(kind, paths, lambda write: write(decode()))
+
+
+def written_once(kind: str, paths: Sequence[Path], make: Callable[[Callable[[AnySet], None]], None]) -> DecodedSet:
+    """Return the same of a set that need not be in memory: `make` is given the function that writes it."""
     folder = cache_folder() / "decoded"
     words = re.sub(r"[^\w=+-]+", "-", paths[0].name.split(".")[0], flags=re.ASCII)[:WORDS_LENGTH]
     file = folder / f"{words}-{source_key(kind, paths)[:24]}.safetensors"
     cached = read_decoded(file)
     if cached is None:
-        write_decoded(file, decode(), source=str(paths[0].absolute()))
+        make(partial(write_decoded, file, source=str(paths[0].absolute())))
         cached = read_decoded(file)
     if cached is None:
         raise UserError(f"{file}: what was just written cannot be read back; set {CACHE_VARIABLE} to another folder")
@@ -64,40 +68,59 @@ def source_key(kind: str, paths: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def write_decoded(file: Path, decoded: DecodedSet, *, source: str) -> None:
+def write_decoded(file: Path, decoded: AnySet, *, source: str) -> None:
     """Write a set to `file`, so that no reader sees half of it, or raise a `UserError` that names its folder.
 
     The layout is that of safetensors (8 bytes header length, JSON header, raw tensors). Its own `save_file` would not
     do: it replaces what is under the name it is given, whose lock shows that somebody is writing.
     """
-    parts = {"train": decoded.train} if decoded.test is None else {"train": decoded.train, "test": decoded.test}
-    # Labels first: the header is padded to 8 bytes, so int64 stays aligned when mapped.
-    tensors = {
-        f"{part}_{kind}": getattr(data, kind).contiguous()
-        for kind in ("labels", "images")
-        for part, data in parts.items()
-    }
+    tensors = _tensors(decoded)
     metadata = {
+        "crc32": NO_CHECKSUM,  # filled in at the end
         "class_names": json.dumps(decoded.class_names),
-        "crc32": str(_checksum(tensors)),
         "notes": printable(decoded.notes),  # the reader knows no text that is not UTF-8
+        "cautions": json.dumps(decoded.cautions),
         "source": printable(source),
     }
     header: dict[str, object] = {"__metadata__": metadata}
     end = 0
     for name, tensor in tensors.items():
-        start, end = end, end + tensor.numel() * tensor.element_size()
-        header[name] = {"dtype": DTYPE_NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+        kind, size = ("I64", 8) if isinstance(tensor, Tensor) and tensor.dtype is torch.int64 else ("U8", 1)
+        start, end = end, end + math.prod(tensor.shape) * size
+        header[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
+    checksum = 0
     try:
         with atomic_file(file) as stream:
             stream.write(len(text).to_bytes(8, "little"))
             stream.write(text)
             for tensor in tensors.values():
-                stream.write(tensor.numpy().data.cast("B"))
+                for chunk in _chunks(tensor):
+                    checksum = zlib.crc32(chunk, checksum)
+                    stream.write(chunk)
+            stream.seek(8)
+            stream.write(text.replace(NO_CHECKSUM.encode(), f"{checksum:010}".encode(), 1))
+            stream.seek(0, os.SEEK_END)
     except OSError as error:
         raise disk_error(file.parent, error) from error
+
+
+def _tensors(decoded: AnySet) -> dict[str, Tensor | StoredImages]:
+    """Return labels, then images: the header is padded to 8 bytes, so int64 stays aligned when mapped."""
+    if isinstance(decoded, StoredSet):
+        parts = [part for part in ("train", "test") if part == "train" or part in decoded.parts]
+        labels = {f"{part}_labels": decoded.labels(part) for part in parts}
+        return {**labels, **{f"{part}_images": decoded.images(part) for part in parts}}
+    held = {"train": decoded.train} if decoded.test is None else {"train": decoded.train, "test": decoded.test}
+    labels = {f"{part}_labels": data.labels.contiguous() for part, data in held.items()}
+    return {**labels, **{f"{part}_images": data.images.contiguous() for part, data in held.items()}}
+
+
+def _chunks(tensor: Tensor | StoredImages) -> Iterator[memoryview]:
+    """Yield the bytes of a tensor, some MiB at a time."""
+    for chunk in tensor.chunks() if isinstance(tensor, StoredImages) else read_through(tensor):
+        yield (chunk.numpy() if isinstance(chunk, Tensor) else chunk).data.cast("B")
 
 
 def read_decoded(file: Path) -> DecodedSet | None:
@@ -105,28 +128,27 @@ def read_decoded(file: Path) -> DecodedSet | None:
     from safetensors import SafetensorError, safe_open
 
     try:
-        open_regular(file).close()  # safetensors maps the file itself
-        with safe_open(file, framework="pt") as stored:
-            metadata = stored.metadata()
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (no mapping)
-        if int(metadata["crc32"]) != _checksum(tensors):
-            return None
+        with open_regular(file) as stream:
+            with safe_open(file, framework="pt") as stored:  # checks that the header fits the file
+                metadata = stored.metadata()
+            content = map_bytes(stream)
+            start = 8 + int.from_bytes(content[:8].numpy().tobytes(), "little")
+            header = json.loads(content[8:start].numpy().tobytes())
+            checksum = 0
+            for part in read_through(content[start:]):
+                checksum = zlib.crc32(part.numpy().data, checksum)
+            if int(metadata["crc32"]) != checksum:
+                return None
+            tensors = {name: _tensor(content[start:], entry) for name, entry in header.items() if name in PARTS}
         test = LabelledImages(tensors["test_images"], tensors["test_labels"]) if "test_images" in tensors else None
         train = LabelledImages(tensors["train_images"], tensors["train_labels"])
-        return DecodedSet(train, test, tuple(json.loads(metadata["class_names"])), metadata["notes"])
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError):
+        names, cautions = (tuple(json.loads(metadata[key])) for key in ("class_names", "cautions"))
+        return DecodedSet(train, test, names, metadata["notes"], cautions)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError):
         return None  # Missing or damaged alike: the caller decodes again and replaces it.
 
 
-def disk_error(folder: Path, error: OSError) -> UserError:
-    """Return the one-line error for a folder that cannot be written."""
-    advice = f"free some space there or set {CACHE_VARIABLE} to another folder"
-    return UserError(f"cannot write to {folder}: {error.strerror or error}; {advice}")
-
-
-def _checksum(tensors: Mapping[str, Tensor]) -> int:
-    """Return the CRC-32 of the tensors' bytes, in the order of their names (184 MB take 0.1 s)."""
-    value = 0
-    for name in sorted(tensors):
-        value = zlib.crc32(tensors[name].numpy().data.cast("B"), value)
-    return value
+def _tensor(content: Tensor, entry: Mapping[str, Any]) -> Tensor:
+    """Return one tensor of the file's content, as its entry in the header says."""
+    begin, end = entry["data_offsets"]
+    return content[begin:end].view(DTYPES[entry["dtype"]]).view(entry["shape"])

@@ -153,7 +153,9 @@ def _read_set(
         found: dict[str, bytes | bytearray] = dict(zip(names, contents, strict=True))
     else:
         source = folder / archive
-        members = read_members(source, lambda member: member.rpartition("/")[2] in names, ceiling=BATCH_BYTES, why=WHY)
+        members = read_members(
+            source, lambda member, _: member.rpartition("/")[2] in names, ceiling=BATCH_BYTES, why=WHY
+        )
         found = {member.rpartition("/")[2]: content for member, content in members if content is not None}
         if missing := [name for name in names if name not in found]:
             raise UserError(f"{source}: no file named {', '.join(missing)} in the archive")

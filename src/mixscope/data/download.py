@@ -11,7 +11,7 @@ from filelock import FileLock
 from mixscope.base.errors import UserError
 from mixscope.base.files import atomic_file
 from mixscope.base.reading import check_size, open_regular
-from mixscope.data.cache import disk_error
+from mixscope.data.cache_place import disk_error
 from mixscope.data.image_data import Progress
 
 CHUNK_BYTES = 1 << 18

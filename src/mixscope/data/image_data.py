@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mixscope.base.errors import UserError
 from mixscope.base.kinds import checked
+from mixscope.data.mapped import read_through, take_rows
 from mixscope.data.splits import balanced_subset
 
 # Called as progress(what, done, total), for example ("decoding images", 1500, None); total is None where unknown.
@@ -37,6 +38,12 @@ class DecodedSet:
     test: LabelledImages | None  # the official one
     class_names: tuple[str, ...]  # K names; label k is class_names[k]
     notes: str  # where it came from and what was noticed, one line
+    cautions: tuple[str, ...] = ()  # what the user should know, each one line
+
+    @property
+    def has_train(self) -> bool:
+        """Whether there is a training part; else `train` holds no images."""
+        return len(self.train) > 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +57,15 @@ class ImageData:
     test_labels: Tensor  # (M,) int64 in [0, K)
     class_names: tuple[str, ...]  # K names; label k is class_names[k]
     notes: str  # where it came from and how it was split, one line
+    has_train: bool = True  # False: test images alone, and train_images and train_labels hold nothing
+    cautions: tuple[str, ...] = ()  # what the user should know, each one line
 
     def __post_init__(self) -> None:
         train = LabelledImages(self.train_images, self.train_labels)
         test = LabelledImages(self.test_images, self.test_labels)
-        checked_set(train, test, class_names=self.class_names, notes=self.notes, source=self.name)
+        checked_set(
+            train, test, class_names=self.class_names, notes=self.notes, source=self.name, has_train=self.has_train
+        )
 
     @property
     def num_classes(self) -> int:
@@ -64,12 +75,12 @@ class ImageData:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of one image."""
-        channels, height, width = self.train_images.shape[1:]
+        channels, height, width = self.test_images.shape[1:]
         return channels, height, width
 
     @property
     def channel_mean(self) -> tuple[float, ...]:
-        """Mean of each channel of the training images, pixels scaled to [0, 1]; float64."""
+        """Mean of each channel of the training images, or else the test images, scaled to [0, 1]; float64."""
         return self._channel_moments[0]
 
     @property
@@ -79,7 +90,7 @@ class ImageData:
 
     @cached_property
     def _channel_moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        return channel_moments(self.train_images)
+        return channel_moments(self.train_images if self.has_train else self.test_images)
 
     def to(self, device: torch.device | str) -> "ImageData":
         """Return the same data with its four tensors on `device`."""
@@ -98,8 +109,10 @@ class ImageData:
 
     def _balanced(self, part: str, words: str, size: int, generator: torch.Generator) -> "ImageData":
         images, labels = (getattr(self, f"{part}_{kind}") for kind in ("images", "labels"))
-        kept = balanced_subset(labels, size, self.num_classes, generator).to(images.device)
-        chosen = {f"{part}_images": images[kept], f"{part}_labels": labels[kept]}
+        if len(labels) == 0:
+            raise UserError(f"{self.name}: there are no {words} images to take {size} of")
+        kept = balanced_subset(labels, size, self.num_classes, generator, class_names=self.class_names)
+        chosen = {f"{part}_images": take_rows(images, kept), f"{part}_labels": labels[kept.to(labels.device)]}
         return replace(self, **chosen, notes=f"{self.notes}; {size} of {len(labels)} {words} images, balanced")
 
 
@@ -111,7 +124,7 @@ def channel_moments(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...
     """
     channels = images.shape[1]
     histograms = torch.zeros(channels, 256, dtype=torch.int64, device=images.device)
-    for chunk in images.split(max(1, CHUNK_VALUES // images[0].numel())):
+    for chunk in read_through(images, max(1, CHUNK_VALUES // images[0].numel())):
         for channel in range(channels):
             histograms[channel] += torch.bincount(chunk[:, channel].flatten(), minlength=256)
     means, stds = [], []
@@ -127,19 +140,27 @@ def channel_moments(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...
 
 
 def checked_set(
-    train: LabelledImages, test: LabelledImages | None, *, class_names: tuple[str, ...], notes: str, source: str | Path
+    train: LabelledImages,
+    test: LabelledImages | None,
+    *,
+    class_names: tuple[str, ...],
+    notes: str,
+    source: str | Path,
+    cautions: tuple[str, ...] = (),
+    has_train: bool = True,
 ) -> DecodedSet:
-    """Return what was read, unless images and labels make no data set.
+    """Return what was read, unless images and labels make no data set; the training part is empty unless it has one.
 
     A `UserError`, which begins with the source, if the counts of images and labels differ, a label is out of range, a
     class has no training image, a part is empty, or a dtype or shape is wrong.
     """
-    _check_part(train, part="training", num_classes=len(class_names), source=source)
+    if has_train or test is None:
+        _check_part(train, part="training", num_classes=len(class_names), source=source)
     if len(class_names) < 2:
         raise UserError(f"{source}: there must be at least two classes, got {len(class_names)}")
     counts = torch.bincount(train.labels.cpu(), minlength=len(class_names))
     empty = [name for name, count in zip(class_names, counts.tolist(), strict=True) if count == 0]
-    if empty:
+    if empty and has_train:
         raise UserError(f"{source}: no training image of class {', '.join(empty)}; every class needs at least one")
     if test is not None:
         _check_part(test, part="test", num_classes=len(class_names), source=source)
@@ -147,7 +168,7 @@ def checked_set(
         if train_shape != test_shape:
             shapes = f"{tuple(train_shape)} and {tuple(test_shape)}"
             raise UserError(f"{source}: training and test images must have one shape, got {shapes}")
-    return DecodedSet(train, test, class_names, notes)
+    return DecodedSet(train, test, class_names, notes, cautions)
 
 
 def _check_part(data: LabelledImages, *, part: str, num_classes: int, source: str | Path) -> None:

@@ -22,14 +22,15 @@ from mixscope.base.reading import (
     one_line,
     open_regular,
     read_at_most,
-    read_regular,
 )
 from mixscope.data.tar_stream import StrictHeader, unpacked
 
 Member = tuple[str, bytes | bytearray | None]  # name and content; None for a folder
 NameAndStatus = tuple[str, os.stat_result]
-Wanted = Callable[[str], bool]  # says by its name whether a file is to be read
+# Says by its name and its first bytes whether a file is to be read; None stands for what is no regular file.
+Wanted = Callable[[str, bytes | None], bool]
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz")
+HEAD_BYTES = 512  # by which a file is told
 FOLDER_DEPTH = 5  # One more than the deepest layout, TOP/train/CLASS/FILE; it also ends a loop of links.
 DAMAGED = (
     tarfile.TarError,
@@ -62,17 +63,30 @@ def read_members(path: Path, wanted: Wanted, *, ceiling: int, why: str) -> Itera
             for name, status in _walk(path):
                 if stat.S_ISDIR(status.st_mode):
                     yield name, None
-                elif wanted(name):
-                    check_regular(path / name, status)
-                    yield name, read_regular(path / name, ceiling=ceiling, why=why)
+                elif not stat.S_ISREG(status.st_mode):
+                    if wanted(name, None):
+                        check_regular(path / name, status)
+                elif (content := _file_content(path / name, name, wanted, ceiling, why)) is not None:
+                    yield name, content
         elif path.name.lower().endswith(".zip"):
             yield from _zip_members(path, wanted, ceiling, why)
         else:
             yield from _tar_members(path, wanted, ceiling, why)
 
 
-def count_members(path: Path, wanted: Wanted) -> int:
-    """Return how many wanted files a folder or zip archive names; 0 where only reading it can tell."""
+def _file_content(path: Path, name: str, wanted: Wanted, ceiling: int, why: str) -> bytearray | None:
+    with open_regular(path) as file:
+        with one_line(path):
+            head = file.peek(HEAD_BYTES)[:HEAD_BYTES]
+        if not wanted(name, head):
+            return None
+        check_size(os.fstat(file.fileno()).st_size, ceiling=ceiling, source=str(path), why=why)
+        with one_line(path):
+            return read_at_most(file, ceiling=ceiling, source=str(path), why=why)
+
+
+def count_members(path: Path, wanted: Callable[[str], bool]) -> int:
+    """Return how many files a folder or zip archive names that are wanted by name; 0 where only reading can tell."""
     if path.is_dir():
         return sum(wanted(name) for name, _ in folder_files(path))
     if not path.name.lower().endswith(".zip"):
@@ -124,9 +138,10 @@ def _zip_members(path: Path, wanted: Wanted, ceiling: int, why: str) -> Iterator
                 raise UserError(f"{path}: member {info.filename!r} is encrypted; give an archive without password")
             # Opening compares the name in the directory, which has no checksum, with the one beside the content.
             with archive.open(info) as stream:
-                content = read_zip_member(stream, info, ceiling, f"{path}: {name}", why) if wanted(name) else None
-            if content is not None:
-                yield name, content
+                if not wanted(name, cast(zipfile.ZipExtFile, stream).peek(HEAD_BYTES)[:HEAD_BYTES]):
+                    continue
+                content = read_zip_member(stream, info, ceiling, f"{path}: {name}", why)
+            yield name, content
 
 
 def read_zip_member(stream: IO[bytes], info: zipfile.ZipInfo, ceiling: int, source: str, why: str) -> bytearray:
@@ -151,11 +166,13 @@ def _tar_members(path: Path, wanted: Wanted, ceiling: int, why: str) -> Iterator
                     yield name, None
                 elif not info.isfile():
                     raise UserError(f"{path}: member {info.name!r} is not a plain file")
-                elif wanted(name):
-                    check_size(info.size, ceiling=ceiling, source=f"{path}: {name}", why=why)
+                else:
                     content = archive.extractfile(info)
                     assert content is not None  # a plain file always has content
-                    yield name, content.read()
+                    head = content.read(HEAD_BYTES)
+                    if wanted(name, head):
+                        check_size(info.size, ceiling=ceiling, source=f"{path}: {name}", why=why)
+                        yield name, head + content.read()
         while stream.read(CHUNK_BYTES):  # The rest of the stream holds its checksum.
             pass
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from mixscope.base.errors import UserError
-from mixscope.data.cache import cache_folder
+from mixscope.data.cache_place import cache_folder
 from mixscope.data.cifar import CIFAR10_FILES, CIFAR100_FILES, read_cifar10_folder, read_cifar100_folder
 from mixscope.data.download import RemoteFile
 from mixscope.data.idx_and_matlab import existing_idx, read_idx_folder, read_svhn_folder

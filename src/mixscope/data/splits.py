@@ -11,11 +11,14 @@ from mixscope.base.kinds import checked
 
 
 @checked
-def stratified_split(labels: Tensor, test_size: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def stratified_split(
+    labels: Tensor, test_size: float, generator: torch.Generator, *, class_names: tuple[str, ...] | None = None
+) -> tuple[Tensor, Tensor]:
     """Split examples with (N,) labels into a training and a test part with the classes in the same proportions.
 
     Every class gives at least one example to each part. `test_size` is a share in (0, 1), or a count when at least 1.
-    The rule is scikit-learn's `train_test_split`: a share is rounded up to whole test examples.
+    The rule is scikit-learn's `train_test_split`: a share is rounded up to whole test examples. Errors call classes by
+    `class_names` where they are given, else by their labels.
 
     Returns:
         Training and test rows, int64 in increasing order; together each row once.
@@ -43,7 +46,8 @@ def stratified_split(labels: Tensor, test_size: float, generator: torch.Generato
         wanted = f"at least {num_classes} examples, one per class, on each side of {total}"
         raise UserError(f"test-size must leave {wanted}; {got}")
     if int(counts.min()) < 2:
-        raise UserError(f"class {int(classes[counts.argmin()])} has 1 example; a split needs at least 2 of every class")
+        rare = _class_word(int(classes[counts.argmin()]), class_names)
+        raise UserError(f"{rare} has 1 example; a split needs at least 2 of every class")
     in_test = torch.zeros(total, dtype=torch.bool)
     for label, share in zip(classes.tolist(), _apportion(counts.tolist(), num_test), strict=True):
         in_test[_random_rows(labels, label, share, generator)] = True
@@ -51,12 +55,19 @@ def stratified_split(labels: Tensor, test_size: float, generator: torch.Generato
 
 
 @checked
-def balanced_subset(labels: Tensor, size: int, num_classes: int, generator: torch.Generator) -> Tensor:
+def balanced_subset(
+    labels: Tensor,
+    size: int,
+    num_classes: int,
+    generator: torch.Generator,
+    *,
+    class_names: tuple[str, ...] | None = None,
+) -> Tensor:
     """Choose `size` random examples, the same number of every class, by their (N,) labels in [0, num_classes).
 
     Where num_classes does not divide size, the remainder goes to random classes, one example each. The rows, (size,)
     int64, are in increasing order, none twice. A `UserError` if size is below num_classes, or a class has too few
-    examples.
+    examples; it calls the class by its name in `class_names` where they are given, else by its label.
 
     Example:
         >>> labels = torch.tensor([0, 0, 0, 1, 1, 1])
@@ -72,7 +83,7 @@ def balanced_subset(labels: Tensor, size: int, num_classes: int, generator: torc
     short = (available < wanted).nonzero()[:, 0].tolist()
     if short:
         raise UserError(
-            f"subset size {size} needs {int(wanted[short[0]])} examples of class {short[0]}, "
+            f"subset size {size} needs {int(wanted[short[0]])} examples of {_class_word(short[0], class_names)}, "
             f"which has {int(available[short[0]])}"
         )
     rows = [_random_rows(labels, label, int(wanted[label]), generator) for label in range(num_classes)]
@@ -88,6 +99,7 @@ def unlabelled_rows(
     num_classes: int,
     is_disjoint: bool,
     generator: torch.Generator,
+    class_names: tuple[str, ...] | None = None,
 ) -> Tensor:
     """Choose the examples that are used without their labels, the same number of every class where not all are.
 
@@ -102,7 +114,9 @@ def unlabelled_rows(
     if len(rows) == 0:
         counts = f"{len(labelled)} of {len(labels)}"
         raise UserError(f"unlabelled images must be left beside the labelled ones, got {counts}")
-    return rows if size is None else rows[balanced_subset(labels.cpu()[rows], size, num_classes, generator)]
+    if size is None:
+        return rows
+    return rows[balanced_subset(labels.cpu()[rows], size, num_classes, generator, class_names=class_names)]
 
 
 @checked
@@ -124,6 +138,10 @@ def flip_labels(labels: Tensor, *, share: float, num_classes: int, generator: to
     flipped = labels.to(torch.int64, copy=True)  # in uint8, the sum of a label and a step could overflow
     flipped[rows] = (flipped[rows] + steps) % num_classes
     return flipped.to(labels.dtype)
+
+
+def _class_word(label: int, class_names: tuple[str, ...] | None) -> str:
+    return f"class {label}" if class_names is None else f"class {class_names[label]!r}"
 
 
 def _apportion(counts: list[int], num_test: int) -> list[int]:
