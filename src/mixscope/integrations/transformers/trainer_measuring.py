@@ -1,0 +1,243 @@
+"""A Trainer's callback that measures the model while it is trained, and leaves no trace in the training."""
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any, cast
+
+from accelerate.utils import broadcast_object_list
+from torch import nn
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from mixscope.base.checks import check_at_least, naming
+from mixscope.base.generators import named_generator
+from mixscope.base.kinds import checked
+from mixscope.capturing.sites import check_sites
+from mixscope.integrations.random_states import kept_random_states
+from mixscope.integrations.transformers.trainer_state import FirstBatches, Pairs, evaluation_weights, given_or_chosen
+from mixscope.measuring import (
+    LAYER_MIXING,
+    PAIR_MIXING,
+    BlendLaw,
+    Examination,
+    examine,
+    linear_head,
+    measure_last_layer,
+    measure_linearity,
+)
+
+NUM_BLENDS = 2000  # blends behind the channel and the linearity numbers: means of some hundred in each group
+NUM_TRIED = 4  # examples that are measured before training begins
+PREFIX = "eval_"  # of a Trainer's evaluation metrics
+
+
+class MixscopeTrainerCallback(TrainerCallback):
+    """Measure collapse, calibration, channels and linearity at evaluations, and log every number through the Trainer.
+
+    `trainer.add_callback(MixscopeTrainerCallback(trainer))`: a callback reaches a Trainer's logging and its data only
+    if it knows the Trainer. It measures at the first evaluation, at every `every`-th one and at the last; where the
+    Trainer does not evaluate, after every `every`-th epoch and at the end, however training ends short of an exception.
+
+    Numbers carry the keys of `mixscope.metrics.catalogue` with "eval_" before them, as a Trainer's evaluation metrics
+    have: "eval_test/ece" is of the evaluation examples, "eval_nc/nc1_pinv" of the training examples. They go into the
+    metrics of the evaluation, where `metric_for_best_model="test/ece"` and early stopping see them (in evaluations in
+    between, the last ones again), and by `trainer.log` into `log_history` and to every reporter.
+
+    Training goes on bit for bit as without the callback: the examples come from loaders of its own, in this process, in
+    a fixed choice; random states, training modes, gradients, buffers and the optimizer's mode are as they were. Weights
+    are those an evaluation uses, also with schedule-free optimizers. A few examples are measured before
+    training begins, so that what cannot be measured is told then.
+
+    Under several processes the first one measures, and the others wait. Models whose weights are spread over processes
+    (FSDP, DeepSpeed) are not served.
+
+    Attributes:
+        history: One dict for each measurement: "epoch", as a Trainer counts, "step", and every number by its key in
+            the catalogue. A training that is resumed goes on with what the checkpoint's log has.
+
+    Example:
+        >>> trainer.add_callback(MixscopeTrainerCallback(trainer, head="classifier"))  # doctest: +SKIP
+    """
+
+    @checked
+    def __init__(
+        self,
+        trainer: Trainer,
+        *,
+        every: int = 1,
+        head: str | None = None,
+        sites: Sequence[str] = (),
+        max_examples: int = 5000,
+        train_batches: Iterable[Any] | None = None,
+        eval_batches: Iterable[Any] | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Choose what to measure and how often.
+
+        Args:
+            trainer: The one this callback is added to.
+            every: Measure at every so many evaluations or epochs, at least 1.
+            head: Name, within the model, of the linear layer that gives the logits. None: the only one with as many
+                outputs as the model has classes.
+            sites: Names of modules whose linearity is measured: "NAME", or "NAME:input" for what goes in.
+            max_examples: How many training and how many evaluation examples are looked at, chosen at random once.
+                Every class needs one among them.
+            train_batches: Batches that can be gone through again and again, looked at in full, in the place of the
+                Trainer's training examples: for iterable data sets, and data that are mixed before they are collated.
+            eval_batches: The same for the evaluation examples; needed where there are several evaluation sets.
+            seed: Names the choice of examples and the blends.
+        """
+        check_at_least(1, every=every, max_examples=max_examples)
+        self.trainer = trainer
+        self.every = every
+        self.head = head
+        self.sites = tuple(sites)
+        self.max_examples = max_examples
+        self.train_batches = train_batches
+        self.eval_batches = eval_batches
+        self.seed = seed
+        self.history: list[dict[str, float]] = []
+        self._train: Pairs = ()
+        self._test: Pairs | None = None
+        self._num_evaluations = 0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any
+    ) -> None:
+        """Measure a few examples, before an epoch is spent.
+
+        Raises:
+            ValueError: If the head is not found or does not give the logits, a site does not exist, batches have no
+                inputs or no classes, or data are of a kind that has to be given.
+        """
+        self._come_first()
+        logged = [entry for entry in state.log_history if f"{PREFIX}train/loss_clean" in entry]
+        self.history = [{key.removeprefix(PREFIX): value for key, value in entry.items()} for entry in logged]
+        self._num_evaluations = 0
+        if self.trainer.is_fsdp_enabled or self.trainer.is_deepspeed_enabled:
+            raise ValueError("the Trainer must keep whole weights in every process, got FSDP or DeepSpeed")
+        with kept_random_states():
+            self._find_examples(others["train_dataloader"])
+            self._try(others["model"])
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any) -> None:
+        """Measure if it is time, and add the numbers to the evaluation's."""
+        if not self.trainer.is_in_train:
+            return
+        if not self._is_measured(state):
+            self._num_evaluations += 1
+            is_due = self._num_evaluations % self.every == 0 or self._num_evaluations == 1
+            if is_due or control.should_training_stop:
+                self._measure(state, control)
+        if self.history:
+            others["metrics"].update(_for_trainer(self.history[-1]))
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any
+    ) -> None:
+        """Measure if it is time and no evaluation follows."""
+        if control.should_evaluate or self._is_measured(state):
+            return
+        is_due = args.eval_strategy == "no" and round(state.epoch) % self.every == 0
+        if is_due or control.should_training_stop:
+            self._measure(state, control)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any
+    ) -> None:
+        """Measure what training hands over, unless that was done."""
+        if not self._is_measured(state):
+            self._measure(state, control)
+
+    def _is_measured(self, state: TrainerState) -> bool:
+        return bool(self.history) and self.history[-1]["step"] == state.global_step
+
+    def _come_first(self) -> None:
+        """Move before all callbacks but the one that decides what happens when: they read what this one finds."""
+        callbacks = self.trainer.callback_handler.callbacks
+        if self not in callbacks:
+            raise ValueError("the trainer must be the one this callback is added to, got another one")
+        # The handler goes through the list by position: those that move up by one have had their turn.
+        callbacks.remove(self)
+        callbacks.insert(1, self)
+
+    def _measure(self, state: TrainerState, control: TrainerControl) -> None:
+        """Measure on the first process, tell the others, and log."""
+        model = cast(nn.Module, self.trainer.model)
+        told: list[Any] = [{}, ""]
+        cause: ValueError | None = None
+        if state.is_world_process_zero:
+            try:
+                with kept_random_states(), evaluation_weights(model, self.trainer.optimizer):
+                    told[0] = self._examine(model).values
+            except ValueError as error:
+                cause, told[1] = error, str(error)
+        # An error too goes to every process: one that raised alone would leave the others waiting.
+        values, problem = broadcast_object_list(told)
+        if problem:
+            raise ValueError(problem) from cause
+        self.history.append({"epoch": float(state.epoch), "step": state.global_step, **values})
+        should_log = control.should_log  # logging clears it, also before the loss of this epoch is logged
+        self.trainer.log(_for_trainer(self.history[-1]))
+        control.should_log = self.trainer.control.should_log = should_log
+
+    def _examine(self, model: nn.Module) -> Examination:
+        generator = named_generator(self.seed, "trainer-blends")
+        has_layers = self._test is not None and bool(self.sites)
+        return examine(
+            model,
+            head=self._head_of(model),
+            train=self._train,
+            test=self._test,
+            pairs=FirstBatches(self._train, NUM_BLENDS),
+            pair_law=BlendLaw(PAIR_MIXING, generator),
+            layer_pairs=FirstBatches(self._test, NUM_BLENDS) if self._test is not None and has_layers else None,
+            layer_laws=(BlendLaw(LAYER_MIXING, generator),) if has_layers else (),
+            sites=self.sites if has_layers else (),
+        )
+
+    def _head_of(self, model: nn.Module) -> str:
+        if self.head is not None:
+            return self.head
+        num_classes = getattr(getattr(model, "config", None), "num_labels", None)
+        linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+        fitting = [name for name in linear if model.get_submodule(name).out_features == num_classes]
+        if len(fitting) != 1:
+            found = ", ".join(fitting or linear[-5:]) or "none"
+            raise ValueError(f"head must name the linear layer that gives the logits, got None; there are {found}")
+        return fitting[0]
+
+    def _find_examples(self, train_loader: DataLoader) -> None:
+        trainer, self._test = self.trainer, None
+        choice = {"most": self.max_examples, "seed": self.seed, "batch_size": trainer.args.eval_batch_size}
+        with naming("train_batches"):
+            self._train = given_or_chosen(self.train_batches, train_loader, **choice)
+        with naming("eval_batches"):
+            if self.eval_batches is None and isinstance(trainer.eval_dataset, dict):
+                raise ValueError("must be given where there are several evaluation sets, got None")
+            if self.eval_batches is not None or trainer.eval_dataset is not None:
+                loader = None if self.eval_batches is not None else trainer.get_eval_dataloader()
+                self._test = given_or_chosen(self.eval_batches, loader, **choice)
+        if self.sites and self._test is None:
+            raise ValueError("sites must come with evaluation examples (eval_batches, or the Trainer's), got none")
+
+    def _try(self, model: nn.Module) -> None:
+        """Measure a few examples of each set: classes that are missing among them are no matter."""
+        head = self._head_of(model)
+        linear = linear_head(model, head)
+        check_sites(model, self.sites)
+        nowhere = linear.weight.new_zeros(linear.weight.shape)
+        for name, batches in (("train_batches", self._train), ("eval_batches", self._test)):
+            if batches is None:
+                continue
+            with naming(name):
+                tried = [(inputs[:NUM_TRIED], labels[:NUM_TRIED]) for inputs, labels in islice(batches, 1)]
+                measure_last_layer(model, tried, head=head, class_means=nowhere)
+                if self.sites:
+                    law = BlendLaw(LAYER_MIXING, named_generator(self.seed, "trainer-try"))
+                    measure_linearity(model, tried, sites=self.sites, laws=[law])
+
+
+def _for_trainer(entry: dict[str, float]) -> dict[str, float]:
+    """Return the numbers of an entry of the history by the keys of a Trainer's metrics."""
+    return {f"{PREFIX}{key}": value for key, value in entry.items() if key not in ("epoch", "step")}

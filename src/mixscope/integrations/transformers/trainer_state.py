@@ -1,0 +1,80 @@
+"""Examples and weights of a Trainer: a fixed choice of its examples, and the weights that its evaluations use."""
+
+from collections.abc import Iterable, Iterator, Sized
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset, Subset
+
+from mixscope.base.batch_pairs import pair_of
+from mixscope.base.generators import named_generator
+from mixscope.integrations.transformers.batch_mixing import MixupCollator
+
+Pairs = Iterable[tuple[Tensor, Tensor]]
+
+
+class FirstBatches:
+    """Batches as pairs, gone through anew each time, up to the batch that brings the examples to a number."""
+
+    def __init__(self, batches: Iterable[Any], limit: int | None = None) -> None:
+        self.batches, self.limit = batches, limit
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        num_seen = 0
+        for batch in self.batches:
+            if self.limit is not None and num_seen >= self.limit:
+                return
+            inputs, labels = pair_of(batch)
+            num_seen += len(labels)
+            yield inputs, labels
+
+
+def given_or_chosen(
+    given: Iterable[Any] | None, loader: DataLoader | None, *, most: int, seed: int, batch_size: int
+) -> Pairs:
+    """Return batches that are given or, without these, a random choice of a loader's examples, the same every time.
+
+    The loader's own sampler is not run, as its draws belong to training; what mixes its batches is left out.
+    """
+    if given is not None:
+        if iter(given) is given:
+            raise ValueError("must be iterable again and again (a list or a DataLoader), got an iterator")
+        return FirstBatches(given)
+    assert loader is not None
+    dataset, collate = loader.dataset, loader.collate_fn
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__"):
+        raise ValueError(f"must be given where examples cannot be read by number, got {type(dataset).__name__}")
+    order = torch.randperm(len(cast(Sized, dataset)), generator=named_generator(seed, "trainer-examples"))
+    chosen = Subset(dataset, order[:most].tolist())
+    collate = collate.collate if isinstance(collate, MixupCollator) else collate
+    return FirstBatches(DataLoader(chosen, batch_size=batch_size, collate_fn=collate, generator=torch.Generator()))
+
+
+@contextmanager
+def evaluation_weights(model: nn.Module, optimizer: Any) -> Iterator[None]:
+    """Give the model the weights that evaluations use inside the block, where the optimizer has others for training.
+
+    Schedule-free optimizers have; their way back rounds, so the training weights are put back as they were.
+    """
+    own = getattr(optimizer, "optimizer", optimizer)  # within Accelerate's, which has both modes always
+    if not callable(getattr(own, "eval", None)):
+        yield
+        return
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    optimizer.eval()
+    changed = [
+        (parameter, before[name])
+        for name, parameter in model.named_parameters()
+        if not torch.equal(parameter, before[name])
+    ]
+    del before
+    try:
+        yield
+    finally:
+        if changed:
+            optimizer.train()
+            with torch.no_grad():
+                for parameter, old in changed:
+                    parameter.copy_(old)
