@@ -15,6 +15,7 @@ from mixscope.base import simplex
 from mixscope.base.generators import seeded_globals
 from mixscope.bench.network_report import NetworkReport
 from mixscope.capturing.capture import capture_batches
+from mixscope.integrations.figure_logging import log_figures, log_report
 from mixscope.integrations.lightning.measuring_callback import MixscopeCallback
 from mixscope.integrations.lightning.mixup_callback import MixupCallback
 from mixscope.integrations.torchmetrics.calibration_metrics import (
@@ -383,6 +384,8 @@ INTEGRATIONS = [
         eval_batches=BATCHES,
         seed=1,
     ),
+    call(log_report, report=NetworkReport({}, {}), logger=[], step=1),
+    call(log_figures, loggers=[], pictures={}, step=1, step_key="step"),
     call(MixupTrainerCallback, scheme=mixup.Mixup(), num_classes=K, mixing_off=5, seed=1),
     call(MixupCollator, scheme=mixup.Mixup(), num_classes=K, collate=list, mixing_off=5, seed=1, rank=1),
     fresh(lambda: MixupCollator(mixup.Mixup(), num_classes=K).set_epoch, epoch=3, first_batch=2),

@@ -13,8 +13,16 @@ from mixscope.base.checks import check_at_least, naming
 from mixscope.base.generators import named_generator
 from mixscope.base.kinds import checked
 from mixscope.capturing.sites import check_sites
+from mixscope.integrations.figure_logging import log_figures
 from mixscope.integrations.random_states import kept_random_states
-from mixscope.integrations.transformers.trainer_state import FirstBatches, Pairs, evaluation_weights, given_or_chosen
+from mixscope.integrations.transformers.trainer_state import (
+    FirstBatches,
+    Pairs,
+    evaluation_weights,
+    figure_targets,
+    given_or_chosen,
+    head_of,
+)
 from mixscope.measuring import (
     LAYER_MIXING,
     PAIR_MIXING,
@@ -25,6 +33,7 @@ from mixscope.measuring import (
     measure_last_layer,
     measure_linearity,
 )
+from mixscope.measuring.pictures import examination_pictures
 
 NUM_BLENDS = 2000  # blends behind the channel and the linearity numbers: means of some hundred in each group
 NUM_TRIED = 4  # examples that are measured before training begins
@@ -41,7 +50,8 @@ class MixscopeTrainerCallback(TrainerCallback):
     Numbers carry the keys of `mixscope.metrics.catalogue` with "eval_" before them, as a Trainer's evaluation metrics
     have: "eval_test/ece" is of the evaluation examples, "eval_nc/nc1_pinv" of the training examples. They go into the
     metrics of the evaluation, where `metric_for_best_model="test/ece"` and early stopping see them (in evaluations in
-    between, the last ones again), and by `trainer.log` into `log_history` and to every reporter.
+    between, the last ones again), and by `trainer.log` into `log_history` and to every reporter; TensorBoard and
+    Weights & Biases get the reliability diagram too, and the plane where blends of three classes are many enough.
 
     Training goes on bit for bit as without the callback: the examples come from loaders of its own, in this process, in
     a fixed choice; random states, training modes, gradients, buffers and the optimizer's mode are as they were. Weights
@@ -165,11 +175,14 @@ class MixscopeTrainerCallback(TrainerCallback):
         """Measure on the first process, tell the others, and log."""
         model = cast(nn.Module, self.trainer.model)
         told: list[Any] = [{}, ""]
+        pictures: dict[str, Any] = {}
         cause: ValueError | None = None
         if state.is_world_process_zero:
             try:
                 with kept_random_states(), evaluation_weights(model, self.trainer.optimizer):
-                    told[0] = self._examine(model).values
+                    seen = self._examine(model)
+                    told[0] = seen.values
+                    pictures = examination_pictures(seen, model, head=head_of(model, self.head))
             except ValueError as error:
                 cause, told[1] = error, str(error)
         # An error too goes to every process: one that raised alone would leave the others waiting.
@@ -179,6 +192,7 @@ class MixscopeTrainerCallback(TrainerCallback):
         self.history.append({"epoch": float(state.epoch), "step": state.global_step, **values})
         should_log = control.should_log  # logging clears it, also before the loss of this epoch is logged
         self.trainer.log(_for_trainer(self.history[-1]))
+        log_figures(figure_targets(self.trainer), pictures, step=state.global_step, step_key="train/global_step")
         control.should_log = self.trainer.control.should_log = should_log
 
     def _examine(self, model: nn.Module) -> Examination:
@@ -186,7 +200,7 @@ class MixscopeTrainerCallback(TrainerCallback):
         has_layers = self._test is not None and bool(self.sites)
         return examine(
             model,
-            head=self._head_of(model),
+            head=head_of(model, self.head),
             train=self._train,
             test=self._test,
             pairs=FirstBatches(self._train, NUM_BLENDS),
@@ -195,17 +209,6 @@ class MixscopeTrainerCallback(TrainerCallback):
             layer_laws=(BlendLaw(LAYER_MIXING, generator),) if has_layers else (),
             sites=self.sites if has_layers else (),
         )
-
-    def _head_of(self, model: nn.Module) -> str:
-        if self.head is not None:
-            return self.head
-        num_classes = getattr(getattr(model, "config", None), "num_labels", None)
-        linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-        fitting = [name for name in linear if model.get_submodule(name).out_features == num_classes]
-        if len(fitting) != 1:
-            found = ", ".join(fitting or linear[-5:]) or "none"
-            raise ValueError(f"head must name the linear layer that gives the logits, got None; there are {found}")
-        return fitting[0]
 
     def _find_examples(self, train_loader: DataLoader) -> None:
         trainer, self._test = self.trainer, None
@@ -223,7 +226,7 @@ class MixscopeTrainerCallback(TrainerCallback):
 
     def _try(self, model: nn.Module) -> None:
         """Measure a few examples of each set: classes that are missing among them are no matter."""
-        head = self._head_of(model)
+        head = head_of(model, self.head)
         linear = linear_head(model, head)
         check_sites(model, self.sites)
         nowhere = linear.weight.new_zeros(linear.weight.shape)

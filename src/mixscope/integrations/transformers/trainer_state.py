@@ -1,5 +1,6 @@
-"""Examples and weights of a Trainer: a fixed choice of its examples, and the weights that its evaluations use."""
+"""Examples, weights and reporters of a Trainer: a choice of examples, the weights of evaluations, who takes figures."""
 
+import sys
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import Any, cast
@@ -7,11 +8,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, Subset
+from transformers import Trainer
+from transformers.integrations.integration_utils import TensorBoardCallback, WandbCallback
 
 from mixscope.base.batch_pairs import pair_of
 from mixscope.base.generators import named_generator
 from mixscope.integrations.transformers.batch_mixing import MixupCollator
 
+MOST_NAMED = 5  # linear layers in a message, the last ones
 Pairs = Iterable[tuple[Tensor, Tensor]]
 
 
@@ -50,6 +54,27 @@ def given_or_chosen(
     chosen = Subset(dataset, order[:most].tolist())
     collate = collate.collate if isinstance(collate, MixupCollator) else collate
     return FirstBatches(DataLoader(chosen, batch_size=batch_size, collate_fn=collate, generator=torch.Generator()))
+
+
+def head_of(model: nn.Module, head: str | None) -> str:
+    """Return the head's name: the only linear layer with as many outputs as a model has classes, if none is given."""
+    if head is not None:
+        return head
+    num_classes = getattr(getattr(model, "config", None), "num_labels", None)
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    fitting = [name for name in linear if model.get_submodule(name).out_features == num_classes]
+    if len(fitting) != 1:
+        found = ", ".join(fitting or linear[-MOST_NAMED:]) or "none"
+        raise ValueError(f"head must name the linear layer that gives the logits, got None; there are {found}")
+    return fitting[0]
+
+
+def figure_targets(trainer: Trainer) -> list[Any]:
+    """Return what the Trainer's reporters write into: TensorBoard's writer, and the run of Weights & Biases."""
+    reporters = trainer.callback_handler.callbacks
+    writers = [each.tb_writer for each in reporters if isinstance(each, TensorBoardCallback)]
+    runs = [getattr(sys.modules.get("wandb"), "run", None) for each in reporters if isinstance(each, WandbCallback)]
+    return [target for target in (*writers, *runs) if target is not None]
 
 
 @contextmanager
