@@ -55,6 +55,7 @@ CALLED_BY_FRAMEWORKS = (
     "on_epoch_end",
     "on_train_end",
     "__call__",
+    "plot",
 )
 
 

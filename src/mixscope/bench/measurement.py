@@ -1,6 +1,6 @@
 """Measurement of one network on one set of images: every number of a metrics line and what figures are drawn from."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,9 +15,8 @@ from mixscope.bench.theory_overlay import MIXUP, Expectation, draw_expectation
 from mixscope.capturing.capture import capture
 from mixscope.capturing.sites import measurable
 from mixscope.measuring import PAIR_MIXING, BlendedFeatures, BlendLaw, Examination, examine
-from mixscope.measuring.pictures import plane_picture, rounded
+from mixscope.measuring.pictures import plane_picture, reliability_picture, rounded
 from mixscope.metrics.blends.channels import classifier_coordinates
-from mixscope.metrics.calibration.prediction_meter import PredictionMeter
 from mixscope.metrics.calibration.temperature_scaling import scaling_report
 from mixscope.mixing.mixture import INPUT_SUFFIX
 from mixscope.mixing.mixup import Mixup
@@ -115,19 +114,6 @@ def draw(subject: Subject, seen: Examination, predictions: Predictions | None = 
     if classes and spans_plane(subject.weight[list(classes)]):
         pictures["plane"] = _draw_plane(subject)
     return Measurement(seen.values | scaling | residual, pictures)
-
-
-def reliability_picture(meter: PredictionMeter, values: Mapping[str, float]) -> dict[str, Any]:
-    """Return what the reliability diagram is drawn from."""
-    reliability = meter.reliability
-    return {
-        "edges": reliability.edges.tolist(),
-        "count": reliability.counts.tolist(),
-        "confidence": reliability.confidence.tolist(),
-        "accuracy": reliability.accuracy.tolist(),
-        "ece": values["test/ece"],
-        "signed_gap": values["test/signed_gap"],
-    }
 
 
 def scale(predictions: Predictions, *, seed: int) -> dict[str, float]:

@@ -11,6 +11,7 @@ from mixscope.capturing.sites import measurable
 from mixscope.measuring.examination import Examination
 from mixscope.measuring.last_layer import linear_head
 from mixscope.metrics.calibration.prediction_meter import PredictionMeter
+from mixscope.metrics.calibration.top_label import Reliability
 
 FEWEST_BLENDS = 30  # of three classes: fewer show no shape
 
@@ -44,14 +45,16 @@ def examination_pictures(
 
 def reliability_picture(meter: PredictionMeter, values: Mapping[str, float]) -> dict[str, Any]:
     """Return what the reliability diagram of predictions is drawn from; `values` have "test/ece", "test/signed_gap"."""
-    reliability = meter.reliability
+    return reliability_columns(meter.reliability) | {"ece": values["test/ece"], "signed_gap": values["test/signed_gap"]}
+
+
+def reliability_columns(reliability: Reliability) -> dict[str, Any]:
+    """Return the bins of a reliability diagram as a picture holds them."""
     return {
         "edges": reliability.edges.tolist(),
         "count": reliability.counts.tolist(),
         "confidence": reliability.confidence.tolist(),
         "accuracy": reliability.accuracy.tolist(),
-        "ece": values["test/ece"],
-        "signed_gap": values["test/signed_gap"],
     }
 
 
