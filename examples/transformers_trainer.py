@@ -5,7 +5,7 @@ import tempfile
 import torch
 from sklearn.datasets import load_digits
 from torch.utils.data import Dataset
-from transformers import Trainer, TrainingArguments, ViTConfig, ViTForImageClassification
+from transformers import PrinterCallback, Trainer, TrainingArguments, ViTConfig, ViTForImageClassification
 
 import mixscope
 from mixscope.integrations.transformers import MixscopeTrainerCallback, MixupTrainerCallback, soft_label_loss
@@ -40,6 +40,7 @@ def main(epochs: int = 4, **options) -> MixscopeTrainerCallback:
         compute_loss_func=soft_label_loss,  # cross-entropy, of classes in evaluations and of shares in training
         callbacks=[mixing],
     )
+    trainer.remove_callback(PrinterCallback)  # it would print every number
     measuring = MixscopeTrainerCallback(trainer, every=2)
     trainer.add_callback(measuring)
     trainer.train()

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.data import IterableDataset
 from trainer_cases import Examples, K, Network, make_trainer
-from transformers import EarlyStoppingCallback, TrainerCallback
+from transformers import EarlyStoppingCallback, TrainerCallback, ViTConfig, ViTForImageClassification
 
 import mixscope
 from mixscope.integrations.transformers import MixscopeTrainerCallback, MixupTrainerCallback
@@ -163,6 +163,25 @@ class Softmax(Network):
 class Soft(Examples):
     def __getitem__(self, index):
         return super().__getitem__(index) | {"labels": [0.5, 0.5, 0.0]}
+
+
+def make_vit():
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    return ViTForImageClassification(ViTConfig(image_size=4, patch_size=2, num_channels=1, num_labels=K, **sizes))
+
+
+class Images(Examples):
+    def __getitem__(self, index):
+        example = super().__getitem__(index)
+        return example | {"pixel_values": example["pixel_values"].repeat(2).view(1, 4, 4)}
+
+
+def test_a_vision_transformer_is_measured_as_its_own_evaluation_sees_it(tmp_path):
+    network = make_vit()
+    callback, trainer = fit(tmp_path, network=network, data=Images, loss=None, measuring={"head": None})
+    evaluation = next(entry for entry in reversed(trainer.state.log_history) if "eval_loss" in entry)
+    assert callback.history[-1]["test/loss"] == pytest.approx(evaluation["eval_loss"], rel=1e-5)  # float32
+    assert callback.history[-1]["nc/nc1_pinv"] > 0
 
 
 class Watch(TrainerCallback):
