@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.data import IterableDataset
 from trainer_cases import Examples, K, Network, make_trainer
 from transformers import EarlyStoppingCallback, TrainerCallback, ViTConfig, ViTForImageClassification
+from transformers.utils import logging
 
 import mixscope
 from mixscope.integrations.transformers import MixscopeTrainerCallback, MixupTrainerCallback
@@ -145,6 +146,25 @@ def test_the_same_examples_and_blends_are_looked_at_every_time(tmp_path):
     # Numbers of the features alone stand still.
     for key in ("nc/nc1_pinv", "nc/nc2_etf_means", "nc_test/nc1_pinv"):
         assert first[key] == pytest.approx(second[key], rel=1e-6), key
+
+
+class FourClasses(Network):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(16, K + 1)
+
+
+def test_a_class_without_an_example_leaves_nan_where_one_is_needed_and_is_told(tmp_path, caplog):
+    logging.get_logger("transformers").addHandler(caplog.handler)
+    try:
+        callback, _ = fit(tmp_path, network=FourClasses())
+    finally:
+        logging.get_logger("transformers").removeHandler(caplog.handler)
+    numbers = callback.history[-1]
+    assert numbers["train/loss_clean"] > 0
+    assert numbers["test/ece"] > 0
+    assert all(np.isnan(numbers[key]) for key in ("nc/nc1_pinv", "nc_test/nc1_pinv", "channels/amplification"))
+    assert caplog.text.count("no example of class 3 is among the training examples looked at") == 1
 
 
 class Stream(IterableDataset):

@@ -1,42 +1,30 @@
 """A Trainer's callback that measures the model while it is trained, and leaves no trace in the training."""
 
 from collections.abc import Iterable, Sequence
-from itertools import islice
 from typing import Any, cast
 
 from accelerate.utils import broadcast_object_list
 from torch import nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.utils import logging
 
 from mixscope.base.checks import check_at_least, naming
-from mixscope.base.generators import named_generator
 from mixscope.base.kinds import checked
-from mixscope.capturing.sites import check_sites
 from mixscope.integrations.figure_logging import log_figures
 from mixscope.integrations.random_states import kept_random_states
+from mixscope.integrations.transformers.trainer_examination import TrainerExamples, examine_examples, try_examples
 from mixscope.integrations.transformers.trainer_state import (
     FirstBatches,
-    Pairs,
     evaluation_weights,
     figure_targets,
     given_or_chosen,
     head_of,
 )
-from mixscope.measuring import (
-    LAYER_MIXING,
-    PAIR_MIXING,
-    BlendLaw,
-    Examination,
-    examine,
-    linear_head,
-    measure_last_layer,
-    measure_linearity,
-)
 from mixscope.measuring.pictures import examination_pictures
 
-NUM_BLENDS = 2000  # blends behind the channel and the linearity numbers: means of some hundred in each group
-NUM_TRIED = 4  # examples that are measured before training begins
+logger = logging.get_logger(__name__)
+MOST_NAMED = 5  # classes without an example, in a warning
 PREFIX = "eval_"  # of a Trainer's evaluation metrics
 
 
@@ -91,7 +79,8 @@ class MixscopeTrainerCallback(TrainerCallback):
                 outputs as the model has classes.
             sites: Names of modules whose linearity is measured: "NAME", or "NAME:input" for what goes in.
             max_examples: How many training and how many evaluation examples are looked at, chosen at random once.
-                Every class needs one among them.
+                Numbers
+                that need an example of every class are NaN where one has none among them, and that is said.
             train_batches: Batches that can be gone through again and again, looked at in full, in the place of the
                 Trainer's training examples: for iterable data sets, and data that are mixed before they are collated.
             eval_batches: The same for the evaluation examples; needed where there are several evaluation sets.
@@ -107,8 +96,8 @@ class MixscopeTrainerCallback(TrainerCallback):
         self.eval_batches = eval_batches
         self.seed = seed
         self.history: list[dict[str, float]] = []
-        self._train: Pairs = ()
-        self._test: Pairs | None = None
+        self._train = FirstBatches(())
+        self._test: FirstBatches | None = None
         self._num_evaluations = 0
 
     def on_train_begin(
@@ -128,7 +117,7 @@ class MixscopeTrainerCallback(TrainerCallback):
             raise ValueError("the Trainer must keep whole weights in every process, got FSDP or DeepSpeed")
         with kept_random_states():
             self._find_examples(others["train_dataloader"])
-            self._try(others["model"])
+            try_examples(others["model"], self._asked(others["model"]))
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any) -> None:
         """Measure if it is time, and add the numbers to the evaluation's."""
@@ -180,9 +169,10 @@ class MixscopeTrainerCallback(TrainerCallback):
         if state.is_world_process_zero:
             try:
                 with kept_random_states(), evaluation_weights(model, self.trainer.optimizer):
-                    seen = self._examine(model)
-                    told[0] = seen.values
-                    pictures = examination_pictures(seen, model, head=head_of(model, self.head))
+                    asked = self._asked(model)
+                    seen, lacking = examine_examples(model, asked)
+                    told[0], pictures = seen.values, examination_pictures(seen, model, head=asked.head)
+                self._say(lacking)
             except ValueError as error:
                 cause, told[1] = error, str(error)
         # An error too goes to every process: one that raised alone would leave the others waiting.
@@ -195,20 +185,17 @@ class MixscopeTrainerCallback(TrainerCallback):
         log_figures(figure_targets(self.trainer), pictures, step=state.global_step, step_key="train/global_step")
         control.should_log = self.trainer.control.should_log = should_log
 
-    def _examine(self, model: nn.Module) -> Examination:
-        generator = named_generator(self.seed, "trainer-blends")
-        has_layers = self._test is not None and bool(self.sites)
-        return examine(
-            model,
-            head=head_of(model, self.head),
-            train=self._train,
-            test=self._test,
-            pairs=FirstBatches(self._train, NUM_BLENDS),
-            pair_law=BlendLaw(PAIR_MIXING, generator),
-            layer_pairs=FirstBatches(self._test, NUM_BLENDS) if self._test is not None and has_layers else None,
-            layer_laws=(BlendLaw(LAYER_MIXING, generator),) if has_layers else (),
-            sites=self.sites if has_layers else (),
-        )
+    def _say(self, lacking: set[int]) -> None:
+        """Say once which classes have no example among those looked at."""
+        if lacking:
+            named = ", ".join(map(str, sorted(lacking)[:MOST_NAMED])) + (" ..." if len(lacking) > MOST_NAMED else "")
+            logger.warning_once(
+                f"mixscope: no example of class {named} is among the training examples looked at, so numbers that need "
+                "one of each class are NaN (nc, nc_test, channels): raise max_examples or give train_batches"
+            )
+
+    def _asked(self, model: nn.Module) -> TrainerExamples:
+        return TrainerExamples(self._train, self._test, head_of(model, self.head), self.sites, self.seed)
 
     def _find_examples(self, train_loader: DataLoader) -> None:
         trainer, self._test = self.trainer, None
@@ -223,22 +210,6 @@ class MixscopeTrainerCallback(TrainerCallback):
                 self._test = given_or_chosen(self.eval_batches, loader, **choice)
         if self.sites and self._test is None:
             raise ValueError("sites must come with evaluation examples (eval_batches, or the Trainer's), got none")
-
-    def _try(self, model: nn.Module) -> None:
-        """Measure a few examples of each set: classes that are missing among them are no matter."""
-        head = head_of(model, self.head)
-        linear = linear_head(model, head)
-        check_sites(model, self.sites)
-        nowhere = linear.weight.new_zeros(linear.weight.shape)
-        for name, batches in (("train_batches", self._train), ("eval_batches", self._test)):
-            if batches is None:
-                continue
-            with naming(name):
-                tried = [(inputs[:NUM_TRIED], labels[:NUM_TRIED]) for inputs, labels in islice(batches, 1)]
-                measure_last_layer(model, tried, head=head, class_means=nowhere)
-                if self.sites:
-                    law = BlendLaw(LAYER_MIXING, named_generator(self.seed, "trainer-try"))
-                    measure_linearity(model, tried, sites=self.sites, laws=[law])
 
 
 def _for_trainer(entry: dict[str, float]) -> dict[str, float]:

@@ -16,14 +16,21 @@ from mixscope.base.generators import named_generator
 from mixscope.integrations.transformers.batch_mixing import MixupCollator
 
 MOST_NAMED = 5  # linear layers in a message, the last ones
-Pairs = Iterable[tuple[Tensor, Tensor]]
 
 
 class FirstBatches:
-    """Batches as pairs, gone through anew each time, up to the batch that brings the examples to a number."""
+    """Batches as pairs, gone through anew each time, up to the batch that brings the examples to a number.
+
+    `classes` are those of the labels that have gone by.
+    """
 
     def __init__(self, batches: Iterable[Any], limit: int | None = None) -> None:
         self.batches, self.limit = batches, limit
+        self.classes: set[int] = set()
+
+    def at_most(self, most: int) -> "FirstBatches":
+        """Return the batches up to the one that brings the examples to this number."""
+        return FirstBatches(self.batches, most)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         num_seen = 0
@@ -32,12 +39,13 @@ class FirstBatches:
                 return
             inputs, labels = pair_of(batch)
             num_seen += len(labels)
+            self.classes.update(labels.unique().tolist())
             yield inputs, labels
 
 
 def given_or_chosen(
     given: Iterable[Any] | None, loader: DataLoader | None, *, most: int, seed: int, batch_size: int
-) -> Pairs:
+) -> FirstBatches:
     """Return batches that are given or, without these, a random choice of a loader's examples, the same every time.
 
     The loader's own sampler is not run, as its draws belong to training; what mixes its batches is left out.
