@@ -2,7 +2,7 @@
 
 import sys
 import warnings
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,10 +10,12 @@ import plotly.graph_objects as go
 import pytest
 import torch
 from accelerate import Accelerator
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 from trainer_cases import Network, make_trainer
+from transformers.integrations import WandbCallback
 
 import mixscope
 from mixscope.integrations.figure_logging import log_figures, log_report
@@ -134,6 +136,15 @@ def test_a_run_that_counts_its_own_steps_gets_the_step_as_a_number(report, run):
     assert set(figures) == FIGURES
 
 
+def test_loggers_of_lightning_get_figures_where_they_take_them(report, run, tmp_path):
+    board = TensorBoardLogger(tmp_path, name="", version="")
+    weights = SimpleNamespace(experiment=run)
+    log_figures([board, CSVLogger(tmp_path / "csv"), weights], report.pictures, step=5, step_key="trainer/global_step")
+    board.experiment.close()
+    assert images_in(tmp_path) == {key: [5] for key in FIGURES}
+    assert len(run.logged) == 1
+
+
 def test_what_takes_no_figures_is_told_or_passed_over(report):
     with pytest.raises(ValueError, match=r"logger must be a SummaryWriter, a run of wandb, .* got a list_iterator"):
         log_report(report, iter([]), step=0)
@@ -157,7 +168,25 @@ def test_a_trainer_shows_the_figures_of_every_measurement(tmp_path, monkeypatch)
     trainer = make_trainer(Network(), out=tmp_path, report_to="tensorboard")
     trainer.add_callback(MixscopeTrainerCallback(trainer, head="head"))
     trainer.train()
-    # 24 training examples: too few of their blends for the plane.
+    # With 24 training examples there are too few blends for the plane.
     assert images_in(tmp_path / "board") == {"figures/reliability_diagram": [3, 6]}
     events = EventAccumulator(str(tmp_path / "board")).Reload()
     assert [event.step for event in events.Scalars("eval/test/ece")] == [3, 6]
+
+
+def test_a_trainer_hands_figures_to_weights_and_biases_beside_its_own_step(tmp_path, run, monkeypatch):
+    class Reporter(WandbCallback):
+        def __init__(self):
+            self._wandb = None
+
+        def setup(self, *arguments, **others): ...
+
+        on_train_begin = on_log = on_train_end = on_save = setup
+
+    trainer = make_trainer(Network(), Reporter(), out=tmp_path, epochs=1)
+    trainer.add_callback(MixscopeTrainerCallback(trainer, head="head"))
+    trainer.train()
+    ((logged, step),) = run.logged
+    assert step is None
+    assert logged["train/global_step"] == 3
+    assert isinstance(logged["figures/reliability_diagram"], go.Figure)

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 from trainer_cases import Examples, K, Network, train
 from transformers import TrainerCallback, ViTConfig, ViTForImageClassification
 
@@ -119,6 +119,23 @@ def test_only_training_batches_are_mixed_and_in_every_epoch_by_other_draws(worke
     steps = len(seen.trained) // 3
     assert share_own(seen.trained[: 2 * steps], Examples(24)) < 0.5
     assert share_own(seen.trained[2 * steps :], Examples(24)) == 1
+
+
+class Stream(IterableDataset):
+    def __init__(self, num, seed=0):
+        self.examples = Examples(num, seed)
+
+    def __iter__(self):
+        return (self.examples[place] for place in range(len(self.examples)))
+
+
+def test_streams_are_mixed_too(tmp_path):
+    network = Network()
+    seen = Seen(network)
+    mixing = MixupTrainerCallback(MIXUP, num_classes=K)
+    train(network, mixing, out=tmp_path, data=Stream, evaluate=False, max_steps=6)
+    assert len(seen.trained) == 6
+    assert not any(torch.equal(*pair) for pair in zip(seen.trained[:3], seen.trained[3:], strict=True))
 
 
 def test_a_resumed_training_goes_on_with_the_draws_of_an_unbroken_one(tmp_path):

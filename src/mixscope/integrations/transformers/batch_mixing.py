@@ -10,7 +10,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments, default_data_collator
 from transformers.trainer_utils import has_length
 
-from mixscope.base.batch_pairs import parts_of, replace_in
+from mixscope.base.batch_pairs import pair_of, replace_in
 from mixscope.base.checks import check_at_least, check_labels, check_size
 from mixscope.base.generators import named_generator
 from mixscope.base.kinds import checked
@@ -94,11 +94,10 @@ class MixupCollator:
         """Return a batch of blends.
 
         Raises:
-            ValueError: If the batch has no inputs and labels, labels are not one integer in [0, K) per example, the
-                scheme blends a hidden layer, or mixing is to stop and no epoch was told.
+            ValueError: If the batch has no inputs and labels, labels are not one class in [0, K) per example, the scheme blends a hidden layer, or mixing is to stop and no epoch was told.
         """
         batch = self.collate(list(examples))
-        inputs, labels = parts_of(batch)
+        inputs, labels = pair_of(batch)
         check_labels(labels, num_classes=self.num_classes, because=f"num_classes is {self.num_classes}")
         epoch, generator = self._next_draw()
         scheme = self.scheme
