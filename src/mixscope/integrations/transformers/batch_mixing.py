@@ -94,7 +94,8 @@ class MixupCollator:
         """Return a batch of blends.
 
         Raises:
-            ValueError: If the batch has no inputs and labels, labels are not one class in [0, K) per example, the scheme blends a hidden layer, or mixing is to stop and no epoch was told.
+            ValueError: If the batch has no inputs and labels, labels are not one class in [0, K) per example, the
+                scheme blends a hidden layer, or mixing is to stop and no epoch was told.
         """
         batch = self.collate(list(examples))
         inputs, labels = pair_of(batch)
