@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from accelerate.utils import LoggerType
 from helpers.command_line import run_command
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 WANDB = """
 import json, os
@@ -20,7 +21,7 @@ class _Run:
     def log(self, values, step=None, **others):
         {log}
         with (Path(self.dir) / "log.jsonl").open("a") as file:
-            file.write(json.dumps(dict(values, step=step)) + "\\n")
+            file.write(json.dumps(dict(values, step=step), default=lambda figure: type(figure).__name__) + "\\n")
 
     def finish(self):
         {finish}
@@ -84,8 +85,28 @@ def test_wandb_writes_into_the_run_folder(train, wandb):
     assert (ended.code, ended.errors) == (0, "")
     assert [path.name for path in work.iterdir()] == ["run"]
     lines = [json.loads(line) for line in (work / "run/tracker/wandb/log.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [0, 1, 2]
+    assert [line["step"] for line in lines] == [0, 1, 2, 2]
     assert "test/error" in lines[0]
+    assert lines[3] == {"figures/reliability_diagram": "Figure", "figures/plane": "Figure", "step": 2}
+
+
+def test_tensorboard_gets_the_figures_of_the_end(train):
+    work, ended = train("--tracker", "tensorboard")
+    assert (ended.code, ended.errors) == (0, "")
+    events = EventAccumulator(str(work / "run/tracker/mixscope")).Reload()
+    shown = {name: [event.step for event in events.Images(name)] for name in events.Tags()["images"]}
+    assert shown == {"figures/reliability_diagram": [2], "figures/plane": [2]}
+
+
+def test_without_matplotlib_tensorboard_gets_numbers_and_that_is_said(train, monkeypatch):
+    monkeypatch.setattr("mixscope.bench.tracking.can_draw", lambda: False)
+    work, ended = train("--tracker", "tensorboard")
+    assert (ended.code, ended.errors) == (0, "")
+    note = "note: TensorBoard gets no figures, as matplotlib is not installed: pip install matplotlib"
+    assert ended.output.count(note) == 1
+    events = EventAccumulator(str(work / "run/tracker/mixscope")).Reload()
+    assert events.Tags()["images"] == []
+    assert "test/error" in events.Tags()["scalars"]
 
 
 @pytest.mark.parametrize("missing", ["absent", "a folder of that name", "broken"])

@@ -423,13 +423,14 @@ def test_batches_that_do_not_fit_are_named() -> None:
     ("batch", "found"),
     [
         (torch.zeros(2, 3), "a Tensor"),
-        ({"inputs": torch.zeros(2, 3)}, "a dict"),
-        ((torch.zeros(2, 3), torch.zeros(2), torch.zeros(2)), "a tuple of Tensor, Tensor, Tensor"),
-        (([torch.zeros(2, 3)], torch.zeros(2)), "a tuple of list, Tensor"),
+        ((torch.zeros(2, 3),), r"a tuple of float32 \(2, 3\)"),
+        (([torch.zeros(2, 3)], torch.zeros(2)), r"a tuple of list, float32 \(2,\)"),
     ],
 )
 def test_a_batch_that_is_no_pair_is_named(batch, found):
-    with pytest.raises(ValueError, match=f"batches must be pairs of inputs and labels, two tensors, got {found}"):
+    with pytest.raises(
+        ValueError, match=f"batches must be pairs of inputs and labels, two tensors, or hold them by name, got {found}"
+    ):
         capture(torch.nn.Linear(3, 2), [batch])
 
 

@@ -41,7 +41,7 @@ SHARED = {
     "check_every_class", "check_head", "split_label", "example_scores", "binned_gaps",
     "CenteredMeans.of", "BinnedCalibration", "ClassSums", "single_precision",
 }  # fmt: skip
-# Called by Lightning and torchmetrics, not by users.
+# Called by Lightning, torchmetrics and transformers, not by users.
 CALLED_BY_FRAMEWORKS = (
     "forward",
     "make_of",
@@ -49,6 +49,13 @@ CALLED_BY_FRAMEWORKS = (
     "on_fit_start",
     "on_train_epoch_end",
     "on_train_batch_start",
+    "on_train_begin",
+    "on_epoch_begin",
+    "on_evaluate",
+    "on_epoch_end",
+    "on_train_end",
+    "__call__",
+    "plot",
 )
 
 

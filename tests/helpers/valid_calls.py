@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import Trainer
 
 import mixscope
 from mixscope import metrics, theory
@@ -14,6 +15,7 @@ from mixscope.base import simplex
 from mixscope.base.generators import seeded_globals
 from mixscope.bench.network_report import NetworkReport
 from mixscope.capturing.capture import capture_batches
+from mixscope.integrations.figure_logging import log_figures, log_report
 from mixscope.integrations.lightning.measuring_callback import MixscopeCallback
 from mixscope.integrations.lightning.mixup_callback import MixupCallback
 from mixscope.integrations.torchmetrics.calibration_metrics import (
@@ -22,6 +24,8 @@ from mixscope.integrations.torchmetrics.calibration_metrics import (
     SignedCalibrationGap,
 )
 from mixscope.integrations.torchmetrics.collapse_metrics import NearestClassMean, NeuralCollapse
+from mixscope.integrations.transformers.batch_mixing import MixupCollator, MixupTrainerCallback
+from mixscope.integrations.transformers.trainer_measuring import MixscopeTrainerCallback
 from mixscope.measuring import blended_features, examine, last_layer
 from mixscope.metrics import bootstrap, catalogue, paired_comparison
 from mixscope.metrics.blends import channels, intrusion
@@ -369,6 +373,22 @@ INTEGRATIONS = [
         seed=1,
     ),
     call(MixupCallback, scheme=mixup.Mixup(), num_classes=K, mixing_off=5, seed=1),
+    call(
+        MixscopeTrainerCallback,
+        trainer=Trainer.__new__(Trainer),  # only kept until training begins
+        every=2,
+        head="head",
+        sites=("body",),
+        max_examples=100,
+        train_batches=BATCHES,
+        eval_batches=BATCHES,
+        seed=1,
+    ),
+    call(log_report, report=NetworkReport({}, {}), logger=[], step=1),
+    call(log_figures, loggers=[], pictures={}, step=1, step_key="step"),
+    call(MixupTrainerCallback, scheme=mixup.Mixup(), num_classes=K, mixing_off=5, seed=1),
+    call(MixupCollator, scheme=mixup.Mixup(), num_classes=K, collate=list, mixing_off=5, seed=1, rank=1),
+    fresh(lambda: MixupCollator(mixup.Mixup(), num_classes=K).set_epoch, epoch=3, first_batch=2),
 ]
 
 POINT = theory.gaussian_start([2, 2, 2], dim=D, generator=torch.Generator().manual_seed(0))

@@ -3,6 +3,7 @@
 import random
 import subprocess
 import sys
+from collections import UserDict
 from pathlib import Path
 
 import numpy as np
@@ -289,7 +290,7 @@ class OwnTransfer(Network):
 
 class DictBatches(Network):
     def training_step(self, batch, batch_idx):
-        return self(batch["image"]).sum()
+        return super().training_step([batch["image"], batch["label"]], batch_idx)
 
 
 class OwnSampler(Sampler):
@@ -321,7 +322,7 @@ class OwnSampler(Sampler):
         (
             Network,
             {"train_batches": [make_data()[0]]},
-            r"train_batches: batches must be pairs .* two tensors, got a Tensor",
+            r"train_batches: batches must be pairs of inputs and labels, .*, got a Tensor",
         ),
     ],
 )
@@ -362,14 +363,20 @@ class AnyBatch(Network):
         yield batch
 
 
-def test_batches_of_another_form_have_to_be_given():
+def test_batches_that_name_their_parts_are_measured_as_pairs_are():
     inputs, labels = make_data()
-    rows = [{"image": one, "label": label} for one, label in zip(inputs, labels, strict=True)]
-    train = DataLoader(rows, batch_size=50)
-    with pytest.raises(
-        ValueError, match="train_batches: batches must be pairs of inputs and labels, two tensors, got a dict"
-    ):
-        fit(make_network(kind=AnyBatch), MixscopeCallback(), train=train, epochs=1)
+    rows = [{"image": one, "label": label, "path": "x"} for one, label in zip(inputs, labels, strict=True)]
+    callback, expected = MixscopeCallback(), MixscopeCallback()
+    fit(make_network(kind=DictBatches), callback, train=DataLoader(rows, batch_size=32), epochs=1)
+    fit(make_network(), expected, epochs=1)
+    assert callback.history == expected.history
+
+
+def test_batches_that_name_nothing_alike_are_told_apart():
+    rows = [{"a": one, "b": one, "label": 0} for one in make_data()[0]]
+    message = r"train_batches: batches must name one tensor .*: for inputs \['a', 'b'\], for labels \['label'\]"
+    with pytest.raises(ValueError, match=message):
+        fit(make_network(kind=AnyBatch), MixscopeCallback(), train=DataLoader(rows, batch_size=50), epochs=1)
 
 
 def test_a_data_module_with_transfer_hooks_asks_for_batches():
@@ -485,15 +492,43 @@ def test_mixing_and_measuring_go_together_and_the_measurement_sees_no_blend():
 
 
 @pytest.mark.parametrize(
+    "batch",
+    [
+        [*make_data(), torch.arange(200)],
+        [make_data()[0], make_data()[1][:, None]],
+        [make_data()[0], F.one_hot(make_data()[1]).float()],
+        {"image": make_data()[0], "label": make_data()[1], "path": "x"},
+        UserDict(image=make_data()[0], label=make_data()[1]),
+    ],
+    ids=["three", "column", "one-hot", "dict", "user dict"],
+)
+def test_batches_of_every_usual_form_are_mixed_as_pairs_are(batch):
+    seen = []
+
+    class Keeping(Network):
+        def training_step(self, batch, batch_idx):
+            seen.append(batch)
+            return next(self.parameters()).sum()
+
+    fit(make_network(kind=Keeping), MixupCallback(Mixup(), num_classes=K), train=Batches(batch), epochs=1)
+    inputs, targets = expected_batch(*make_data(), epoch=0, step=0)
+    (mixed,) = seen
+    first, second, *others = mixed.values() if isinstance(mixed, dict | UserDict) else mixed
+    assert type(mixed) is type(batch)
+    assert torch.equal(first, inputs)
+    assert torch.equal(second, targets)
+    assert len(others) == len(batch) - 2
+
+
+@pytest.mark.parametrize(
     ("batch", "message"),
     [
-        (make_data(), "batches must be lists, for MixupCallback to replace .*, got a tuple"),
-        ({"image": make_data()[0]}, "batches must be pairs of inputs and labels, two tensors, got a dict"),
-        ([*make_data(), torch.zeros(1)], r"got a list of Tensor, Tensor, Tensor"),
+        (make_data(), "batches must be lists or dicts, whose entries can be replaced, got a tuple"),
+        ({"image": make_data()[0]}, r"batches must name .*: for inputs \['image'\], for labels nothing"),
         ([make_data()[0], make_data()[1] + 1], r"labels must lie in \[0, 3\), got values from 1 to 3"),
-        ([make_data()[0], F.one_hot(make_data()[1]).float()], "labels must be one integer per example"),
+        ([make_data()[0], torch.full((200, K), 1 / K)], "labels must be classes, got rows .* are they soft"),
     ],
-    ids=["tuple", "dict", "three", "range", "soft"],
+    ids=["tuple", "dict", "range", "soft"],
 )
 def test_a_batch_that_cannot_be_mixed_is_refused(batch, message):
     with pytest.raises(ValueError, match=message):

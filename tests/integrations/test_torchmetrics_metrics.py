@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 from torchmetrics import MetricCollection
 
@@ -485,3 +486,34 @@ def test_without_torchmetrics_the_error_names_the_extra(monkeypatch):
     monkeypatch.delitem(sys.modules, "mixscope.integrations.torchmetrics")
     with pytest.raises(ImportError, match=r"needs torchmetrics: pip install 'mixscope\[torchmetrics\]'"):
         __import__("mixscope.integrations.torchmetrics")
+
+
+def test_a_calibration_metric_plots_its_reliability_diagram():
+    generator = torch.Generator().manual_seed(0)
+    probabilities, labels = torch.rand(60, 3, generator=generator).softmax(dim=1), torch.arange(60) % 3
+    metric = CalibrationError(num_bins=20)
+    with pytest.raises(ValueError, match="at least one example"):
+        metric.plot()
+    metric.update(probabilities, labels)
+    before = metric.compute()
+    figure, axes = metric.plot()
+    assert [own.get_ylabel() for own in figure.axes] == ["accuracy", "examples"]
+    assert axes is figure.axes[0]
+    diagram = metric.instrument.reliability
+    (line,) = [line for line in axes.lines if line.get_marker() == "None" and line.get_linestyle() == "-"][-1:]
+    assert list(line.get_ydata()) == [value for value in diagram.accuracy.tolist() if value == value]
+    assert torch.equal(metric.compute(), before)
+
+
+def test_a_calibration_metric_plots_into_given_axes_and_in_a_collection():
+    own = Figure().subplots()
+    probabilities, labels = torch.eye(3), torch.arange(3)
+    collection = MetricCollection([CalibrationError(), CalibrationSummary()])
+    collection.update(probabilities=probabilities, labels=labels)
+    figure, axes = collection["CalibrationError"].plot(ax=own)
+    assert axes is own
+    assert figure.axes == [own]
+    assert own.get_ylabel() == "accuracy"
+    # Values that are given are drawn as torchmetrics draws them.
+    _, axes = collection["CalibrationError"].plot([torch.tensor(0.1), torch.tensor(0.2)], ax=Figure().subplots())
+    assert list(axes.lines[0].get_ydata()) == pytest.approx([0.1, 0.2])

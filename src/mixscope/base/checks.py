@@ -72,18 +72,6 @@ def check_labels(labels: Tensor, *, num_classes: int, name: str = "labels", beca
             raise ValueError(f"{name} must lie in [0, {num_classes}), got values from {low} to {high}{origin}")
 
 
-def pair_of(batch: Any) -> tuple[Tensor, Tensor]:
-    """Return a batch's inputs and labels, or raise a `ValueError` where it is not a pair of tensors."""
-    if isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch):
-        if not batch[0].ndim:
-            raise ValueError("batches must hold inputs with one row per example, got a single number")
-        return batch[0], batch[1]
-    kind = type(batch).__name__
-    if isinstance(batch, (tuple, list)):
-        kind += f" of {', '.join(type(part).__name__ for part in batch) or 'nothing'}"
-    raise ValueError(f"batches must be pairs of inputs and labels, two tensors, got a {kind}")
-
-
 def check_not_empty(**tensors: Tensor) -> None:
     """Raise unless every tensor has a first dimension and something in it."""
     for name, tensor in tensors.items():

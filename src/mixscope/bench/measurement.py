@@ -1,6 +1,6 @@
 """Measurement of one network on one set of images: every number of a metrics line and what figures are drawn from."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mixscope.base.errors import UserError
 from mixscope.base.generators import named_generator
-from mixscope.base.simplex import project_to_classifier_plane, spans_plane
+from mixscope.base.simplex import spans_plane
 from mixscope.bench.kept_predictions import Predictions, PredictionSpool, predictions_of
 from mixscope.bench.probe import Probe
 from mixscope.bench.theory_overlay import MIXUP, Expectation, draw_expectation
@@ -22,8 +22,8 @@ from mixscope.measuring import (
     linear_head,
     weight_and_bias,
 )
+from mixscope.measuring.pictures import plane_picture, reliability_picture, rounded
 from mixscope.metrics.blends.channels import classifier_coordinates
-from mixscope.metrics.calibration.prediction_meter import PredictionMeter
 from mixscope.metrics.calibration.temperature_scaling import scaling_report
 from mixscope.mixing.mixture import INPUT_SUFFIX
 from mixscope.mixing.mixup import Mixup
@@ -123,19 +123,6 @@ def draw(subject: Subject, seen: Examination, predictions: Predictions | None = 
     return Measurement(seen.values | scaling | residual, pictures)
 
 
-def reliability_picture(meter: PredictionMeter, values: Mapping[str, float]) -> dict[str, Any]:
-    """Return what the reliability diagram is drawn from."""
-    reliability = meter.reliability
-    return {
-        "edges": reliability.edges.tolist(),
-        "count": reliability.counts.tolist(),
-        "confidence": reliability.confidence.tolist(),
-        "accuracy": reliability.accuracy.tolist(),
-        "ece": values["test/ece"],
-        "signed_gap": values["test/signed_gap"],
-    }
-
-
 def scale(predictions: Predictions, *, seed: int) -> dict[str, float]:
     """Return the numbers of temperature scaling; none where the images have no best temperature."""
     generator = named_generator(seed, "scaling-halves")
@@ -166,7 +153,6 @@ def _draw_pairs(
 def _draw_plane(subject: Subject) -> dict[str, Any]:
     """Blend images of three classes among themselves and project their features on the plane of their classifiers."""
     probe, weight, site = subject.probe, subject.weight.cpu(), f"{subject.head}{INPUT_SUFFIX}"
-    first, second, third = probe.plane_classes
     blended = capture(
         subject.model,
         probe.plane,
@@ -175,33 +161,12 @@ def _draw_plane(subject: Subject) -> dict[str, Any]:
         generator=named_generator(probe.split_seed, "plane-weights"),
     )
     assert blended.mixture is not None
-    points = project_to_classifier_plane(blended.features[site].double(), weight, classes=(first, second, third))
     labels, weights = blended.labels[blended.mixture.members], blended.mixture.weights[:, 0]
-    same = labels[:, 0] == labels[:, 1]
-
-    def cloud(chosen: Tensor) -> dict[str, Any]:
-        return {
-            **as_points(points[chosen]),
-            "weight": rounded(weights[chosen]),
-            "first": labels[chosen, 0].tolist(),
-            "second": labels[chosen, 1].tolist(),
-        }
-
-    corners = project_to_classifier_plane(weight[[first, second, third]], weight, classes=(first, second, third))
-    return {
-        "classes": list(probe.plane_classes),
-        "class_names": [probe.class_names[index] for index in probe.plane_classes],
-        "classifiers": as_points(corners),
-        "same": cloud(same),
-        "different": cloud(~same),
-    }
-
-
-def as_points(points: Tensor) -> dict[str, list[float]]:
-    """Return (N, 2) points as a picture holds them."""
-    return {"x": rounded(points[:, 0]), "y": rounded(points[:, 1])}
-
-
-def rounded(values: Tensor) -> list[float]:
-    """Four significant digits: what a picture shows, at a third of the bytes."""
-    return [float(f"{value:.4g}") for value in values.tolist()]
+    return plane_picture(
+        blended.features[site],
+        labels,
+        weights,
+        head_weight=weight,
+        classes=probe.plane_classes,
+        class_names=[probe.class_names[index] for index in probe.plane_classes],
+    )

@@ -10,11 +10,12 @@ from torch import Tensor
 from mixscope.base.errors import UserError
 from mixscope.bench.description import new_record
 from mixscope.bench.measured_folder import measured_folder, write_measurement
-from mixscope.bench.measurement import Measurement, reliability_picture, scale
+from mixscope.bench.measurement import Measurement, scale
 from mixscope.bench.observer import Observer
 from mixscope.bench.options import options_to_dict
 from mixscope.bench.prediction_arrays import checked_labels, checked_scores, read_tensor
 from mixscope.bench.prediction_options import PredictionFiles
+from mixscope.measuring.pictures import reliability_picture
 from mixscope.metrics.calibration.prediction_meter import PredictionMeter
 from mixscope.records.environment import describe_environment
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mixscope.base.checks import pair_of
+from mixscope.base.batch_pairs import pair_of
 from mixscope.base.generators import named_generator
 from mixscope.bench.options import MeasureOptions
 from mixscope.data.batches import EvaluationBatches

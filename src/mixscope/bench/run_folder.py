@@ -179,6 +179,8 @@ class RunFolder:
         self.restore()
         self.lines.append(append_metrics(self.folder, values))
         self.tracking.log(values, epoch=values["epoch"])
+        if draw_pictures:
+            self.tracking.log_figures(self.recorder.pictures, epoch=values["epoch"])
 
     def _seconds(self) -> float:
         return self.earlier_seconds + time.perf_counter() - self.began

@@ -3,6 +3,7 @@
 import importlib
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from accelerate import Accelerator
 from mixscope.base.errors import UserError, describe_error, users_code
 from mixscope.base.text import printable
 from mixscope.bench.observer import Observer
+from mixscope.report.figures.matplotlib_drawing import can_draw
+from mixscope.report.logged_figures import NEEDS_MATPLOTLIB, add_figures, figures_of, targets_of
 from mixscope.report.runs.method_options import flatten
 
 NEEDED = {"tensorboard": ("torch.utils.tensorboard", "SummaryWriter"), "wandb": ("wandb", "init")}
@@ -59,6 +62,15 @@ class Tracking:
         """Tell the numbers of an epoch."""
         numbers = {key: value for key, value in values.items() if isinstance(value, (int, float))}
         self._attempt(lambda: self.accelerator.log(numbers, step=epoch))
+
+    def log_figures(self, pictures: Mapping[str, Any], *, epoch: int) -> None:
+        """Show the figures of a measurement."""
+        if self.tracker == "tensorboard" and not can_draw():
+            self.observer.note(NEEDS_MATPLOTLIB)
+            return
+        figures = figures_of(pictures)
+        for target in targets_of(self.accelerator.trackers):
+            self._attempt(partial(add_figures, target, figures, step=epoch))
 
     def finish(self) -> None:
         """Close the trackers; `end_training` would also end the group of processes."""

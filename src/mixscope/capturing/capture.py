@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mixscope.base.checks import check_floating, check_labels, naming, pair_of
+from mixscope.base.batch_pairs import pair_of
+from mixscope.base.checks import check_floating, check_labels, naming
 from mixscope.base.kinds import checked
 from mixscope.capturing.outputs import check_no_probabilities
 from mixscope.capturing.pieces import forward_rows, on_device_of

@@ -1,1 +1,1 @@
-"""The instruments inside other people's training: torchmetrics and Lightning, each loaded only when it is asked for."""
+"""Instruments in the training of other libraries: torchmetrics, Lightning, transformers; loaded when asked for."""

@@ -7,7 +7,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from mixscope.base.checks import naming, pair_of
+from mixscope.base.batch_pairs import pair_of
+from mixscope.base.checks import naming
 from mixscope.base.kinds import checked
 from mixscope.capturing.capture import check_not_empty, draw_for_inputs
 from mixscope.capturing.pieces import forward_rows, on_device_of

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.utils import data
 from torch.utils.data import DataLoader
 
-from mixscope.base.checks import check_at_least, naming, pair_of
+from mixscope.base.batch_pairs import pair_of
+from mixscope.base.checks import check_at_least, naming
 from mixscope.base.generators import named_generator
 from mixscope.base.kinds import checked
 from mixscope.capturing.sites import check_sites

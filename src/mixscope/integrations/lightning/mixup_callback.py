@@ -4,7 +4,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from mixscope.base.checks import check_at_least, check_labels, pair_of
+from mixscope.base.batch_pairs import pair_of, replace_in
+from mixscope.base.checks import check_at_least, check_labels
 from mixscope.base.generators import named_generator
 from mixscope.base.kinds import checked
 from mixscope.mixing.mixture import INPUT_SITE, blend, blend_targets
@@ -13,7 +14,10 @@ from mixscope.mixing.schemes import MixingScheme
 
 
 class MixupCallback(Callback):
-    """Replace every training batch [inputs, labels] by blended inputs and soft targets before `training_step` sees it.
+    """Put blended inputs and soft targets into every training batch before `training_step` sees it.
+
+    A batch may be a list [inputs, labels, ...], a dict or another mapping, or a dataclass, with labels as classes or
+    one-hot; inputs and labels are found in it as `MixscopeCallback` finds them, and what else is in it stays.
 
     `training_step` then gets inputs of the same shape and targets (B, K) float32 whose rows sum to 1: its loss must
     take such targets, as `torch.nn.functional.cross_entropy` and `mixscope.soft_cross_entropy` do. Once mixing is off,
@@ -49,16 +53,13 @@ class MixupCallback(Callback):
         self.seed = seed
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Put the blend in the place of the batch: Lightning hands this very list on to `training_step`.
+        """Put the blend into the batch: Lightning hands this very list or dict on to `training_step`.
 
         Raises:
-            ValueError: If the batch is not a list [inputs, labels], labels are not one integer in [0, K) per input, or
-                the scheme blends a hidden layer.
+            ValueError: If the batch is of another form or a tuple, which nothing can be put into, labels are not one
+                class in [0, K) per input, or the scheme blends a hidden layer.
         """
         inputs, labels = pair_of(batch)
-        if not isinstance(batch, list):
-            got = f"a {type(batch).__name__}"
-            raise ValueError(f"batches must be lists, for MixupCallback to replace what is in them, got {got}")
         if batch_idx == 0:
             # Once an epoch: the answer makes the host wait for the device.
             check_labels(labels, num_classes=self.num_classes)
@@ -68,6 +69,5 @@ class MixupCallback(Callback):
         mixture = scheme.draw(inputs, labels, generator=generator)
         if mixture.site != INPUT_SITE:
             raise ValueError(f"scheme must blend inputs (site {INPUT_SITE!r}), got site {mixture.site!r}")
-        # New tensors in the same list: the data set's own tensors are left alone.
-        batch[0] = blend(inputs, mixture)
-        batch[1] = blend_targets(labels, mixture, num_classes=self.num_classes)
+        # New tensors: the data set's own are left alone.
+        replace_in(batch, blend(inputs, mixture), blend_targets(labels, mixture, num_classes=self.num_classes))

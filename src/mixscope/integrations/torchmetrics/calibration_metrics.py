@@ -6,7 +6,10 @@ from torch import Tensor
 
 from mixscope.base.kinds import checked
 from mixscope.integrations.torchmetrics.streaming_metric import InstrumentMetric, ordinary_tensors
+from mixscope.measuring.pictures import reliability_columns
 from mixscope.metrics.calibration.top_label import NUM_BINS, CalibrationBins
+from mixscope.report.figures.matplotlib_drawing import draw_with_matplotlib
+from mixscope.report.logged_figures import figures_of
 
 RESULTS = {"ece": "expected_calibration_error", "mce": "maximum_calibration_error"}  # of `CalibrationBins`, by field
 RESULTS |= {name: name for name in ("signed_gap", "mean_confidence", "accuracy")}
@@ -43,6 +46,31 @@ class BinnedCalibration(InstrumentMetric[CalibrationBins]):
     def compute(self) -> Any:
         """Return a float64 scalar, of `CalibrationSummary` several by name; a ValueError where no example was seen."""
         return self.scalar(getattr(self.instrument, self.result))
+
+    def plot(self, val: Any = None, ax: Any = None) -> Any:
+        """Draw the reliability diagram of the examples seen, of all processes, or values given as torchmetrics does.
+
+        Args:
+            val: What `compute` or `forward` returned, or a list of such: drawn as numbers. None: the diagram.
+            ax: Axes of matplotlib, which get accuracy against confidence alone. None: a figure with the counts below.
+
+        Returns:
+            Figure and axes, as every metric of torchmetrics does.
+
+        Raises:
+            ImportError: If matplotlib is not installed.
+            ValueError: If there is nothing to draw, as no example was seen.
+        """
+        if val is not None:
+            return self._plot(val, ax)
+        with self.sync_context(should_sync=self._to_sync, should_unsync=self._should_unsync):
+            bins = self.instrument
+            gap = bins.signed_gap  # raises where nothing was seen
+            picture = {"ece": bins.expected_calibration_error, "signed_gap": gap}
+            drawn = figures_of({"reliability": reliability_columns(bins.reliability) | picture})
+        (diagram,) = drawn.values()
+        figure = draw_with_matplotlib(diagram.plot, title=diagram.title, into=ax)
+        return figure, figure.axes[0] if ax is None else ax
 
 
 class CalibrationError(BinnedCalibration):

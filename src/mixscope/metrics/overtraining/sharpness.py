@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mixscope.base.checks import check_at_most, check_positive, check_size, naming, pair_of
+from mixscope.base.batch_pairs import parts_of
+from mixscope.base.checks import check_at_most, check_positive, check_size, naming
 from mixscope.base.kinds import checked, describe
 from mixscope.capturing.sites import evaluation_mode
 from mixscope.metrics.overtraining.loss_slices import LARGEST_STEP, Evaluate, filter_normalised_direction, loss_slice
@@ -130,7 +131,7 @@ def gradient_norm(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *,
         sums = [torch.zeros_like(parameter, dtype=torch.float64) for parameter in parameters]
         for batch in batches:
             # Tensors made in inference mode cannot be saved for a gradient; their copies can.
-            inputs, targets = (part.clone() if part.is_inference() else part for part in pair_of(batch))
+            inputs, targets = (part.clone() if part.is_inference() else part for part in parts_of(batch))
             with naming("batches"):
                 value = loss(model(inputs), targets)
             if not isinstance(value, Tensor) or value.ndim != 0 or not torch.isfinite(value):

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from mixscope.base.generators import named_generator
 from mixscope.base.simplex import project_to_classifier_plane, spans_plane
 from mixscope.bench.build import Bench
-from mixscope.bench.measurement import as_points, rounded
 from mixscope.bench.recorder import Instrument, Reading
 from mixscope.capturing.sites import record_sites
 from mixscope.measuring import PAIR_MIXING, Examination
+from mixscope.measuring.pictures import as_points, rounded
 from mixscope.metrics.blends.channels import classifier_coordinates
 from mixscope.metrics.overtraining.sharpness import gradient_norm, sharpness
 from mixscope.mixing.mixture import INPUT_SUFFIX, blend, blend_targets
