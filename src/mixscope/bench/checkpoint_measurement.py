@@ -4,10 +4,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from mixscope.base.errors import UserError
 from mixscope.bench.build import anchored_data, anchored_model
 from mixscope.bench.description import describe_images, describe_machine, describe_model, new_record
 from mixscope.bench.failures import divergence_told
+from mixscope.bench.image_preparation import Normalisation, choose_geometry, choose_scale, match_classes
 from mixscope.bench.kept_predictions import PredictionSpool
 from mixscope.bench.measured_folder import measured_folder, write_measurement
 from mixscope.bench.measurement import Measurement, Subject, measure
@@ -18,23 +21,27 @@ from mixscope.bench.probe import build_probe
 from mixscope.bench.run_images import prepare_images
 from mixscope.bench.run_processes import build_accelerator
 from mixscope.data.image_data import ImageData
+from mixscope.models.heads import NoHeadError
 from mixscope.models.networks import build_model, find_head, model_sites
+from mixscope.models.preprocessing import preprocessing_of
 from mixscope.models.weights import load_weights
 from mixscope.training.objective import NonFiniteLossError, has_convolutions
 from mixscope.training.recipe import Recipe
+
+LOOKED_AT = 3  # images that a head is looked for with
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """A network that was trained elsewhere, and what is measured of it."""
 
-    model: str  # FILE.py:FACTORY, timm:NAME, or one of mixscope's networks
-    weights: Path  # its state dict; nothing in the file is executed
+    model: str  # FILE.py:FACTORY, timm:NAME, hf-model:NAME, or one of mixscope's networks
+    weights: Path | None  # its state dict; nothing in the file is executed. None: the model brings its own
+    weights_key: str | None  # where in the file
     data: DataOptions
     head: str | None  # module name of its linear classifier
     measuring: MeasureOptions
-    mean: tuple[float, ...] | None  # of each channel of pixels scaled to [0, 1]; None: that of the training images
-    std: tuple[float, ...] | None
+    normalisation: Normalisation
     device: Device
 
 
@@ -47,20 +54,40 @@ def measure_checkpoint(checkpoint: Checkpoint, folder: Path, *, observer: Observ
         record, measurement = _measure(checkpoint, folder, observer, spool)
         data = record["data"]
         predictions = spool.predictions(images=data["test_fingerprint"], class_names=data["class_names"])
-        title = f"{checkpoint.weights.name} on {data['name']}"
-        write_measurement(folder, record, measurement, predictions, title=title)
+        name = checkpoint.model if checkpoint.weights is None else checkpoint.weights.name
+        write_measurement(folder, record, measurement, predictions, title=f"{name} on {data['name']}")
 
 
 def _measure(
     checkpoint: Checkpoint, folder: Path, observer: Observer, spool: PredictionSpool
 ) -> tuple[dict[str, Any], Measurement]:
     """Return what run.json is to say, and what was measured."""
-    name, weights, data, measuring = checkpoint.model, checkpoint.weights, checkpoint.data, checkpoint.measuring
+    name, data, measuring = checkpoint.model, checkpoint.data, checkpoint.measuring
+    if checkpoint.weights is None and checkpoint.weights_key is not None:
+        raise UserError(f"weights-key must go with weights, got {checkpoint.weights_key!r} alone")
     accelerator = build_accelerator(checkpoint.device, Recipe(), tracker=None, folder=folder)
-    images = prepare_images(data, observer)
-    model = build_model(name, num_classes=images.num_classes, image_shape=images.image_shape, seed=0)
-    load_weights(model, weights)
-    head = find_head(model, checkpoint.head)
+    own = preprocessing_of(name)
+    geometry, source = choose_geometry(data, own)
+    images = prepare_images(data, observer, geometry=geometry, allow_test_only=True)
+    model = build_model(
+        name,
+        num_classes=images.num_classes,
+        image_shape=images.image_shape,
+        seed=0,
+        own_weights=checkpoint.weights is None,
+    )
+    notes = [f"images {str(geometry) or 'as they are'} ({source})"]
+    if checkpoint.weights is not None:
+        notes += load_weights(model, checkpoint.weights, weights_key=checkpoint.weights_key).notes
+    scale = choose_scale(checkpoint.normalisation, own, model, images)
+    images, matched = match_classes(model, images)
+    head, without = _find_head(model, checkpoint.head, images)
+    notes[0] += f"; pixels {scale}"
+    notes += [words for words in (matched, without) if words]
+    if checkpoint.head is None and head not in (None, "head"):
+        notes.append(f"head {head!r}, the linear layer that gives the logits")
+    for note in notes:
+        observer.note(note)
     sites = measuring.sites or model_sites(model, head)
     check_places(model, sites)
     check_forward(model, images, head=head, sites=sites, name=name)
@@ -69,8 +96,8 @@ def _measure(
     probe = build_probe(
         images.to(accelerator.device),
         measuring,
-        mean=images.channel_mean if checkpoint.mean is None else _per_channel(checkpoint.mean, images, "mean"),
-        std=images.channel_std if checkpoint.std is None else _per_channel(checkpoint.std, images, "std"),
+        mean=scale.mean,
+        std=scale.std,
         split_seed=data.split_seed,
         channels_last=channels_last,
     )
@@ -79,11 +106,12 @@ def _measure(
         with divergence_told(subject):
             measurement = measure(subject, spool)
     except NonFiniteLossError as error:
-        raise UserError(f"{weights} must be weights that can be measured, but {error}") from error
+        whose = name if checkpoint.weights is None else checkpoint.weights
+        raise UserError(f"{whose} must be weights that can be measured, but {error}") from error
     described = replace(
         checkpoint,
         model=anchored_model(name),
-        weights=weights.absolute(),
+        weights=checkpoint.weights and checkpoint.weights.absolute(),
         data=anchored_data(data),
         head=head,
         measuring=replace(measuring, sites=sites),
@@ -91,19 +119,21 @@ def _measure(
     record = new_record(
         "measure",
         name=folder.resolve().name,
-        method=weights.stem,
+        method=Path(name.rpartition(":")[2]).name if checkpoint.weights is None else checkpoint.weights.stem,
         description=options_to_dict(described),
         data=describe_images(images),
         model=describe_model(model, name=name, head=head, sites=sites),
         environment=describe_machine(accelerator),
+        notes=notes,
     )
     return record, measurement
 
 
-def _per_channel(values: tuple[float, ...], images: ImageData, name: str) -> tuple[float, ...]:
-    """Return one value per channel; one value alone serves all channels, and any other number is refused."""
-    channels = images.image_shape[0]
-    if len(values) not in (1, channels):
-        numbers = "1 value" if channels == 1 else f"1 or {channels} values"
-        raise UserError(f"{name} must have {numbers} for {channels} channels, got {len(values)}")
-    return values * channels if len(values) == 1 else values
+def _find_head(model: nn.Module, name: str | None, images: ImageData) -> tuple[str | None, str]:
+    """Return the head; None, and why, where no linear layer gives the logits or there are no training images."""
+    without = "collapse and channels are left out: "
+    try:
+        head = find_head(model, name, inputs=images.test_images[:LOOKED_AT].float() / 255)
+    except NoHeadError as error:
+        return None, f"{without}{error}"
+    return head, "" if images.has_train else f"{without}they are measured on training images, and there are none"

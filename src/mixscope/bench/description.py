@@ -46,7 +46,7 @@ def describe_machine(accelerator: Accelerator) -> dict[str, Any]:
     return {**environment, "num_processes": accelerator.num_processes}
 
 
-def describe_model(model: nn.Module, *, name: str, head: str, sites: tuple[str, ...]) -> dict[str, Any]:
+def describe_model(model: nn.Module, *, name: str, head: str | None, sites: tuple[str, ...]) -> dict[str, Any]:
     """Return the entry "model" of run.json; a network from a file carries a fingerprint of that file."""
     return {
         "name": name,

@@ -36,7 +36,7 @@ class Subject:
     """A network and what it is measured on."""
 
     model: nn.Module  # on the probe's device; left as it was
-    head: str  # module name of its linear classifier, whose input is the last-layer feature
+    head: str | None  # module name of its linear classifier, whose input is the last-layer feature; None: no such
     sites: tuple[str, ...]  # modules whose linearity is measured, early to late
     probe: Probe
     expectation: Expectation = MIXUP
@@ -44,6 +44,7 @@ class Subject:
     @property
     def weight(self) -> Tensor:
         """(K, D) float64, the classifier's rows; a `UserError` if they do not fit the images' classes."""
+        assert self.head is not None
         classifier, num_classes = linear_head(self.model, self.head), self.probe.num_classes
         if classifier.out_features != num_classes:
             raise UserError(f"head {self.head!r} must be a linear layer with {num_classes} outputs, got {classifier}")
@@ -61,11 +62,12 @@ class Subject:
 
         Args:
             test: Whether the test images are predicted.
-            blends: Whether training images go through, and blends of pairs of them.
+            blends: Whether training images go through, and blends of pairs of them; without a head, or without
+                training images, they do not.
             alphas: Of the laws by which test images are blended for the linearity of layers; None: the probe's own.
             keep_logits: Of the predictions on the test images, as `examine` takes it.
         """
-        probe = self.probe
+        probe, blends = self.probe, blends and self.head is not None and self.probe.has_train
         # Draws of their own, so that the blends of the one do not depend on the number of the other.
         laws = [
             BlendLaw(Mixup(alpha=alpha, per_example=True), named_generator(probe.split_seed, "linearity-weights"))
@@ -117,7 +119,7 @@ def draw(subject: Subject, seen: Examination, predictions: Predictions | None = 
     if seen.blends is not None and seen.train is not None:
         center = seen.train.statistics.means.mean(dim=0)
         pictures["pairs"], residual = _draw_pairs(subject, seen.blends, center=center)
-    classes = subject.probe.plane_classes
+    classes = subject.probe.plane_classes if seen.blends is not None else ()
     if classes and spans_plane(subject.weight[list(classes)]):
         pictures["plane"] = _draw_plane(subject)
     return Measurement(seen.values | scaling | residual, pictures)

@@ -17,6 +17,7 @@ from mixscope.data.image_data import ImageData
 BATCH_SIZE = 500
 LINEARITY_BATCH = 64  # pairs at once: layers as wide as 160 x 32 x 32 fit many times over
 CHOICE_BYTES = 2**28  # of chosen inputs that are kept; large inputs are fewer
+FLOAT_BYTES = 4
 CHOSEN_BATCH = 250
 
 Batch = tuple[Tensor, Tensor]
@@ -30,13 +31,14 @@ class Probe:
     test: Iterable[Batch]  # all test images
     pairs: Iterable[Batch]  # training images that are blended for the channel numbers, all classes
     pair_rows: Tensor | None  # (N,) int64, their places among the training images; None where nobody knows
-    plane: Sequence[Batch]  # training images of `plane_classes` that are blended for the picture
+    plane: Iterable[Batch]  # training images of `plane_classes` that are blended for the picture
     plane_classes: tuple[int, ...]  # three, drawn at random; empty where the set has fewer than three
     layer_pairs: Iterable[Batch]  # test images that are blended for the linearity of layers
     linearity_alpha: float  # concentration of their weights
     split_seed: int  # names the draws
     num_classes: int
     class_names: tuple[str, ...]
+    has_train: bool = True
 
 
 def build_probe(
@@ -69,22 +71,29 @@ def build_probe(
     everything = torch.arange(len(labels))
     pairs = choose(labels, everything, options.num_pairs, "measured-pairs")
     held_out = choose(labels, torch.arange(len(data.test_labels)), options.linearity_pairs, "held-out-pairs")
-    plane_classes = draw_plane_classes(data.num_classes, split_seed)
+    plane_classes = draw_plane_classes(data.num_classes, split_seed) if data.has_train else ()
     of_classes = torch.isin(labels.cpu(), torch.tensor(plane_classes)).nonzero()[:, 0]
     plane = choose(labels, of_classes, options.plane_images, "plane-images")
     return Probe(
-        train=batches(data.train_images, labels),
+        train=batches(data.train_images, labels) if data.has_train else (),
         test=batches(data.test_images, data.test_labels),
-        pairs=list(batches(data.train_images[pairs], labels[pairs])),
+        pairs=_kept(batches(data.train_images[pairs], labels[pairs])) if data.has_train else (),
         pair_rows=pairs,
-        plane=list(batches(data.train_images[plane], labels[plane])) if plane_classes else [],
+        plane=_kept(batches(data.train_images[plane], labels[plane])) if plane_classes else (),
         plane_classes=plane_classes,
-        layer_pairs=list(batches(data.test_images[held_out], data.test_labels[held_out], LINEARITY_BATCH)),
+        layer_pairs=_kept(batches(data.test_images[held_out], data.test_labels[held_out], LINEARITY_BATCH)),
         linearity_alpha=options.linearity_alpha,
         split_seed=split_seed,
         num_classes=data.num_classes,
         class_names=data.class_names,
+        has_train=data.has_train,
     )
+
+
+def _kept(batches: EvaluationBatches) -> Iterable[Batch]:
+    """Return batches as they go into a network, unless they are large: then they are made anew each time."""
+    images = batches.images
+    return list(batches) if images.numel() * FLOAT_BYTES <= CHOICE_BYTES else batches
 
 
 def draw_plane_classes(num_classes: int, split_seed: int) -> tuple[int, ...]:

@@ -8,25 +8,34 @@ from torch import Tensor
 from mixscope.base.generators import named_generator
 from mixscope.bench.observer import Observer
 from mixscope.bench.options import ConsistencyOptions, DataOptions
+from mixscope.data.geometry import Geometry
 from mixscope.data.image_data import ImageData
 from mixscope.data.loading import load_data
 from mixscope.data.mapped import take_rows
 from mixscope.data.splits import balanced_subset, flip_labels, unlabelled_rows
 
 
-def prepare_images(options: DataOptions, observer: Observer, *, allow_test_only: bool = False) -> ImageData:
+def prepare_images(
+    options: DataOptions, observer: Observer, *, geometry: Geometry | None = None, allow_test_only: bool = False
+) -> ImageData:
     """Load the images that the options name, and the subsets of them that are trained and measured on."""
-    return choose_labelled(prepare_whole_images(options, observer, allow_test_only=allow_test_only), options)
+    whole = prepare_whole_images(options, observer, geometry=geometry, allow_test_only=allow_test_only)
+    return choose_labelled(whole, options)
 
 
-def prepare_whole_images(options: DataOptions, observer: Observer, *, allow_test_only: bool = False) -> ImageData:
-    """Load the images that the options name: all training images, the chosen test images, wrong labels put in."""
+def prepare_whole_images(
+    options: DataOptions, observer: Observer, *, geometry: Geometry | None = None, allow_test_only: bool = False
+) -> ImageData:
+    """Load the images that the options name: all training images, the chosen test images, wrong labels put in.
+
+    A `geometry` stands in the place of the options' own.
+    """
     data = load_data(
         options.data,
         data_dir=options.data_dir,
         test_size=options.test_size,
         split_seed=options.split_seed,
-        geometry=options.geometry,
+        geometry=geometry or options.geometry,
         allow_test_only=allow_test_only,
         progress=observer.loading,
     )

@@ -4,7 +4,7 @@ import os
 import re
 import shlex
 import time
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,6 +19,7 @@ from mixscope.bench.prediction_options import PredictionFiles
 from mixscope.cli.display import ProgressDisplay, make_console, print_numbers, say, say_page, say_text
 
 RUNS = Path("runs")
+CHECKPOINT = ("model", "weights", "weights_key", "data", "head", "measuring", "device")
 NAME_BYTES = 200  # of a folder's name; file systems take 255
 
 
@@ -138,18 +139,22 @@ class Measure:
     """Measure a checkpoint trained elsewhere, or its predictions alone: print what was found and write a page."""
 
     model: Positional[str | None] = None
-    """FILE.py:FACTORY, timm:NAME, or the name of one of mixscope's networks; left out with --logits."""
+    """FILE.py:FACTORY, timm:NAME, hf-model:NAME_OR_FOLDER, or one of mixscope's networks; left out with --logits."""
     weights: Path | None = None
-    """State dict: .safetensors, or .pt/.pth read without unpickling anything but tensors."""
+    """Its weights, in a file of safetensors or torch, from which nothing is executed; left out: the model's own."""
+    weights_key: str | None = None
+    """Where in the file they are, for example state_dict or ema.model; left out: where they fit."""
     predictions: OmitArgPrefixes[PredictionFiles] = field(default_factory=PredictionFiles)
     data: OmitArgPrefixes[DataOptions] = field(default_factory=DataOptions)
     head: str | None = None
-    """Module name of the linear classifier; left out: "head"."""
+    """Module name of the linear classifier; left out: the one that gives the logits."""
     measuring: OmitArgPrefixes[MeasureOptions] = field(default_factory=MeasureOptions)
+    normalise: Literal["imagenet", "images", "none"] | None = None
+    """Normalisation the network was trained with; left out: what timm or transformers say, else the images' own."""
     mean: Annotated[tuple[float, ...] | None, Range(-1e3, 1e3)] = None
-    """Normalisation the network was trained with: mean of each channel, pixels in [0, 1]; left out: the images' own."""
+    """The same in numbers: mean of each channel, pixels in [0, 1]."""
     std: Annotated[tuple[float, ...] | None, Range(1e-6, 1e6)] = None
-    """Normalisation the network was trained with: standard deviation of each channel; left out: the images' own."""
+    """Standard deviation of each channel."""
     device: Device = "auto"
     """auto takes a GPU where there is one."""
     out: Path | None = None
@@ -174,22 +179,22 @@ class Measure:
             else:
                 self._check_model()
                 from mixscope.bench.checkpoint_measurement import Checkpoint, measure_checkpoint
+                from mixscope.bench.image_preparation import Normalisation
 
-                options = {item.name: getattr(self, item.name) for item in fields(Checkpoint)}
-                measure_checkpoint(Checkpoint(**options), folder, observer=display)
+                options = {name: getattr(self, name) for name in CHECKPOINT}
+                normalisation = Normalisation(self.normalise, self.mean, self.std)
+                measure_checkpoint(Checkpoint(normalisation=normalisation, **options), folder, observer=display)
         _print_summary(console, folder, with_all=self.all_)
 
     def _check_model(self) -> None:
         """Raise where there is nothing to measure."""
         if self.model is None:
             raise UserError("model must be given, or predictions alone, with --logits and --labels; see --help")
-        if self.weights is None:
-            raise UserError("weights must be given, the file with the network's parameters; see --help")
 
     def _check_alone(self) -> None:
         """Raise where an option of a network stands beside predictions, which need none."""
         bare = Measure()
-        for name in ("model", "weights", "head", "mean", "std", "data", "measuring"):
+        for name in ("model", "weights", "weights_key", "head", "normalise", "mean", "std", "data", "measuring"):
             if getattr(self, name) != getattr(bare, name):
                 given = {"data": "options of the data", "measuring": "options of what is measured"}.get(name, name)
                 raise UserError(f"{given} must stand without --logits or --probabilities, which need no network")

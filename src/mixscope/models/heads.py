@@ -15,6 +15,10 @@ CLOSE = 0.01  # of the largest logit: what log_softmax in bfloat16 rounds away
 MOST_NAMED = 8  # layers in a message, the last ones
 
 
+class NoHeadError(UserError):
+    """No linear layer of a model gives its logits."""
+
+
 def find_head(model: nn.Module, name: str | None = None, *, inputs: Tensor | None = None) -> str:
     """Return the module name of a model's linear classifier; nothing is guessed.
 
@@ -23,7 +27,8 @@ def find_head(model: nn.Module, name: str | None = None, *, inputs: Tensor | Non
     output is the logits, up to a constant per example, when they go through the model in evaluation mode.
 
     Raises:
-        UserError: If `name` is not a linear module of the model, or nothing else is found, or more than one.
+        UserError: If `name` is not a linear module of the model, or nothing else is found (a `NoHeadError` where
+            `inputs` have shown that there is none), or more than one.
     """
     modules = named_modules(model)
     if name is not None:
@@ -50,7 +55,7 @@ def find_head(model: nn.Module, name: str | None = None, *, inputs: Tensor | Non
         raise UserError(
             f"model has {len(found)} linear layers that give the logits: name one with --head: {_few(found)}"
         )
-    raise UserError(
+    raise NoHeadError(
         "model has no linear layer that gives its logits from one row of features per image, which collapse and "
         f"channels need: where one does, name it with --head; {_linear_words(model)}"
     )

@@ -89,6 +89,7 @@ def run_cell(run: Run) -> Cell:
         "folder": Cell(str(run.folder), is_code=True),
         "method": run.method,
         "status": status,
+        **({"prepared": "; ".join(record["notes"])} if record.get("notes") else {}),
         "started": str(record.get("started") or MISSING),
         "took": duration,
         "hardware": ", ".join(machine) or MISSING,
