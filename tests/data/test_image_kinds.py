@@ -287,3 +287,25 @@ def test_large_sets_stay_on_the_disk_and_keep_what_is_written_to_them(tmp_path, 
     assert taken[3].unique().tolist() == [77]
     batches = EvaluationBatches(taken, torch.zeros(34, dtype=torch.int64), batch_size=5, mean=[0] * 3, std=[1] * 3)
     assert torch.equal((torch.cat([inputs for inputs, _ in batches]) * 255).round().byte(), taken)
+
+
+def test_the_first_frame_of_an_animation_is_taken_and_that_is_said(tmp_path):
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ((255, 0, 0), (0, 0, 255))]
+    files = {f"{name}/x.gif": encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]) for name in "ab"}
+    decoded = read_image_tree(write_folder(tmp_path / "set", files))
+    assert decoded.train.images[0, :, 0, 0].tolist() == [255, 0, 0]
+    assert "2 animated, first frame taken" in decoded.notes
+
+
+def test_a_folder_too_deep_to_be_looked_into_is_counted(tmp_path):
+    files = {"a/1.png": png(1), "b/1.png": png(2), "a/c/d/e/f/g.png": png(3)}
+    decoded = read_image_tree(write_folder(tmp_path / "set", files))
+    assert "1 file left out (1 folder too deep)" in decoded.notes
+
+
+def test_the_disk_is_asked_for_room_with_the_first_image(tmp_path, monkeypatch):
+    monkeypatch.setattr("mixscope.data.pixel_store.free_bytes", lambda _: 1000)
+    path = write_folder(tmp_path / "set", {f"{name}/1.png": png(1, size=(20, 20)) for name in "ab"})
+    with pytest.raises(UserError, match=r"2 images decoded need 4,800 bytes in .*, got 1,000 bytes free; free some"):
+        load_data(path)
+    assert not (tmp_path / "cache").exists()
