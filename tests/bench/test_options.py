@@ -245,3 +245,26 @@ def test_mixing_ends_by_itself_only_where_there_is_a_floor_to_watch(options, mes
 
 def test_a_method_whose_mixing_ends_by_itself_is_named_so():
     assert method_label(TrainOptions(training=Recipe(mixing_off="auto"))) == "mixup, off automatically"
+
+
+def test_the_options_of_scaling_are_written_only_where_they_are_given():
+    plain, scaled = DataOptions("digits"), DataOptions("digits", image_size=(16,), resize=(18,))
+    assert "image_size" not in options_to_dict(plain)
+    assert options_to_dict(scaled) == {**options_to_dict(plain), "image_size": [16], "resize": [18]}
+    for options in (plain, scaled):
+        assert options_from_dict(DataOptions, options_to_dict(options)) == options
+    assert scaled.geometry.image_size == (16, 16)
+    assert DataOptions(image_size=(16, 20)).geometry.image_size == (16, 20)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"image_size": (1, 2, 3)}, "image-size must be one number, or height and width, got 1 2 3"),
+        ({"image_size": (0,)}, "image-size must be 1 to 8192 pixels a side, height first, got 0 0"),
+        ({"resize": (256,)}, "resize must go with image-size, which is not given"),
+    ],
+)
+def test_sizes_that_cannot_be_are_refused_with_the_options(given, message):
+    with pytest.raises(UserError, match=f"^{message}$"):
+        DataOptions("digits", **given)

@@ -46,7 +46,7 @@ class Tally:
             others = "black" if geometry.ground_words == "white" else "white"
             images = f"the {clear:,} images with transparency"
             return f"nothing shows of {images} on {geometry.ground_words}; try background {others}"
-        if deep and self.brightest < 1 << 8:
+        if deep and 0 < self.brightest < 1 << 8:
             return f"16-bit images must use their range, got no level above {self.brightest}; save them with 8 bits"
         return None
 

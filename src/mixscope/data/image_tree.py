@@ -15,7 +15,7 @@ from mixscope.data.geometry import Geometry
 from mixscope.data.image_data import DecodedSet, Progress
 from mixscope.data.image_formats import IMAGE_SUFFIXES, standing_of
 from mixscope.data.image_notes import Tally
-from mixscope.data.members import count_members, read_members
+from mixscope.data.members import FOLDER_DEPTH, count_members, read_members
 from mixscope.data.pixel_store import PixelStore, StoredSet, pixel_store
 from mixscope.data.pixels import Decoded, decode_image
 from mixscope.data.tree_layout import LAYOUT, TreeLayout, part_of, tree_layout
@@ -108,6 +108,12 @@ class _Tree:
             self.tally.leave_out(name, is_image=standing == "other image")
         return standing == "image"
 
+    def add_folder(self, name: str) -> None:
+        """Put a folder down, and count it where it lies too deep to be looked into."""
+        self.folders.append(name)
+        if self.path.is_dir() and name.count("/") + 1 >= FOLDER_DEPTH:
+            self.tally.leave_out(name, kind="folder too deep")
+
     def check_folders(self, images: dict[str, tuple[int, int]]) -> None:
         """Raise where there are no images, or a folder is named like one: something else is meant by the name."""
         inner = {parent.as_posix() for name in images for parent in PurePosixPath(name).parents}
@@ -129,7 +135,7 @@ def _decoded(tree: _Tree, geometry: Geometry) -> Iterator[tuple[str, Decoded]]:
             for name, content in read_members(tree.path, tree.wants, ceiling=FILE_BYTES, why=SMALLER):
                 if content is None:
                     if not _is_hidden(name):
-                        tree.folders.append(name)
+                        tree.add_folder(name)
                     continue
                 decode = partial(decode_image, content, source=f"{tree.path}: {name}", geometry=geometry)
                 waiting.append((name, pool.submit(decode)))
