@@ -277,10 +277,10 @@ class LogSoftmax(Network):
 
 class Pair(Network):
     def forward(self, inputs):
-        return super().forward(inputs), inputs
+        return None, super().forward(inputs)
 
     def training_step(self, batch, batch_idx):
-        return self(batch[0])[0].sum()
+        return self(batch[0])[1].sum()
 
 
 class OwnTransfer(Network):
@@ -314,7 +314,7 @@ class OwnSampler(Sampler):
         (
             Softmax,
             {},
-            r"train: head 'head' must give the model's logits .* does something follow the head, a softmax\?",
+            r"train: .*the model's output must be logits, got rows of probabilities",
         ),
         (Pair, {}, r"the model's output must be a \(B, K\) tensor of logits, got tuple"),
         (OwnTransfer, {}, "train_batches must be given where OwnTransfer defines on_after_batch_transfer, got None"),

@@ -118,11 +118,7 @@ def measure(
         >>> report.values["nc/nc1_trace"] < 1e-12, report.values["test/error"] == 1 - report.values["test/accuracy"]
         (True, True)
     """
-    train, first = _with_first_inputs(train)
-    try:
-        head = find_head(model, head, inputs=first)
-    except UserError as error:
-        raise ValueError(f"head: {error}".replace("--head", "head")) from error
+    head, train = _head_of(model, head, train)
     sites = model_sites(model, head) if sites is None else tuple(sites)
     check_sites(model, sites)
     num_classes, options = linear_head(model, head).out_features, MeasureOptions()
@@ -154,6 +150,20 @@ def measure(
     data = {"num_train": chosen.num_seen, "num_classes": num_classes}
     tested = {} if held_out is None else {"num_test": held_out.num_seen}
     return NetworkReport(measurement.values, measurement.pictures, name, data | tested)
+
+
+def _head_of(model: nn.Module, head: str | None, train: Iterable[Batch]) -> tuple[str, Iterable[Batch]]:
+    """Return the head's name, and the examples, whose first are looked at only where no name says which it is."""
+    try:
+        try:
+            return find_head(model, head), train
+        except UserError:
+            if head is not None:
+                raise
+        train, first = _with_first_inputs(train)
+        return find_head(model, inputs=first), train
+    except UserError as error:
+        raise ValueError(f"head: {error}".replace("--head", "head")) from error
 
 
 def _with_first_inputs(examples: Iterable[Batch]) -> tuple[Iterable[Batch], Tensor | None]:
