@@ -1,0 +1,53 @@
+"""Validation's weights: the averaged ones, where a callback or an optimizer puts these in for validation."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import callbacks as lightning_callbacks
+from torch.optim import Optimizer
+
+# Lightning has it from 2.5.3 on.
+WEIGHT_AVERAGING = getattr(lightning_callbacks, "WeightAveraging", None)
+
+
+@contextmanager
+def validation_weights(trainer: Trainer, pl_module: LightningModule) -> Iterator[None]:
+    """Give a module the weights that validation uses inside the block; afterwards its own are back, bit for bit.
+
+    Those of Lightning's `WeightAveraging` and `EMAWeightAveraging`, which swap them in for validation, and of
+    optimizers that have an average to switch to (`eval()` and `train()`, as schedule-free ones). In the midst of a
+    validation they are in already.
+    """
+    with ExitStack() as undo:
+        if not trainer.validating:
+            for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by one of the Trainer's parts
+                if WEIGHT_AVERAGING is not None and isinstance(callback, WEIGHT_AVERAGING) and callback._average_model:
+                    callback._swap_models(pl_module)
+                    undo.callback(callback._swap_models, pl_module)
+            for optimizer in trainer.optimizers:
+                if _is_training(optimizer):
+                    undo.callback(partial(_switch_back, optimizer, _weights(optimizer)))
+                    optimizer.eval()  # type: ignore[attr-defined]
+        yield
+
+
+def _is_training(optimizer: Optimizer) -> bool:
+    """Return whether an optimizer has averaged weights to switch to, and is not there already."""
+    has_both = callable(getattr(optimizer, "eval", None)) and callable(getattr(optimizer, "train", None))
+    return has_both and all(group.get("train_mode", True) for group in optimizer.param_groups)
+
+
+def _weights(optimizer: Optimizer) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    return [(parameter, parameter.detach().clone()) for parameter in parameters]
+
+
+def _switch_back(optimizer: Optimizer, weights: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    """Undo `eval()`; the weights are put back as they were, as `train()` computes them with rounding."""
+    optimizer.train()  # type: ignore[attr-defined]
+    with torch.no_grad():
+        for parameter, value in weights:
+            parameter.copy_(value)
