@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
@@ -40,6 +40,10 @@ class Examples:
             num_seen += len(labels)
             self.seen.update(labels.unique().tolist())
             yield self.convert(inputs), labels
+
+    def at_most(self, most: int) -> "Examples":
+        """Return the same examples, ended by the batch that brings them to `most`, if they do not end before."""
+        return replace(self, limit=most if self.limit is None else min(most, self.limit))
 
     def first(self, most: int) -> list[tuple[Tensor, Tensor]]:
         """Return the first examples as one batch; none where there are none."""
