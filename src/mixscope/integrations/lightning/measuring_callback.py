@@ -1,12 +1,11 @@
 """A Lightning callback that measures any LightningModule while it is fitted, and leaves no trace in the training."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.model_helpers import is_overridden
-from lightning.pytorch.utilities.seed import isolate_rng
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning_utilities.core.rank_zero import rank_zero_warn
 
 from mixscope.base.checks import check_at_least
@@ -14,11 +13,14 @@ from mixscope.base.kinds import checked
 from mixscope.capturing.sites import check_sites
 from mixscope.integrations.lightning.measured_examples import Choice, Examples, choose_examples
 from mixscope.integrations.lightning.module_examination import Asked, examine_module, try_module
+from mixscope.integrations.lightning.trainer_inspection import (
+    check_transfer,
+    is_watched_in_validation,
+    on_first_process,
+    set_up_validation,
+)
 from mixscope.integrations.lightning.validation_weights import validation_weights
 from mixscope.measuring import linear_head
-
-TRANSFER_HOOKS = ("on_before_batch_transfer", "on_after_batch_transfer", "transfer_batch_to_device")
-Answer = TypeVar("Answer")
 
 
 class MixscopeCallback(Callback):
@@ -94,6 +96,7 @@ class MixscopeCallback(Callback):
         self._epoch = 1
         self._measured_step: int | None = None  # steps trained at the last measurement, or at the start
         self._is_measuring = False
+        self._has_shown = False  # values for callbacks that look at them before the first epoch has ended
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Raise unless `head` names a linear layer and the sites modules, before the first sanity check."""
@@ -107,7 +110,7 @@ class MixscopeCallback(Callback):
             ValueError: If batches hold no inputs and classes, a loader is of a kind that has to be given, `forward`
                 does not take the inputs and return the head's logits, or a site cannot be measured.
         """
-        _set_up_validation(trainer)
+        set_up_validation(trainer)
         self._chosen = {}
 
         def look() -> list[str]:
@@ -115,12 +118,20 @@ class MixscopeCallback(Callback):
             try_module(pl_module, asked)
             return [note for choice in self._chosen.values() for note in choice.notes]
 
-        self._note(*self._on_first_process(trainer, look))
+        self._note(*on_first_process(trainer, look))
         self._epoch, self._measured_step, self._is_measuring = trainer.current_epoch + 1, trainer.global_step, False
+        self._has_shown = False
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remember which epoch it is, for a fit that ends in the midst of it."""
         self._epoch = trainer.current_epoch + 1
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure for those who monitor a number at the end of a validation that comes before the first epoch's."""
+        is_in_fit = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+        if is_in_fit and not self._has_shown and is_watched_in_validation(trainer):
+            _show(trainer, self._examine(trainer, pl_module))
+            self._has_shown = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure and log, if it is time, or log the last values again.
@@ -146,7 +157,8 @@ class MixscopeCallback(Callback):
         is_idle = was_training and not self._is_measuring and trainer.world_size == 1
         if isinstance(exception, KeyboardInterrupt) and is_idle:
             try:
-                self._measure_at_end(trainer, pl_module)
+                # In the midst of a validation its weights are in already.
+                self._measure_at_end(trainer, pl_module, is_validating=trainer.validating)
             except ValueError as error:
                 self._note(f"the interrupted epoch is not measured: {error}")
 
@@ -158,27 +170,36 @@ class MixscopeCallback(Callback):
         """Go on with the history of a checkpoint."""
         self.history = list(state_dict["history"])
 
-    def _measure(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add the numbers of this moment to the history of every process."""
+    def _examine(
+        self, trainer: Trainer, pl_module: LightningModule, *, is_validating: bool = False
+    ) -> dict[str, float]:
+        """Return the numbers of this moment, on every process."""
 
         def measure() -> tuple[dict[str, float], list[str]]:
-            with validation_weights(trainer, pl_module):
+            with validation_weights(trainer, pl_module, are_in=is_validating):
                 return examine_module(pl_module, self._asked(trainer, pl_module))
 
         self._is_measuring = True
-        values, notes = self._on_first_process(trainer, measure)
+        values, notes = on_first_process(trainer, measure)
         self._is_measuring = False
         self._note(*notes)
-        self._measured_step = trainer.global_step
-        self.history.append({"epoch": self._epoch, **values})
+        return values
 
-    def _measure_at_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _measure(
+        self, trainer: Trainer, pl_module: LightningModule, *, is_validating: bool = False
+    ) -> dict[str, float]:
+        """Add the numbers of this moment to the history, and return them."""
+        values = self._examine(trainer, pl_module, is_validating=is_validating)
+        self._measured_step, self._has_shown = trainer.global_step, True
+        self.history.append({"epoch": self._epoch, **values})
+        return values
+
+    def _measure_at_end(self, trainer: Trainer, pl_module: LightningModule, *, is_validating: bool = False) -> None:
         """Measure, and log past the module, which may log no more."""
-        self._measure(trainer, pl_module)
-        values = {key: value for key, value in self.history[-1].items() if key != "epoch"}
+        values = self._measure(trainer, pl_module, is_validating=is_validating)
         for logger in trainer.loggers:
             logger.log_metrics(values | {"epoch": self._epoch - 1}, step=trainer.global_step)
-        trainer.callback_metrics.update({key: torch.tensor(value) for key, value in values.items()})
+        _show(trainer, values)
 
     def _asked(self, trainer: Trainer, pl_module: LightningModule) -> Asked:
         """Return what is measured on what."""
@@ -188,7 +209,7 @@ class MixscopeCallback(Callback):
             if given is not None:
                 return Examples(given, convert=convert, name=name)
             if name not in self._chosen:
-                _check_transfer(pl_module, name=name)
+                check_transfer(pl_module, name=name)
                 self._chosen[name] = choose_examples(
                     loaders, most=self.max_examples, seed=self.seed, name=name, has_epochs=has_epochs
                 )
@@ -210,37 +231,7 @@ class MixscopeCallback(Callback):
                 self.notes.append(note)
                 rank_zero_warn(f"MixscopeCallback: {note}")
 
-    def _on_first_process(self, trainer: Trainer, compute: Callable[[], Answer]) -> Answer:
-        """Return what the first process computes, on every process, and leave no trace in the random states.
 
-        An error too goes to every process: one that raised alone would leave the others waiting.
-        """
-        answer: Answer | None = None
-        cause: Exception | None = None
-        if trainer.is_global_zero:
-            try:
-                with isolate_rng():
-                    answer = compute()
-            except ValueError as error:
-                cause = error
-        answer, problem = trainer.strategy.broadcast((answer, "" if cause is None else str(cause)))
-        if problem:
-            raise ValueError(problem) from cause
-        return answer  # type: ignore[return-value]  # None only where there was a problem
-
-
-def _set_up_validation(trainer: Trainer) -> None:
-    """Have Lightning make its validation loaders now, also where the first validation is some epochs away."""
-    if trainer.enable_validation and trainer.val_dataloaders is None:
-        trainer.validating = True
-        trainer.fit_loop.epoch_loop.val_loop.setup_data()
-        trainer.training = True
-
-
-def _check_transfer(pl_module: LightningModule, *, name: str) -> None:
-    """Raise if batches are changed on their way to the module, as then a data loader does not show what it is fed."""
-    datamodule = pl_module.trainer.datamodule  # type: ignore[attr-defined]  # set by one of the Trainer's parts
-    for owner in (pl_module, datamodule):
-        for hook in TRANSFER_HOOKS:
-            if owner is not None and is_overridden(hook, owner):
-                raise ValueError(f"{name} must be given where {type(owner).__name__} defines {hook}, got None")
+def _show(trainer: Trainer, values: dict[str, float]) -> None:
+    """Put numbers where callbacks look for what they monitor."""
+    trainer.callback_metrics.update({key: torch.tensor(value) for key, value in values.items()})

@@ -14,15 +14,15 @@ WEIGHT_AVERAGING = getattr(lightning_callbacks, "WeightAveraging", None)
 
 
 @contextmanager
-def validation_weights(trainer: Trainer, pl_module: LightningModule) -> Iterator[None]:
+def validation_weights(trainer: Trainer, pl_module: LightningModule, *, are_in: bool = False) -> Iterator[None]:
     """Give a module the weights that validation uses inside the block; afterwards its own are back, bit for bit.
 
     Those of Lightning's `WeightAveraging` and `EMAWeightAveraging`, which swap them in for validation, and of
-    optimizers that have an average to switch to (`eval()` and `train()`, as schedule-free ones). In the midst of a
-    validation they are in already.
+    optimizers that have an average to switch to (`eval()` and `train()`, as schedule-free ones). Nothing is done where
+    they `are_in`, as in the midst of a validation.
     """
     with ExitStack() as undo:
-        if not trainer.validating:
+        if not are_in:
             for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by one of the Trainer's parts
                 if WEIGHT_AVERAGING is not None and isinstance(callback, WEIGHT_AVERAGING) and callback._average_model:
                     callback._swap_models(pl_module)
