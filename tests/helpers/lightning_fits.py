@@ -28,6 +28,19 @@ def make_loader(batch_size=32, *, num=200, seed=0, **options):
     return DataLoader(TensorDataset(*make_data(num, seed)), batch_size=batch_size, **options)
 
 
+class Batches:
+    """An iterable of ready batches, which is no DataLoader."""
+
+    def __init__(self, *batches):
+        self.batches = batches
+
+    def __iter__(self):
+        return iter(self.batches)
+
+    def __len__(self):
+        return len(self.batches)
+
+
 class Network(LightningModule):
     def __init__(self):
         super().__init__()
@@ -49,6 +62,16 @@ class Network(LightningModule):
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9)
+
+
+class AnyBatch(Network):
+    def training_step(self, batch, batch_idx):
+        return self(next(self._tensors(batch))).sum()
+
+    def _tensors(self, batch):
+        while isinstance(batch, list | tuple | dict):
+            batch = next(iter(batch.values() if isinstance(batch, dict) else batch))
+        yield batch
 
 
 def fit(network, *callbacks, train=None, val=None, epochs=3, datamodule=None, ckpt_path=None, **options):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from lightning.pytorch import LightningModule
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
 from mixscope.base.checks import naming
 from mixscope.base.generators import named_generator
@@ -55,6 +56,10 @@ def try_module(pl_module: LightningModule, asked: Asked) -> None:
         ValueError: If something cannot be measured, in one line.
     """
     linear, few = linear_head(pl_module, asked.head), asked.train.first(TRIED)
+    if isinstance(linear.weight, UninitializedParameter):
+        raise ValueError(
+            f"head {asked.head!r} must have its weights, got a lazy layer: run forward on a batch before fit"
+        )
     means = torch.zeros(linear.out_features, linear.in_features)
     try:
         with _weights_that_show(linear):
@@ -68,9 +73,9 @@ def try_module(pl_module: LightningModule, asked: Asked) -> None:
                 if asked.sites:
                     with naming("layer_pairs"):
                         measure_linearity(pl_module, few, sites=asked.sites, laws=[asked.law(LAYER_MIXING)])
-    except ValueError:
-        raise
     except Exception as error:  # whatever the module's own code raises
+        if isinstance(error, ValueError) and "\n" not in str(error):
+            raise
         raise ValueError(f"forward must take a batch of inputs and return the logits, got {one_line(error)}") from error
 
 

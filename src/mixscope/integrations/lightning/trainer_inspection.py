@@ -24,9 +24,11 @@ def on_first_process(trainer: Trainer, compute: Callable[[], Answer]) -> Answer:
         try:
             with isolate_rng():
                 answer = compute()
-        except ValueError as error:
+        except Exception as error:
             cause = error
-    answer, problem = trainer.strategy.broadcast((answer, "" if cause is None else str(cause)))
+    answer, problem = trainer.strategy.broadcast((answer, "" if cause is None else str(cause) or type(cause).__name__))
+    if cause is not None and not isinstance(cause, ValueError):
+        raise cause
     if problem:
         raise ValueError(problem) from cause
     return answer  # type: ignore[return-value]  # None only where there was a problem
