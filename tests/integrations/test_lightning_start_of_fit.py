@@ -133,7 +133,9 @@ def test_samplers_of_batches_and_of_ones_own_are_left_to_training():
     plain = measured(make_loader(), network=still())
     assert measured(make_loader(sampler=Own(data)), network=still()).history == plain.history
     history = measured(batches, network=still()).history[0]
-    assert history == pytest.approx(plain.history[0], rel=1e-3, abs=1e-6, nan_ok=True) or history["nc/nc1_pinv"] > 0
+    for key, value in plain.history[0].items():
+        if key.startswith(("nc/", "train/")):  # blends are made within batches, which are smaller here
+            assert history[key] == pytest.approx(value, rel=1e-3, abs=1e-6), key
 
 
 class OwnBatches(BatchSampler):
@@ -370,3 +372,63 @@ def test_validation_that_begins_later_is_measured_from_the_first_epoch_on():
     options = {"check_val_every_n_epoch": 2, "num_sanity_val_steps": 0}
     fit(make_network(), callback, val=make_loader(seed=1), epochs=2, **options)
     assert callback.history[0].keys() == callback.history[1].keys() >= {"test/ece"}
+
+
+@pytest.mark.parametrize("options", [{"precision": "bf16-true"}, {"precision": "bf16-mixed"}, {"fast_dev_run": True}])
+def test_a_fit_of_another_precision_or_a_trial_run_passes_the_start(options):
+    callback = MixscopeCallback(sites=("body.0",))
+    fit(make_network(), callback, val=make_loader(seed=1), epochs=1, **options)
+    assert 0 <= callback.history[0]["test/accuracy"] <= 1
+
+
+def test_items_that_are_batches_themselves_are_read_as_they_are():
+    class Ready(Dataset):
+        def __len__(self):
+            return 5
+
+        def __getitem__(self, index):
+            return tuple(part[40 * index : 40 * index + 40] for part in make_data())
+
+    callback = measured(DataLoader(Ready(), batch_size=None))
+    assert callback.history[0]["nc/nc1_pinv"] > 0
+
+
+class FailsInThisProcess(Dataset):
+    def __len__(self):
+        return 9
+
+    def __getitem__(self, index):
+        raise RuntimeError("no worker\nand more lines")
+
+
+class LengthUnknown(Dataset):
+    def __getitem__(self, index):
+        return make_data()[0][index], 0
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        (
+            DataLoader(FailsInThisProcess(), batch_size=3),
+            "where examples cannot be read apart, got RuntimeError: no worker",
+        ),
+        (
+            DataLoader(LengthUnknown(), sampler=RandomSampler(range(9))),
+            "where a data set has no length, got LengthUnknown",
+        ),
+    ],
+)
+def test_a_data_set_that_cannot_be_read_apart_has_to_be_given(train, message):
+    assert refusal(make_network(), train=train) == f"train_batches must be given {message}"
+
+
+def test_a_lazy_head_is_told():
+    class Lazy(Network):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.LazyLinear(K)
+
+    counting = MixscopeCallback()
+    with pytest.raises(ValueError, match="head 'head' must have its weights, got a lazy layer: run forward on a batch"):
+        fit(make_network(kind=Lazy), counting, num_sanity_val_steps=0)

@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import (
 )
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from mixscope.integrations.lightning import MixscopeCallback
 
@@ -78,16 +79,36 @@ class FreeOfSchedules(Scored):
         self.optimizers().optimizer.train()
 
 
+class OnceAnEpoch(WeightAveraging):
+    def should_update(self, step_idx=None, epoch_idx=None):
+        return epoch_idx is not None
+
+
+class OwnAverage(Callback):
+    """An average of somebody's own, put in for validation and taken out again by pointers."""
+
+    def on_validation_start(self, trainer, pl_module):
+        self.raw = [parameter.data for parameter in pl_module.parameters()]
+        for parameter in pl_module.parameters():
+            parameter.data = parameter.data * 0.5
+
+    def on_validation_end(self, trainer, pl_module):
+        for parameter, raw in zip(pl_module.parameters(), self.raw, strict=True):
+            parameter.data = raw
+
+
 @pytest.mark.parametrize(
     ("kind", "make"),
     [
         (Scored, list),
+        (Scored, lambda: [OnceAnEpoch()]),
+        (Scored, lambda: [OwnAverage()]),
         (Scored, lambda: [EMAWeightAveraging(decay=0.98)]),
         (Scored, lambda: [WeightAveraging()]),
         (Scored, lambda: [StochasticWeightAveraging(swa_lrs=0.05, swa_epoch_start=1)]),
         (FreeOfSchedules, list),
     ],
-    ids=["plain", "EMA", "average", "SWA", "schedule-free"],
+    ids=["plain", "once an epoch", "own", "EMA", "average", "SWA", "schedule-free"],
 )
 @pytest.mark.parametrize("is_first", [True, False])
 @pytest.mark.filterwarnings("ignore:.*lr_scheduler.step:UserWarning", "ignore::torch.jit.TracerWarning")
@@ -99,7 +120,8 @@ def test_the_weights_that_are_measured_are_those_that_validation_used(kind, make
 
 
 @pytest.mark.parametrize(
-    ("kind", "make"), [(Network, lambda: [EMAWeightAveraging(decay=0.9)]), (FreeOfSchedules, list)]
+    ("kind", "make"),
+    [(Network, lambda: [EMAWeightAveraging(decay=0.9)]), (FreeOfSchedules, list), (Network, lambda: [OwnAverage()])],
 )
 def test_training_with_averaged_weights_is_the_same_bit_for_bit(kind, make):
     def weights(*callbacks):
@@ -109,6 +131,43 @@ def test_training_with_averaged_weights_is_the_same_bit_for_bit(kind, make):
         return [*network.state_dict().values(), torch.rand(3)]
 
     assert all(map(torch.equal, weights(MixscopeCallback()), weights()))
+
+
+def test_without_a_validation_the_averaged_weights_are_found_where_lightning_has_them():
+    for kind, averaging in ((Network, EMAWeightAveraging(decay=0.5)), (FreeOfSchedules, None)):
+        network, callback = make_network(kind=kind), MixscopeCallback(val_batches=list(make_loader(seed=1)))
+        raw = MixscopeCallback(val_batches=callback.val_batches)
+        fit(network, callback, *([averaging] if averaging else []), epochs=1)
+        fit(make_network(), raw, epochs=1)
+        assert callback.history[0]["test/loss"] != raw.history[0]["test/loss"]
+        if averaging is None:
+            network.trainer.optimizers[0].eval()
+        after = MixscopeCallback(val_batches=callback.val_batches)  # Lightning leaves the average in
+        network.configure_optimizers = lambda: torch.optim.SGD(network.parameters(), lr=0.0)  # noqa: B023
+        network.body[1].momentum = 0.0
+        fit(network, after, epochs=1)
+        assert after.history[0]["test/loss"] == pytest.approx(callback.history[0]["test/loss"], rel=1e-6)
+
+
+class HoldingAverage(Scored):
+    """Has an average of its own, and uses it for evaluation."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(self.body, self.head)
+        self.average = AveragedModel(self.net)
+
+    def forward(self, inputs):
+        return (self.net if self.training else self.average)(inputs)
+
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        self.average.update_parameters(self.net)
+
+
+def test_an_average_that_the_module_holds_is_measured_where_evaluation_uses_it():
+    network, callback = make_network(kind=HoldingAverage), MixscopeCallback(head="average.module.1")
+    fit(network, callback, val=make_loader(seed=1), epochs=2)
+    assert [numbers["test/accuracy"] for numbers in callback.history] == pytest.approx(network.scores)
 
 
 class Seen(Callback):
@@ -218,3 +277,18 @@ def test_a_compiled_module_is_measured_as_the_module_itself():
     fit(network, callback, val=make_loader(seed=1), epochs=1)
     fit(make_network(), plain, val=make_loader(seed=1), epochs=1)
     assert callback.history == plain.history
+
+
+def test_a_measurement_that_is_interrupted_is_not_begun_anew(monkeypatch):
+    callback = MixscopeCallback(every=2)
+    calls = []
+
+    def interrupt(*arguments):
+        calls.append(arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mixscope.integrations.lightning.measuring_callback.examine_module", interrupt)
+    with pytest.raises(SystemExit):
+        fit(make_network(), callback, epochs=2)
+    assert len(calls) == 1
+    assert callback.history == []

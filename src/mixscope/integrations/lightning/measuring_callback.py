@@ -19,7 +19,7 @@ from mixscope.integrations.lightning.trainer_inspection import (
     on_first_process,
     set_up_validation,
 )
-from mixscope.integrations.lightning.validation_weights import validation_weights
+from mixscope.integrations.lightning.validation_weights import KeptWeights, validation_weights
 from mixscope.measuring import linear_head
 
 
@@ -32,8 +32,9 @@ class MixscopeCallback(Callback):
 
     The first epoch is measured, every `every`-th, and the end of the fit, however it ends (an error aside); in the
     epochs between, the last values are logged again, so that what monitors a key never misses it. Whatever cannot be
-    measured is told before the first epoch. The weights are those that validation uses: averaged ones where Lightning's
-    `WeightAveraging` swaps them in, or an optimizer with `eval()` and `train()` has them.
+    measured is told before the first epoch. The weights are those that the epoch's validation used, averaged ones for
+    example, whoever put them in for it; without a validation after the last step, those of Lightning's
+    `WeightAveraging` or of an optimizer with `eval()` and `train()`. For this a copy of the weights is kept.
 
     Training goes on bit for bit as without the callback: the examples come from loaders of its own, in this process, in
     a fixed choice; random states, training modes, gradients and buffers are as they were. Samplers are not run, and a
@@ -96,6 +97,7 @@ class MixscopeCallback(Callback):
         self._epoch = 1
         self._measured_step: int | None = None  # steps trained at the last measurement, or at the start
         self._is_measuring = False
+        self._kept: KeptWeights | None = None
         self._has_shown = False  # values for callbacks that look at them before the first epoch has ended
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -133,14 +135,21 @@ class MixscopeCallback(Callback):
             _show(trainer, self._examine(trainer, pl_module))
             self._has_shown = True
 
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Keep the weights of a validation that ends an epoch which is measured."""
+        is_in_fit = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking and trainer.is_global_zero
+        if is_in_fit and batch_idx == dataloader_idx == 0 and self._is_due(trainer):
+            self._kept = KeptWeights.of(trainer, pl_module)
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure and log, if it is time, or log the last values again.
 
         Raises:
             ValueError: If features or logits are not finite, or labels do not fit.
         """
-        is_first = self._epoch == 1 or not self.history
-        if is_first or self._epoch % self.every == 0 or self._epoch == trainer.max_epochs:
+        if self._is_due(trainer):
             self._measure(trainer, pl_module)
         values = {key: value for key, value in self.history[-1].items() if key != "epoch"}
         # Every process logs the same number, so their mean is that number.
@@ -170,18 +179,22 @@ class MixscopeCallback(Callback):
         """Go on with the history of a checkpoint."""
         self.history = list(state_dict["history"])
 
+    def _is_due(self, trainer: Trainer) -> bool:
+        is_first = self._epoch == 1 or not self.history
+        return is_first or self._epoch % self.every == 0 or self._epoch == trainer.max_epochs
+
     def _examine(
         self, trainer: Trainer, pl_module: LightningModule, *, is_validating: bool = False
     ) -> dict[str, float]:
         """Return the numbers of this moment, on every process."""
 
         def measure() -> tuple[dict[str, float], list[str]]:
-            with validation_weights(trainer, pl_module, are_in=is_validating):
+            with validation_weights(trainer, pl_module, kept=self._kept, are_in=is_validating):
                 return examine_module(pl_module, self._asked(trainer, pl_module))
 
         self._is_measuring = True
         values, notes = on_first_process(trainer, measure)
-        self._is_measuring = False
+        self._is_measuring, self._kept = False, None
         self._note(*notes)
         return values
 
