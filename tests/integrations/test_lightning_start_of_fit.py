@@ -94,8 +94,8 @@ class Unused(Network):
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        (Softmax, {}, "does something follow the head, a softmax?"),
-        (ZeroHead, {}, "does something follow the head, a softmax?"),
+        (Softmax, {}, "softmax"),
+        (ZeroHead, {}, "softmax"),
         (Keywords, {}, "forward must take a batch of inputs and return the logits, got TypeError"),
         (Unused, {"sites": ("spare",)}, "layer_pairs: site 'spare' must run in the forward pass, got no run"),
         (Network, {"train_batches": []}, "batches must hold at least one example, got none"),
