@@ -432,3 +432,26 @@ def test_a_lazy_head_is_told():
     counting = MixscopeCallback()
     with pytest.raises(ValueError, match="head 'head' must have its weights, got a lazy layer: run forward on a batch"):
         fit(make_network(kind=Lazy), counting, num_sanity_val_steps=0)
+
+
+class OwnNames(Network):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.ModuleDict({"stem": self.body, "classifier": self.head})
+        del self.body, self.head
+
+    def forward(self, inputs):
+        return self.net["classifier"](self.net["stem"](inputs))
+
+
+def test_the_head_is_found_by_itself_where_one_layer_gives_the_logits():
+    network = make_network(kind=OwnNames)
+    assert measured(network=network).history == measured(network=make_network()).history
+
+
+def test_a_module_without_a_head_is_told_to_name_one():
+    class Twice(OwnNames):
+        def forward(self, inputs):
+            return super().forward(inputs) + super().forward(-inputs)
+
+    assert refusal(make_network(kind=Twice)).startswith("head: model has no linear layer that gives its logits")

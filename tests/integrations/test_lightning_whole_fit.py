@@ -284,8 +284,9 @@ class CompiledInPlace(Scored):
     [
         lambda: make_network(kind=Compiled),
         lambda: make_network(kind=CompiledInPlace),
+        lambda: torch.compile(make_network(kind=Scored), backend="eager"),
     ],
-    ids=["a part", "in place"],
+    ids=["a part", "in place", "whole"],
 )
 def test_a_compiled_module_is_measured_as_the_module_itself(make):
     callback, plain = MixscopeCallback(sites=("body.0",)), MixscopeCallback(sites=("body.0",))

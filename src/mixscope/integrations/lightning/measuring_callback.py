@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning_utilities.core.rank_zero import rank_zero_warn
@@ -18,6 +17,7 @@ from mixscope.integrations.lightning.trainer_inspection import (
     is_watched_in_validation,
     on_first_process,
     set_up_validation,
+    show_values,
 )
 from mixscope.integrations.lightning.validation_weights import KeptWeights, validation_weights
 from mixscope.measuring import linear_head
@@ -60,7 +60,7 @@ class MixscopeCallback(Callback):
         self,
         *,
         every: int = 1,
-        head: str = "head",
+        head: str | None = None,
         sites: Sequence[str] = (),
         max_examples: int = 5000,
         train_batches: Iterable[Any] | None = None,
@@ -71,7 +71,7 @@ class MixscopeCallback(Callback):
 
         Args:
             every: Measure after every so many epochs, at least 1; the first and the last are measured in any case.
-            head: Name, within the LightningModule, of the linear layer that gives the logits.
+            head: Name, within the LightningModule, of the linear layer that gives the logits. None: it is found.
             sites: Names of modules whose linearity is measured: "NAME", or "NAME:input" for what goes in.
             max_examples: How many training and how many validation examples are looked at, chosen at random once.
                 Where the data set shows its labels (`targets`, `labels`, a TensorDataset), each class has one among
@@ -94,6 +94,7 @@ class MixscopeCallback(Callback):
         self.history: list[dict[str, float]] = []
         self.notes: list[str] = []
         self._chosen: dict[str, Choice] = {}
+        self._found_head = ""
         self._epoch = 1
         self._measured_step: int | None = None  # steps trained at the last measurement, or at the start
         self._is_measuring = False
@@ -101,8 +102,9 @@ class MixscopeCallback(Callback):
         self._has_shown = False  # values for callbacks that look at them before the first epoch has ended
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Raise unless `head` names a linear layer and the sites modules, before the first sanity check."""
-        linear_head(pl_module, self.head)
+        """Raise unless `head`, if given, names a linear layer and the sites modules, before the first sanity check."""
+        if self.head is not None:
+            linear_head(pl_module, self.head)
         check_sites(pl_module, self.sites)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -115,12 +117,12 @@ class MixscopeCallback(Callback):
         set_up_validation(trainer)
         self._chosen = {}
 
-        def look() -> list[str]:
-            asked = self._asked(trainer, pl_module)
-            try_module(pl_module, asked)
-            return [note for choice in self._chosen.values() for note in choice.notes]
+        def look() -> tuple[str, list[str]]:
+            asked = try_module(pl_module, self._asked(trainer, pl_module))
+            return asked.head, [note for choice in self._chosen.values() for note in choice.notes]
 
-        self._note(*on_first_process(trainer, look))
+        self._found_head, notes = on_first_process(trainer, look)
+        self._note(*notes)
         self._epoch, self._measured_step, self._is_measuring = trainer.current_epoch + 1, trainer.global_step, False
         self._has_shown = False
 
@@ -132,7 +134,7 @@ class MixscopeCallback(Callback):
         """Measure for those who monitor a number at the end of a validation that comes before the first epoch's."""
         is_in_fit = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
         if is_in_fit and not self._has_shown and is_watched_in_validation(trainer):
-            _show(trainer, self._examine(trainer, pl_module))
+            show_values(trainer, self._examine(trainer, pl_module))
             self._has_shown = True
 
     def on_validation_batch_start(
@@ -212,7 +214,7 @@ class MixscopeCallback(Callback):
         values = self._measure(trainer, pl_module, is_validating=is_validating)
         for logger in trainer.loggers:
             logger.log_metrics(values | {"epoch": self._epoch - 1}, step=trainer.global_step)
-        _show(trainer, values)
+        show_values(trainer, values)
 
     def _asked(self, trainer: Trainer, pl_module: LightningModule) -> Asked:
         """Return what is measured on what."""
@@ -235,7 +237,7 @@ class MixscopeCallback(Callback):
             val = examples("val_batches", self.val_batches, trainer.val_dataloaders, has_epochs=True)
         elif self.sites:
             raise ValueError("sites must come with validation examples (val_batches, or the Trainer's), got none")
-        return Asked(train, val, head=self.head, sites=self.sites, seed=self.seed)
+        return Asked(train, val, head=self.head or self._found_head, sites=self.sites, seed=self.seed)
 
     def _note(self, *notes: str) -> None:
         """Warn of what was not warned of before, on the first process, and keep it."""
@@ -243,8 +245,3 @@ class MixscopeCallback(Callback):
             if note not in self.notes:
                 self.notes.append(note)
                 rank_zero_warn(f"MixscopeCallback: {note}")
-
-
-def _show(trainer: Trainer, values: dict[str, float]) -> None:
-    """Put numbers where callbacks look for what they monitor."""
-    trainer.callback_metrics.update({key: torch.tensor(value) for key, value in values.items()})

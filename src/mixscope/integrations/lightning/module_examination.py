@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from lightning.pytorch import LightningModule
@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
 from mixscope.base.checks import naming
+from mixscope.base.errors import UserError
 from mixscope.base.generators import named_generator
 from mixscope.integrations.lightning.measured_examples import TRIED, Examples, one_line
 from mixscope.measuring import (
@@ -28,6 +29,7 @@ from mixscope.metrics.blends.blend_reports import ChannelReport
 from mixscope.metrics.cards import cards_of
 from mixscope.metrics.collapse.collapse_report import CollapseOnTest, CollapseReport
 from mixscope.mixing.mixture import INPUT_SUFFIX
+from mixscope.models.heads import find_head
 
 NUM_BLENDS = 2000  # blends behind the channel and the linearity numbers: means of some hundred in each group
 FROM_THEORY = {"channels/theory_residual"}  # which needs the joint optimum beside what is measured
@@ -40,7 +42,7 @@ class Asked:
 
     train: Examples
     val: Examples | None
-    head: str
+    head: str  # empty: not found yet
     sites: tuple[str, ...]
     seed: int
 
@@ -49,13 +51,19 @@ class Asked:
         return BlendLaw(mixing, named_generator(self.seed, "lightning-blends"))  # type: ignore[arg-type]
 
 
-def try_module(pl_module: LightningModule, asked: Asked) -> None:
-    """Measure a few examples for nothing.
+def try_module(pl_module: LightningModule, asked: Asked) -> Asked:
+    """Measure a few examples for nothing, and return what is asked with the head that was found, where none was named.
 
     Raises:
         ValueError: If something cannot be measured, in one line.
     """
-    linear, few = linear_head(pl_module, asked.head), asked.train.first(TRIED)
+    few = asked.train.first(TRIED)
+    if not asked.head:
+        try:
+            asked = replace(asked, head=find_head(pl_module, inputs=few[0][0] if few else None))
+        except UserError as error:
+            raise ValueError(f"head: {error}".replace("--head", "head")) from error
+    linear = linear_head(pl_module, asked.head)
     if isinstance(linear.weight, UninitializedParameter):
         raise ValueError(
             f"head {asked.head!r} must have its weights, got a lazy layer: run forward on a batch before fit"
@@ -77,6 +85,7 @@ def try_module(pl_module: LightningModule, asked: Asked) -> None:
         if isinstance(error, ValueError) and "\n" not in str(error):
             raise
         raise ValueError(f"forward must take a batch of inputs and return the logits, got {one_line(error)}") from error
+    return asked
 
 
 def examine_module(pl_module: LightningModule, asked: Asked) -> tuple[dict[str, float], list[str]]:

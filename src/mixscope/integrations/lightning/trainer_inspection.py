@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.seed import isolate_rng
@@ -71,3 +72,8 @@ def _is_ours(key: Any) -> bool:
         return bool(find_metric(key))
     except ValueError:
         return False
+
+
+def show_values(trainer: Trainer, values: dict[str, float]) -> None:
+    """Put numbers where callbacks look for what they monitor."""
+    trainer.callback_metrics.update({key: torch.tensor(value) for key, value in values.items()})
