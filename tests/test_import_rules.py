@@ -27,7 +27,7 @@ ALLOWED = {
     "records": BASE | {"stats", "records"},
     "report": BASE | {"stats", "records", "report", "metrics.catalogue", "metrics.cards"},
     "bench": FLOOR | SIBLINGS | {"stats", "training", "capturing", "measuring", "records", "report", "bench"},
-    "integrations": FLOOR | {"mixing", "metrics", "capturing", "measuring", "report", "integrations"},
+    "integrations": FLOOR | {"mixing", "metrics", "capturing", "measuring", "report", "models.heads", "integrations"},
     "__init__": FLOOR | {"stats", "bench", "capturing", "measuring", "metrics", "mixing", "theory"},
 }
 ALLOWED["figures"] = ALLOWED["report"]

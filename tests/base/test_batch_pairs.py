@@ -127,7 +127,8 @@ def test_labels_of_every_usual_form_become_classes(labels, expected):
         ),
         (torch.tensor([[1, 1]] * 4), r"labels must be one class per example, got rows of shape \(4, 2\) with several"),
         (torch.zeros(4, 3), "labels must be one class per example"),
-        (torch.full((4, 3), torch.nan), "labels must be classes"),
+        (torch.full((4, 3), torch.nan), "labels must be one class per example, behind the inputs, got float32"),
+        (torch.randn(4, 3) * 9, r"labels must be one class per example, behind the inputs, got float32 \(4, 3\)"),
     ],
 )
 def test_soft_and_several_labels_are_told_apart(labels, message):

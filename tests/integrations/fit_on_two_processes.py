@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningModule, Trainer
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset
 
 from mixscope import Mixup
 from mixscope.integrations.lightning import MixscopeCallback, MixupCallback
@@ -40,9 +40,12 @@ class Network(LightningModule):
 def main(folder):
     torch.manual_seed(0)
     inputs = torch.randn(200, 8)
-    data = TensorDataset(inputs, inputs[:, :3].argmax(dim=1))
+    labels = inputs[:, :3].argmax(dim=1)
+    inputs[150:] = torch.nan  # raises when looked at: the sampler, which Lightning wraps, leaves these out
+    data = TensorDataset(inputs, labels)
     trainer = Trainer(
-        max_epochs=2,
+        max_epochs=9,
+        max_steps=4,  # the end of the fit falls into the second epoch
         accelerator="cpu",
         devices=2,
         strategy="ddp_fork",
@@ -50,9 +53,9 @@ def main(folder):
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[MixscopeCallback(), MixupCallback(Mixup(), num_classes=3)],
+        callbacks=[MixscopeCallback(every=5), MixupCallback(Mixup(), num_classes=3)],
     )
-    trainer.fit(Network(folder), DataLoader(data, batch_size=32, shuffle=True))
+    trainer.fit(Network(folder), DataLoader(data, batch_size=32, sampler=SubsetRandomSampler(range(150))))
 
 
 if __name__ == "__main__":

@@ -3,102 +3,22 @@
 import random
 import subprocess
 import sys
-from collections import UserDict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from helpers.lightning_fits import AnyBatch, Batches, D, K, Network, fit, make_data, make_loader, make_network, quiet
+from lightning.pytorch import Callback, LightningDataModule
 from lightning.pytorch.callbacks import ModelCheckpoint
-from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler, SubsetRandomSampler, TensorDataset
 
-from mixscope import ManifoldMixup, Mixup, NoMixing, blend, blend_targets
-from mixscope.base.generators import named_generator
-from mixscope.integrations.lightning import MixscopeCallback, MixupCallback
+from mixscope.integrations.lightning import MixscopeCallback
 from mixscope.integrations.torchmetrics import CalibrationError, CalibrationSummary, NeuralCollapse
 from mixscope.measuring import examine
 from mixscope.metrics.catalogue import find_metric
 
-pytestmark = [
-    # Lightning 2.6 asks torch's pytree for leaves in a way that torch 2.13 deprecates, on every use of a DataLoader.
-    pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning:lightning"),
-    # Lightning advises more workers on machines with many cores; there is nothing to load here.
-    pytest.mark.filterwarnings("ignore:The '(train|val)_dataloader' does not have many workers"),
-    # Lightning finds a validation_step without validation data suspicious; here some fits have none.
-    pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`"),
-]
-
-K, D = 3, 8
-
-
-def make_data(num=200, seed=0):
-    inputs = torch.randn(num, D, generator=torch.Generator().manual_seed(seed))
-    return inputs, inputs[:, :K].argmax(dim=1)
-
-
-def make_loader(batch_size=32, *, num=200, seed=0, **options):
-    return DataLoader(TensorDataset(*make_data(num, seed)), batch_size=batch_size, **options)
-
-
-class Batches:
-    """An iterable of ready batches, which is no DataLoader."""
-
-    def __init__(self, *batches):
-        self.batches = batches
-
-    def __iter__(self):
-        return iter(self.batches)
-
-    def __len__(self):
-        return len(self.batches)
-
-
-class Network(LightningModule):
-    def __init__(self):
-        super().__init__()
-        self.body = nn.Sequential(nn.Linear(D, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2))
-        self.head = nn.Linear(16, K)
-        self.seen = []
-        self.validated = []
-
-    def forward(self, inputs):
-        return self.head(self.body(inputs))
-
-    def training_step(self, batch, batch_idx):
-        inputs, targets = batch
-        self.seen.append((inputs.clone(), targets.clone()))
-        return F.cross_entropy(self(inputs), targets)
-
-    def validation_step(self, batch, batch_idx):
-        self.validated.append(batch)
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9)
-
-
-def fit(network, *callbacks, train=None, val=None, epochs=3, datamodule=None, ckpt_path=None, **options):
-    settings = {"logger": False, "enable_checkpointing": False} | options
-    trainer = Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=list(callbacks),
-        **settings,
-    )
-    if datamodule is None:
-        trainer.fit(network, make_loader() if train is None else train, val, ckpt_path=ckpt_path)
-    else:
-        trainer.fit(network, datamodule=datamodule)
-    return trainer
-
-
-def make_network(seed=0, kind=Network):
-    torch.manual_seed(seed)
-    return kind()
+pytestmark = quiet
 
 
 # Measuring
@@ -130,6 +50,7 @@ def fit_with_noise(*callbacks):
     return [*network.state_dict().values(), *momentum, *drawn]
 
 
+@pytest.mark.filterwarnings("ignore:MixscopeCallback. .* the same example is another one:UserWarning")
 def test_training_is_bit_for_bit_the_same_with_and_without_measuring():
     callback = MixscopeCallback(sites=("body.0", "body.2"))
     measured, plain = fit_with_noise(callback), fit_with_noise()
@@ -188,11 +109,11 @@ def test_every_number_is_logged_by_its_catalogue_key_and_equals_a_measurement_by
     assert {key.split("/")[0] for key in numbers} >= {"nc", "train", "test", "nc_test", "channels", "linearity"}
 
 
-def test_epochs_are_measured_as_often_as_asked_and_the_last_one_always():
+def test_epochs_are_measured_as_often_as_asked_and_the_first_and_the_last_always():
     callback = MixscopeCallback(every=2)
     network = make_network()
     fit(network, callback, val=make_loader(seed=1), epochs=5)
-    assert [numbers["epoch"] for numbers in callback.history] == [2, 4, 5]
+    assert [numbers["epoch"] for numbers in callback.history] == [1, 2, 4, 5]
     assert len(network.validated) > 0  # a sanity check took place, and was not measured
 
 
@@ -275,14 +196,6 @@ class LogSoftmax(Network):
         return super().forward(inputs).log_softmax(dim=1)
 
 
-class Pair(Network):
-    def forward(self, inputs):
-        return None, super().forward(inputs)
-
-    def training_step(self, batch, batch_idx):
-        return self(batch[0])[1].sum()
-
-
 class OwnTransfer(Network):
     def on_after_batch_transfer(self, batch, dataloader_idx):
         return batch
@@ -311,14 +224,8 @@ class OwnSampler(Sampler):
             r"head must be a linear classifier \(torch.nn.Linear\), got 'body.2', which is ReLU",
         ),
         (Network, {"sites": ("bdy.0",), "val_batches": [make_data()]}, r"got 'bdy.0' \(did you mean body.0"),
-        (
-            Softmax,
-            {},
-            r"train: .*the model's output must be logits, got rows of probabilities",
-        ),
-        (Pair, {}, r"the model's output must be a \(B, K\) tensor of logits, got tuple"),
+        (Softmax, {}, r"the model's output must be logits, got rows of probabilities"),
         (OwnTransfer, {}, "train_batches must be given where OwnTransfer defines on_after_batch_transfer, got None"),
-        (Network, {"max_examples": 1}, "must hold an example of every class"),
         (
             Network,
             {"train_batches": [make_data()[0]]},
@@ -342,25 +249,14 @@ def test_a_module_that_ends_in_log_softmax_is_measured_as_one_that_gives_logits(
 @pytest.mark.parametrize(
     ("train", "got"),
     [
-        (make_loader(sampler=OwnSampler()), "got the sampler OwnSampler"),
         (Batches(list(make_data())), "got Batches"),
-        ([make_loader()], "got list"),
+        ([make_loader(), make_loader()], "got list"),
     ],
-    ids=["sampler", "batches", "loaders"],
+    ids=["batches", "loaders"],
 )
 def test_a_loader_whose_examples_cannot_be_listed_has_to_be_given(train, got):
     with pytest.raises(ValueError, match=f"train_batches must be given where the Trainer's loader is not .*, {got}"):
         fit(make_network(kind=AnyBatch), MixscopeCallback(), train=train, epochs=1)
-
-
-class AnyBatch(Network):
-    def training_step(self, batch, batch_idx):
-        return self(next(self._tensors(batch))).sum()
-
-    def _tensors(self, batch):
-        while isinstance(batch, list | tuple | dict):
-            batch = next(iter(batch.values() if isinstance(batch, dict) else batch))
-        yield batch
 
 
 def test_batches_that_name_their_parts_are_measured_as_pairs_are():
@@ -398,153 +294,6 @@ def test_settings_out_of_range_are_refused():
         MixscopeCallback(max_examples=0)
     with pytest.raises(ValueError, match="sites must be a sequence of strings, got 'body'"):
         MixscopeCallback(sites="body")
-
-
-# Mixing
-
-
-def expected_batch(inputs, labels, *, epoch, step, seed=0, scheme=None):
-    generator = named_generator(seed, "lightning-mixing", epoch, step, 0)
-    mixture = (scheme or Mixup()).draw(inputs, labels, generator=generator)
-    return blend(inputs, mixture), blend_targets(labels, mixture, num_classes=K)
-
-
-def test_every_training_batch_is_the_blend_its_key_names():
-    network = make_network()
-    fit(network, MixupCallback(Mixup(), num_classes=K, seed=4), epochs=2)
-    batches = list(make_loader())
-    for position, (inputs, targets) in enumerate(network.seen):
-        epoch, step = divmod(position, len(batches))
-        expected = expected_batch(*batches[step], epoch=epoch, step=step, seed=4)
-        assert torch.equal(inputs, expected[0])
-        assert torch.equal(targets, expected[1])
-    assert position == 2 * len(batches) - 1
-
-
-def test_no_epoch_repeats_the_draws_of_another():
-    network = make_network()
-    fit(network, MixupCallback(Mixup(), num_classes=K), epochs=2)
-    half = len(network.seen) // 2
-    for one, other in zip(network.seen[:half], network.seen[half:], strict=True):
-        assert not torch.equal(one[1], other[1])
-
-
-def test_validation_batches_are_never_mixed():
-    network = make_network()
-    fit(network, MixupCallback(Mixup(), num_classes=K), val=make_loader(seed=1))
-    originals = list(make_loader(seed=1))
-    for position, (inputs, labels) in enumerate(network.validated[2:]):  # after the two of the sanity check
-        expected = originals[position % len(originals)]
-        assert torch.equal(inputs, expected[0])
-        assert torch.equal(labels, expected[1])
-
-
-def test_mixing_stops_after_the_epoch_named_and_targets_keep_their_form():
-    network = make_network()
-    fit(network, MixupCallback(Mixup(), num_classes=K, mixing_off=1), epochs=2)
-    batches = list(make_loader())
-    for (inputs, targets), (original, labels) in zip(network.seen[len(batches) :], batches, strict=True):
-        assert torch.equal(inputs, original)
-        assert torch.equal(targets, F.one_hot(labels, K).float())
-    assert not torch.equal(network.seen[0][0], batches[0][0])
-
-
-def test_mixing_draws_nothing_from_the_global_random_state():
-    def final_draw(*callbacks):
-        fit(make_network(), *callbacks, train=make_loader(shuffle=True))
-        return torch.rand(3)
-
-    assert torch.equal(final_draw(MixupCallback(Mixup(), num_classes=K)), final_draw())
-
-
-def test_a_resumed_fit_is_bit_for_bit_the_unbroken_one(tmp_path):
-    class Plain(Network):
-        def __init__(self):
-            super().__init__()
-            self.body[3] = nn.Identity()  # without dropout, whose draws belong to the global random state
-
-    def run(epochs, **options):
-        network = make_network(kind=Plain)
-        trainer = fit(network, MixupCallback(Mixup(), num_classes=K), epochs=epochs, **options)
-        return network, trainer
-
-    unbroken, _ = run(3)
-    run(2)[1].save_checkpoint(tmp_path / "last.ckpt")
-    resumed, _ = run(3, ckpt_path=tmp_path / "last.ckpt")
-    assert all(map(torch.equal, unbroken.state_dict().values(), resumed.state_dict().values()))
-    assert all(map(torch.equal, *([batch[1] for batch in part] for part in (unbroken.seen[-7:], resumed.seen))))
-
-
-def test_batches_that_are_used_again_are_left_as_they_are():
-    batches = [list(batch) for batch in make_loader()]
-    copies = [[part.clone() for part in batch] for batch in batches]
-    fit(make_network(), MixupCallback(Mixup(), num_classes=K), train=Batches(*batches), epochs=2)
-    for batch, copy in zip(batches, copies, strict=True):
-        assert all(map(torch.equal, batch, copy))
-
-
-def test_mixing_and_measuring_go_together_and_the_measurement_sees_no_blend():
-    callback = MixscopeCallback()
-    network = make_network()
-    fit(network, MixupCallback(Mixup(), num_classes=K), callback, val=make_loader(seed=1))
-    expected = examine(network, head="head", train=[make_data()]).values
-    assert callback.history[-1]["train/accuracy_clean"] == expected["train/accuracy_clean"]
-
-
-@pytest.mark.parametrize(
-    "batch",
-    [
-        [*make_data(), torch.arange(200)],
-        [make_data()[0], make_data()[1][:, None]],
-        [make_data()[0], F.one_hot(make_data()[1]).float()],
-        {"image": make_data()[0], "label": make_data()[1], "path": "x"},
-        UserDict(image=make_data()[0], label=make_data()[1]),
-    ],
-    ids=["three", "column", "one-hot", "dict", "user dict"],
-)
-def test_batches_of_every_usual_form_are_mixed_as_pairs_are(batch):
-    seen = []
-
-    class Keeping(Network):
-        def training_step(self, batch, batch_idx):
-            seen.append(batch)
-            return next(self.parameters()).sum()
-
-    fit(make_network(kind=Keeping), MixupCallback(Mixup(), num_classes=K), train=Batches(batch), epochs=1)
-    inputs, targets = expected_batch(*make_data(), epoch=0, step=0)
-    (mixed,) = seen
-    first, second, *others = mixed.values() if isinstance(mixed, dict | UserDict) else mixed
-    assert type(mixed) is type(batch)
-    assert torch.equal(first, inputs)
-    assert torch.equal(second, targets)
-    assert len(others) == len(batch) - 2
-
-
-@pytest.mark.parametrize(
-    ("batch", "message"),
-    [
-        (make_data(), "batches must be lists or dicts, whose entries can be replaced, got a tuple"),
-        ({"image": make_data()[0]}, r"batches must name .*: for inputs \['image'\], for labels nothing"),
-        ([make_data()[0], make_data()[1] + 1], r"labels must lie in \[0, 3\), got values from 1 to 3"),
-        ([make_data()[0], torch.full((200, K), 1 / K)], "labels must be classes, got rows .* are they soft"),
-    ],
-    ids=["tuple", "dict", "range", "soft"],
-)
-def test_a_batch_that_cannot_be_mixed_is_refused(batch, message):
-    with pytest.raises(ValueError, match=message):
-        fit(make_network(kind=AnyBatch), MixupCallback(Mixup(), num_classes=K), train=Batches(batch), epochs=1)
-
-
-def test_a_scheme_for_hidden_layers_is_refused():
-    with pytest.raises(ValueError, match=r"scheme must blend inputs \(site 'input'\), got site 'body.0'"):
-        fit(make_network(), MixupCallback(ManifoldMixup(sites=("body.0",)), num_classes=K), epochs=1)
-
-
-def test_mixing_settings_out_of_range_are_refused():
-    with pytest.raises(ValueError, match="num_classes must be at least 2, got 1"):
-        MixupCallback(NoMixing(), num_classes=1)
-    with pytest.raises(ValueError, match="mixing_off must be at least 0, got -1"):
-        MixupCallback(NoMixing(), num_classes=3, mixing_off=-1)
 
 
 def test_two_processes_log_the_same_numbers_and_draw_different_blends(tmp_path):

@@ -76,10 +76,12 @@ def class_labels(labels: Tensor) -> Tensor:
         return labels.to(torch.int64) if labels.dtype is torch.bool else labels
     shape, ones = tuple(labels.shape), labels == 1
     if not bool((ones | (labels == 0)).all()):
-        raise ValueError(
-            f"labels must be classes, got rows of shape {shape} that are no one-hot: are they soft, as a collate_fn or "
-            "a data set with mixup, CutMix or label smoothing makes them? Give the examples unmixed"
-        )
+        if labels.is_floating_point() and bool(((labels >= 0) & (labels <= 1)).all()):
+            raise ValueError(
+                f"labels must be classes, got rows of shape {shape} that are no one-hot: are they soft, as a "
+                "collate_fn or a data set with mixup, CutMix or label smoothing makes them? Give the examples unmixed"
+            )
+        raise ValueError(f"labels must be one class per example, behind the inputs, got {_kind(labels)}")
     if not bool((ones.sum(dim=1) == 1).all()):
         raise ValueError(
             f"labels must be one class per example, got rows of shape {shape} with several classes or none"
