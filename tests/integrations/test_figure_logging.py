@@ -10,15 +10,18 @@ import plotly.graph_objects as go
 import pytest
 import torch
 from accelerate import Accelerator
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.tensorboard import SummaryWriter
-from trainer_cases import Network, make_trainer
+from trainer_cases import D, K, Network, make_trainer
 from transformers.integrations import WandbCallback
 
 import mixscope
 from mixscope.integrations.figure_logging import log_figures, log_report
+from mixscope.integrations.lightning import MixscopeCallback
 from mixscope.integrations.transformers import MixscopeTrainerCallback
 from mixscope.report import logged_figures
 from mixscope.report.figures.matplotlib_drawing import draw_with_matplotlib
@@ -190,3 +193,36 @@ def test_a_trainer_hands_figures_to_weights_and_biases_beside_its_own_step(tmp_p
     assert step is None
     assert logged["train/global_step"] == 3
     assert isinstance(logged["figures/reliability_diagram"], go.Figure)
+
+
+class Module(LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.network = Network()
+
+    def forward(self, inputs):
+        return self.network(inputs)
+
+    def training_step(self, batch, batch_idx):
+        return torch.nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+    def validation_step(self, batch, batch_idx): ...
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+@pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning:lightning")
+@pytest.mark.filterwarnings("ignore:The '(train|val)_dataloader' does not have many workers")
+def test_a_fit_of_lightning_shows_the_figures_of_every_measurement(tmp_path):
+    inputs = torch.randn(90, D, generator=torch.Generator().manual_seed(0))
+    loader = DataLoader(TensorDataset(inputs, inputs[:, :K].argmax(dim=1)), batch_size=30)
+    board = TensorBoardLogger(tmp_path, name="", version="")
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    callback = MixscopeCallback(head="network.head")
+    trainer = Trainer(max_epochs=2, accelerator="cpu", logger=board, callbacks=[callback], log_every_n_steps=1, **quiet)
+    trainer.fit(Module(), loader, loader)
+    board.experiment.close()
+    shown = images_in(tmp_path)
+    assert set(shown) == FIGURES
+    assert all(len(steps) == 2 for steps in shown.values())

@@ -13,11 +13,13 @@ from torch.nn.parameter import UninitializedParameter
 from mixscope.base.checks import naming
 from mixscope.base.errors import UserError
 from mixscope.base.generators import named_generator
+from mixscope.integrations.figure_logging import log_figures
 from mixscope.integrations.lightning.measured_examples import TRIED, Examples, one_line
 from mixscope.measuring import (
     LAYER_MIXING,
     PAIR_MIXING,
     BlendLaw,
+    Examination,
     capture_blends,
     examine,
     linear_head,
@@ -25,6 +27,7 @@ from mixscope.measuring import (
     measure_linearity,
 )
 from mixscope.measuring.examination import measure_predictions
+from mixscope.measuring.pictures import examination_pictures
 from mixscope.metrics.blends.blend_reports import ChannelReport
 from mixscope.metrics.cards import cards_of
 from mixscope.metrics.collapse.collapse_report import CollapseOnTest, CollapseReport
@@ -89,13 +92,21 @@ def try_module(pl_module: LightningModule, asked: Asked) -> Asked:
 
 
 def examine_module(pl_module: LightningModule, asked: Asked) -> tuple[dict[str, float], list[str]]:
-    """Return every number of a module, and what a user should know about them."""
+    """Return every number of a module, and what a user should know about them; loggers that take figures get them."""
+    seen, notes = _examine(pl_module, asked)
+    pictures, trainer = examination_pictures(seen, pl_module, head=asked.head), pl_module.trainer
+    log_figures(trainer.loggers, pictures, step=trainer.global_step, step_key="trainer/global_step")
+    return seen.values, notes
+
+
+def _examine(pl_module: LightningModule, asked: Asked) -> tuple[Examination, list[str]]:
+    """Return what is found out about a module, and what a user should know about them."""
     train, val, num_classes = asked.train, asked.val, linear_head(pl_module, asked.head).out_features
     generator = named_generator(asked.seed, "lightning-blends")
     layer_pairs = val.at_most(NUM_BLENDS) if val is not None and asked.sites else None
     layer_laws = (BlendLaw(LAYER_MIXING, generator),) if asked.sites else ()
     try:
-        values = examine(
+        seen = examine(
             pl_module,
             head=asked.head,
             train=train,
@@ -105,8 +116,8 @@ def examine_module(pl_module: LightningModule, asked: Asked) -> tuple[dict[str, 
             layer_pairs=layer_pairs,
             layer_laws=layer_laws,
             sites=asked.sites,
-        ).values
-        return values, []
+        )
+        return seen, []
     except ValueError:
         lacking = sorted(set(range(num_classes)) - train.seen)
         if not train.seen or not lacking:
@@ -120,7 +131,8 @@ def examine_module(pl_module: LightningModule, asked: Asked) -> tuple[dict[str, 
     values |= rest_of_all.values
     rest = f" and {len(lacking) - MOST_NAMED} more" if len(lacking) > MOST_NAMED else ""
     named = f"{', '.join(map(str, lacking[:MOST_NAMED]))}{rest}"
-    return values, [
+    found = Examination(values, predictions=rest_of_all.predictions, linearity=rest_of_all.linearity)
+    return found, [
         f"{train.name}: no example of class {named} is among those looked at, so numbers that need one of each class "
         f"are NaN ({', '.join(f'{group}/...' for _, group in groups)}): raise max_examples or give {train.name}"
     ]
