@@ -350,6 +350,7 @@ MEASURING = [
         class_means=MEANS,
     ),
     call(last_layer.linear_head, model=MODEL, head="3"),
+    call(last_layer.weight_and_bias, linear=MODEL[3]),
 ]
 
 with seeded_globals(0, "head"):

@@ -124,9 +124,8 @@ def _measure(
         data=describe_images(images),
         model=describe_model(model, name=name, head=head, sites=sites),
         environment=describe_machine(accelerator),
-        notes=notes,
     )
-    return record, measurement
+    return record | {"notes": notes}, measurement
 
 
 def _find_head(model: nn.Module, name: str | None, images: ImageData) -> tuple[str | None, str]:

@@ -1,4 +1,4 @@
-"""Preparation of images for a network that was trained elsewhere: their geometry, normalisation and classes, with why."""
+"""Preparation of images for a network that was trained elsewhere: geometry, normalisation, classes, each with why."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -107,8 +107,8 @@ def match_classes(model: nn.Module, images: ImageData) -> tuple[ImageData, str]:
         words = f"the network names its outputs otherwise: output 0 is {theirs!r} and class 0 is {ours!r}"
         return images, f"{words}; they are taken for the same, in this order"
     place = torch.tensor([outputs.index(name) for name in images.class_names])
-    changed = {f"{part}_labels": place[getattr(images, f"{part}_labels")] for part in ("train", "test")}
-    ordered = replace(images, class_names=tuple(outputs), **changed)
+    train, test = (place[labels] for labels in (images.train_labels, images.test_labels))
+    ordered = replace(images, class_names=tuple(outputs), train_labels=train, test_labels=test)
     return ordered, "classes are in the order of the network's outputs, which has the same names"
 
 

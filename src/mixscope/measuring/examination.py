@@ -64,7 +64,7 @@ def examine(
     One forward pass over the training examples and one over the test examples; blends go through with the examples they
     are made of, unless these are known as training examples (`pair_rows`), and linearity looks at its examples once
     more beforehand. What is not given is not measured. On N training examples with D features N x D numbers are kept
-    for a while, unless `class_means` is given.
+    for a while, on disk beyond 64 MiB, unless `class_means` is given.
 
     Batches are pairs of inputs and (B,) integer labels in [0, K).
 
@@ -126,7 +126,7 @@ def examine(
     if pairs is not None and pair_law is not None and trained is not None and head is not None:
         known = None
         if pair_rows is not None and trained.features is not None:
-            known = trained.features[pair_rows.to(trained.features.device)]
+            known = trained.features[pair_rows.to(trained.features.device)].to(trained.weight.device)
         with naming("pairs"):
             blends = capture_blends(model, pairs, site=f"{head}{INPUT_SUFFIX}", law=pair_law, features=known)
             channels = _channels_of(blends, trained.weight, trained.statistics.means)

@@ -11,6 +11,7 @@ from mixscope.base.checks import check_shape, naming, nearest
 from mixscope.base.kinds import checked
 from mixscope.capturing.capture import capture_batches
 from mixscope.capturing.sites import evaluation_mode, measurable, named_modules
+from mixscope.measuring.kept_rows import KeptRows
 from mixscope.metrics.calibration.prediction_meter import PredictionMeter
 from mixscope.metrics.class_statistics.statistics import ClassStatistics
 from mixscope.metrics.collapse.nearest_mean import NearestMeanCounts
@@ -61,7 +62,8 @@ def measure_last_layer(
         head: Module name of the linear classifier that gives the logits.
         class_means: (K, D) float, what features are compared with: those of an earlier epoch, or of the training
             images. None: the means of this very pass. They are known at its end only, so all (N, D) features are kept
-            until then, in their own dtype and on the model's device; with `class_means` memory is constant.
+            until then, in their own dtype: the first 64 MiB on the model's device, more than these in a file
+            without a name. With `class_means` none are.
         keep_logits: Whether the predictions keep all (N, K) logits, or what is given those of each batch instead.
 
     Raises:
@@ -74,40 +76,41 @@ def measure_last_layer(
     statistics: ClassStatistics | None = None
     known: NearestMeanCounts | None = None
     predictions = PredictionMeter(keep_logits=keep_logits)
-    kept: list[Tensor] = []
     labels: list[Tensor] = []
-    for batch in capture_batches(model, batches, sites=(site,)):
-        features = batch.features[site]
-        if features.shape[1] != linear.in_features or batch.logits.shape[1] != linear.out_features:
-            raise ValueError(
-                f"head {head!r} must turn one row of {linear.in_features} features per example into the model's "
-                f"{batch.logits.shape[1]} logits, got rows of {features.shape[1]} and {linear.out_features} outputs"
-            )
-        if statistics is None:  # the forward pass has given lazy and re-parametrized layers their weights
-            weight, bias = weight_and_bias(linear)
-            shape, device = (linear.out_features, linear.in_features), weight.device
-            statistics = ClassStatistics(*shape, device=device)
-            if class_means is not None:
-                check_shape(shape, of=f"head {head!r}", class_means=class_means)
-                known = NearestMeanCounts(class_means.to(device), weight, bias)
-        if len(features) and not statistics.num_examples:
-            check_head_gives_logits(features, batch.logits, weight, bias, head=head)
-        with naming("batches"):
-            statistics.update(features, batch.labels)
-            predictions.update(batch.logits, batch.labels)
+    with KeptRows() as kept:
+        for batch in capture_batches(model, batches, sites=(site,)):
+            features = batch.features[site]
+            if features.shape[1] != linear.in_features or batch.logits.shape[1] != linear.out_features:
+                raise ValueError(
+                    f"head {head!r} must turn one row of {linear.in_features} features per example into the model's "
+                    f"{batch.logits.shape[1]} logits, got rows of {features.shape[1]} and {linear.out_features} outputs"
+                )
+            if statistics is None:  # the forward pass has given lazy and re-parametrized layers their weights
+                weight, bias = weight_and_bias(linear)
+                shape, device = (linear.out_features, linear.in_features), weight.device
+                statistics = ClassStatistics(*shape, device=device)
+                if class_means is not None:
+                    check_shape(shape, of=f"head {head!r}", class_means=class_means)
+                    known = NearestMeanCounts(class_means.to(device), weight, bias)
+            if len(features) and not statistics.num_examples:
+                check_head_gives_logits(features, batch.logits, weight, bias, head=head)
+            with naming("batches"):
+                statistics.update(features, batch.labels)
+                predictions.update(batch.logits, batch.labels)
+            if known is None:
+                kept.add(features)
+                labels.append(batch.labels)
+            else:
+                known.update(features, batch.labels)
+        assert statistics is not None  # `capture_batches` refuses to end without an example
         if known is None:
-            kept.append(features)
-            labels.append(batch.labels)
-        else:
-            known.update(features, batch.labels)
-    assert statistics is not None  # `capture_batches` refuses to end without an example
-    if known is None:
-        known = NearestMeanCounts(statistics.means, weight, bias)
-        for features, own in zip(kept, labels, strict=True):
-            known.update(features, own)
-    return LastLayer(statistics, known, predictions, torch.cat(kept) if kept else None, weight, bias)
+            known = NearestMeanCounts(statistics.means, weight, bias)
+            for features, own in zip(kept.blocks(), labels, strict=True):
+                known.update(features, own)
+        return LastLayer(statistics, known, predictions, kept.whole() if class_means is None else None, weight, bias)
 
 
+@checked
 def weight_and_bias(linear: nn.Linear) -> tuple[Tensor, Tensor | None]:
     """Return what a linear layer multiplies by and adds in evaluation mode, once a forward pass has been made.
 
