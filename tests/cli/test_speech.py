@@ -165,7 +165,7 @@ def test_a_reader_that_goes_away_does_not_stop_the_work(world):
         (["train", "--mixing", "mixpu"], "invalid choice 'mixpu' for argument '--mixing'. Expected one of ('none',"),
         (["train", "--resume"], "Missing value for argument '--resume'."),
         (["train", "--a\nb"], "Unrecognized options: --a b;"),
-        (["measure", "mlp"], "weights must be given, the file with the network's parameters; see --help"),
+        (["measure", "mlp"], "weights must be given for mlp, which has none of its own, with --weights; see --help"),
         ([], "Expected one of {demo, train, measure, theory, reproduce, report, data};"),
     ],
 )

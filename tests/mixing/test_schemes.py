@@ -153,13 +153,13 @@ def test_a_site_that_is_not_passed_exactly_once_is_refused():
 
 
 def test_a_site_that_gives_no_row_per_example_is_refused():
-    class Pair(nn.Module):
+    class Words(nn.Module):
         def forward(self, inputs):
-            return inputs, inputs
+            return "nothing to blend"
 
     message = "site '0' must be a tensor of one row per example, got"
-    net = nn.Sequential(Pair())
-    with pytest.raises(ValueError, match=f"{message} tuple"), blending_at(net, swap("0")):
+    net = nn.Sequential(Words())
+    with pytest.raises(ValueError, match=f"{message} str"), blending_at(net, swap("0")):
         net(torch.randn(2, 2))
     net = two_layers()
     with pytest.raises(ValueError, match=rf"{message} shape \(3, 2\)"), blending_at(net, swap("0")):

@@ -22,7 +22,7 @@ from mixscope.bench.run_images import prepare_images
 from mixscope.bench.run_processes import build_accelerator
 from mixscope.data.image_data import ImageData
 from mixscope.models.heads import NoHeadError
-from mixscope.models.networks import build_model, find_head, model_sites
+from mixscope.models.networks import brings_weights, build_model, find_head, model_sites
 from mixscope.models.preprocessing import preprocessing_of
 from mixscope.models.weights import load_weights
 from mixscope.training.objective import NonFiniteLossError, has_convolutions
@@ -63,6 +63,8 @@ def _measure(
 ) -> tuple[dict[str, Any], Measurement]:
     """Return what run.json is to say, and what was measured."""
     name, data, measuring = checkpoint.model, checkpoint.data, checkpoint.measuring
+    if checkpoint.weights is None and not brings_weights(name):
+        raise UserError(f"weights must be given for {name}, which has none of its own, with --weights; see --help")
     if checkpoint.weights is None and checkpoint.weights_key is not None:
         raise UserError(f"weights-key must go with weights, got {checkpoint.weights_key!r} alone")
     accelerator = build_accelerator(checkpoint.device, Recipe(), tracker=None, folder=folder)

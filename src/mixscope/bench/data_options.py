@@ -6,8 +6,9 @@ from typing import Annotated
 
 from mixscope.base.errors import UserError
 from mixscope.base.ranges import COUNTS, SEEDS, Range, check_ranges
-from mixscope.data.geometry import Crop, Geometry, Interpolation
+from mixscope.data.geometry import LONGEST_SIDE, Crop, Geometry, Interpolation
 
+SIDES = Range(1, LONGEST_SIDE)  # pixels
 LATER = {"later": True}  # Options that came later are written only where they are given: earlier runs stay the same.
 
 
@@ -29,9 +30,9 @@ class DataOptions:
     """Measure on this many test images, the same number of each class."""
     label_noise: Annotated[float, Range(0, 1, excludes=(1,))] = 0.0
     """Share of the labels, of training and test images alike, that are replaced by another class."""
-    image_size: tuple[int, ...] = field(default=(), metadata=LATER)
+    image_size: Annotated[tuple[int, ...], SIDES] = field(default=(), metadata=LATER)
     """Scale and crop images to this: 224, or height and width. Left out: they stay as they are and must agree."""
-    resize: tuple[int, ...] = field(default=(), metadata=LATER)
+    resize: Annotated[tuple[int, ...], SIDES] = field(default=(), metadata=LATER)
     """Scale the shorter side to this before the crop (256 with image-size 224 is usual); left out: image-size."""
     crop: Crop = field(default="center", metadata=LATER)
     """center cuts out the middle; squash scales both sides, whatever the shape; border fits all and fills the rest."""
