@@ -261,7 +261,7 @@ def test_the_options_of_scaling_are_written_only_where_they_are_given():
     ("given", "message"),
     [
         ({"image_size": (1, 2, 3)}, "image-size must be one number, or height and width, got 1 2 3"),
-        ({"image_size": (0,)}, "image-size must be 1 to 8192 pixels a side, height first, got 0 0"),
+        ({"image_size": (0,)}, "image-size must lie between 1 and 8192, got 0"),
         ({"resize": (256,)}, "resize must go with image-size, which is not given"),
     ],
 )
