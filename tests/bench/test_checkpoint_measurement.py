@@ -147,6 +147,29 @@ def test_a_network_of_ones_own_needs_no_file_of_weights_and_its_head_is_found(tm
     assert "ImageNet's, as given" in said
 
 
+@pytest.mark.parametrize("library", ["timm", "torchvision"])
+def test_a_network_of_a_library_is_measured_as_a_loop_measures_it(tmp_path, photos, library):
+    try:
+        pytest.importorskip(library)
+    except (RuntimeError, OSError):  # one that is built for another torch
+        pytest.skip(f"{library} does not import")
+    made = {
+        "timm": "timm.create_model('resnet10t', num_classes=3)",
+        "torchvision": "torchvision.models.resnet18(num_classes=3)",
+    }[library]
+    code = f"import torch, {library}\ndef make():\n    torch.manual_seed(3)\n    return {made}\n"
+    (tmp_path / "net.py").write_text(code)
+    words = ("--image-size", "32", "--crop", "squash", "--normalise", "none")
+    run, _ = measured(tmp_path / "out", f"{tmp_path / 'net.py'}:make", "--data", photos, *words)
+    namespace = {}
+    exec(code, namespace)
+    files = files_of(photos, "valid")
+    pixels = [torch.from_numpy(np.array(Image.open(path).resize((32, 32), 2))).permute(2, 0, 1) for path, _ in files]
+    with torch.no_grad():
+        logits = namespace["make"]().eval()(torch.stack(pixels).float() / 255)
+    assert_equal_to_a_loop(run.metrics[-1], logits, torch.tensor([label for _, label in files]))
+
+
 def test_what_nothing_says_is_said(tmp_path, photos):
     (tmp_path / "net.py").write_text(FACTORY)
     _, said = measured(tmp_path / "out", f"{tmp_path / 'net.py'}:Net", "--data", photos, "--image-size", "24")

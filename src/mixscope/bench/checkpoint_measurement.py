@@ -28,6 +28,7 @@ from mixscope.models.weights import load_weights
 from mixscope.training.objective import NonFiniteLossError, has_convolutions
 from mixscope.training.recipe import Recipe
 
+COMMON_NAMES = ("weights", "checkpoints", "model", "pytorch_model", "state_dict", "checkpoint")  # these say nothing
 LOOKED_AT = 3  # images that a head is looked for with
 
 
@@ -121,13 +122,23 @@ def _measure(
     record = new_record(
         "measure",
         name=folder.resolve().name,
-        method=Path(name.rpartition(":")[2]).name if checkpoint.weights is None else checkpoint.weights.stem,
+        method=_short_name(checkpoint),
         description=options_to_dict(described),
         data=describe_images(images),
         model=describe_model(model, name=name, head=head, sites=sites),
         environment=describe_machine(accelerator),
     )
     return record | {"notes": notes}, measurement
+
+
+def _short_name(checkpoint: Checkpoint) -> str:
+    """Return what the network is called on pages: after its file, or the folder of one that is called as all are."""
+    if checkpoint.weights is None:
+        return Path(checkpoint.model.rpartition(":")[2]).name
+    path = checkpoint.weights.absolute()
+    while path.stem in COMMON_NAMES and path.parent.name:
+        path = path.parent
+    return path.stem
 
 
 def _find_head(model: nn.Module, name: str | None, images: ImageData) -> tuple[str | None, str]:
