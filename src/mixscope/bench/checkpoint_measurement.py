@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from mixscope.base.errors import UserError
@@ -96,6 +97,8 @@ def _measure(
     check_forward(model, images, head=head, sites=sites, name=name)
     channels_last = has_convolutions(model)
     model.to(accelerator.device)
+    if channels_last:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     probe = build_probe(
         images.to(accelerator.device),
         measuring,
