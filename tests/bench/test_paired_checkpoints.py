@@ -99,7 +99,7 @@ def test_a_training_keeps_its_last_predictions_and_is_compared_with_a_measuremen
     assert measured.code == 0, measured.errors
     assert torch.allclose(read_predictions(tmp_path / "again").logits, kept.logits, atol=1e-5)
     text = " ".join(run_command("report", "run", "again", "--out", "page").output.split())
-    assert "On the same images: weights errs on as many of 50 images as mixup (" in text
+    assert "On the same images: run errs on as many of 50 images as mixup (" in text
     assert "p = 1: undecided); its loss is 0.000" in text
     forget_run(tmp_path / "run")
     assert not (tmp_path / "run" / "predictions.safetensors").exists()

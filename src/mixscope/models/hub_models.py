@@ -165,15 +165,18 @@ def _told(label: str) -> Iterator[None]:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep the library's own messages and bars from the terminal."""
+    """Keep the messages and bars of the library and of the hub's client from the terminal."""
+    from huggingface_hub.utils import logging as client
     from transformers.utils import logging
 
-    level, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    level, has_bar, client_level = logging.get_verbosity(), logging.is_progress_bar_enabled(), client.get_verbosity()
     logging.set_verbosity_error()
+    client.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(level)
+        client.set_verbosity(client_level)
         if has_bar:
             logging.enable_progress_bar()
