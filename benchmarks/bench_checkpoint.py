@@ -20,7 +20,8 @@ SIZE, CLASSES = 224, 10
 NOTES = (
     "transformers' ResNet-18 (basic blocks, 64 to 512 channels) with random weights; photos are JPEG files of noise",
     "measured: the whole call, from the decoded cache to the page; decoded before, which is told apart",
-    "forward passes: as many rows as the measurement put through the network, in the same pieces, on one batch",
+    "forward passes: what the network itself took in the same call, so that both see the same load of the machine",
+    "bare: as many rows, in the same pieces, on one batch, once after the calls",
     "seconds are of all threads of the process",
 )
 
@@ -43,8 +44,11 @@ def save_model(folder):
     ResNetForImageClassification(ResNetConfig(**sizes, num_labels=CLASSES)).save_pretrained(folder)
 
 
-def count_rows(module, rows):
-    module.register_forward_pre_hook(lambda _, arguments: rows.append(len(arguments[0])))
+def watch(module, rows, times):
+    module.register_forward_pre_hook(
+        lambda _, inputs: (rows.append(len(inputs[0])), times.append(-time.process_time()))
+    )
+    module.register_forward_hook(lambda *_: times.append(time.process_time()))
 
 
 @torch.no_grad()
@@ -86,14 +90,14 @@ def main():
         )
         model = build_model(model_name, num_classes=CLASSES, image_shape=(3, SIZE, SIZE), seed=0, own_weights=True)
         model.to(memory_format=torch.channels_last)
-        rows = []
+        rows, times = [], []
         from mixscope.bench import checkpoint_measurement as module
 
         build = module.build_model
 
         def counted(*args, **options):
             network = build(*args, **options)
-            count_rows(network, rows)
+            watch(network, rows, times)
             return network
 
         module.build_model = counted
@@ -101,11 +105,16 @@ def main():
         rounds = []
         for repetition in range(repetitions):
             rows.clear()
+            times.clear()
             whole = seconds(lambda: measure_checkpoint(checkpoint, folder / "out", observer=SILENT))
-            num_rows = sum(rows)
-            bare = seconds(lambda n=num_rows: forward(model, n))
-            rounds.append((whole, bare))
-            print(f"{repetition}: {whole:.1f} s for {num_rows} rows, forward passes {bare:.1f} s: {whole / bare:.3f}")
+            inside = sum(times)
+            rounds.append((whole, inside))
+            print(
+                f"{repetition}: {whole:.1f} s for {sum(rows)} rows, forward passes {inside:.1f} s: {whole / inside:.3f}"
+            )
+        num_rows = sum(rows)
+        bare = seconds(lambda: forward(model, num_rows))
+        print(f"bare: {bare:.1f} s")
         results.append(
             {
                 "images": num_images,
@@ -113,8 +122,9 @@ def main():
                 "threads": torch.get_num_threads(),
                 "first_time_seconds": decoding,
                 "measure_seconds": summarise([whole for whole, _ in rounds]),
-                "forward_seconds": summarise([bare for _, bare in rounds]),
-                "ratio": summarise([whole / bare for whole, bare in rounds]),
+                "forward_seconds": summarise([inside for _, inside in rounds]),
+                "ratio": summarise([whole / inside for whole, inside in rounds]),
+                "bare_seconds": bare,
             }
         )
     write_result("checkpoint", results, out=arguments.out, notes=NOTES)
