@@ -45,10 +45,15 @@ def save_model(folder):
 
 
 def watch(module, rows, times):
-    module.register_forward_pre_hook(
-        lambda _, inputs: (rows.append(len(inputs[0])), times.append(-time.process_time()))
-    )
-    module.register_forward_hook(lambda *_: times.append(time.process_time()))
+    def before(_, inputs):
+        rows.append(len(inputs[0]))
+        times.append(-time.process_time())
+
+    def after(*_):
+        times.append(time.process_time())
+
+    module.register_forward_pre_hook(before)
+    module.register_forward_hook(after)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.command_line import run_command
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -85,3 +86,11 @@ def test_the_readme_names_only_options_that_exist():
     for options in re.findall(r"^mixscope train (.*)$", text, flags=re.MULTILINE):
         for option in re.findall(r"--[\w-]+", options):
             assert option in done.stdout
+
+
+def test_every_option_of_the_page_on_checkpoints_is_one_of_measure():
+    text = (ROOT / "docs" / "own-checkpoint.md").read_text()
+    helped = run_command("measure", "--help").output
+    options = set(re.findall(r"`?(--[a-z][a-z-]+)", text))
+    assert len(options) > 10
+    assert sorted(option for option in options if option not in helped) == []
