@@ -13,6 +13,7 @@ from mixscope.report.runs.groups import group_runs
 from mixscope.report.runs.page_text import page_text
 from mixscope.report.runs.paired_findings import ComparedPair, find_pairs, pair_table
 from mixscope.report.runs.runs_page import runs_page
+from mixscope.report.runs.tables import short_table
 from mixscope.report.runs.words import number_words
 from mixscope.stats.intervals import Interval
 from mixscope.stats.paired import PairedComparison
@@ -111,6 +112,19 @@ def test_a_temperature_mends_only_where_the_loss_falls_for_certain(low, high, ve
     assert only(final(seeds=1, **changes), "scaling").verdict == verdict
 
 
+def test_a_temperature_that_lowers_the_loss_but_not_the_ece_is_headed_by_the_loss():
+    found = only(final(seeds=1, **scaled(ece=0.06)), "scaling")
+    assert "; the loss falls, the ECE does not; each half" in found.text
+    assert found.brief == "Divide the logits of mixup by 1.32 (95% interval 1.20 to 1.45): loss 0.410 → 0.360."
+
+
+def test_ends_of_a_temperature_that_no_logits_are_divided_by_are_not_written_out():
+    runs = final(seeds=1, **scaled(temperature_low=1e-88, temperature_high=1e88))
+    assert "1.32 (95% interval below 0.01 to above 100)" in only(runs, "scaling").text
+    table = short_table(group_runs(runs)[0])
+    assert "[below 0.01, above 100]" in str(table.rows)
+
+
 def test_a_measurement_that_found_no_temperature_says_why():
     changes = {"test/signed_gap_error": 0.01, "test/error": 0.0}
     found = only([synthetic_run(kind="measure", epochs=[0], **changes)], "scaling")
@@ -177,6 +191,12 @@ def test_two_checkpoints_are_compared_in_one_sentence():
     assert (found.verdict, found.method) == ("better", "B")
     (found,) = find_pairs([replace(compared(), by_labels=True)])
     assert found.text.endswith("The images are taken for the same because their labels are, in their order.")
+
+
+@pytest.mark.parametrize(("p", "words"), [(0.0501, "0.0501: undecided"), (0.04996, "0.04996)"), (0.05, "0.05: undec")])
+def test_a_p_value_shows_on_which_side_of_the_limit_it_lies(p, words):
+    (found,) = find_pairs([compared(p_value=p)])
+    assert f"p = {words}" in found.text
 
 
 def test_several_pairs_are_corrected_and_then_undecided():

@@ -12,6 +12,7 @@ from mixscope.stats.intervals import student_quantile
 CONFIDENCE_GAP = 0.02  # |mean confidence - accuracy| that counts as over- or under-confident
 SCALING = tuple(card.key for card in GROUPS["Temperature scaling"])
 TINY = 1e-9  # a temperature below is 0
+USUAL = (0.01, 100)  # temperatures; ends of intervals beyond are not written out
 STANDARD_ERRORS = 2  # of the accuracy, where a record has none of the gap itself
 
 
@@ -105,7 +106,7 @@ def find_scaling(method: Method) -> Finding | None:
     divided = f"the logits of {method.name} by {number_words(temperature.mean, '.2f')}"
     if is_one:
         ends = (known["scaling/temperature_low"].mean, known["scaling/temperature_high"].mean)
-        divided += f" (95% interval {span_words(*ends, '.2f')})"
+        divided += f" (95% interval {' to '.join(temperature_ends(*ends))})"
     elif span := range_words(temperature, ".2f"):
         divided += f" ({span} over {temperature.num_seeds} seeds)"
     ece, loss = _change("ece", known), _change("loss", known)
@@ -113,7 +114,9 @@ def find_scaling(method: Method) -> Finding | None:
     brief = ""
     if known["scaling/loss_change_high"].high < 0:
         verdict, says = "mends", f"Divide {divided}: {numbers}"
-        brief = f"Divide {divided}: {ece[0]}."
+        falls = known["scaling/ece"].mean < known["test/ece"].mean
+        says += "" if falls else "; the loss falls, the ECE does not"
+        brief = f"Divide {divided}: {ece[0] if falls else loss[0]}."
     elif known["scaling/loss_change_low"].low > 0:
         verdict, says = "worse", f"No one temperature mends {method.name}; dividing {divided} does harm: {numbers}"
     else:
@@ -122,6 +125,13 @@ def find_scaling(method: Method) -> Finding | None:
     how += ", intervals are 95%" if is_one else ""
     size = abs(math.log(max(temperature.mean, TINY)))
     return Finding("scaling", method.name, verdict, f"{says}; {how}.", brief, size)
+
+
+def temperature_ends(low: float, high: float) -> tuple[str, str]:
+    """Return '0.90' and '1.20', and of an end that no logits are divided by only on which side it lies."""
+    least, most = USUAL
+    first = f"below {least}" if low < least else number_words(low, ".2f")
+    return first, f"above {most}" if high > most else number_words(high, ".2f")
 
 
 def _change(name: str, known: Mapping[str, Spread]) -> tuple[str, str]:

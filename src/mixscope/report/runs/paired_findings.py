@@ -97,4 +97,8 @@ def _difference(interval: Interval) -> str:
 
 
 def _p_words(p: float, *, sign: str = "") -> str:
-    return f"< {SMALLEST:.4f}" if p < SMALLEST else f"{sign}{p:.2g}"
+    """Return a p-value in two digits, or in as many as tell on which side of `SURE` it lies."""
+    if p < SMALLEST:
+        return f"< {SMALLEST:.4f}"
+    shown = [f"{p:.{digits}g}" for digits in (2, 3, 4, 17)]
+    return sign + next((words for words in shown if float(words) != SURE), shown[0])

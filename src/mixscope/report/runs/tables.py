@@ -7,7 +7,7 @@ from mixscope.metrics.catalogue import CATALOGUE, find_metric
 from mixscope.report.figures.curve_figure import scale_of
 from mixscope.report.page import Cell, Table
 from mixscope.report.page_texts import page_texts
-from mixscope.report.runs.confidence_findings import gap_margin
+from mixscope.report.runs.confidence_findings import gap_margin, temperature_ends
 from mixscope.report.runs.groups import Method
 from mixscope.report.runs.method_options import MISSING, flatten, option_words
 from mixscope.report.runs.spread import Spread
@@ -82,6 +82,8 @@ def _one_seed_note(method: Method, key: str, form: str) -> str:
         if ends[0] is None or ends[1] is None:
             return ""
         low, high = ends[0].mean, ends[1].mean
+        if key == "scaling/temperature":
+            return f"[{', '.join(temperature_ends(low, high))}]"
     return f"[{number_words(low, form)}, {number_words(high, form)}]"
 
 
