@@ -87,6 +87,7 @@ def test_glyphs_on_a_transparent_ground_differ_and_the_notes_count_them(tmp_path
     decoded = read_image_tree(write_folder(tmp_path / "set", files))
     assert not torch.equal(decoded.train.images[0], decoded.train.images[1])
     assert "2 with transparency on white" in decoded.notes
+    assert decoded.cautions == ("2 images with transparency are put on white (--background)",)
     assert decoded.train.images.shape[1] == 1
     red = read_image_tree(tmp_path / "set", geometry=Geometry(background="#ff0000"))
     assert red.train.images[0, :, 3, 3].tolist() == [255, 0, 0]

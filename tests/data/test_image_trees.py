@@ -102,7 +102,12 @@ def test_progress_counts_the_images(tmp_path):
             {"train/cat/b.png": png(1, mode="I;16")},
             "16-bit images must use their range, got no level above 1; save them with 8 bits",
         ),
-        ({"train/cat/deep/b.png": png((1, 2, 3))}, "images must lie as .*; (test|train)/.* does not"),
+        ({"train/cat/deep/b.png": png((1, 2, 3))}, "images must lie as .*; train/cat/deep/b.png does not"),
+        (
+            {"train/c/d/e.png": png(1), "test/c/d/e.png": png(1), "test/c/d/f.png": png(1)}
+            | {f"train/z/{n}/{n}.png": png(1) for n in range(9)},
+            "/[cz]/.* does not",
+        ),
         ({"test/dog/a.png": png((1, 2, 3))}, "test/ has classes that train/ lacks: dog"),
     ],
 )

@@ -24,7 +24,8 @@ from mixscope.data.mapped import map_bytes, read_through
 from mixscope.data.members import folder_files
 from mixscope.data.pixel_store import StoredImages, StoredSet
 
-FORMAT_VERSION = 2  # Raise it when decoding changes: files of other versions are then never looked at.
+# Raise it when decoding, or what is said of it, changes: files of other versions are then never looked at.
+FORMAT_VERSION = 3
 WORDS_LENGTH = 60  # of a source's name in its file's
 DTYPES = {"U8": torch.uint8, "I64": torch.int64}
 PARTS = ("train_labels", "test_labels", "train_images", "test_images")

@@ -74,6 +74,9 @@ class Tally:
             total = sum(self.others.values())
             files = "1 image file was" if total == 1 else f"{total:,} image files were"
             found.append(f"{files} left out ({_listed(self.others)}): convert to PNG or JPEG to use them")
+        if clear := self.seen["is_transparent"]:
+            words = "1 image with transparency is" if clear == 1 else f"{clear:,} images with transparency are"
+            found.append(f"{words} put on {geometry.ground_words} (--background)")
         if blank := self.seen["is_blank"]:
             words = "1 image with transparency shows" if blank == 1 else f"{blank:,} images with transparency show"
             found.append(f"{words} nothing on {geometry.ground_words}: another background may")

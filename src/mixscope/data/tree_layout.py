@@ -119,7 +119,10 @@ def _class_names(folders: Iterable[str]) -> tuple[tuple[str, ...], int]:
 
 
 def _odd_one(split: dict[str, list[str]], tops: Collection[str], depths: Collection[int]) -> str:
-    """Return a file that lies otherwise than most."""
+    """Return a file that lies deeper or higher than any layout has it, else one that lies otherwise than most."""
+    for name, parts in split.items():
+        if len(depths) > 1 and len(parts) not in (2, 3):
+            return name
     usual = max(depths, key=lambda depth: (sum(len(parts) == depth for parts in split.values()), depth))
     for name, parts in split.items():
         if len(parts) != usual or (len(depths) == 1 and len(tops) > 1 and part_of(parts[0]) is None):
