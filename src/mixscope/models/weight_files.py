@@ -80,6 +80,8 @@ def read_weight_file(path: Path) -> Any:
         return _read_folder(path)
     with open_regular(path) as file, one_line(path):
         head = file.read(HEAD_BYTES)
+    if not head:
+        raise UserError(f"{path}: is empty: the download or the saving was cut off, get it again")
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype", b"<html", b"<?xml")):
         raise UserError(f"{path}: is a web page and not weights: the download went wrong, get it again")
