@@ -198,11 +198,48 @@ def test_a_network_without_a_linear_head_is_measured_for_all_that_needs_none(tmp
     assert "no linear layer that gives its logits" in said
 
 
+def test_a_network_without_head_and_sites_is_measured_for_its_predictions(tmp_path, photos):
+    (tmp_path / "net.py").write_text(FACTORY)
+    run, said = measured(
+        tmp_path / "out", f"{tmp_path / 'net.py'}:Convolutional", "--data", photos, "--image-size", "24"
+    )
+    assert groups_of(run) == {"epoch", "test"}
+    assert "no layer's linearity is measured, as nothing says which: name modules with --sites" in said
+    assert "(no --weights given)" in said
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_two_checkpoints_of_one_factory_have_two_folders_where_none_is_given(tmp_path, photos, monkeypatch):
+    (tmp_path / "net.py").write_text(FACTORY)
+    namespace: dict = {}
+    exec(FACTORY, namespace)
+    monkeypatch.chdir(tmp_path)
+    for name in ("early.pt", "late.pt"):
+        torch.save(namespace["Net"]().state_dict(), name)
+        ended = run_command("measure", "net.py:Net", "--weights", name, "--data", photos, "--image-size", "24")
+        assert ended.code == 0, ended.errors
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["measure-Net-early", "measure-Net-late"]
+
+
+def test_a_checkpoint_is_called_after_its_folder_where_its_name_says_nothing(tmp_path, photos):
+    (tmp_path / "net.py").write_text(FACTORY)
+    (tmp_path / "wide").mkdir()
+    namespace: dict = {}
+    exec(FACTORY, namespace)
+    words = (f"{tmp_path / 'net.py'}:Net", "--data", photos, "--image-size", "24", "--weights")
+    for name, called in (("checkpoint.pth.tar", "wide"), ("model_best.pth.tar", "model_best")):
+        torch.save({"state_dict": namespace["Net"]().state_dict()}, tmp_path / "wide" / name)
+        run, said = measured(tmp_path / called, *words, tmp_path / "wide" / name)
+        assert run.record["method"] == called
+        assert "(no --weights given)" not in said
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         ((), "image-size"),  # photos of many sizes
         (("--image-size", "24", "--normalise", "imagenet", "--mean", "0.5"), "normalise must stand without mean"),
+        (("--image-size", "24", "--mean", "128", "--std", "50"), "mean must lie in [0, 1], as pixels do here, got 128"),
         (("--image-size", "24", "--mean", "0.5", "0.5"), "mean must have 1 or 3 values for 3 channels, got 2"),
         (("--image-size", "24", "--head", "body.0"), "must be an nn.Linear"),
         (("--image-size", "24", "--weights", "none.pt"), "no such file of weights"),

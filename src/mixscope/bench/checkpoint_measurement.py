@@ -83,6 +83,8 @@ def _measure(
     notes = [f"images {str(geometry) or 'as they are'} ({source})"]
     if checkpoint.weights is not None:
         notes += load_weights(model, checkpoint.weights, weights_key=checkpoint.weights_key).notes
+    else:
+        notes.append(f"weights as {name} comes with them (no --weights given)")
     scale = choose_scale(checkpoint.normalisation, own, model, images)
     images, matched = match_classes(model, images)
     head, without = _find_head(model, checkpoint.head, images)
@@ -90,9 +92,11 @@ def _measure(
     notes += [words for words in (matched, without) if words]
     if checkpoint.head is None and head not in (None, "head"):
         notes.append(f"head {head!r}, the linear layer that gives the logits")
+    sites = measuring.sites or model_sites(model, head)
+    if not sites:
+        notes.append("no layer's linearity is measured, as nothing says which: name modules with --sites")
     for note in notes:
         observer.note(note)
-    sites = measuring.sites or model_sites(model, head)
     check_places(model, sites)
     check_forward(model, images, head=head, sites=sites, name=name)
     channels_last = has_convolutions(model)
@@ -125,7 +129,7 @@ def _measure(
     record = new_record(
         "measure",
         name=folder.resolve().name,
-        method=_short_name(checkpoint),
+        method=checkpoint_name(name, checkpoint.weights),
         description=options_to_dict(described),
         data=describe_images(images),
         model=describe_model(model, name=name, head=head, sites=sites),
@@ -134,14 +138,19 @@ def _measure(
     return record | {"notes": notes}, measurement
 
 
-def _short_name(checkpoint: Checkpoint) -> str:
+def checkpoint_name(model: str, weights: Path | None) -> str:
     """Return what the network is called on pages: after its file, or the folder of one that is called as all are."""
-    if checkpoint.weights is None:
-        return Path(checkpoint.model.rpartition(":")[2]).name
-    path = checkpoint.weights.absolute()
-    while path.stem in COMMON_NAMES and path.parent.name:
+    if weights is None:
+        return Path(model.rpartition(":")[2]).name
+    path = weights.absolute()
+    while _stem(path) in COMMON_NAMES and path.parent.name:
         path = path.parent
-    return path.stem
+    return _stem(path)
+
+
+def _stem(path: Path) -> str:
+    """Return a file's name without its suffix, of which ".pth.tar" is one."""
+    return path.stem.removesuffix(".pth") if path.suffix == ".tar" else path.stem
 
 
 def _find_head(model: nn.Module, name: str | None, images: ImageData) -> tuple[str | None, str]:

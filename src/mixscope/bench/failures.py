@@ -56,7 +56,8 @@ def divergence_told(subject: Subject, *, epoch: int | None = None) -> Iterator[N
 
 def _is_bounded(subject: Subject) -> bool:
     """Return whether logits and features of all images are below `LARGEST` (NaN is not)."""
-    sites = tuple(dict.fromkeys((f"{subject.head}{INPUT_SUFFIX}", *subject.sites)))
+    features = () if subject.head is None else (f"{subject.head}{INPUT_SUFFIX}",)
+    sites = tuple(dict.fromkeys((*features, *subject.sites)))
     return all(
         bool((values.abs() < LARGEST).all())
         for batches in (subject.probe.train, subject.probe.test)

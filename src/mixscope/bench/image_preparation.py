@@ -37,6 +37,9 @@ class Normalisation:
     def __post_init__(self) -> None:
         if self.normalise is not None and (self.mean is not None or self.std is not None):
             raise UserError(f"normalise must stand without mean and std, got {self.normalise} beside them")
+        if self.mean is not None and not all(0 <= value <= 1 for value in self.mean):
+            got = " ".join(f"{value:g}" for value in self.mean)
+            raise UserError(f"mean must lie in [0, 1], as pixels do here, got {got}; of pixels up to 255 divide by 255")
 
 
 @dataclass(frozen=True)

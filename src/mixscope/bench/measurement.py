@@ -50,6 +50,10 @@ class Subject:
             raise UserError(f"head {self.head!r} must be a linear layer with {num_classes} outputs, got {classifier}")
         return weight_and_bias(classifier)[0].double()
 
+    @property
+    def _alphas(self) -> tuple[float, ...]:
+        return (self.probe.linearity_alpha,) if self.sites else ()
+
     def examine(
         self,
         *,
@@ -64,14 +68,15 @@ class Subject:
             test: Whether the test images are predicted.
             blends: Whether training images go through, and blends of pairs of them; without a head, or without
                 training images, they do not.
-            alphas: Of the laws by which test images are blended for the linearity of layers; None: the probe's own.
+            alphas: Of the laws by which test images are blended for the linearity of layers; None: the probe's own
+                where there are sites.
             keep_logits: Of the predictions on the test images, as `examine` takes it.
         """
         probe, blends = self.probe, blends and self.head is not None and self.probe.has_train
         # Draws of their own, so that the blends of the one do not depend on the number of the other.
         laws = [
             BlendLaw(Mixup(alpha=alpha, per_example=True), named_generator(probe.split_seed, "linearity-weights"))
-            for alpha in ((probe.linearity_alpha,) if alphas is None else alphas)
+            for alpha in (self._alphas if alphas is None else alphas)
         ]
         return examine(
             self.model,

@@ -158,7 +158,7 @@ class Measure:
     device: Device = "auto"
     """auto takes a GPU where there is one."""
     out: Path | None = None
-    """Folder of the records and the page; left out: runs/measure-MODEL."""
+    """Folder of the records and the page; left out: runs/measure-MODEL, or runs/measure-MODEL-WEIGHTS."""
     all_: Annotated[bool, arg(name="all")] = False
     """Print every number at the end, by its key."""
 
@@ -167,8 +167,7 @@ class Measure:
 
     def run(self) -> None:
         """Measure."""
-        name = self.predictions.scores.stem if self.predictions.is_given else str(self.model).rsplit(":", 1)[-1]
-        folder = self.out or RUNS / f"measure-{_folder_name(name)}"
+        folder = self.out or self._default_folder()
         console = make_console()
         with ProgressDisplay(console) as display:
             if self.predictions.is_given:
@@ -185,6 +184,16 @@ class Measure:
                 normalisation = Normalisation(self.normalise, self.mean, self.std)
                 measure_checkpoint(Checkpoint(normalisation=normalisation, **options), folder, observer=display)
         _print_summary(console, folder, with_all=self.all_)
+
+    def _default_folder(self) -> Path:
+        if self.predictions.is_given:
+            name = self.predictions.scores.stem
+        else:
+            from mixscope.bench.checkpoint_measurement import checkpoint_name
+
+            name = str(self.model).rsplit(":", 1)[-1]
+            name += "" if self.weights is None else f"-{checkpoint_name(str(self.model), self.weights)}"
+        return RUNS / f"measure-{_folder_name(name)}"
 
     def _check_model(self) -> None:
         """Raise where there is nothing to measure."""
