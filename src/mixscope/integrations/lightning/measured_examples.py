@@ -2,7 +2,8 @@
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any, cast
 
 import torch
@@ -12,42 +13,10 @@ from torch.utils import data
 from torch.utils.data import DataLoader, default_collate
 
 from mixscope.base.batch_pairs import pair_of, parts_of
-from mixscope.base.checks import naming
 from mixscope.integrations.lightning.example_choice import draw_examples
 
 BATCH_SIZE = 100  # where the Trainer's loader has none of its own
 TRIED = 16  # examples that are read twice: one flip in two goes unnoticed in 1 of 2^16 fits
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Batches (inputs, labels) in the precision of training; each `iter` is a new pass over them."""
-
-    batches: Iterable[Any]
-    convert: Callable[[Tensor], Tensor]  # brings inputs to the precision of training
-    name: str  # in messages
-    limit: int | None = None  # stop after the batch that brings the examples to this number
-    seen: set[int] = field(default_factory=set)  # the classes of examples that went by
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (inputs, labels); a batch of another form is a ValueError."""
-        num_seen = 0
-        for batch in self.batches:
-            if self.limit is not None and num_seen >= self.limit:
-                return
-            with naming(self.name):
-                inputs, labels = pair_of(batch)
-            num_seen += len(labels)
-            self.seen.update(labels.unique().tolist())
-            yield self.convert(inputs), labels
-
-    def at_most(self, most: int) -> "Examples":
-        """Return the same examples, ended by the batch that brings them to `most`, if they do not end before."""
-        return replace(self, limit=most if self.limit is None else min(most, self.limit))
-
-    def first(self, most: int) -> list[tuple[Tensor, Tensor]]:
-        """Return the first examples as one batch; none where there are none."""
-        return [(inputs[:most], labels[:most]) for inputs, labels in _take_one(self)]
 
 
 @dataclass(frozen=True)
@@ -174,16 +143,10 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
-def _take_one(batches: Iterable[Any]) -> list[Any]:
-    for batch in batches:
-        return [batch]
-    return []
-
-
 def _look_at_labels(batches: Iterable[Any]) -> tuple[int, Exception | None]:
     """Return how many dimensions the labels of the first batch have, 0 where there are none, and what is wrong."""
     try:
-        for batch in _take_one(batches):
+        for batch in islice(batches, 1):
             ndim = parts_of(batch)[1].ndim
             pair_of(batch)
             return ndim, None
@@ -199,4 +162,4 @@ def _are_augmented(batches: Iterable[Any]) -> bool:
 
 
 def _first_inputs(batches: Iterable[Any]) -> Tensor:
-    return torch.cat([parts_of(batch)[0][:TRIED] for batch in _take_one(batches)])
+    return torch.cat([parts_of(batch)[0][:TRIED] for batch in islice(batches, 1)])

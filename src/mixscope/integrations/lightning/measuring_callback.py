@@ -10,7 +10,8 @@ from lightning_utilities.core.rank_zero import rank_zero_warn
 from mixscope.base.checks import check_at_least
 from mixscope.base.kinds import checked
 from mixscope.capturing.sites import check_sites
-from mixscope.integrations.lightning.measured_examples import Choice, Examples, choose_examples
+from mixscope.integrations.examples import Examples
+from mixscope.integrations.lightning.measured_examples import Choice, choose_examples
 from mixscope.integrations.lightning.module_examination import Asked, examine_module, try_module
 from mixscope.integrations.lightning.trainer_inspection import (
     check_transfer,

@@ -4,11 +4,11 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from mixscope.base.batch_pairs import pair_of, replace_in
+from mixscope.base.batch_pairs import pair_of
 from mixscope.base.checks import check_at_least, check_labels
 from mixscope.base.generators import named_generator
 from mixscope.base.kinds import checked
-from mixscope.mixing.mixture import INPUT_SITE, blend, blend_targets
+from mixscope.integrations.blended_batches import blend_in
 from mixscope.mixing.mixup import scheme_at
 from mixscope.mixing.schemes import MixingScheme
 
@@ -66,8 +66,4 @@ class MixupCallback(Callback):
         epoch = trainer.current_epoch
         scheme = scheme_at(self.scheme, epoch + 1, mixing_off=self.mixing_off)
         generator = named_generator(self.seed, "lightning-mixing", epoch, batch_idx, trainer.global_rank)
-        mixture = scheme.draw(inputs, labels, generator=generator)
-        if mixture.site != INPUT_SITE:
-            raise ValueError(f"scheme must blend inputs (site {INPUT_SITE!r}), got site {mixture.site!r}")
-        # New tensors: the data set's own are left alone.
-        replace_in(batch, blend(inputs, mixture), blend_targets(labels, mixture, num_classes=self.num_classes))
+        blend_in(batch, inputs, labels, scheme, num_classes=self.num_classes, generator=generator)

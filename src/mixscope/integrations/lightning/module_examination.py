@@ -1,6 +1,5 @@
 """Measurement of a LightningModule on chosen examples, and its rehearsal on a few of them."""
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,29 +12,22 @@ from torch.nn.parameter import UninitializedParameter
 from mixscope.base.checks import naming
 from mixscope.base.errors import UserError
 from mixscope.base.generators import named_generator
+from mixscope.integrations.examples import Examples, examine_examples, groups_of_every_class
 from mixscope.integrations.figure_logging import log_figures
-from mixscope.integrations.lightning.measured_examples import TRIED, Examples, one_line
+from mixscope.integrations.lightning.measured_examples import TRIED, one_line
 from mixscope.measuring import (
     LAYER_MIXING,
     PAIR_MIXING,
     BlendLaw,
-    Examination,
     capture_blends,
-    examine,
     linear_head,
     measure_last_layer,
     measure_linearity,
 )
-from mixscope.measuring.examination import measure_predictions
 from mixscope.measuring.pictures import examination_pictures
-from mixscope.metrics.blends.blend_reports import ChannelReport
-from mixscope.metrics.cards import cards_of
-from mixscope.metrics.collapse.collapse_report import CollapseOnTest, CollapseReport
 from mixscope.mixing.mixture import INPUT_SUFFIX
 from mixscope.models.heads import find_head
 
-NUM_BLENDS = 2000  # blends behind the channel and the linearity numbers: means of some hundred in each group
-FROM_THEORY = {"channels/theory_residual"}  # which needs the joint optimum beside what is measured
 MOST_NAMED = 5  # classes without an example, in a warning
 
 
@@ -93,49 +85,28 @@ def try_module(pl_module: LightningModule, asked: Asked) -> Asked:
 
 def examine_module(pl_module: LightningModule, asked: Asked) -> tuple[dict[str, float], list[str]]:
     """Return every number of a module, and what a user should know about them; loggers that take figures get them."""
-    seen, notes = _examine(pl_module, asked)
+    seen, lacking = examine_examples(
+        pl_module,
+        head=asked.head,
+        train=asked.train,
+        test=asked.val,
+        sites=asked.sites,
+        generator=named_generator(asked.seed, "lightning-blends"),
+    )
     pictures, trainer = examination_pictures(seen, pl_module, head=asked.head), pl_module.trainer
     log_figures(trainer.loggers, pictures, step=trainer.global_step, step_key="trainer/global_step")
-    return seen.values, notes
+    return seen.values, [_lacking_words(asked, lacking)] if lacking else []
 
 
-def _examine(pl_module: LightningModule, asked: Asked) -> tuple[Examination, list[str]]:
-    """Return what is found out about a module, and what a user should know about them."""
-    train, val, num_classes = asked.train, asked.val, linear_head(pl_module, asked.head).out_features
-    generator = named_generator(asked.seed, "lightning-blends")
-    layer_pairs = val.at_most(NUM_BLENDS) if val is not None and asked.sites else None
-    layer_laws = (BlendLaw(LAYER_MIXING, generator),) if asked.sites else ()
-    try:
-        seen = examine(
-            pl_module,
-            head=asked.head,
-            train=train,
-            test=val,
-            pairs=train.at_most(NUM_BLENDS),
-            pair_law=BlendLaw(PAIR_MIXING, generator),
-            layer_pairs=layer_pairs,
-            layer_laws=layer_laws,
-            sites=asked.sites,
-        )
-        return seen, []
-    except ValueError:
-        lacking = sorted(set(range(num_classes)) - train.seen)
-        if not train.seen or not lacking:
-            raise
-    report = measure_predictions(pl_module, train).report()
-    groups = [(CollapseReport, "nc"), (ChannelReport, "channels"), *([(CollapseOnTest, "nc_test")] if val else [])]
-    keys = {card.key for kind, group in groups for card in cards_of(kind, group)} - FROM_THEORY
-    values = dict.fromkeys(sorted(keys), math.nan)
-    values |= {"train/accuracy_clean": report.accuracy, "train/loss_clean": report.loss}
-    rest_of_all = examine(pl_module, test=val, layer_pairs=layer_pairs, layer_laws=layer_laws, sites=asked.sites)
-    values |= rest_of_all.values
+def _lacking_words(asked: Asked, lacking: list[int]) -> str:
     rest = f" and {len(lacking) - MOST_NAMED} more" if len(lacking) > MOST_NAMED else ""
     named = f"{', '.join(map(str, lacking[:MOST_NAMED]))}{rest}"
-    found = Examination(values, predictions=rest_of_all.predictions, linearity=rest_of_all.linearity)
-    return found, [
-        f"{train.name}: no example of class {named} is among those looked at, so numbers that need one of each class "
-        f"are NaN ({', '.join(f'{group}/...' for _, group in groups)}): raise max_examples or give {train.name}"
-    ]
+    groups = ", ".join(f"{group}/..." for group in groups_of_every_class(has_test=asked.val is not None))
+    name = asked.train.name
+    return (
+        f"{name}: no example of class {named} is among those looked at, so numbers that need one of each class are "
+        f"NaN ({groups}): raise max_examples or give {name}"
+    )
 
 
 @contextmanager

@@ -10,11 +10,11 @@ from torch.utils.data import IterableDataset, get_worker_info
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments, default_data_collator
 from transformers.trainer_utils import has_length
 
-from mixscope.base.batch_pairs import pair_of, replace_in
+from mixscope.base.batch_pairs import pair_of
 from mixscope.base.checks import check_at_least, check_labels, check_size
 from mixscope.base.generators import named_generator
 from mixscope.base.kinds import checked
-from mixscope.mixing.mixture import INPUT_SITE, blend, blend_targets
+from mixscope.integrations.blended_batches import blend_in
 from mixscope.mixing.mixup import scheme_at
 from mixscope.mixing.schemes import MixingScheme
 
@@ -106,11 +106,7 @@ class MixupCollator:
             if epoch == UNTOLD:
                 raise ValueError("set_epoch must be called before each epoch where mixing_off is given, got no epoch")
             scheme = scheme_at(scheme, epoch + 1, mixing_off=self.mixing_off)
-        mixture = scheme.draw(inputs, labels, generator=generator)
-        if mixture.site != INPUT_SITE:
-            raise ValueError(f"scheme must blend inputs (site {INPUT_SITE!r}), got site {mixture.site!r}")
-        targets = blend_targets(labels, mixture, num_classes=self.num_classes)
-        replace_in(batch, blend(inputs, mixture), targets)
+        blend_in(batch, inputs, labels, scheme, num_classes=self.num_classes, generator=generator)
         return batch
 
     def _next_draw(self) -> tuple[int, torch.Generator]:

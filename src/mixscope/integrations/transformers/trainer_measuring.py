@@ -11,11 +11,11 @@ from transformers.utils import logging
 
 from mixscope.base.checks import check_at_least, naming
 from mixscope.base.kinds import checked
+from mixscope.integrations.examples import Examples
 from mixscope.integrations.figure_logging import log_figures
 from mixscope.integrations.random_states import kept_random_states
-from mixscope.integrations.transformers.trainer_examination import TrainerExamples, examine_examples, try_examples
+from mixscope.integrations.transformers.trainer_examination import TrainerExamples, examine_asked, try_examples
 from mixscope.integrations.transformers.trainer_state import (
-    FirstBatches,
     evaluation_weights,
     figure_targets,
     given_or_chosen,
@@ -43,8 +43,8 @@ class MixscopeTrainerCallback(TrainerCallback):
 
     Training goes on bit for bit as without the callback: the examples come from loaders of its own, in this process, in
     a fixed choice; random states, training modes, gradients, buffers and the optimizer's mode are as they were. Weights
-    are those an evaluation uses, also with schedule-free optimizers. A few examples are measured before
-    training begins, so that what cannot be measured is told then.
+    are those an evaluation uses, also with schedule-free optimizers. A few examples are measured before training
+    begins, so that what cannot be measured is told then.
 
     Under several processes the first one measures, and the others wait. Models whose weights are spread over processes
     (FSDP, DeepSpeed) are not served.
@@ -79,8 +79,7 @@ class MixscopeTrainerCallback(TrainerCallback):
                 outputs as the model has classes.
             sites: Names of modules whose linearity is measured: "NAME", or "NAME:input" for what goes in.
             max_examples: How many training and how many evaluation examples are looked at, chosen at random once.
-                Numbers
-                that need an example of every class are NaN where one has none among them, and that is said.
+                Numbers that need an example of every class are NaN where one has none among them, and that is said.
             train_batches: Batches that can be gone through again and again, looked at in full, in the place of the
                 Trainer's training examples: for iterable data sets, and data that are mixed before they are collated.
             eval_batches: The same for the evaluation examples; needed where there are several evaluation sets.
@@ -96,8 +95,8 @@ class MixscopeTrainerCallback(TrainerCallback):
         self.eval_batches = eval_batches
         self.seed = seed
         self.history: list[dict[str, float]] = []
-        self._train = FirstBatches(())
-        self._test: FirstBatches | None = None
+        self._train = Examples(())
+        self._test: Examples | None = None
         self._num_evaluations = 0
 
     def on_train_begin(
@@ -170,7 +169,7 @@ class MixscopeTrainerCallback(TrainerCallback):
             try:
                 with kept_random_states(), evaluation_weights(model, self.trainer.optimizer):
                     asked = self._asked(model)
-                    seen, lacking = examine_examples(model, asked)
+                    seen, lacking = examine_asked(model, asked)
                     told[0], pictures = seen.values, examination_pictures(seen, model, head=asked.head)
                 self._say(lacking)
             except ValueError as error:
@@ -185,10 +184,10 @@ class MixscopeTrainerCallback(TrainerCallback):
         log_figures(figure_targets(self.trainer), pictures, step=state.global_step, step_key="train/global_step")
         control.should_log = self.trainer.control.should_log = should_log
 
-    def _say(self, lacking: set[int]) -> None:
+    def _say(self, lacking: list[int]) -> None:
         """Say once which classes have no example among those looked at."""
         if lacking:
-            named = ", ".join(map(str, sorted(lacking)[:MOST_NAMED])) + (" ..." if len(lacking) > MOST_NAMED else "")
+            named = ", ".join(map(str, lacking[:MOST_NAMED])) + (" ..." if len(lacking) > MOST_NAMED else "")
             logger.warning_once(
                 f"mixscope: no example of class {named} is among the training examples looked at, so numbers that need "
                 "one of each class are NaN (nc, nc_test, channels): raise max_examples or give train_batches"

@@ -6,46 +6,21 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, Subset
 from transformers import Trainer
 from transformers.integrations.integration_utils import TensorBoardCallback, WandbCallback
 
-from mixscope.base.batch_pairs import pair_of
 from mixscope.base.generators import named_generator
+from mixscope.integrations.examples import Examples
 from mixscope.integrations.transformers.batch_mixing import MixupCollator
 
 MOST_NAMED = 5  # linear layers in a message, the last ones
 
 
-class FirstBatches:
-    """Batches as pairs, gone through anew each time, up to the batch that brings the examples to a number.
-
-    `classes` are those of the labels that have gone by.
-    """
-
-    def __init__(self, batches: Iterable[Any], limit: int | None = None) -> None:
-        self.batches, self.limit = batches, limit
-        self.classes: set[int] = set()
-
-    def at_most(self, most: int) -> "FirstBatches":
-        """Return the batches up to the one that brings the examples to this number."""
-        return FirstBatches(self.batches, most)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        num_seen = 0
-        for batch in self.batches:
-            if self.limit is not None and num_seen >= self.limit:
-                return
-            inputs, labels = pair_of(batch)
-            num_seen += len(labels)
-            self.classes.update(labels.unique().tolist())
-            yield inputs, labels
-
-
 def given_or_chosen(
     given: Iterable[Any] | None, loader: DataLoader | None, *, most: int, seed: int, batch_size: int
-) -> FirstBatches:
+) -> Examples:
     """Return batches that are given or, without these, a random choice of a loader's examples, the same every time.
 
     The loader's own sampler is not run, as its draws belong to training; what mixes its batches is left out.
@@ -53,7 +28,7 @@ def given_or_chosen(
     if given is not None:
         if iter(given) is given:
             raise ValueError("must be iterable again and again (a list or a DataLoader), got an iterator")
-        return FirstBatches(given)
+        return Examples(given)
     assert loader is not None
     dataset, collate = loader.dataset, loader.collate_fn
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__"):
@@ -61,7 +36,7 @@ def given_or_chosen(
     order = torch.randperm(len(cast(Sized, dataset)), generator=named_generator(seed, "trainer-examples"))
     chosen = Subset(dataset, order[:most].tolist())
     collate = collate.collate if isinstance(collate, MixupCollator) else collate
-    return FirstBatches(DataLoader(chosen, batch_size=batch_size, collate_fn=collate, generator=torch.Generator()))
+    return Examples(DataLoader(chosen, batch_size=batch_size, collate_fn=collate, generator=torch.Generator()))
 
 
 def head_of(model: nn.Module, head: str | None) -> str:
