@@ -83,19 +83,27 @@ def check_size(size: int, *, ceiling: int, source: str, why: str, is_exact: bool
 
 def check_nothing_packed(path: Path, file: BinaryIO) -> None:
     """Raise a `UserError` where a zip archive unfolds to more than its own size. What is no archive passes."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            members = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
+    members = zip_members(file)
+    if members is None:
         return
-    finally:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
     packed = next((member.filename for member in members if member.compress_type != zipfile.ZIP_STORED), None)
     if packed is not None:
         reason = f"as torch.save writes them, but {packed} is compressed"
         raise UserError(f"{path}: must hold its parts as they are, {reason}")
     check_size(sum(m.file_size for m in members), ceiling=size, source=str(path), why="its parts, the file's own size")
+
+
+def zip_members(file: BinaryIO) -> list[zipfile.ZipInfo] | None:
+    """Return the members of a zip archive, None of what is none; the file is at its beginning afterwards."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
+        return None
+    finally:
+        file.seek(0)
 
 
 def memory_bytes() -> int:

@@ -1,7 +1,6 @@
 """Arrays of predictions and labels from files that other programs wrote, told apart by content; nothing is executed."""
 
 import io
-import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +11,8 @@ import torch
 from torch import Tensor
 
 from mixscope.base.errors import UserError
-from mixscope.base.reading import check_nothing_packed, kind_and_reason, one_line, open_regular
-from mixscope.base.text import is_utf8
+from mixscope.base.reading import kind_and_reason, one_line, open_regular
+from mixscope.base.tensor_files import load_safetensors, load_torch
 from mixscope.data.npz import read_array
 
 NPY, ZIP, PICKLE = b"\x93NUMPY", b"PK", b"\x80"
@@ -42,7 +41,8 @@ def read_tensor(path: Path, name: str) -> Tensor:
                     return _as_tensor(read_array(archive, members[key], path=path, name=key), path)
             return _read_torch(file, path, name)
         if start[8:] == b"{":
-            return _read_safetensors(path, name)
+            tensors = load_safetensors(path)
+            return tensors[_chosen(list(tensors), name, path)]
         if start.startswith(PICKLE):
             return _read_torch(file, path, name)
     raise UserError(f"{path}: must be a {KINDS} file, got something else")
@@ -50,10 +50,7 @@ def read_tensor(path: Path, name: str) -> Tensor:
 
 def _read_torch(file: io.BufferedReader, path: Path, name: str) -> Tensor:
     file.seek(0)
-    check_nothing_packed(path, file)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of unusual pickle protocols, which torch reads or raises
-        content: Any = torch.load(file, weights_only=True, map_location="cpu")
+    content = load_torch(path, file)
     if isinstance(content, Mapping):
         tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}
         content = tensors[_chosen(list(tensors), name, path)]
@@ -62,19 +59,6 @@ def _read_torch(file: io.BufferedReader, path: Path, name: str) -> Tensor:
     if content.layout is not torch.strided or content.device.type != "cpu" or content.is_quantized:
         raise UserError(f"{path}: must hold a plain tensor, got one that is sparse, quantized or without numbers")
     return content.detach()
-
-
-def _read_safetensors(path: Path, name: str) -> Tensor:
-    from safetensors import safe_open
-    from safetensors.torch import load
-
-    if is_utf8(str(path)):
-        with safe_open(path, framework="pt") as file:
-            found: Tensor = file.get_tensor(_chosen(list(file.keys()), name, path))
-            return found
-    with open_regular(path) as opened:  # safetensors cannot name it
-        tensors = load(opened.read())
-    return tensors[_chosen(list(tensors), name, path)]
 
 
 def _chosen(names: list[Any], wanted: str, path: Path) -> Any:

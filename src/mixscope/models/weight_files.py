@@ -4,16 +4,21 @@ import json
 import pickle
 import re
 import struct
-import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from mixscope.base.errors import UserError
-from mixscope.base.reading import check_nothing_packed, kind_and_reason, one_line, open_regular, read_regular
-from mixscope.base.text import is_utf8
+from mixscope.base.reading import (
+    check_nothing_packed,
+    kind_and_reason,
+    one_line,
+    open_regular,
+    read_regular,
+    zip_members,
+)
+from mixscope.base.tensor_files import load_safetensors, load_torch
 
 HEAD_BYTES = 512  # of a file, by which its kind is told
 INDEX_CEILING = 2**26  # bytes of the index of a checkpoint in parts
@@ -145,26 +150,22 @@ def _is_safetensors(head: bytes, size: int) -> bool:
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
-    from safetensors.torch import load, load_file
 
-    with open_regular(path) as file:
-        content = None if is_utf8(str(path)) else file.read()  # safetensors maps the file itself, where it can name it
     with one_line(path, "cannot be read as safetensors", SafetensorError, OSError):
-        return load_file(path, device="cpu") if content is None else load(content)
+        return load_safetensors(path)
 
 
 def _read_torch(path: Path) -> Any:
     # A damaged file makes torch raise KeyError, EOFError, RuntimeError and others.
     what = "cannot be read as a PyTorch file, and nothing was executed"
     telling = one_line(path, what, Exception, words=kind_and_reason)
-    with telling, open_regular(path) as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns of unusual pickle protocols, and reads them or raises.
+    with telling, open_regular(path) as file:
         check_nothing_packed(path, file)
         _check_written_by_torch(path, file)
         names = [*HARMLESS, *(f"numpy.dtypes.{name}DType" for name in NUMPY_DTYPES)]
         try:
             with torch.serialization.safe_globals([(_Left, name) for name in names]):
-                return torch.load(file, weights_only=True, map_location="cpu")
+                return load_torch(path, file)
         except pickle.UnpicklingError as error:
             wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
             asks_for = f" (it asks for {wanted[1]})" if wanted else ""
@@ -175,13 +176,10 @@ def _read_torch(path: Path) -> Any:
 
 def _check_written_by_torch(path: Path, file: Any) -> None:
     """Raise a `UserError` for a zip archive of something else."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
+    members = zip_members(file)
+    if members is None:
         return
-    finally:
-        file.seek(0)
+    names = [member.filename for member in members]
     if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
         raise UserError(
             f"{path}: is a scripted network (TorchScript), which carries code; nothing was executed. {EXPORT}"

@@ -4,7 +4,6 @@ Both files carry their own SHA-256: the state as the comment that ends a zip arc
 """
 
 import io
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ from torch import Tensor, nn
 from mixscope.base.errors import UserError
 from mixscope.base.files import EMPTY_SEAL, atomic_file, fill_seal, seal_fits
 from mixscope.base.kinds import describe
-from mixscope.base.reading import check_nothing_packed, open_regular
+from mixscope.base.reading import open_regular
+from mixscope.base.tensor_files import load_torch
 
 STATE_FILE, WEIGHTS_FILE = "last.pt", "weights.safetensors"
 
@@ -42,10 +42,8 @@ def load_state(folder: Path) -> dict[str, Any]:
             f"put a copy of it back, or begin anew with: mixscope train --from {folder.parent}"
         )
     try:
-        with open_regular(path) as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about files that are then refused
-            check_nothing_packed(path, file)
-            state: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
+        with open_regular(path) as file:
+            state: dict[str, Any] = load_torch(path, file)
     except UserError:
         raise
     except Exception as error:  # what is no tensor or plain value raises nearly anything, and torch's advice is trust
