@@ -7,11 +7,9 @@ float64 turns into exactly.
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import torch
@@ -21,7 +19,8 @@ from mixscope.base.checks import check_finite, check_labels
 from mixscope.base.errors import UserError
 from mixscope.base.files import EMPTY_SEAL, SEAL_LENGTH, atomic_file, seal_fits
 from mixscope.base.reading import one_line, open_regular
-from mixscope.base.text import is_utf8
+from mixscope.base.tensor_files import load_safetensors
+from mixscope.measuring.kept_rows import KeptRows
 from mixscope.metrics.calibration.prediction_meter import PredictionMeter
 from mixscope.records.store import PREDICTIONS_FILE
 
@@ -49,32 +48,23 @@ class PredictionSpool:
     """Logits and labels as they come, in a file of the folder that has no name and ends with the block."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (it is closed by the block)
+        self._logits = KeptRows(memory_bytes=0, folder=folder)
         self._labels: list[Tensor] = []
-        self._num_classes = 0
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
+    def __exit__(self, *ending: object) -> None:
+        self._logits.__exit__(*ending)
 
     def add(self, logits: Tensor, labels: Tensor) -> None:
         """Add a batch: (B, K) logits and (B,) labels on any device."""
-        self._file.write(_as_kept(logits).numpy().data.cast("B"))
+        self._logits.add(_as_kept(logits))
         self._labels.append(labels.to("cpu", torch.int64))
-        self._num_classes = logits.shape[1]
 
     def predictions(self, *, images: str = "", class_names: Sequence[str] = ()) -> Predictions:
         """Return all that was added, the logits mapped from the file, to be used inside the block."""
-        import numpy as np
-
-        self._file.flush()
-        labels = torch.cat(self._labels)
-        rows = np.memmap(self._file, dtype=np.float32, mode="c", shape=(len(labels), self._num_classes))
-        return Predictions(torch.from_numpy(rows), labels, images, tuple(class_names))
+        return Predictions(self._logits.whole(), torch.cat(self._labels), images, tuple(class_names))
 
 
 def predictions_of(meter: PredictionMeter, *, images: str = "", class_names: Sequence[str] = ()) -> Predictions:
@@ -132,16 +122,10 @@ def read_predictions(folder: Path) -> Predictions | None:
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    from safetensors import safe_open
-    from safetensors.torch import load
-
-    if is_utf8(str(path)):
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118 (no mapping)
-    with open_regular(path) as opened:  # safetensors cannot name it
-        content = opened.read()
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    return load(content), header["__metadata__"]
+    tensors = load_safetensors(path)  # which also checks the header
+    with open_regular(path) as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return tensors, header["__metadata__"]
 
 
 def _as_kept(logits: Tensor) -> Tensor:

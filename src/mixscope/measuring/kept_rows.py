@@ -2,7 +2,8 @@
 
 import tempfile
 from collections.abc import Iterator
-from typing import IO, Any
+from pathlib import Path
+from typing import IO, Any, Self
 
 import torch
 from torch import Tensor
@@ -16,14 +17,15 @@ class KeptRows:
     What `whole` and `blocks` have given stays after that.
     """
 
-    def __init__(self, *, memory_bytes: int = MEMORY_BYTES) -> None:
-        self._memory_bytes, self._num_bytes = memory_bytes, 0
+    def __init__(self, *, memory_bytes: int = MEMORY_BYTES, folder: Path | None = None) -> None:
+        """Keep no more than so many bytes in memory, others in a file of `folder`, or of the system's own."""
+        self._memory_bytes, self._num_bytes, self._folder = memory_bytes, 0, folder
         self._blocks: list[Tensor] = []
         self._sizes: list[int] = []
         self._file: IO[bytes] | None = None
         self._like = torch.empty(0, 0)
 
-    def __enter__(self) -> "KeptRows":
+    def __enter__(self) -> Self:
         """Begin."""
         return self
 
@@ -39,14 +41,17 @@ class KeptRows:
         self._num_bytes += rows.numel() * rows.element_size()
         self._blocks.append(rows)
         if self._num_bytes > self._memory_bytes:
-            self._file = self._file or tempfile.TemporaryFile()  # noqa: SIM115 (it ends with these rows)
+            self._file = self._file or tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 (it ends with these rows)
             for block in self._blocks:
                 self._file.write(block.cpu().contiguous().view(torch.uint8).numpy().data)
             self._blocks.clear()
 
     def blocks(self) -> Iterator[Tensor]:
         """Yield the blocks as they came, on their own device."""
-        return (rows.to(self._like.device) for rows in self.whole().split(self._sizes))
+        if self._file is None:
+            yield from self._blocks
+        else:
+            yield from (rows.to(self._like.device) for rows in self.whole().split(self._sizes))
 
     def whole(self) -> Tensor:
         """Return all (N, D) rows, mapped from the file where they are in one."""
