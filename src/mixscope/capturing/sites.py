@@ -172,6 +172,8 @@ def named_modules(model: nn.Module) -> dict[str, nn.Module]:
     """Return the submodules by their names, and by the names they have without torch.compile and DataParallel."""
     modules = {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
     is_parallel = isinstance(model, DataParallel | DistributedDataParallel)
+    if not is_parallel and not any(COMPILED in name for name in modules):
+        return modules
     plain: dict[str, nn.Module] = {}
     for name, module in modules.items():
         short = _plain_name(name.removeprefix("module.") if is_parallel else name)
