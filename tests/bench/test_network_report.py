@@ -55,6 +55,17 @@ def test_batches_that_go_by_once_a_loader_and_two_tensors_are_measured_alike(rep
         assert values == {key: pytest.approx(value, rel=1e-4, abs=1e-6) for key, value in report.values.items()}
 
 
+def test_the_head_is_found_in_batches_that_hold_inputs_and_labels_by_name(report, model, examples):
+    inputs, labels = examples
+    named = [
+        {"pixel_values": part, "labels": own} for part, own in zip(inputs.split(50), labels.split(50), strict=True)
+    ]
+    for batches in (named, iter(named)):
+        values = mixscope.measure(model, train=batches, test=named).values
+        assert values["test/loss"] == pytest.approx(report.values["test/loss"], rel=1e-6)
+        assert values["nc/nc1_trace"] == pytest.approx(report.values["nc/nc1_trace"], rel=1e-5)
+
+
 def test_neither_the_global_random_state_nor_the_model_is_changed(model, examples):
     loader = DataLoader(TensorDataset(*examples), batch_size=32, shuffle=True)
     model.train()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
+from mixscope.base.batch_pairs import parts_of
 from mixscope.base.checks import check_same_length, naming
 from mixscope.base.errors import UserError
 from mixscope.base.generators import named_generator
@@ -167,7 +168,7 @@ def _head_of(model: nn.Module, head: str | None, train: Iterable[Batch]) -> tupl
 
 
 def _with_first_inputs(examples: Iterable[Batch]) -> tuple[Iterable[Batch], Tensor | None]:
-    """Return the examples, none of them used up, and two of their inputs; None where they are no pairs of tensors."""
+    """Return the examples, none of them used up, and two of their inputs; None where a batch has none."""
     batch: Any = examples
     if not _is_pair(examples):
         with torch.random.fork_rng(devices=[]):  # data loaders draw from the global state
@@ -175,16 +176,19 @@ def _with_first_inputs(examples: Iterable[Batch]) -> tuple[Iterable[Batch], Tens
             batch = next(source, None)
         if source is examples:
             examples = chain([] if batch is None else [batch], source)
-    return examples, batch[0][:2] if _is_pair(batch) and batch[0].ndim else None
+    try:
+        return examples, parts_of(batch)[0][:2]
+    except ValueError:  # told where it is measured
+        return examples, None
 
 
-def _is_pair(value: Any) -> bool:
-    return isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(part, Tensor) for part in value)
+def _is_pair(examples: Any) -> bool:
+    return isinstance(examples, tuple) and len(examples) == 2 and all(isinstance(part, Tensor) for part in examples)
 
 
 def _choose(examples: Iterable[Batch], name: str, most: int, generator: torch.Generator) -> ChosenExamples:
     """Return batches that go by, also of a pair of tensors, and a choice of their examples."""
-    if isinstance(examples, tuple) and len(examples) == 2 and all(isinstance(part, Tensor) for part in examples):
+    if _is_pair(examples):
         inputs, labels = cast(Batch, examples)
         with naming(name):
             check_same_length(inputs=inputs, labels=labels)
