@@ -15,7 +15,7 @@ from transformers.models.vit import ViTForImageClassification
 
 from mixscope.base.errors import UserError
 from mixscope.measuring import examine
-from mixscope.models.hub_models import label_names, new_head_note
+from mixscope.models.hub_models import new_head_note, output_names
 from mixscope.models.networks import build_model, find_head
 from mixscope.models.weights import load_weights
 
@@ -57,7 +57,7 @@ def test_a_folder_of_save_pretrained_is_measured_as_it_is(saved):
     shares = {"num_classes": 3, "n_bins": 15, "norm": "l1"}
     ece = multiclass_calibration_error(logits.double().softmax(dim=1), LABELS, **shares)
     assert values["test/ece"] == pytest.approx(float(ece), abs=1e-6)
-    assert label_names(f"hf-model:{folder}") == ("ant", "bee", "cat")
+    assert output_names(source.config) == ("ant", "bee", "cat")
     assert new_head_note(f"hf-model:{folder}", num_classes=3) == ""
 
 

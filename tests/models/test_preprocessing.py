@@ -25,7 +25,7 @@ def naive_pixels(image: Image.Image, how: Preprocessing) -> np.ndarray:
         image = image.resize(how.image_size[::-1], filter_)
     if how.crop == "center" and how.image_size is not None:
         margins = [(side - wanted) / 2 for side, wanted in zip(image.size, how.image_size[::-1], strict=True)]
-        left, top = (int(m // 1) if how.crop_rounding == "floor" else round(m) for m in margins)
+        left, top = (int(m // 1) if how.rounding == "floor" else round(m) for m in margins)
         image = image.crop((left, top, left + how.image_size[1], top + how.image_size[0]))
     pixels = np.asarray(image, dtype=np.float64).transpose(2, 0, 1) / 255
     if how.mean is None:
@@ -166,7 +166,7 @@ def stand_in_timm(monkeypatch):
 def test_timms_evaluation_is_taken_over(stand_in_timm):
     how = preprocessing_of("timm:resnet10t")
     assert (how.image_size, how.resize, how.crop, how.interpolation) == ((224, 224), 256, "center", "bicubic")
-    assert (how.mean, how.crop_rounding, how.channels) == ((0.485, 0.456, 0.406), "round", 3)
+    assert (how.mean, how.rounding, how.channels) == ((0.485, 0.456, 0.406), "nearest", 3)
     assert how.source == "timm's data config of resnet10t"
     assert preprocessing_of("timm:vit").resize == 248
     assert (preprocessing_of("timm:squashed").crop, preprocessing_of("timm:squashed").resize) == ("squash", None)

@@ -12,6 +12,7 @@ from mixscope.base.errors import UserError, users_code
 from mixscope.bench.options import DataOptions
 from mixscope.data.geometry import Geometry
 from mixscope.data.image_data import ImageData
+from mixscope.models.hub_models import output_names
 from mixscope.models.preprocessing import Preprocessing
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # as torchvision's weights take them
@@ -62,8 +63,7 @@ def choose_geometry(data: DataOptions, own: Preprocessing | None) -> tuple[Geome
         return replace(data.geometry, channels=None if own is None else own.channels), GIVEN
     if own is None:
         return data.geometry, "no size given, and nothing says one"
-    rounding: Literal["nearest", "floor"] = "floor" if own.crop_rounding == "floor" else "nearest"
-    options: dict[str, Any] = {"channels": own.channels, "rounding": rounding, "background": data.background}
+    options: dict[str, Any] = {"channels": own.channels, "rounding": own.rounding, "background": data.background}
     if own.image_size is None:
         return Geometry(**options), own.source
     options |= {"resize": own.resize, "crop": own.crop, "interpolation": own.interpolation}
@@ -99,11 +99,11 @@ def match_classes(model: nn.Module, images: ImageData) -> tuple[ImageData, str]:
     network; where they are others, nothing is changed, and that is said.
     """
     with users_code("config of the model raised"):
-        named = getattr(getattr(model, "config", None), "id2label", None)
-    if not isinstance(named, dict) or len(named) != images.num_classes:
+        named = output_names(getattr(model, "config", None))
+    if named is None or len(named) != images.num_classes:
         return images, ""
-    outputs = [unicodedata.normalize("NFC", str(named.get(k, named.get(str(k), "")))) for k in range(len(named))]
-    if all(name == f"LABEL_{k}" for k, name in enumerate(outputs)) or outputs == list(images.class_names):
+    outputs = tuple(unicodedata.normalize("NFC", name) for name in named)
+    if outputs == images.class_names:
         return images, ""
     if sorted(outputs) != sorted(images.class_names):
         ours, theirs = images.class_names[0], outputs[0]
@@ -111,7 +111,7 @@ def match_classes(model: nn.Module, images: ImageData) -> tuple[ImageData, str]:
         return images, f"{words}; they are taken for the same, in this order"
     place = torch.tensor([outputs.index(name) for name in images.class_names])
     train, test = (place[labels] for labels in (images.train_labels, images.test_labels))
-    ordered = replace(images, class_names=tuple(outputs), train_labels=train, test_labels=test)
+    ordered = replace(images, class_names=outputs, train_labels=train, test_labels=test)
     return ordered, "classes are in the order of the network's outputs, which has the same names"
 
 

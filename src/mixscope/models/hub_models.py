@@ -94,14 +94,14 @@ def _has_processor(source: str) -> bool:
     return any(path is not None for path in found)
 
 
-def label_names(name: str) -> tuple[str, ...] | None:
-    """Return the names of the classes of "hf-model:NAME" in their order; None where it has none, or is another model.
+def output_names(config: Any) -> tuple[str, ...] | None:
+    """Return the names that a configuration has for a network's outputs, in their order; None where it has none.
 
-    A configuration without names calls them LABEL_0, LABEL_1, ..., which says nothing.
+    transformers calls them LABEL_0, LABEL_1, ... where nobody does, which says nothing.
     """
-    if not name.startswith(HUB_PREFIX):
+    names = getattr(config, "id2label", None)
+    if not isinstance(names, dict):
         return None
-    names = dict(read_config(name.removeprefix(HUB_PREFIX)).id2label)
     in_order = tuple(str(names.get(index, names.get(str(index), ""))) for index in range(len(names)))
     return None if all(label == f"LABEL_{index}" for index, label in enumerate(in_order)) else in_order
 

@@ -129,9 +129,8 @@ def model_sites(model: nn.Module, head: str | None) -> tuple[str, ...]:
     """Return the places to look into a model, from early to late.
 
     They are its attribute `sites`, a tuple or list of names of its modules (each may end in ":input", for what goes in
-    rather than what comes out); where it has none, the input and the output of the head, or
-    nowhere where there is no head. A `UserError` if `sites` is
-    not a tuple or list of names of the model's modules.
+    rather than what comes out); where it has none, the input and the output of the head, or nowhere where there is no
+    head. A `UserError` if `sites` is not a tuple or list of names of the model's modules.
     """
     # nn.Module has no such attribute; ours and, if they like, the user's models declare it.
     with users_code("sites of the model raised"):

@@ -27,7 +27,7 @@ class Preprocessing:
         mean: Of each channel of pixels in [0, 1]; None: not normalised.
         std: Likewise.
         channels: 1 or 3; None: as the images are.
-        crop_rounding: Where the crop begins when the margin is odd: "round" (torchvision, to even) or "floor"
+        rounding: Where the crop begins when the margin is odd: "nearest" (torchvision, to even) or "floor"
             (transformers).
         source: Where this comes from, in words.
     """
@@ -39,7 +39,7 @@ class Preprocessing:
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
     channels: int | None
-    crop_rounding: Literal["round", "floor"]
+    rounding: Literal["nearest", "floor"]
     source: str
 
 
@@ -85,7 +85,7 @@ def _of_timm(name: str) -> Preprocessing | None:
         mean=tuple(map(float, config["mean"])),
         std=tuple(map(float, config["std"])),
         channels=int(channels),
-        crop_rounding="round",
+        rounding="nearest",
         source=f"timm's data config of {name}",
     )
 
@@ -150,7 +150,7 @@ def _of_processor(processor: Any, *, name: str) -> Preprocessing:
         mean=_numbers(option("image_mean")) if normalises else None,
         std=_numbers(option("image_std")) if normalises else None,
         channels=len(_numbers(option("image_mean")) or ()) or None if normalises else None,
-        crop_rounding="floor",
+        rounding="floor",
         source=f"preprocessor_config.json of {name.removeprefix(HUB_PREFIX)}",
     )
 

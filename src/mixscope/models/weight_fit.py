@@ -19,7 +19,7 @@ BYPRODUCTS = {
 }
 
 
-def unknown_words(unknown: Iterable[str], own: Mapping[str, Any]) -> list[str]:
+def unknown_words(unknown: Iterable[str]) -> list[str]:
     """Return in words, if anything, what a file has within a model's modules that the model has not."""
     names = list(unknown)
     if not names:

@@ -170,14 +170,14 @@ def _load(
             count = f"{len(shapes)} " if shapes else ""
             lacking = [name for name, value in own.items() if name not in state and is_needed(name, value)]
             parts = [f"{len(lacking)} missing from the file ({few(lacking)})"] if lacking else []
-            parts += unknown_words([name for name in state if name not in own], own)
+            parts += unknown_words(name for name in state if name not in own)
             raise UserError(
                 f"{path}: weights do not fit the model: {'; '.join([*parts, f'{count}{words}'])}"
             ) from error
         missing = [name for name in missing if is_needed(name, own.get(name)) and not is_tied(model, name, missing)]
         problems = [f"{len(missing)} missing from the file ({few(missing)})"] if missing else []
         wrong = unknown if missing else within_modules(unknown, own)
-        problems += unknown_words(wrong, own)
+        problems += unknown_words(wrong)
         if problems:
             raise UserError(f"{path}: weights do not fit the model: {'; '.join(problems)}")
         check_finite(model, path=path)
