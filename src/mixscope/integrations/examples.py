@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from mixscope.base.batch_pairs import pair_of
 from mixscope.base.checks import naming
+from mixscope.base.generators import named_generator
 from mixscope.measuring import LAYER_MIXING, PAIR_MIXING, BlendLaw, Examination, examine, linear_head
 from mixscope.measuring.examination import measure_predictions
 from mixscope.metrics.blends.blend_reports import ChannelReport
@@ -61,13 +61,17 @@ def examine_examples(
     train: Examples,
     test: Examples | None,
     sites: tuple[str, ...],
-    generator: torch.Generator,
+    seed: int,
+    purpose: str,
 ) -> tuple[Examination, list[int]]:
     """Return all that is found out, and the classes without a training example: what needs one of each is then NaN.
+
+    Blends are drawn by a generator of that seed and purpose.
 
     Raises:
         ValueError: As `examine`, but for a class without an example.
     """
+    generator = named_generator(seed, purpose)
     layers: dict[str, Any] = {}
     if test is not None and sites:
         laws = (BlendLaw(LAYER_MIXING, generator),)

@@ -66,4 +66,5 @@ class MixupCallback(Callback):
         epoch = trainer.current_epoch
         scheme = scheme_at(self.scheme, epoch + 1, mixing_off=self.mixing_off)
         generator = named_generator(self.seed, "lightning-mixing", epoch, batch_idx, trainer.global_rank)
-        blend_in(batch, inputs, labels, scheme, num_classes=self.num_classes, generator=generator)
+        mixture = scheme.draw(inputs, labels, generator=generator)
+        blend_in(batch, inputs, labels, mixture, num_classes=self.num_classes)

@@ -28,6 +28,7 @@ from mixscope.measuring.pictures import examination_pictures
 from mixscope.mixing.mixture import INPUT_SUFFIX
 from mixscope.models.heads import find_head
 
+BLENDS = "lightning-blends"  # names their draws
 MOST_NAMED = 5  # classes without an example, in a warning
 
 
@@ -43,7 +44,7 @@ class Asked:
 
     def law(self, mixing: object) -> BlendLaw:
         """Return a law of blends whose draws begin anew."""
-        return BlendLaw(mixing, named_generator(self.seed, "lightning-blends"))  # type: ignore[arg-type]
+        return BlendLaw(mixing, named_generator(self.seed, BLENDS))  # type: ignore[arg-type]
 
 
 def try_module(pl_module: LightningModule, asked: Asked) -> Asked:
@@ -91,7 +92,8 @@ def examine_module(pl_module: LightningModule, asked: Asked) -> tuple[dict[str, 
         train=asked.train,
         test=asked.val,
         sites=asked.sites,
-        generator=named_generator(asked.seed, "lightning-blends"),
+        seed=asked.seed,
+        purpose=BLENDS,
     )
     pictures, trainer = examination_pictures(seen, pl_module, head=asked.head), pl_module.trainer
     log_figures(trainer.loggers, pictures, step=trainer.global_step, step_key="trainer/global_step")

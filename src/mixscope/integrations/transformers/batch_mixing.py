@@ -106,7 +106,8 @@ class MixupCollator:
             if epoch == UNTOLD:
                 raise ValueError("set_epoch must be called before each epoch where mixing_off is given, got no epoch")
             scheme = scheme_at(scheme, epoch + 1, mixing_off=self.mixing_off)
-        blend_in(batch, inputs, labels, scheme, num_classes=self.num_classes, generator=generator)
+        mixture = scheme.draw(inputs, labels, generator=generator)
+        blend_in(batch, inputs, labels, mixture, num_classes=self.num_classes)
         return batch
 
     def _next_draw(self) -> tuple[int, torch.Generator]:

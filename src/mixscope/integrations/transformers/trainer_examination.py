@@ -11,6 +11,7 @@ from mixscope.integrations.examples import Examples, examine_examples
 from mixscope.measuring import LAYER_MIXING, BlendLaw, Examination, linear_head, measure_last_layer, measure_linearity
 from mixscope.mixing.schemes import MixingScheme
 
+BLENDS = "trainer-blends"  # names their draws
 NUM_TRIED = 4  # examples that are measured before training begins
 
 
@@ -26,7 +27,7 @@ class TrainerExamples:
 
     def law(self, mixing: MixingScheme) -> BlendLaw:
         """Return a law of blends whose draws begin anew."""
-        return BlendLaw(mixing, named_generator(self.seed, "trainer-blends"))
+        return BlendLaw(mixing, named_generator(self.seed, BLENDS))
 
 
 def try_examples(model: nn.Module, asked: TrainerExamples) -> None:
@@ -52,5 +53,6 @@ def examine_asked(model: nn.Module, asked: TrainerExamples) -> tuple[Examination
         train=asked.train,
         test=asked.test,
         sites=asked.sites,
-        generator=named_generator(asked.seed, "trainer-blends"),
+        seed=asked.seed,
+        purpose=BLENDS,
     )
